@@ -1,0 +1,147 @@
+"""Settings: frozen dataclasses, filled from YAML and ``key=value`` overrides, strictly checked.
+
+Nothing is silently ignored: an unknown key is an error that names the nearest one, a value of the wrong type
+or range an error that says what was expected. This module knows no setting itself; the parts of the package
+declare theirs next to the code that reads them, as ``@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from spike_dgl.errors import ConfigError, nearest
+
+Options = TypeVar("Options")
+Mapped = dict[str, Any]
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's idea of a number: `1e-3` is a float (YAML 1.1 reads it as text)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(file: Path) -> Mapped:
+    """The mapping a YAML file holds. Raises `ConfigError` where it cannot be read or is no mapping."""
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error})\n  Check the path given to --config.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: is not valid YAML\n  {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: expected a mapping such as 'training: {{epochs: 50}}'")
+    return content
+
+
+def write_yaml(settings: object) -> str:
+    """A settings dataclass as YAML that `read_yaml` reads back."""
+    return yaml.safe_dump(to_mapping(settings), sort_keys=False, allow_unicode=True)
+
+
+def to_mapping(settings: Any) -> Mapped:
+    """A settings dataclass as plain dicts, lists and scalars."""
+    return {
+        field.name: _plain(getattr(settings, field.name))
+        for field in dataclasses.fields(settings)
+    }
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_mapping(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[str]) -> Mapped:
+    """A copy of `mapping` in which each ``section.key=value`` has replaced what stood there.
+
+    `known` lists the dotted keys that exist, for the error message of one that does not.
+    """
+    known = list(known)
+    result: Mapped = {key: dict(value) if isinstance(value, dict) else value for key, value in mapping.items()}
+    for override in overrides:
+        key, sign, value = override.partition("=")
+        if not sign:
+            raise ConfigError(f"'{override}': expected key=value, for example training.epochs=20")
+        section, _, name = key.strip().rpartition(".")
+        if not section or "." in section:
+            raise ConfigError(f"unknown setting '{key}'; {nearest_key(key, known)}")
+        part = result.setdefault(section, {})
+        if not isinstance(part, dict):
+            raise ConfigError(f"'{section}' must be a mapping before '{key}' can be set")
+        part[name] = _parse_value(override, value)
+    return result
+
+
+def _parse_value(override: str, value: str) -> Any:
+    try:
+        return yaml.load(value, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError:
+        raise ConfigError(f"'{override}': the value is not valid YAML; put text in quotes") from None
+
+
+def nearest_key(key: str, known: Iterable[str]) -> str:
+    """A clause naming the dotted key most like `key`, also where only its last part is right."""
+    known = list(known)
+    last = key.rpartition(".")[2]
+    same_name = [candidate for candidate in known if candidate.rpartition(".")[2] == last]
+    return f"did you mean '{same_name[0]}'?" if same_name else nearest(key, known)
+
+
+def dotted_keys(options: type, prefix: str) -> Iterator[str]:
+    """``prefix.field`` for every field of a settings dataclass."""
+    for field in dataclasses.fields(options):
+        yield f"{prefix}.{field.name}"
+
+
+def build(options: type[Options], values: Mapping[str, Any] | None, where: str) -> Options:
+    """Fill a settings dataclass from a mapping.
+
+    Parameters
+    ----------
+    options
+        A frozen pydantic dataclass; its field types and `pydantic.Field` ranges are checked.
+    values
+        Values by field name; fields left out keep their defaults.
+    where
+        Name of the section, for error messages.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key (naming the nearest), a wrong type, or a value out of range.
+    """
+    if values is None:
+        values = {}
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"'{where}' must be a mapping of settings, not {values!r}")
+    names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in names:
+            raise ConfigError(f"unknown setting '{where}.{key}'; {nearest(str(key), names)}")
+    try:
+        # Strict checking of JSON, unlike that of Python objects, takes a list where a tuple is declared.
+        return TypeAdapter(options).validate_json(json.dumps(dict(values)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([where, *(str(part) for part in first["loc"])])
+        raise ConfigError(f"{place}: {first['msg']}; got {first['input']!r}") from None
+

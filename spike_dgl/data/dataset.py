@@ -1,0 +1,227 @@
+"""What every data format becomes: one frozen `Dataset` of row indices, raw ids, names and texts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from spike_dgl.errors import UnknownIdError, nearest
+from spike_dgl.typing import FloatArray, IndexArray
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Row index <-> raw id, with a readable name for every row.
+
+    Parameters
+    ----------
+    kind
+        What a row is ("user", "item", "entity", "relation"); used in error messages.
+    ids
+        Raw ids in row order, all different.
+    names
+        Readable names in row order; the raw ids where the data has none.
+    """
+
+    kind: str
+    ids: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            object.__setattr__(self, "names", self.ids)
+        if len(self.names) != len(self.ids):
+            raise ValueError(f"{len(self.ids)} {self.kind} ids but {len(self.names)} names")
+        if len(self._rows) != len(self.ids):
+            raise ValueError(f"{self.kind} ids are not all different")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {raw: row for row, raw in enumerate(self.ids)}
+
+    def __contains__(self, raw_id: object) -> bool:
+        return raw_id in self._rows
+
+    def index(self, raw_id: str) -> int:
+        """The row of a raw id. Raises `UnknownIdError`, naming the nearest id, where there is none."""
+        try:
+            return self._rows[raw_id]
+        except KeyError:
+            raise UnknownIdError(f"unknown {self.kind} '{raw_id}'; {nearest(raw_id, self.ids)}") from None
+
+    def indices(self, raw_ids: Iterable[str]) -> IndexArray:
+        """Rows of several raw ids, in their order."""
+        return np.array([self.index(raw) for raw in raw_ids], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """User-item pairs, each once, sorted by user and then item: `users` [X] and `items` [X]."""
+
+    users: IndexArray
+    items: IndexArray
+
+    @classmethod
+    def from_pairs(cls, users: IndexArray, items: IndexArray) -> Interactions:
+        """Sort pairs and drop repeated ones."""
+        pairs = np.unique(np.stack([users, items], axis=1).astype(np.int64).reshape(-1, 2), axis=0)
+        return cls(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
+
+    @classmethod
+    def empty(cls) -> Interactions:
+        """No pair at all."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def select(self, chosen: IndexArray | np.ndarray) -> Interactions:
+        """The pairs at some positions, or where a mask is true."""
+        return Interactions(self.users[chosen], self.items[chosen])
+
+    def union(self, other: Interactions) -> Interactions:
+        """Pairs that stand in either."""
+        return Interactions.from_pairs(
+            np.concatenate([self.users, other.users]), np.concatenate([self.items, other.items])
+        )
+
+    def offsets(self, num_users: int) -> IndexArray:
+        """Row pointer [U + 1]: the items of user u are `items[offsets[u]:offsets[u + 1]]`."""
+        return np.searchsorted(self.users, np.arange(num_users + 1)).astype(np.int64)
+
+    def keys(self, num_items: int) -> IndexArray:
+        """One ascending number a pair, `user * num_items + item`, for set operations."""
+        return self.users * num_items + self.items
+
+
+@dataclass(frozen=True)
+class Triples:
+    """Facts of the knowledge graph, each once: `heads` [T], `relations` [T] (0..R-1), `tails` [T]."""
+
+    heads: IndexArray
+    relations: IndexArray
+    tails: IndexArray
+
+    @classmethod
+    def from_rows(cls, rows: IndexArray) -> Triples:
+        """Build from rows (head, relation, tail) of shape [T, 3]; sorts them and drops repeated ones."""
+        unique = np.unique(np.asarray(rows, dtype=np.int64).reshape(-1, 3), axis=0)
+        return cls(*(np.ascontiguousarray(column) for column in unique.T))
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+
+@dataclass(frozen=True)
+class NodeTexts:
+    """Texts by row index; a node without one is absent."""
+
+    users: Mapping[int, str] = field(default_factory=dict)
+    entities: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NodeVectors:
+    """Text vectors that a data set brings along: `users` [U, d_t], `entities` [N, d_t], items first."""
+
+    users: FloatArray
+    entities: FloatArray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Interactions and knowledge graph of one recommendation problem.
+
+    Parameters
+    ----------
+    name
+        Short name, used for run folders and tables.
+    users, items, entities, relations
+        Raw ids and names: U, I, N and R rows. The first I entities are the items and share their names.
+    train, valid, test
+        Interactions of each split; `valid` may be empty.
+    triples
+        The knowledge graph, without inverses.
+    profiles
+        Ready-made profile paragraphs (by an LLM or by hand), where the data has them.
+    descriptions
+        Other text about a node (genre, plot, age group ...), raw material for profiles.
+    vectors
+        Ready-made text vectors of all nodes, or None.
+    dropped
+        What loading left out, e.g. ``{"duplicate pairs in train": 3}``.
+    """
+
+    name: str
+    users: Vocabulary
+    items: Vocabulary
+    entities: Vocabulary
+    relations: Vocabulary
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+    triples: Triples
+    profiles: NodeTexts = field(default_factory=NodeTexts)
+    descriptions: NodeTexts = field(default_factory=NodeTexts)
+    vectors: NodeVectors | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return len(self.users)
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return len(self.items)
+
+    @property
+    def num_entities(self) -> int:
+        """N, items included."""
+        return len(self.entities)
+
+    @property
+    def num_relations(self) -> int:
+        """R, without inverses."""
+        return len(self.relations)
+
+    def replace(self, **changes: object) -> Dataset:
+        """A copy with some fields changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 (hex) of everything in the data set except its name: equal data, equal checksum."""
+        digest = hashlib.sha256(self.split_hash.encode())
+        for array in (self.triples.heads, self.triples.relations, self.triples.tails):
+            _update(digest, array)
+        for vocabulary in (self.users, self.items, self.entities, self.relations):
+            digest.update(repr((vocabulary.ids, vocabulary.names)).encode())
+        for texts in (self.profiles, self.descriptions):
+            digest.update(repr((sorted(texts.users.items()), sorted(texts.entities.items()))).encode())
+        if self.vectors is not None:
+            _update(digest, self.vectors.users)
+            _update(digest, self.vectors.entities)
+        return digest.hexdigest()
+
+    @cached_property
+    def split_hash(self) -> str:
+        """SHA-256 (hex) of the train, validation and test pairs."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.valid, self.test):
+            _update(digest, part.users)
+            _update(digest, part.items)
+        return digest.hexdigest()
+
+
+def _update(digest: hashlib._Hash, array: np.ndarray) -> None:
+    digest.update(repr(array.shape).encode())
+    digest.update(np.ascontiguousarray(array).tobytes())

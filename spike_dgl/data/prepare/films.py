@@ -1,0 +1,108 @@
+"""Reads what MovieLens-like tables say about films, and states it as facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spike_dgl.data.prepare.film_titles import readable_title, title_year
+from spike_dgl.data.prepare.knowledge import Fact
+from spike_dgl.data.prepare.tables import UNPACK_AGAIN, parse_number, read_rows, split_list
+from spike_dgl.errors import DataError
+
+RELATIONS = ("starring", "directed_by", "has_genre", "released_in")
+NO_GENRE = "(no genres listed)"
+
+
+@dataclass(frozen=True)
+class Film:
+    """What is known about a film; `year` is None and the lists are empty where nothing is."""
+
+    title: str
+    year: int | None
+    genres: tuple[str, ...]
+    actors: tuple[str, ...] = ()
+    directors: tuple[str, ...] = ()
+
+
+def read_films(source: Path) -> tuple[dict[int, Film], dict[str, int]]:
+    """Read ``movies.csv`` and, where there is one, ``movies_enriched.csv``.
+
+    Returns
+    -------
+    tuple
+        Films by MovieLens id, and how many rows were read, were joined, and joined with no film.
+
+    Raises
+    ------
+    DataError
+        If a table is broken or lists a film twice.
+    """
+    films = {}
+    for movie, line, (title, genres) in _rows_by_film(source / "movies.csv", ("title", "genres")):
+        if not title.strip():
+            raise DataError(source / "movies.csv", f"film {movie} has no title", UNPACK_AGAIN, line)
+        films[movie] = Film(readable_title(title), title_year(title), _genres(genres))
+    num_enriched = _enrich(films, source / "movies_enriched.csv")
+    joined = sum(bool(film.actors or film.directors) for film in films.values())
+    return films, {"films": len(films), "enriched_rows": num_enriched, "films_with_people": joined}
+
+
+def film_entity(movie: int) -> str:
+    """Entity id of a film."""
+    return f"movie:{movie}"
+
+
+def film_facts(films: Mapping[int, Film]) -> Iterator[Fact]:
+    """Everything that is known about films, one statement at a time."""
+    for movie, film in films.items():
+        item = film_entity(movie)
+        yield from (Fact(item, "starring", "person", actor) for actor in film.actors)
+        yield from (Fact(item, "directed_by", "person", director) for director in film.directors)
+        yield from (Fact(item, "has_genre", "genre", genre) for genre in film.genres)
+        if film.year is not None:
+            yield Fact(item, "released_in", "decade", f"{film.year // 10 * 10}s")
+
+
+def _enrich(films: dict[int, Film], file: Path) -> int:
+    """Add people, and genres and years that are still missing; returns the number of rows."""
+    if not file.exists():
+        return 0
+    num_rows = 0
+    columns = ("released", "actors", "director", "genres")
+    for movie, line, (released, actors, directors, genres) in _rows_by_film(file, columns):
+        num_rows += 1
+        if movie not in films:  # the enriched table also covers films that nobody rated
+            continue
+        film = films[movie]
+        films[movie] = replace(
+            film,
+            # A title says when a film was made; the table's date of release can be decades later.
+            year=film.year if film.year is not None else _year(released, file, line),
+            genres=film.genres or _genres(genres),
+            actors=tuple(split_list(actors)),
+            directors=tuple(split_list(directors)),
+        )
+    return num_rows
+
+
+def _rows_by_film(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, int, list[str]]]:
+    """Film id, line and columns of each row; a film may have one row only."""
+    seen: set[int] = set()
+    for line, (movie_id, *cells) in read_rows(file, ("movieId", *columns)):
+        movie = parse_number(int, movie_id, file, line, "movieId")
+        if movie in seen:
+            raise DataError(file, f"film {movie} has a second row", "Keep one row for each film.", line)
+        seen.add(movie)
+        yield movie, line, cells
+
+
+def _genres(cell: str) -> tuple[str, ...]:
+    return tuple(genre for genre in split_list(cell) if genre != NO_GENRE)
+
+
+def _year(released: str, file: Path, line: int) -> int | None:
+    """The year of a date like 1995-11-22; None where the cell is empty."""
+    year = released.strip().partition("-")[0]
+    return parse_number(int, year, file, line, "released") if year else None

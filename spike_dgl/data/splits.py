@@ -1,0 +1,152 @@
+"""Splits of interactions into training, validation and test parts: per user, vectorised, reproducible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spike_dgl.data.dataset import Interactions
+from spike_dgl.errors import ConfigError
+from spike_dgl.typing import IndexArray
+
+FEWEST_PAIRS_TO_CARVE = 5
+"""A user with fewer training pairs gives none to validation: too little would be left to learn from."""
+
+
+def carve_validation(
+    train: Interactions, num_users: int, fraction: float, seed: int
+) -> tuple[Interactions, Interactions]:
+    """Take a validation part out of the training pairs, at random within each user.
+
+    Parameters
+    ----------
+    train
+        Training pairs [X], sorted as `Interactions` always are.
+    num_users
+        U.
+    fraction
+        Share of each user's pairs that goes to validation, in [0, 1). A user with at least
+        `FEWEST_PAIRS_TO_CARVE` pairs gives at least one and keeps at least one; others keep all.
+    seed
+        Equal seed and pairs, equal split, on every platform and numpy version.
+
+    Returns
+    -------
+    tuple of Interactions
+        What is left for training, and the validation part.
+
+    Raises
+    ------
+    ConfigError
+        If `fraction` is not in [0, 1).
+    """
+    _check_fractions(fraction)
+    if fraction == 0:
+        return train, Interactions.empty()
+    counts = np.bincount(train.users, minlength=num_users)
+    wanted = np.clip(_share(counts, fraction), 1, np.maximum(counts - 1, 1))
+    wanted[counts < FEWEST_PAIRS_TO_CARVE] = 0
+    rank, order = _rank_within_user(train.users, _random_priorities(len(train), seed))
+    held_out = np.zeros(len(train), dtype=bool)
+    held_out[order] = rank < wanted[train.users[order]]
+    return train.select(~held_out), train.select(held_out)
+
+
+def split_by_time(
+    users: IndexArray,
+    items: IndexArray,
+    times: NDArray[Any],
+    *,
+    valid_fraction: float,
+    test_fraction: float,
+) -> tuple[Interactions, Interactions, Interactions]:
+    """Split each user's history by time: the oldest pairs train, later ones validate, the latest test.
+
+    A pair that occurs several times counts once, at its earliest time. Pairs of one user at the same time
+    are ordered by item, so the order of the rows does not matter. Shares are rounded to the nearest number
+    of pairs, and every user keeps at least one training pair.
+
+    Parameters
+    ----------
+    users, items
+        The pairs [X].
+    times
+        When each happened [X]; any numbers that grow with time.
+    valid_fraction, test_fraction
+        Share of each user's pairs, both at least 0 and together less than 1.
+
+    Returns
+    -------
+    tuple of Interactions
+        Training, validation and test pairs.
+
+    Raises
+    ------
+    ConfigError
+        If the fractions are out of range.
+    """
+    _check_fractions(valid_fraction, test_fraction)
+    users, items, times = _first_occurrences(users, items, times)
+    counts = np.bincount(users, minlength=1)
+    num_test = np.minimum(_share(counts, test_fraction), np.maximum(counts - 1, 0))
+    num_valid = np.minimum(_share(counts, valid_fraction), np.maximum(counts - num_test - 1, 0))
+    rank, order = _rank_within_user(users, times)
+    users, items = users[order], items[order]
+    from_the_end = counts[users] - rank
+    is_test = from_the_end <= num_test[users]
+    is_valid = ~is_test & (from_the_end <= (num_test + num_valid)[users])
+    train, valid, test = (
+        Interactions.from_pairs(users[part], items[part]) for part in (~is_test & ~is_valid, is_valid, is_test)
+    )
+    return train, valid, test
+
+
+def split_at_random(
+    users: IndexArray, items: IndexArray, *, valid_fraction: float, test_fraction: float, seed: int
+) -> tuple[Interactions, Interactions, Interactions]:
+    """Split each user's pairs at random: `split_by_time` with random times."""
+    pairs = Interactions.from_pairs(users, items)
+    times = _random_priorities(len(pairs), seed)
+    return split_by_time(
+        pairs.users, pairs.items, times, valid_fraction=valid_fraction, test_fraction=test_fraction
+    )
+
+
+def _check_fractions(*fractions: float) -> None:
+    if not (all(fraction >= 0 for fraction in fractions) and sum(fractions) < 1):
+        shown = ", ".join(str(fraction) for fraction in fractions)
+        raise ConfigError(f"fractions of a split must be at least 0 and together less than 1, got {shown}")
+
+
+def _share(counts: NDArray[np.int64], fraction: float) -> IndexArray:
+    """The nearest number of pairs to `fraction` of each user's; a half is rounded up."""
+    return np.floor(counts * fraction + 0.5).astype(np.int64)
+
+
+def _random_priorities(length: int, seed: int) -> NDArray[np.uint64]:
+    """Random numbers from the raw bit stream, which numpy promises never to change."""
+    return np.random.PCG64(seed).random_raw(length)
+
+
+def _rank_within_user(users: IndexArray, priorities: NDArray[Any]) -> tuple[IndexArray, IndexArray]:
+    """Sort positions by user and priority; `rank[j]` counts, within its user, the position `order[j]`.
+
+    The sort is stable: of equal priorities the earlier position comes first.
+    """
+    order = np.lexsort((priorities, users))
+    sorted_users = users[order]
+    starts = np.searchsorted(sorted_users, sorted_users)
+    return np.arange(len(users)) - starts, order
+
+
+def _first_occurrences(
+    users: IndexArray, items: IndexArray, times: NDArray[Any]
+) -> tuple[IndexArray, IndexArray, NDArray[Any]]:
+    """Each pair once, at its earliest time, sorted by user and item."""
+    order = np.lexsort((times, items, users))
+    users, items, times = users[order], items[order], times[order]
+    first = np.ones(len(users), dtype=bool)
+    first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
+    return users[first], items[first], times[first]

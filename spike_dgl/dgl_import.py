@@ -1,0 +1,76 @@
+"""The one place that imports DGL; everything else writes ``from spike_dgl.dgl_import import dgl``.
+
+DGL 2.0 and 2.1 import their graphbolt library, which is built for one torch version each and needs an old
+torchdata, so with a newer torch `import dgl` fails although nothing here uses graphbolt. Where that would
+happen, and only there, an empty module takes its place; `main.py doctor` tells whether it did.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import types
+from importlib import metadata
+from pathlib import Path
+
+from spike_dgl.errors import SpikeError
+
+# Without it DGL prints a notice and writes a configuration file into the home directory.
+os.environ.setdefault("DGLBACKEND", "pytorch")
+
+INSTALL_LINE = 'pip install "dgl>=1.1.3,!=2.0.*,!=2.1.*"'
+INSTALL_LINE_312 = 'pip install "dgl==2.1.0" pandas packaging'
+
+
+class DglImportError(SpikeError):
+    """DGL is missing, or does not import beside this torch; the message holds the line that mends it."""
+
+
+def install_line() -> str:
+    """The pip line that installs a DGL for the running Python."""
+    return INSTALL_LINE if sys.version_info < (3, 12) else INSTALL_LINE_312
+
+
+def graphbolt_fails() -> bool:
+    """Whether the installed DGL has a graphbolt library, and none that loads with the installed torch."""
+    spec = importlib.util.find_spec("dgl")
+    if spec is None or not spec.submodule_search_locations:
+        return False
+    folder = Path(next(iter(spec.submodule_search_locations))) / "graphbolt"
+    if not folder.is_dir():
+        return False
+    torch_version = metadata.version("torch").split("+")[0]
+    built = any(torch_version in library.name for library in folder.glob("*graphbolt_pytorch_*"))
+    return not (built and _has_datapipes())
+
+
+def _has_datapipes() -> bool:
+    try:
+        return importlib.util.find_spec("torchdata.datapipes") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _import_dgl() -> types.ModuleType:
+    if importlib.util.find_spec("dgl") is None:
+        raise DglImportError(f"DGL is not installed.\n  Run: {install_line()}")
+    if graphbolt_fails() and "dgl" not in sys.modules:
+        sys.modules["dgl.graphbolt"] = types.ModuleType("dgl.graphbolt")
+    try:
+        import dgl
+    except (ImportError, OSError) as error:
+        version = metadata.version("dgl")
+        raise DglImportError(
+            f"DGL {version} does not import: {str(error).splitlines()[0]}\n  Run: {install_line()}"
+        ) from error
+    return dgl  # type: ignore[no-any-return]
+
+
+dgl = _import_dgl()
+GRAPHBOLT_REPLACED = "dgl.graphbolt" in sys.modules and not hasattr(sys.modules["dgl.graphbolt"], "__file__")
+
+from dgl import function as fn  # noqa: E402
+from dgl.nn.functional import edge_softmax  # noqa: E402
+
+__all__ = ["GRAPHBOLT_REPLACED", "DglImportError", "dgl", "edge_softmax", "fn", "install_line"]

@@ -1,0 +1,47 @@
+"""Errors a user can mend: each says where, what was expected, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class SpikeError(Exception):
+    """A mistake outside the program. The command line prints its message alone and exits with code 2."""
+
+
+class ConfigError(SpikeError):
+    """An unknown setting, or one of the wrong type or range."""
+
+
+class UnknownIdError(SpikeError):
+    """A raw id that the data set does not hold."""
+
+
+class DataError(SpikeError):
+    """A file that is missing, broken, or contradicts another.
+
+    Parameters
+    ----------
+    file
+        The file at fault.
+    problem
+        What is wrong with it, and what was expected instead.
+    remedy
+        What the user can do about it, as one sentence.
+    line
+        Line number, counted from 1, where there is one.
+    """
+
+    def __init__(self, file: Path | str, problem: str, remedy: str, line: int | None = None) -> None:
+        self.file, self.line, self.problem, self.remedy = Path(file), line, problem, remedy
+        where = f"{file}, line {line}" if line is not None else f"{file}"
+        super().__init__(f"{where}: {problem}\n  {remedy}")
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """A clause naming the choice most like `word`, or all of them where none is near; for error messages."""
+    known = [str(choice) for choice in choices]
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(sorted(known)[:20])

@@ -1,0 +1,93 @@
+"""A data set as a DGL heterograph: the form that notebooks see and files store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.dgl_import import dgl
+from spike_dgl.errors import DataError
+
+INTERACTS = "interacts"
+
+
+def inverse(relation: str) -> str:
+    """Name of the edge type that runs against `relation`."""
+    return f"{relation}_inverse"
+
+
+def build_graph(dataset: Dataset) -> dgl.DGLGraph:
+    """The heterograph of a data set's knowledge graph and training interactions.
+
+    Node types are ``user`` [U] and ``entity`` [N], items first. Each relation is an edge type of its own from head
+    to tail, with an inverse from tail to head; ``interacts`` runs from users to the items of their training
+    part, with an inverse as well. Validation and test interactions are not in the graph.
+
+    Every edge type stores in ``edata["relation"]`` the row of its relation embedding: r for a relation, R + r
+    for its inverse, 2R for ``interacts_inverse`` and 2R + 1 for ``interacts``. ``nodes["entity"].data["is_item"]``
+    marks the items.
+
+    Parameters
+    ----------
+    dataset
+        The data set; its relation names become edge type names.
+
+    Returns
+    -------
+    dgl.DGLGraph
+        On the CPU. `save_graph` and `load_graph` store and restore it.
+    """
+    R = dataset.num_relations
+    triples = dataset.triples
+    edges: dict[tuple[str, str, str], tuple[Tensor, Tensor]] = {}
+    rows: dict[tuple[str, str, str], int] = {}
+    for row, name in enumerate(_edge_type_names(dataset)):
+        chosen = triples.relations == row
+        heads, tails = torch.from_numpy(triples.heads[chosen]), torch.from_numpy(triples.tails[chosen])
+        edges["entity", name, "entity"] = (heads, tails)
+        edges["entity", inverse(name), "entity"] = (tails, heads)
+        rows["entity", name, "entity"] = row
+        rows["entity", inverse(name), "entity"] = R + row
+    users, items = torch.from_numpy(dataset.train.users), torch.from_numpy(dataset.train.items)
+    edges["user", INTERACTS, "entity"] = (users, items)
+    edges["entity", inverse(INTERACTS), "user"] = (items, users)
+    rows["entity", inverse(INTERACTS), "user"] = 2 * R
+    rows["user", INTERACTS, "entity"] = 2 * R + 1
+    graph = dgl.heterograph(edges, {"user": dataset.num_users, "entity": dataset.num_entities})
+    for edge_type, row in rows.items():
+        graph.edges[edge_type].data["relation"] = torch.full((graph.num_edges(edge_type),), row)
+    graph.nodes["entity"].data["is_item"] = torch.arange(dataset.num_entities) < dataset.num_items
+    return graph
+
+
+def _edge_type_names(dataset: Dataset) -> list[str]:
+    """Relation names, made different from each other's inverses and from the interactions' where they clash."""
+    taken = {INTERACTS, inverse(INTERACTS)}
+    names: list[str] = []
+    for wanted in dataset.relations.names:
+        name = wanted
+        while name in taken or inverse(name) in taken:
+            name += "_"
+        taken |= {name, inverse(name)}
+        names.append(name)
+    return names
+
+
+def save_graph(graph: dgl.DGLGraph, file: Path) -> None:
+    """Store a heterograph with `dgl.save_graphs`."""
+    dgl.save_graphs(str(file), [graph])
+
+
+def load_graph(file: Path) -> dgl.DGLGraph:
+    """Read what `save_graph` wrote. Raises `DataError` where the file is missing or is no DGL graph."""
+    remedy = "Build the graph again with spike_dgl.graph.build_graph and save_graph."
+    if not file.is_file():
+        raise DataError(file, "no such graph file", remedy)
+    try:
+        graphs, _ = dgl.load_graphs(str(file))
+    except dgl.DGLError as error:
+        raise DataError(file, f"is not a graph saved by DGL ({str(error).splitlines()[0]})", remedy) from None
+    return graphs[0]

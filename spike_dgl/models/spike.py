@@ -1,0 +1,262 @@
+"""SPiKE: LLM-written profiles of every node inside relation-aware attention over the knowledge graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spike_dgl.config import STRICT
+from spike_dgl.models.base import Batch, Embeddings, ModelInputs, Recommender, register
+from spike_dgl.nn.attention import RelationalAttention, pool
+from spike_dgl.nn.edge_dropout import drop_edges
+from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
+from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
+from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class SpikeOptions:
+    """Settings of SPiKE. "Paper" and "code" name the two sides where the authors' paper and code differ.
+
+    Parameters
+    ----------
+    embedding_dim
+        D; 64 in paper and code.
+    num_layers
+        Hops over the graph; 2 in both.
+    num_heads
+        Attention heads; 2 in both.
+    profile_gate
+        How much of a profile enters a node: ``constant`` (both: `profile_scale` everywhere) or ``learned`` (ours: a
+        sigmoid gate per node type computed from ID and profile embedding, which starts at `profile_scale`).
+    profile_scale
+        lambda_p; 0.25 in both.
+    injection
+        ``inject-and-remove`` (both: profiles steer the attention and are taken out of the result),
+        ``inject`` (profiles stay in the result), or ``none`` (profiles act through the matching loss only).
+    item_neighbours
+        ``kg`` (code: KG neighbours only, so user states are read by no hop) or ``kg-and-users`` (paper, Figure 1:
+        items also gather from their users, by a relation of its own in the same softmax).
+    matching_target
+        What profiles are matched with: ``final`` (code: the representations that score) or ``input`` (paper, as
+        Figure 1 seems to draw it: the ID embeddings).
+    matching_weight
+        Weight of the matching loss; 5 in both. 0 switches it off.
+    matching_sample_ratio
+        gamma: the share of all nodes in a sample; 0.1 in both. 1 matches all nodes, without sampling noise.
+    matching_samples
+        Fresh samples a step; 8 in the code. With all nodes in it one sample says everything.
+    l2_weight
+        Weight of the L2 loss on the batch's ID embeddings; the code logs one but leaves it out of the sum.
+    message_dropout, projection_dropout
+        Dropout on what a hop gathered and inside the profile projection; 0.1 in both.
+    kg_dropout, interaction_dropout
+        Share of each relation's edges and of the interactions left out of a training step; 0.5 in both.
+    shared_projection
+        Project the profiles once a step. The code does so three times with different dropout masks, so that what it
+        removes is not quite what it injected.
+    idle_relations
+        Relation rows, from the last, that training never uses; 1 in the code (an off-by-one), 0 in the paper.
+    masked_edges
+        Further KG edges left out of a training step; 512 in the code, for a loss whose weight is 0.
+    """
+
+    embedding_dim: int = Field(default=64, gt=0)
+    num_layers: int = Field(default=2, ge=1)
+    num_heads: int = Field(default=2, ge=1)
+    profile_gate: Literal["constant", "learned"] = "constant"
+    profile_scale: float = Field(default=0.25, ge=0.0)
+    injection: Literal["inject-and-remove", "inject", "none"] = "inject-and-remove"
+    item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"
+    matching_target: Literal["final", "input"] = "final"
+    matching_weight: float = Field(default=5.0, ge=0.0)
+    matching_sample_ratio: float = Field(default=1.0, gt=0.0, le=1.0)
+    matching_samples: int = Field(default=8, ge=1)
+    l2_weight: float = Field(default=0.0, ge=0.0)
+    message_dropout: Share = 0.1
+    projection_dropout: Share = 0.1
+    kg_dropout: Share = 0.5
+    interaction_dropout: Share = 0.5
+    shared_projection: bool = True
+    idle_relations: int = Field(default=0, ge=0)
+    masked_edges: int = Field(default=0, ge=0)
+
+
+@plain_dataclass(frozen=True)
+class SpikeStates:
+    """Result of one propagation.
+
+    Parameters
+    ----------
+    final
+        z, [U + N, D], users first: what scores.
+    profile
+        s, [U + N, D], the projected profiles the matching loss compares with; None without profiles.
+    attention
+        One [E, H] tensor a layer, in the order of the propagated `MessageGraph.edges`.
+    """
+
+    final: Tensor
+    profile: Tensor | None
+    attention: tuple[Tensor, ...]
+
+
+@register("spike", SpikeOptions)
+class Spike(Recommender):
+    """SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
+
+    Profiles are injected into the ID embeddings, ``h^0 = e + lambda_p s``; entities gather from their KG neighbours
+    by `RelationalAttention` and users average their training items, L times; the layers are summed and the
+    injected profile is removed again, ``z = sum_l h^l - lambda_p s``. The loss is BPR plus pairwise profile
+    matching.
+
+    Parameters
+    ----------
+    inputs
+        Graph and text vectors. Without vectors nothing is injected and nothing matched.
+    options
+        See `SpikeOptions`.
+    """
+
+    def __init__(self, inputs: ModelInputs, options: SpikeOptions) -> None:
+        super().__init__()
+        self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
+        self.messages = message_graph(
+            inputs.graph, users_among_neighbours=options.item_neighbours == "kg-and-users"
+        )
+        self.embedding = nn.Parameter(torch.empty(inputs.num_users + inputs.num_entities, options.embedding_dim))
+        nn.init.xavier_uniform_(self.embedding)
+        self.attention = RelationalAttention(
+            num_relation_rows(inputs.graph), options.embedding_dim, options.num_heads
+        )
+        self.has_profiles = inputs.user_vectors is not None and inputs.entity_vectors is not None
+        if self.has_profiles:
+            self._add_profiles(inputs)
+
+    def _add_profiles(self, inputs: ModelInputs) -> None:
+        assert inputs.user_vectors is not None
+        assert inputs.entity_vectors is not None
+        options = self.options
+        # Not part of the state: a run folder holds the vectors once, not in every checkpoint.
+        self.register_buffer("user_vectors", inputs.user_vectors, persistent=False)
+        self.register_buffer("entity_vectors", inputs.entity_vectors, persistent=False)
+        sizes = (inputs.user_vectors.shape[1], options.embedding_dim, options.projection_dropout)
+        self.user_projection, self.entity_projection = ProfileProjection(*sizes), ProfileProjection(*sizes)
+        self.user_gate, self.entity_gate = self._gate(), self._gate()
+
+    def _gate(self) -> nn.Module:
+        if self.options.profile_gate == "constant":
+            return ConstantGate(self.options.profile_scale)
+        return LearnedGate(self.options.embedding_dim, self.options.profile_scale)
+
+    def project_profiles(self) -> Tensor | None:
+        """s, [U + N, D]: the profiles in the space of the ID embeddings; None without profiles."""
+        if not self.has_profiles:
+            return None
+        return torch.cat(
+            [self.user_projection(self.user_vectors), self.entity_projection(self.entity_vectors)]
+        )
+
+    def gate(self, profile: Tensor) -> Tensor:
+        """[U + N, 1] how much of each node's profile enters its state."""
+        users, entities = slice(self.num_users), slice(self.num_users, None)
+        return torch.cat(
+            [
+                self.user_gate(self.embedding[users], profile[users]),
+                self.entity_gate(self.embedding[entities], profile[entities]),
+            ]
+        )
+
+    def propagate(self) -> SpikeStates:
+        """Inject, hop `num_layers` times, sum, remove. In training mode a random part of the edges is used."""
+        injected, removed, matched = self._profiles_of_one_pass()
+        state = self.embedding if injected is None else self.embedding + injected
+        total, attention = state, []
+        messages = self._messages_of_one_pass()
+        for _ in range(self.options.num_layers):
+            state, weights = self._hop(messages, state)
+            total = total + state
+            attention.append(weights)
+        return SpikeStates(total if removed is None else total - removed, matched, tuple(attention))
+
+    def _profiles_of_one_pass(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """What is injected, what is removed, and what the matching loss sees: three times s, the first two scaled."""
+        shared = self.project_profiles()
+        if shared is None:
+            return None, None, None
+
+        def profile() -> Tensor:
+            fresh = shared if self.options.shared_projection else self.project_profiles()
+            assert fresh is not None
+            return fresh
+
+        injected = removed = None
+        if self.options.injection != "none":
+            injected = self.gate(shared) * shared
+        if self.options.injection == "inject-and-remove":
+            removed = injected if self.options.shared_projection else self.gate(shared) * profile()
+        return injected, removed, profile()
+
+    def _messages_of_one_pass(self) -> MessageGraph:
+        if not self.training:
+            return self.messages
+        return drop_edges(
+            self.messages,
+            kg_dropout=self.options.kg_dropout,
+            interaction_dropout=self.options.interaction_dropout,
+            idle_relations=self.options.idle_relations,
+            masked_edges=self.options.masked_edges,
+        )
+
+    def _hop(self, messages: MessageGraph, state: Tensor) -> tuple[Tensor, Tensor]:
+        gathered, attention = self.attention(messages, state)
+        pooled = pool(messages.pooling, state[self.num_users :])
+        heard = functional.dropout(torch.cat([pooled, gathered]), self.options.message_dropout, self.training)
+        return functional.normalize(heard, dim=-1), attention
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """BPR, matching and L2, weighted; a term whose weight is 0 is left out."""
+        states = self.propagate()
+        users, positives, negatives = (
+            rows.index_select(0, chosen)
+            for rows, chosen in (
+                (states.final, batch.users),
+                (states.final, batch.positives + self.num_users),
+                (states.final, batch.negatives + self.num_users),
+            )
+        )
+        terms = {"bpr": bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))}
+        if self.options.matching_weight and states.profile is not None:
+            terms["matching"] = self.options.matching_weight * self.matching(states, self._sample_nodes())
+        if self.options.l2_weight:
+            rows = (batch.users, batch.positives + self.num_users, batch.negatives + self.num_users)
+            terms["l2"] = self.options.l2_weight * l2_loss(*(self.embedding.index_select(0, row) for row in rows))
+        return terms
+
+    def matching(self, states: SpikeStates, nodes: Tensor | None) -> Tensor:
+        """Unweighted matching loss over samples of nodes [S, k] (users first), or over all nodes."""
+        assert states.profile is not None
+        target = states.final if self.options.matching_target == "final" else self.embedding
+        if nodes is None:
+            return matching_loss(target, states.profile)
+        return matching_loss(target[nodes], states.profile[nodes])
+
+    def _sample_nodes(self) -> Tensor | None:
+        total, ratio = len(self.embedding), self.options.matching_sample_ratio
+        if ratio == 1.0:
+            return None
+        size = max(2, int(ratio * total))
+        return torch.stack([torch.randperm(total)[:size] for _ in range(self.options.matching_samples)])
+
+    def embeddings(self) -> Embeddings:
+        """z of all users [U, D] and items [I, D], over the whole graph."""
+        final = self.propagate().final
+        return Embeddings(final[: self.num_users], final[self.num_users : self.num_users + self.num_items])
