@@ -1,6 +1,6 @@
 """What the trainer asks of a model, and how a model file makes itself known.
 
-A model is one file in this folder: a frozen options dataclass and a `Recommender` subclass with the decorator
+A model is one file in this folder: a frozen options dataclass and a `RecommenderModel` subclass with the decorator
 `@register("name", Options)`. Nothing else needs editing.
 """
 
@@ -68,7 +68,7 @@ class Embeddings:
     items: Tensor
 
 
-class Recommender(nn.Module, ABC):
+class RecommenderModel(nn.Module, ABC):
     """A model that the trainer can train. It knows nothing of epochs, files or settings outside its own."""
 
     @abstractmethod
@@ -88,12 +88,12 @@ class Recommender(nn.Module, ABC):
 class ModelEntry:
     """A registered model: its class and the dataclass of its options."""
 
-    model: Callable[[ModelInputs, Any], Recommender]
+    model: Callable[[ModelInputs, Any], RecommenderModel]
     options: type
 
 
 _REGISTRY: dict[str, ModelEntry] = {}
-Model = TypeVar("Model", bound=Callable[..., Recommender])
+Model = TypeVar("Model", bound=Callable[..., RecommenderModel])
 
 
 def register(name: str, options: type) -> Callable[[Model], Model]:

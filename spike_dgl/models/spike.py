@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.models.base import Batch, Embeddings, ModelInputs, Recommender, register
+from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderModel, register
 from spike_dgl.nn.attention import RelationalAttention, pool
 from spike_dgl.nn.edge_dropout import drop_edges
 from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
@@ -110,7 +110,7 @@ class SpikeStates:
 
 
 @register("spike", SpikeOptions)
-class Spike(Recommender):
+class Spike(RecommenderModel):
     """SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
 
     Profiles are injected into the ID embeddings, ``h^0 = e + lambda_p s``; entities gather from their KG neighbours

@@ -33,8 +33,8 @@ from spike_dgl.errors import ConfigError, DataError
 
 README = "README.txt"
 LICENCE = (
-    "GroupLens terms, in README.txt: research use; no commercial use without permission; redistribution, also "
-    "of transformed data, under the same terms; acknowledge the data in publications by the citation."
+    "GroupLens terms, in README.txt: research use; no commercial use without permission; redistribution, "
+    "also of transformed data, under the same terms; acknowledge the data in publications by the citation."
 )
 CITATION = (
     "F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context. ACM "
@@ -47,6 +47,9 @@ CITATION = (
 class MovieLensOptions:
     """How MovieLens ratings become a data set.
 
+    With the defaults every user has at least one pair in each part, so that all of them count in every
+    metric, and films that few people rated stay, which is where a knowledge graph has most to add.
+
     Parameters
     ----------
     min_rating
@@ -58,7 +61,7 @@ class MovieLensOptions:
         oldest for training.
     min_entity_items
         Actors, directors, genres and decades of fewer films are left out: what belongs to one film only
-        can carry no message to another, and would be half of the graph.
+        can carry no message to another, and would be most of the entities.
     """
 
     min_rating: float = 4.0

@@ -65,18 +65,20 @@ def split_list(cell: str) -> list[str]:
 
 def _parse(file: Path, text: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(text, strict=True)
+    line = 1  # where the row begins that is read next: a quote that stays open runs to the end of the file
     try:
         header: list[str] = next(reader, [])
         positions = _positions(file, header, columns)
+        line = reader.line_num + 1
         for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
+            if row and len(row) != len(header):
                 problem = f"{len(row)} columns where the header has {len(header)}"
-                raise DataError(file, problem, UNPACK_AGAIN, reader.line_num)
-            yield reader.line_num, [row[position] for position in positions]
+                raise DataError(file, problem, UNPACK_AGAIN, line)
+            if row:
+                yield line, [row[position] for position in positions]
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(file, f"is not valid CSV: {error}", UNPACK_AGAIN, reader.line_num) from None
+        raise DataError(file, f"is not valid CSV: {error}", UNPACK_AGAIN, line) from None
 
 
 def _positions(file: Path, header: list[str], columns: Sequence[str]) -> list[int]:

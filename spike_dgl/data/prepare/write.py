@@ -91,7 +91,7 @@ def new_folder(destination: Path, overwrite: bool = False) -> Iterator[Path]:
         As `check_destination` does, and if something cannot be written (disk full, no permission).
     """
     check_destination(destination, overwrite)
-    destination = destination.absolute()
+    destination = destination.resolve()
     partial = destination.with_name(f".{destination.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)

@@ -1,0 +1,164 @@
+"""The commands of ``python main.py``: they parse, call the package, and print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spike_dgl.errors import SpikeError
+
+# Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
+if TYPE_CHECKING:
+    from spike_dgl.experiment import Experiment
+    from spike_dgl.recommend import Recommender, ScoredItem
+
+RUNS = Path("runs")
+EXISTING = click.Path(path_type=Path)
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one message and exit code 2."""
+    try:
+        cli()
+    except SpikeError as error:
+        click.echo(f"error: {error}", err=True)
+        signal_number = getattr(error, "signal_number", None)
+        sys.exit(2 if signal_number is None else 128 + signal_number)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="spike_dgl")
+def cli() -> None:
+    """SPiKE on DGL: recommendation with knowledge graphs and LLM-written profiles."""
+
+
+@cli.command()
+@click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
+@click.option("--config", "config_file", type=EXISTING, help="YAML file of settings; see configs/.")
+@click.option("--out", type=EXISTING, help="Run folder to write; runs/DATA-MODEL-seedN by default.")
+@click.option("--resume", type=EXISTING, metavar="RUN", help="Go on with a run that was stopped.")
+@click.option("--show-config", is_flag=True, help="Print every setting and stop.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def train(
+    overrides: tuple[str, ...],
+    config_file: Path | None,
+    out: Path | None,
+    resume: Path | None,
+    show_config: bool,
+    quiet: bool,
+) -> None:
+    """Train a model, test it once, and show a few recommendations. Without arguments: SPiKE on the bundled MovieLens."""
+    from spike_dgl.experiment import load_config, reopen, start
+    from spike_dgl.training.tracking import RunFolder
+
+    if resume is not None:
+        if config_file is not None or out is not None:
+            raise click.UsageError("--resume takes its settings and folder from the run; leave out --config, --out")
+        experiment = reopen(RunFolder.open(resume), overrides)
+    else:
+        config = load_config(config_file, overrides)
+        if show_config:
+            click.echo(config.to_yaml(), nl=False)
+            return
+        name = f"{Path(config.data.path).name}-{config.model_name}-seed{config.training.seed}"
+        folder = RunFolder.create(out) if out is not None else RunFolder.next_free(RUNS, name)
+        experiment = start(config, folder)
+    _announce(experiment)
+    experiment.train(resume=resume is not None, progress=not quiet)
+    _show_result(experiment)
+
+
+def _announce(experiment: Experiment) -> None:
+    data = experiment.dataset
+    click.echo(
+        f"{experiment.config.model_name} on {data.name}: {data.num_users:,} users, {data.num_items:,} items, "
+        f"{len(data.train):,} training interactions, {len(data.triples):,} triples -> {experiment.folder.path}"
+    )
+
+
+def _show_result(experiment: Experiment) -> None:
+    from spike_dgl.recommend import Recommender
+
+    run = experiment.folder.path
+    click.echo("\n" + experiment.folder.file("RESULT.md").read_text(encoding="utf-8"))
+    recommender = Recommender.load(run)
+    user = experiment.dataset.users.ids[0]
+    _show_list(recommender, user, recommender.recommend(user, 10)[0])
+    click.echo(f"\nMore: python main.py recommend {run} --user {user} -k 10")
+
+
+@cli.command()
+@click.argument("run", type=EXISTING)
+@click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(run: Path, split: str, as_json: bool) -> None:
+    """Rank all items for every user with the reported weights of RUN, and print the metrics."""
+    from spike_dgl.evaluation import render_groups
+    from spike_dgl.experiment import reopen
+    from spike_dgl.report import metrics_table
+    from spike_dgl.training.tracking import RunFolder
+
+    experiment = reopen(RunFolder.open(run))
+    evaluation = experiment.evaluate(experiment.best_embeddings(), split)
+    if as_json:
+        click.echo(json.dumps({"split": split, **evaluation.means}))
+        return
+    click.echo(f"{split} split\n\n{metrics_table(evaluation)}\n\n{render_groups(evaluation, experiment.dataset)}")
+
+
+@cli.command()
+@click.argument("run", type=EXISTING)
+@click.option("--user", "users", multiple=True, required=True, help="Raw user id; repeat for several.")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Length of a list.")
+@click.option("--with-seen", is_flag=True, help="Keep items the user already interacted with.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a user.")
+def recommend(run: Path, users: tuple[str, ...], k: int, with_seen: bool, as_json: bool) -> None:
+    """The best items of RUN for some users, by raw id."""
+    from spike_dgl.recommend import Recommender
+
+    recommender = Recommender.load(run)
+    for user, items in zip(users, recommender.recommend(users, k, exclude_seen=not with_seen), strict=True):
+        if as_json:
+            click.echo(json.dumps({"user": user, "items": [vars(item) for item in items]}, ensure_ascii=False))
+        else:
+            _show_list(recommender, user, items)
+
+
+def _show_list(recommender: Recommender, user: str, items: list[ScoredItem]) -> None:
+    history = recommender.history(user)
+    more = f" and {len(history) - 3} more" if len(history) > 3 else ""
+    click.echo(f"user {user}, who liked {', '.join(history[:3])}{more}")
+    for place, item in enumerate(items, start=1):
+        click.echo(f"{place:4d}  {item.score:7.3f}  {item.name}  [{item.id}]")
+
+
+@cli.command()
+@click.argument("path", type=str, default="movielens")
+@click.option("--format", "format_name", default="auto", show_default=True, help="Name of the data format.")
+def data(path: str, format_name: str) -> None:
+    """Statistics and an audit of the data set in PATH (the bundled one by default)."""
+    from spike_dgl.data import load_dataset
+    from spike_dgl.data.audit import render
+
+    click.echo(render(load_dataset(path, format=format_name)))
+
+
+@cli.group()
+def prepare() -> None:
+    """Make a data set from raw files."""
+
+
+@cli.command()
+def doctor() -> None:
+    """Check the installation: versions, devices, and message passing against known values."""
+    from spike_dgl.doctor import diagnose, render
+
+    checks = diagnose()
+    click.echo(render(checks))
+    if not all(check.passed for check in checks):
+        sys.exit(2)
+

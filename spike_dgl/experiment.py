@@ -1,0 +1,243 @@
+"""One run from settings to result: data, profiles, graph, model, training, and the test at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from spike_dgl.config import Mapped, apply_overrides, build, dotted_keys, nearest_key, read_yaml, to_mapping
+from spike_dgl.data import load_dataset
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.options import DataOptions
+from spike_dgl.errors import ConfigError
+from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate, metric_names
+from spike_dgl.graph import build_graph
+from spike_dgl.models.base import Embeddings, ModelInputs, RecommenderModel, model_entry
+from spike_dgl.profiles import ProfileOptions, build_profiles
+from spike_dgl.recommend import load_run_dataset
+from spike_dgl.report import render_result, result_record
+from spike_dgl.training.checkpoint import load_checkpoint
+from spike_dgl.training.options import TrainingOptions
+from spike_dgl.training.sampling import BprSampler
+from spike_dgl.training.seeding import seed_everything
+from spike_dgl.training.tracking import RunFolder, environment
+from spike_dgl.training.trainer import Trainer, final_embeddings
+
+DEFAULT_MODEL = "spike"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of a run, one section each.
+
+    Parameters
+    ----------
+    data, profiles, training, evaluation
+        See the dataclass of each section.
+    model_name
+        Name of a registered model; ``model.name`` in files.
+    model
+        The options dataclass of that model.
+    """
+
+    model_name: str
+    model: Any
+    data: DataOptions = field(default_factory=DataOptions)
+    profiles: ProfileOptions = field(default_factory=ProfileOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> RunConfig:
+        """Check and fill all sections. Raises `ConfigError` for anything unknown or out of range."""
+        unknown = [name for name in mapping if name not in (*SECTIONS, "model")]
+        if unknown:
+            raise ConfigError(f"unknown setting '{unknown[0]}'; {nearest_key(unknown[0], [*SECTIONS, 'model'])}")
+        model = dict(_section(mapping, "model"))
+        name = model.pop("name", DEFAULT_MODEL)
+        parts = {section: build(options, mapping.get(section), section) for section, options in SECTIONS.items()}
+        config = cls(model_name=name, model=build(model_entry(name).options, model, "model"), **parts)
+        known = metric_names(config.evaluation.cutoffs)
+        if config.training.metric not in known:
+            raise ConfigError(
+                f"training.metric: no metric '{config.training.metric}'; {nearest_key(config.training.metric, known)}"
+            )
+        return config
+
+    def to_yaml(self) -> str:
+        """All settings, defaults included, as YAML that `load_config` reads back."""
+        sections: Mapped = {name: to_mapping(getattr(self, name)) for name in SECTIONS}
+        sections["model"] = {"name": self.model_name, **to_mapping(self.model)}
+        order = ("data", "profiles", "model", "training", "evaluation")
+        return yaml.safe_dump({name: sections[name] for name in order}, sort_keys=False, allow_unicode=True)
+
+
+SECTIONS: dict[str, Any] = {
+    "data": DataOptions,
+    "profiles": ProfileOptions,
+    "training": TrainingOptions,
+    "evaluation": EvaluationOptions,
+}
+
+
+def load_config(file: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
+    """Settings from a YAML file (or the defaults) and ``section.key=value`` overrides.
+
+    Raises
+    ------
+    ConfigError
+        For an unreadable file, an unknown key (naming the nearest), or a value of the wrong type or range.
+    """
+    mapping = read_yaml(file) if file is not None else {}
+    overrides = list(overrides)
+    model_options = model_entry(_model_name(mapping, overrides)).options
+    known = ["model.name", *dotted_keys(model_options, "model")]
+    for section, options in SECTIONS.items():
+        known += dotted_keys(options, section)
+    return RunConfig.from_mapping(apply_overrides(mapping, overrides, known))
+
+
+def _model_name(mapping: Mapping[str, Any], overrides: Iterable[str]) -> str:
+    chosen = [value for key, _, value in (item.partition("=") for item in overrides) if key == "model.name"]
+    return chosen[-1] if chosen else str(_section(mapping, "model").get("name", DEFAULT_MODEL))
+
+
+def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = mapping.get(name) or {}
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"'{name}' must be a mapping of settings, not {section!r}")
+    return section
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run that is set up: its folder, settings, data and model."""
+
+    folder: RunFolder
+    config: RunConfig
+    dataset: Dataset
+    model: RecommenderModel
+
+    def train(self, *, resume: bool = False, progress: bool = True) -> Evaluation:
+        """Train, then test the reported epoch once; writes the result into the run folder.
+
+        Parameters
+        ----------
+        resume
+            Go on from where the folder's ``last.pt`` was written.
+        progress
+            Show a progress bar.
+        """
+        trainer = self._trainer(progress)
+        if resume and self.folder.file("last.pt").is_file():
+            trainer.restore()
+            self.folder.metrics().keep_before(trainer.epoch)
+        trainer.fit()
+        embeddings = self.best_embeddings()
+        self.folder.write_arrays(
+            "embeddings.npz", users=embeddings.users.numpy(), items=embeddings.items.numpy()
+        )
+        return self._report(embeddings)
+
+    def best_embeddings(self) -> Embeddings:
+        """Embeddings of the epoch that is reported."""
+        self.model.load_state_dict(load_checkpoint(self.folder.file("best.pt"))["model"])
+        return final_embeddings(self.model)
+
+    def evaluate(self, embeddings: Embeddings, split: str) -> Evaluation:
+        """Rank all items for the users of a split, ``valid`` or ``test``."""
+        return evaluate(embeddings.users, embeddings.items, self.dataset, split, self.config.evaluation)
+
+    def _trainer(self, progress: bool) -> Trainer:
+        training, dataset = self.config.training, self.dataset
+        sampler = BprSampler(
+            dataset.train,
+            dataset.num_users,
+            dataset.num_items,
+            batch_size=training.batch_size,
+            seed=training.seed,
+        )
+        return Trainer(
+            self.model,
+            sampler,
+            training,
+            folder=self.folder.path,
+            log=self.folder.metrics(),
+            validate=(lambda embeddings: self.evaluate(embeddings, "valid").means) if len(dataset.valid) else None,
+            progress=progress,
+        )
+
+    def _report(self, embeddings: Embeddings) -> Evaluation:
+        test = self.evaluate(embeddings, "test")
+        record = result_record(self.folder, self.dataset, self.model, test)
+        self.folder.write_json("result.json", record)
+        self.folder.write_text("RESULT.md", render_result(record, self.dataset, test))
+        return test
+
+
+def start(config: RunConfig, folder: RunFolder) -> Experiment:
+    """Set up a new run: load the data, write profiles, build graph and model; records all of it in the folder."""
+    dataset = load_dataset(
+        config.data.path,
+        format=config.data.format,
+        valid_fraction=config.data.valid_fraction,
+        seed=config.data.split_seed,
+    )
+    config = _with_absolute_path(config)
+    profiles = build_profiles(dataset, config.profiles)
+    if profiles.user_vectors is not None and profiles.entity_vectors is not None:
+        folder.write_arrays("profiles.npz", users=profiles.user_vectors, entities=profiles.entity_vectors)
+    data = {"name": dataset.name, "checksum": dataset.checksum, "split_hash": dataset.split_hash}
+    folder.write_json("environment.json", environment() | {"data": data, "encoder": profiles.encoder})
+    folder.write_text("config.yaml", config.to_yaml())
+    return _set_up(config, folder, dataset)
+
+
+def reopen(folder: RunFolder, overrides: Iterable[str] = ()) -> Experiment:
+    """Set up a run again from its folder, to go on with training or to evaluate.
+
+    Parameters
+    ----------
+    folder
+        Of a run that was started.
+    overrides
+        Settings of the ``training`` section to change, such as ``training.epochs=200``.
+    """
+    overrides = list(overrides)
+    for override in overrides:
+        if not override.startswith("training."):
+            raise ConfigError(f"'{override}': a resumed run can only change settings of the training section")
+    config = load_config(folder.file("config.yaml"), overrides)
+    if overrides:
+        folder.write_text("config.yaml", config.to_yaml())
+    return _set_up(config, folder, load_run_dataset(folder))
+
+
+def _set_up(config: RunConfig, folder: RunFolder, dataset: Dataset) -> Experiment:
+    if config.training.threads is not None:
+        torch.set_num_threads(config.training.threads)
+    seed_everything(config.training.seed)
+    vectors: dict[str, torch.Tensor] = {}
+    if folder.file("profiles.npz").is_file():
+        stored = folder.read_arrays("profiles.npz")
+        vectors = {f"{side}_vectors": torch.from_numpy(stored[name]) for side, name in SIDES}
+    model = model_entry(config.model_name).model(ModelInputs(build_graph(dataset), **vectors), config.model)
+    return Experiment(folder, config, dataset, model)
+
+
+SIDES = (("user", "users"), ("entity", "entities"))
+
+
+def _with_absolute_path(config: RunConfig) -> RunConfig:
+    """The settings with a path that also holds from another working directory."""
+    path = Path(config.data.path)
+    if not path.exists():
+        return config  # the word for the bundled data
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(path.resolve())))

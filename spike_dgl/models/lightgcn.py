@@ -1,0 +1,90 @@
+"""LightGCN: the collaborative baseline that uses neither knowledge graph nor text."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from spike_dgl.config import STRICT
+from spike_dgl.dgl_import import dgl, fn
+from spike_dgl.graph import INTERACTS
+from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderModel, register
+from spike_dgl.nn.losses import bpr_loss, l2_loss
+
+
+@dataclass(frozen=True, config=STRICT)
+class LightGCNOptions:
+    """Settings of LightGCN.
+
+    Parameters
+    ----------
+    embedding_dim
+        D.
+    num_layers
+        Hops between users and items; 3 in the paper's main tables.
+    l2_weight
+        Weight of the L2 loss on the batch's ID embeddings; 1e-4 in the paper.
+    """
+
+    embedding_dim: int = Field(default=64, gt=0)
+    num_layers: int = Field(default=3, ge=1)
+    l2_weight: float = Field(default=1e-4, ge=0.0)
+
+
+@register("lightgcn", LightGCNOptions)
+class LightGCN(RecommenderModel):
+    """LightGCN (He et al., SIGIR 2020): e^{l+1} = D^{-1/2} A D^{-1/2} e^l, and the mean of all layers scores.
+
+    A is the user-item adjacency matrix of the training interactions.
+
+    Parameters
+    ----------
+    inputs
+        The graph; text vectors and KG relations are not used.
+    options
+        See `LightGCNOptions`.
+    """
+
+    def __init__(self, inputs: ModelInputs, options: LightGCNOptions) -> None:
+        super().__init__()
+        self.options, self.num_users = options, inputs.num_users
+        num_nodes = inputs.num_users + inputs.num_items
+        users, items = inputs.graph.edges(etype=INTERACTS)
+        items = items + inputs.num_users
+        self.graph = dgl.graph((torch.cat([users, items]), torch.cat([items, users])), num_nodes=num_nodes)
+        scale = self.graph.in_degrees().clamp(min=1).float().rsqrt()
+        self.register_buffer("scale", scale.unsqueeze(-1), persistent=False)
+        self.embedding = nn.Parameter(torch.empty(num_nodes, options.embedding_dim))
+        nn.init.normal_(self.embedding, std=0.1)
+
+    def propagate(self) -> Tensor:
+        """Mean over layers, [U + I, D], users first."""
+        state = self.embedding
+        layers = [state]
+        for _ in range(self.options.num_layers):
+            state = self._hop(state)
+            layers.append(state)
+        return torch.stack(layers).mean(0)
+
+    def _hop(self, state: Tensor) -> Tensor:
+        with self.graph.local_scope():
+            self.graph.ndata["state"] = state * self.scale
+            self.graph.update_all(fn.copy_u("state", "message"), fn.sum("message", "sum"))
+            return self.graph.ndata["sum"] * self.scale
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """BPR on the propagated embeddings, and L2 on the ID embeddings of the batch."""
+        rows = (batch.users, batch.positives + self.num_users, batch.negatives + self.num_users)
+        final = self.propagate()
+        users, positives, negatives = (final.index_select(0, row) for row in rows)
+        terms = {"bpr": bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))}
+        if self.options.l2_weight:
+            terms["l2"] = self.options.l2_weight * l2_loss(*(self.embedding.index_select(0, row) for row in rows))
+        return terms
+
+    def embeddings(self) -> Embeddings:
+        """Propagated embeddings of users [U, D] and items [I, D]."""
+        final = self.propagate()
+        return Embeddings(final[: self.num_users], final[self.num_users :])

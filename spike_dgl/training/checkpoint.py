@@ -1,0 +1,33 @@
+"""Checkpoints: plain tensors, dicts and numbers in one file that is either whole or absent."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spike_dgl.errors import DataError
+
+
+def save_checkpoint(state: dict[str, Any], file: Path) -> None:
+    """Write a checkpoint beside its place and move it there, so that a kill leaves the old one."""
+    partial = file.with_name(file.name + ".partial")
+    torch.save(state, partial)
+    os.replace(partial, file)
+
+
+def load_checkpoint(file: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU. Raises `DataError` where it is missing or broken."""
+    if not file.is_file():
+        raise DataError(file, "no such checkpoint", "Is this a run folder, and did the run get through an epoch?")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise DataError(file, f"is not a readable checkpoint ({error})", "Train again.") from None
+    if not isinstance(state, dict):
+        raise DataError(file, "is not a checkpoint of ours", "Train again.")
+    return state

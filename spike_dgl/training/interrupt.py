@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM as a wish to stop at the next safe place."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from spike_dgl.errors import SpikeError
+
+
+class Interrupted(SpikeError):
+    """Training stopped at the user's wish, with everything saved.
+
+    Parameters
+    ----------
+    message
+        Where it stopped and how to go on.
+    signal_number
+        Which signal asked for it.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class StopRequest:
+    """While entered, SIGINT and SIGTERM set `signal_number` instead of ending the program; a second one ends it."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        # Python lets only the main thread handle signals; in others they keep their effect.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.signal_number = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()

@@ -1,0 +1,60 @@
+"""Settings of training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from spike_dgl.config import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingOptions:
+    """How a model is trained.
+
+    Parameters
+    ----------
+    epochs
+        At most so many passes over the training interactions.
+    batch_size
+        Interactions a step.
+    learning_rate
+        Adam's step size.
+    schedule
+        ``constant``, or ``cosine``: down to a hundredth of the learning rate at the last epoch.
+    warmup_steps
+        Steps over which the learning rate rises from zero first.
+    weight_decay
+        Decoupled weight decay of all parameters (AdamW); 0 is plain Adam.
+    metric
+        Validation metric that chooses the best epoch and stops training.
+    evaluate_every
+        Epochs between two validations.
+    patience
+        Validations without a new best before training stops; null trains all epochs.
+    keep
+        ``best`` reports the epoch with the best validation metric, ``last`` the last one (the authors' code).
+        Without validation data it is the last one.
+    seed
+        Of initial weights, dropout, shuffling and negatives.
+    device
+        ``auto`` (CUDA where torch and DGL both have it, else CPU), ``cpu`` or ``cuda``.
+    threads
+        CPU threads for torch; null leaves it to torch. One is best where other programs keep the cores busy.
+    """
+
+    epochs: int = Field(default=100, ge=1)
+    batch_size: int = Field(default=4096, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0.0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    metric: str = "ndcg@20"
+    evaluate_every: int = Field(default=1, ge=1)
+    patience: int | None = Field(default=10, ge=1)
+    keep: Literal["best", "last"] = "best"
+    seed: int = Field(default=2020, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(default=None, ge=1)

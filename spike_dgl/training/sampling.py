@@ -1,0 +1,70 @@
+"""Training batches: every interaction once an epoch, each with one negative item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from spike_dgl.data.dataset import Interactions
+from spike_dgl.errors import SpikeError
+from spike_dgl.models.base import Batch
+
+
+class BprSampler:
+    """Shuffled batches of training interactions with uniform negatives that are never training positives.
+
+    An epoch's batches depend on the seed and the epoch's number alone, so a resumed run sees the same ones.
+    Users who interacted with every item have no negative; their interactions are left out (`num_left_out`).
+
+    Parameters
+    ----------
+    train
+        Training interactions [X].
+    num_users, num_items
+        U and I.
+    batch_size
+        B; the last batch of an epoch is smaller.
+    seed
+        Of shuffling and negatives.
+    """
+
+    def __init__(
+        self, train: Interactions, num_users: int, num_items: int, *, batch_size: int, seed: int
+    ) -> None:
+        self.num_items, self.batch_size, self.seed = num_items, batch_size, seed
+        users, items = torch.from_numpy(train.users), torch.from_numpy(train.items)
+        self._offsets = torch.from_numpy(train.offsets(num_users))
+        self._degree = self._offsets.diff()
+        # The r-th non-positive of a user is r + (the number of positives p_j with p_j - j <= r), j = 0, 1, ...
+        # since p_j - j counts the non-positives before p_j. One sorted key a positive answers for all users.
+        before = items - (torch.arange(len(items)) - self._offsets[users])
+        self._keys = users * (num_items + 1) + before
+        has_negative = self._degree[users] < num_items
+        self._users, self._items = users[has_negative], items[has_negative]
+        self.num_left_out = int((~has_negative).sum())
+        if not len(self._users):
+            raise SpikeError("there is nothing to train on: no user has both a positive and a negative item")
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self._users) // self.batch_size)
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from the `skip`-th on."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        order = torch.randperm(len(self._users), generator=generator)
+        users, items = self._users[order], self._items[order]
+        negatives = self.negatives(users, generator)
+        for start in range(skip * self.batch_size, len(users), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            yield Batch(users[part], items[part], negatives[part])
+
+    def negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
+        """One item for each of `users` [n], uniform over the items that are not the user's training positives."""
+        free = self.num_items - self._degree[users]
+        rank = (torch.rand(len(users), generator=generator, dtype=torch.float64) * free).long()
+        rank = torch.minimum(rank, free - 1)
+        below = torch.searchsorted(self._keys, users * (self.num_items + 1) + rank, right=True)
+        return rank + below - self._offsets[users]

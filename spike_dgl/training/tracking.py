@@ -1,0 +1,177 @@
+"""The run folder: all that is needed to tell what was trained on what, how it went, and to use the result."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.typing import FloatArray
+
+PACKAGES = ("spike_dgl", "torch", "dgl", "numpy", "scipy", "scikit-learn")
+
+
+class RunFolder:
+    """Files of one run.
+
+    ==================== ===========================================================
+    ``config.yaml``      every setting, defaults included
+    ``environment.json`` versions, machine, data checksum and split hash
+    ``profiles.npz``     text vectors the model was given
+    ``metrics.jsonl``    one record an epoch
+    ``last.pt``          state to go on from
+    ``best.pt``          weights of the reported epoch
+    ``embeddings.npz``   final user and item embeddings of the reported epoch
+    ``result.json``      test metrics, and what they were measured with
+    ``RESULT.md``        the same to read
+    ==================== ===========================================================
+
+    Parameters
+    ----------
+    path
+        The folder; `create` makes it, `open` expects it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """A new, empty folder. Raises `SpikeError` where there already is something."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise SpikeError(
+                f"{path} already exists\n  Go on with it (--resume {path}) or name another folder (--out)."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def next_free(cls, parent: Path, name: str) -> RunFolder:
+        """A new folder ``parent/name``, or ``parent/name-2``, ``-3`` ... where runs of that name exist."""
+        number, path = 2, parent / name
+        while path.exists():
+            path = parent / f"{name}-{number}"
+            number += 1
+        return cls.create(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A run that exists. Raises `DataError` where the folder holds none."""
+        if not (path / "config.yaml").is_file():
+            raise DataError(path, "is not a run folder (it has no config.yaml)", "Name a folder that train wrote.")
+        return cls(path)
+
+    def file(self, name: str) -> Path:
+        """Path of one of the run's files."""
+        return self.path / name
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file as a whole or not at all."""
+        partial = self.file(name + ".partial")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, self.file(name))
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file as a whole or not at all."""
+        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON file of the run. Raises `DataError` where it is missing or broken."""
+        file = self.file(name)
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(file, f"cannot be read ({error})", "Did the run finish? Go on with --resume.") from None
+        return dict(content)
+
+    def write_arrays(self, name: str, **arrays: FloatArray) -> None:
+        """Write an npz file as a whole or not at all."""
+        partial = self.file(name + ".partial.npz")
+        np.savez(partial, **arrays)  # type: ignore[arg-type]
+        os.replace(partial, self.file(name))
+
+    def read_arrays(self, name: str) -> dict[str, FloatArray]:
+        """Read an npz file of the run. Raises `DataError` where it is missing or broken."""
+        file = self.file(name)
+        try:
+            with np.load(file) as stored:
+                return {key: stored[key] for key in stored.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(file, f"cannot be read ({error})", "Did the run finish? Go on with --resume.") from None
+
+    def metrics(self) -> MetricsLog:
+        """The per-epoch records."""
+        return MetricsLog(self.file("metrics.jsonl"))
+
+
+class MetricsLog:
+    """One JSON record an epoch, appended as it comes.
+
+    Parameters
+    ----------
+    file
+        A JSONL file, made on the first record.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add the record of an epoch."""
+        with self.file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All records in order; a line that a kill cut short is left out."""
+        if not self.file.is_file():
+            return []
+        records = []
+        for line in self.file.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def keep_before(self, epoch: int) -> None:
+        """Forget the records of `epoch` and later ones, which a resumed run will write again."""
+        kept = [record for record in self.read() if record["epoch"] < epoch]
+        partial = self.file.with_name(self.file.name + ".partial")
+        partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        os.replace(partial, self.file)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for the run folder."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident memory of this process so far, in MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024**2 if sys.platform == "darwin" else 1024)

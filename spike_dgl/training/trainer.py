@@ -1,0 +1,294 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from spike_dgl.errors import SpikeError
+from spike_dgl.models.base import Batch, Embeddings, RecommenderModel
+from spike_dgl.training.checkpoint import load_checkpoint, save_checkpoint
+from spike_dgl.training.interrupt import Interrupted, StopRequest
+from spike_dgl.training.options import TrainingOptions
+from spike_dgl.training.sampling import BprSampler
+from spike_dgl.training.seeding import random_state, set_random_state
+from spike_dgl.training.stopping import EarlyStopping
+
+Validate = Callable[[Embeddings], Mapping[str, float]]
+STEPS_BETWEEN_CHECKS = 10
+"""How often the running loss is read for the progress bar; reading it makes a GPU wait."""
+
+
+class TrainingDivergedError(SpikeError):
+    """The loss became infinite or not a number."""
+
+
+class EpochLog(Protocol):
+    """Takes one record an epoch."""
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Store a record whose key ``epoch`` counts from 1."""
+
+
+class Trainer:
+    """Trains a `RecommenderModel` with Adam, early stopping, and checkpoints to go on from.
+
+    Parameters
+    ----------
+    model
+        Anything with `propagate`, `loss` and `embeddings`, on the device it is to be trained on.
+    sampler
+        Gives the batches of an epoch.
+    options
+        See `TrainingOptions`.
+    folder
+        Where ``last.pt`` and ``best.pt`` go.
+    log
+        Receives a record of every epoch.
+    validate
+        From embeddings to metrics; None where there is nothing to validate on.
+    progress
+        Whether to show a progress bar.
+    """
+
+    def __init__(
+        self,
+        model: RecommenderModel,
+        sampler: BprSampler,
+        options: TrainingOptions,
+        *,
+        folder: Path,
+        log: EpochLog,
+        validate: Validate | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.model, self.sampler, self.options = model, sampler, options
+        self.folder, self.log, self.validate, self.progress = folder, log, validate, progress
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+        self.stopping = EarlyStopping(options.patience)
+        self.epoch = 1
+        """The epoch under way, from 1."""
+        self.step = 0
+        """Steps of it that are done."""
+        self.seconds = 0.0
+        """Seconds of training, validation included, over all sittings."""
+        self._totals: dict[str, Tensor] = {}
+        self._norms: dict[str, float] = {}
+        self._epoch_seconds = 0.0
+        self._metrics: dict[str, float] = {}
+
+    def fit(self) -> None:
+        """Train until the last epoch, or until patience runs out; ``best.pt`` then holds the model to report.
+
+        Raises
+        ------
+        Interrupted
+            After Ctrl-C or SIGTERM, when everything is saved.
+        TrainingDivergedError
+            Where the loss is no finite number.
+        """
+        with StopRequest() as stop:
+            while self.epoch <= self.options.epochs and not self.stopping.should_stop:
+                self._train_epoch(stop)
+                record = self._finish_epoch()
+                self.log.append(record)
+                self.epoch, self.step = self.epoch + 1, 0
+                self.save()
+                self._stop_if_asked(stop)
+        if not self.reports_best:
+            self._save_best(self.epoch - 1)
+
+    @property
+    def reports_best(self) -> bool:
+        """Whether the best epoch is reported, not the last."""
+        return self.validate is not None and self.options.keep == "best"
+
+    def _train_epoch(self, stop: StopRequest) -> None:
+        self.model.train()
+        if self.step == 0:
+            self._totals, self._norms, self._epoch_seconds = {}, {}, 0.0
+        bar = self._progress_bar()
+        started = time.perf_counter()
+        for batch in self.sampler.epoch(self.epoch, skip=self.step):
+            self._train_step(batch)
+            self.step += 1
+            bar.update()
+            if stop.signal_number is not None or self.step % STEPS_BETWEEN_CHECKS == 0:
+                bar.set_postfix(self._running_losses() | self._headline(), refresh=False)
+            if stop.signal_number is not None and self.step < len(self.sampler):
+                self._epoch_seconds += time.perf_counter() - started
+                self.save()
+                self._stop_if_asked(stop)
+        self._epoch_seconds += time.perf_counter() - started
+        bar.set_postfix(self._running_losses() | self._headline(), refresh=True)
+        bar.close()
+
+    def _train_step(self, batch: Batch) -> None:
+        self._set_learning_rate()
+        device = next(self.model.parameters()).device
+        terms = self.model.loss(
+            Batch(batch.users.to(device), batch.positives.to(device), batch.negatives.to(device))
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.step == 0:
+            self._norms = self._backward_apart(terms)
+        else:
+            torch.stack(list(terms.values())).sum().backward()
+        self.optimizer.step()
+        for name, term in terms.items():
+            total = self._totals.get(name)
+            self._totals[name] = term.detach() if total is None else total + term.detach()
+
+    def _backward_apart(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
+        """Backward one term after the other; the gradients add up as usual. Returns each term's gradient norm."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        norms = {}
+        for position, (name, term) in enumerate(terms.items(), start=1):
+            gradients = torch.autograd.grad(
+                term, parameters, retain_graph=position < len(terms), allow_unused=True
+            )
+            present = [gradient for gradient in gradients if gradient is not None]
+            norms[name] = float(torch.stack([gradient.norm() for gradient in present]).norm())
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        return norms
+
+    def _set_learning_rate(self) -> None:
+        done = (self.epoch - 1) * len(self.sampler) + self.step
+        factor = learning_rate_factor(done, self.options.epochs * len(self.sampler), self.options)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.learning_rate * factor
+
+    def _running_losses(self) -> dict[str, float]:
+        """Mean of each loss term over the epoch so far. Raises where one is not finite."""
+        losses = {name: float(total) / self.step for name, total in self._totals.items()}
+        if not all(map(math.isfinite, losses.values())):
+            raise TrainingDivergedError(
+                f"the loss is no finite number in epoch {self.epoch}: {losses}\n"
+                f"  Try training.learning_rate={self.options.learning_rate / 10:g}, training.warmup_steps=100, "
+                "or look for broken values in the profile vectors.\n"
+                f"  The last whole epoch is kept in {self.folder}."
+            )
+        return losses
+
+    def _finish_epoch(self) -> dict[str, Any]:
+        """Validate where it is time, keep the best, and return the epoch's record."""
+        started = time.perf_counter()
+        losses = self._running_losses()
+        record: dict[str, Any] = {"epoch": self.epoch, "loss": sum(losses.values())}
+        record |= {f"loss/{name}": value for name, value in losses.items()}
+        record |= {f"gradient_norm/{name}": value for name, value in self._norms.items()}
+        record |= {"learning_rate": self.optimizer.param_groups[0]["lr"]}
+        if self.validate is not None and self._is_time_to_validate():
+            self._metrics = self._validated()
+            record |= {f"valid/{name}": value for name, value in self._metrics.items()}
+            if self.stopping.update(self._metrics[self.options.metric], self.epoch) and self.reports_best:
+                self._save_best(self.epoch)
+        validation_seconds = time.perf_counter() - started
+        self.seconds += self._epoch_seconds + validation_seconds
+        return record | {
+            "seconds": self._epoch_seconds,
+            "validation_seconds": validation_seconds,
+            "elapsed_seconds": self.seconds,
+        }
+
+    def _is_time_to_validate(self) -> bool:
+        return self.epoch % self.options.evaluate_every == 0 or self.epoch == self.options.epochs
+
+    def _validated(self) -> dict[str, float]:
+        assert self.validate is not None
+        metrics = dict(self.validate(final_embeddings(self.model)))
+        if self.options.metric not in metrics:
+            raise SpikeError(
+                f"training.metric is '{self.options.metric}', but validation gives: {', '.join(metrics)}"
+            )
+        return metrics
+
+    def _headline(self) -> dict[str, float]:
+        metric = self.options.metric
+        return {f"valid {metric}": self._metrics[metric]} if metric in self._metrics else {}
+
+    def _progress_bar(self) -> tqdm[Any]:
+        bar = tqdm(
+            total=len(self.sampler),
+            initial=self.step,
+            desc=f"epoch {self.epoch:3d}",
+            unit="step",
+            leave=False,
+            disable=not self.progress,
+            dynamic_ncols=True,
+        )
+        bar.set_postfix(self._headline(), refresh=False)
+        return bar
+
+    def _save_best(self, epoch: int) -> None:
+        save_checkpoint({"epoch": epoch, "model": self.model.state_dict()}, self.folder / "best.pt")
+
+    def save(self) -> None:
+        """Write ``last.pt``: all that `restore` needs to go on as if nothing had happened."""
+        if self.step:
+            self._running_losses()  # a broken state must not replace a sound one
+        state = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "seconds": self.seconds,
+            "epoch_seconds": self._epoch_seconds,
+            "totals": self._totals,
+            "gradient_norms": self._norms,
+            "metrics": self._metrics,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "stopping": self.stopping.state_dict(),
+            "random": random_state(),
+        }
+        save_checkpoint(state, self.folder / "last.pt")
+
+    def restore(self) -> None:
+        """Go back to where ``last.pt`` was written. Raises `DataError` where it is missing or broken."""
+        state = load_checkpoint(self.folder / "last.pt")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.stopping.load_state_dict(state["stopping"])
+        self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
+        self._epoch_seconds, self._metrics = state["epoch_seconds"], state["metrics"]
+        self._totals, self._norms = state["totals"], state["gradient_norms"]
+        set_random_state(state["random"])
+
+    def _stop_if_asked(self, stop: StopRequest) -> None:
+        if stop.signal_number is not None:
+            raise Interrupted(
+                f"stopped in epoch {self.epoch} after {self.step} of {len(self.sampler)} steps; all is saved.\n"
+                f"  Go on with: python main.py train --resume {self.folder}",
+                stop.signal_number,
+            )
+
+
+def learning_rate_factor(step: int, total_steps: int, options: TrainingOptions) -> float:
+    """Share of the learning rate that a step uses; a function of its number, so a resumed run needs no state."""
+    if step < options.warmup_steps:
+        return (step + 1) / options.warmup_steps
+    if options.schedule == "constant":
+        return 1.0
+    progress = (step - options.warmup_steps) / max(1, total_steps - options.warmup_steps)
+    return 0.01 + 0.99 * (1.0 + math.cos(math.pi * min(1.0, progress))) / 2.0
+
+
+@torch.no_grad()
+def final_embeddings(model: RecommenderModel) -> Embeddings:
+    """A model's embeddings in evaluation mode, without gradients."""
+    was_training = model.training
+    model.eval()
+    try:
+        return model.embeddings()
+    finally:
+        model.train(was_training)

@@ -1,0 +1,62 @@
+"""Losses against their textbook forms, and the matching loss where float32 would cancel."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
+
+
+def dense_matching(embeddings: Tensor, profiles: Tensor) -> Tensor:
+    """The definition, with its k x k matrices."""
+    ours = cosine_similarity(embeddings[:, None], embeddings[None], dim=-1)
+    theirs = cosine_similarity(profiles[:, None], profiles[None], dim=-1)
+    return (ours - theirs).square().mean()
+
+
+@settings(deadline=None, max_examples=30)
+@given(k=st.integers(1, 12), dim=st.integers(1, 6), seed=st.integers(0, 1000))
+def test_matching_equals_the_dense_form_with_its_gradients(k: int, dim: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    inputs = [torch.randn(k, dim, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    ours, theirs = matching_loss(*inputs), dense_matching(*inputs)
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    for a, b in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(theirs, inputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_matching_averages_over_samples() -> None:
+    a, b = torch.randn(3, 5, 4), torch.randn(3, 5, 4)
+    expected = torch.stack([dense_matching(x, y) for x, y in zip(a, b, strict=True)]).mean()
+    torch.testing.assert_close(matching_loss(a, b), expected)
+
+
+def test_matching_keeps_its_precision_in_float32_where_both_sides_are_close() -> None:
+    torch.manual_seed(0)
+    a = torch.randn(500, 16, dtype=torch.float64)
+    b = a + 1e-3 * torch.randn_like(a)
+    exact = dense_matching(a, b).item()
+    assert exact < 1e-5
+    assert matching_loss(a.float(), b.float()).item() == pytest.approx(exact, rel=1e-4)
+
+
+def test_matching_by_hand() -> None:
+    # Cosines 0 and 1 off the diagonal: (0 - 1)^2 twice among four entries.
+    a, b = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 0.0], [1.0, 0.0]])
+    assert matching_loss(a, b).item() == pytest.approx(0.5)
+
+
+def test_bpr_by_hand_and_far_out() -> None:
+    assert bpr_loss(torch.tensor([1.0]), torch.tensor([0.0])).item() == pytest.approx(math.log(1 + math.exp(-1)))
+    assert bpr_loss(torch.tensor([0.0]), torch.tensor([500.0])).item() == pytest.approx(500.0)
+
+
+def test_l2_is_half_the_squared_norm_a_row() -> None:
+    assert l2_loss(torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.ones(2, 2)).item() == pytest.approx((6 + 4) / 4)

@@ -1,0 +1,66 @@
+"""Small data sets whose right answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spike_dgl.data.dataset import Dataset, Interactions, Triples, Vocabulary
+
+
+def dataset(
+    pairs: list[tuple[int, int]],
+    triples: list[tuple[int, int, int]],
+    *,
+    sizes: tuple[int, int, int, int],
+    valid: list[tuple[int, int]] | None = None,
+    test: list[tuple[int, int]] | None = None,
+) -> Dataset:
+    """A data set from lists of rows; `sizes` are (users, items, entities, relations)."""
+    U, I, N, R = sizes  # noqa: E741
+    return Dataset(
+        name="toy",
+        users=Vocabulary("user", tuple(f"u{row}" for row in range(U))),
+        items=Vocabulary("item", tuple(f"i{row}" for row in range(I))),
+        entities=Vocabulary("entity", tuple(f"e{row}" for row in range(N))),
+        relations=Vocabulary("relation", tuple(f"r{row}" for row in range(R))),
+        train=interactions(pairs),
+        valid=interactions(valid or []),
+        test=interactions(test or []),
+        triples=Triples.from_rows(np.array(triples, dtype=np.int64).reshape(-1, 3)),
+    )
+
+
+def interactions(pairs: list[tuple[int, int]]) -> Interactions:
+    """Interactions from (user, item) rows."""
+    rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return Interactions.from_pairs(rows[:, 0], rows[:, 1])
+
+
+def random_dataset(seed: int, *, sizes: tuple[int, int, int, int] = (7, 9, 15, 3), density: int = 30) -> Dataset:
+    """A random graph; the last entity has no triple."""
+    U, I, N, R = sizes  # noqa: E741
+    random = np.random.default_rng(seed)
+    pairs = np.stack([random.integers(0, U, density), random.integers(0, I, density)], axis=1)
+    rows = np.stack(
+        [random.integers(0, N - 1, density), random.integers(0, R, density), random.integers(0, N - 1, density)],
+        axis=1,
+    )
+    return dataset([tuple(p) for p in pairs], [tuple(t) for t in rows], sizes=sizes)
+
+
+def checkerboard(size: int = 20, test_share: float = 0.2, seed: int = 0) -> Dataset:
+    """Even users like even items and odd users odd ones, and a triple says which items are even.
+
+    A fifth of each user's items is held out for validation and test. A model that learns anything ranks the held-out
+    items of a user's own colour before all of the other colour.
+    """
+    random = np.random.default_rng(seed)
+    pairs, valid, test = [], [], []
+    for user in range(size):
+        liked = random.permutation(np.arange(user % 2, size, 2))
+        cut = max(1, int(len(liked) * test_share))
+        test += [(user, int(item)) for item in liked[:cut]]
+        valid += [(user, int(item)) for item in liked[cut : 2 * cut]]
+        pairs += [(user, int(item)) for item in liked[2 * cut :]]
+    triples = [(item, 0, size + item % 2) for item in range(size)]
+    return dataset(pairs, triples, sizes=(size, size, size + 2, 1), valid=valid, test=test)
