@@ -13,6 +13,7 @@ from spike_dgl.errors import SpikeError
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:
+    from spike_dgl.evaluation.evaluate import Split
     from spike_dgl.experiment import Experiment
     from spike_dgl.recommend import Recommender, ScoredItem
 
@@ -51,13 +52,15 @@ def train(
     show_config: bool,
     quiet: bool,
 ) -> None:
-    """Train a model, test it once, and show a few recommendations. Without arguments: SPiKE on the bundled MovieLens."""
+    """Train a model, test it once, and show a list. Without arguments: SPiKE on the bundled MovieLens."""
     from spike_dgl.experiment import load_config, reopen, start
     from spike_dgl.training.tracking import RunFolder
 
     if resume is not None:
         if config_file is not None or out is not None:
-            raise click.UsageError("--resume takes its settings and folder from the run; leave out --config, --out")
+            raise click.UsageError(
+                "--resume takes its settings and folder from the run; leave out --config, --out"
+            )
         experiment = reopen(RunFolder.open(resume), overrides)
     else:
         config = load_config(config_file, overrides)
@@ -95,7 +98,7 @@ def _show_result(experiment: Experiment) -> None:
 @click.argument("run", type=EXISTING)
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(run: Path, split: str, as_json: bool) -> None:
+def evaluate(run: Path, split: Split, as_json: bool) -> None:
     """Rank all items for every user with the reported weights of RUN, and print the metrics."""
     from spike_dgl.evaluation import render_groups
     from spike_dgl.experiment import reopen
@@ -107,7 +110,8 @@ def evaluate(run: Path, split: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"split": split, **evaluation.means}))
         return
-    click.echo(f"{split} split\n\n{metrics_table(evaluation)}\n\n{render_groups(evaluation, experiment.dataset)}")
+    table = metrics_table(evaluation.means, evaluation.cutoffs)
+    click.echo(f"{split} split\n\n{table}\n\n{render_groups(evaluation, experiment.dataset)}")
 
 
 @cli.command()
@@ -123,7 +127,9 @@ def recommend(run: Path, users: tuple[str, ...], k: int, with_seen: bool, as_jso
     recommender = Recommender.load(run)
     for user, items in zip(users, recommender.recommend(users, k, exclude_seen=not with_seen), strict=True):
         if as_json:
-            click.echo(json.dumps({"user": user, "items": [vars(item) for item in items]}, ensure_ascii=False))
+            click.echo(
+                json.dumps({"user": user, "items": [vars(item) for item in items]}, ensure_ascii=False)
+            )
         else:
             _show_list(recommender, user, items)
 
@@ -152,6 +158,27 @@ def prepare() -> None:
     """Make a data set from raw files."""
 
 
+@prepare.command()
+@click.argument("source", type=EXISTING)
+@click.argument("destination", type=EXISTING)
+@click.argument("overrides", nargs=-1, metavar="[key=value]...")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier data set in DESTINATION.")
+def movielens(source: Path, destination: Path, overrides: tuple[str, ...], overwrite: bool) -> None:
+    """MovieLens CSV files in SOURCE to a data set in DESTINATION, e.g. with k_core=10 min_rating=3.5."""
+    from spike_dgl.config import apply_overrides, build
+    from spike_dgl.data import load_dataset
+    from spike_dgl.data.audit import render
+    from spike_dgl.data.prepare.movielens import MovieLensOptions
+    from spike_dgl.data.prepare.movielens import prepare as prepare_movielens
+
+    section = "movielens"
+    values = apply_overrides({}, (f"{section}.{override}" for override in overrides), ())
+    prepare_movielens(
+        source, destination, build(MovieLensOptions, values.get(section), section), overwrite=overwrite
+    )
+    click.echo(f"{destination}\n\n{render(load_dataset(destination))}")
+
+
 @cli.command()
 def doctor() -> None:
     """Check the installation: versions, devices, and message passing against known values."""
@@ -161,4 +188,3 @@ def doctor() -> None:
     click.echo(render(checks))
     if not all(check.passed for check in checks):
         sys.exit(2)
-

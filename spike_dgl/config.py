@@ -39,7 +39,7 @@ _Loader.add_implicit_resolver(
 def read_yaml(file: Path) -> Mapped:
     """The mapping a YAML file holds. Raises `ConfigError` where it cannot be read or is no mapping."""
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read ({error})\n  Check the path given to --config.") from None
     except yaml.YAMLError as error:
@@ -58,10 +58,7 @@ def write_yaml(settings: object) -> str:
 
 def to_mapping(settings: Any) -> Mapped:
     """A settings dataclass as plain dicts, lists and scalars."""
-    return {
-        field.name: _plain(getattr(settings, field.name))
-        for field in dataclasses.fields(settings)
-    }
+    return {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
 
 
 def _plain(value: Any) -> Any:
@@ -76,7 +73,9 @@ def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[s
     `known` lists the dotted keys that exist, for the error message of one that does not.
     """
     known = list(known)
-    result: Mapped = {key: dict(value) if isinstance(value, dict) else value for key, value in mapping.items()}
+    result: Mapped = {
+        key: dict(value) if isinstance(value, dict) else value for key, value in mapping.items()
+    }
     for override in overrides:
         key, sign, value = override.partition("=")
         if not sign:
@@ -93,7 +92,7 @@ def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[s
 
 def _parse_value(override: str, value: str) -> Any:
     try:
-        return yaml.load(value, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        return yaml.load(value, Loader=_Loader)
     except yaml.YAMLError:
         raise ConfigError(f"'{override}': the value is not valid YAML; put text in quotes") from None
 
@@ -144,4 +143,3 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
         first = error.errors()[0]
         place = ".".join([where, *(str(part) for part in first["loc"])])
         raise ConfigError(f"{place}: {first['msg']}; got {first['input']!r}") from None
-

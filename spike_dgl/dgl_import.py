@@ -70,7 +70,8 @@ def _import_dgl() -> types.ModuleType:
 dgl = _import_dgl()
 GRAPHBOLT_REPLACED = "dgl.graphbolt" in sys.modules and not hasattr(sys.modules["dgl.graphbolt"], "__file__")
 
+from dgl import DGLGraph  # noqa: E402
 from dgl import function as fn  # noqa: E402
 from dgl.nn.functional import edge_softmax  # noqa: E402
 
-__all__ = ["GRAPHBOLT_REPLACED", "DglImportError", "dgl", "edge_softmax", "fn", "install_line"]
+__all__ = ["GRAPHBOLT_REPLACED", "DGLGraph", "DglImportError", "dgl", "edge_softmax", "fn", "install_line"]

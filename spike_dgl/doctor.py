@@ -66,7 +66,9 @@ def _python() -> Check:
     fits = oldest <= sys.version_info[:2] <= newest
     needed = f"{oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
     found = platform.python_version() + ("" if fits else f"; supported: {needed}")
-    return Check("python", fits, found, "" if fits else "python3.11 -m venv .venv  (then install again inside)")
+    return Check(
+        "python", fits, found, "" if fits else "python3.11 -m venv .venv  (then install again inside)"
+    )
 
 
 def _package(name: str, remedy: str) -> Check:
@@ -136,4 +138,6 @@ def _guarded(name: str, look: Callable[[], str], remedy: str) -> Check:
         found, _, advice = str(error).partition("\n")
         return Check(name, False, found, advice.strip().removeprefix("Run: ") or remedy)
     except Exception as error:  # a broken installation can raise anything at import
-        return Check(name, False, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", remedy)
+        return Check(
+            name, False, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", remedy
+        )

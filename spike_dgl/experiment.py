@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.options import DataOptions
 from spike_dgl.errors import ConfigError
 from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate, metric_names
+from spike_dgl.evaluation.evaluate import Split
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Embeddings, ModelInputs, RecommenderModel, model_entry
 from spike_dgl.profiles import ProfileOptions, build_profiles
@@ -59,10 +59,14 @@ class RunConfig:
         """Check and fill all sections. Raises `ConfigError` for anything unknown or out of range."""
         unknown = [name for name in mapping if name not in (*SECTIONS, "model")]
         if unknown:
-            raise ConfigError(f"unknown setting '{unknown[0]}'; {nearest_key(unknown[0], [*SECTIONS, 'model'])}")
+            raise ConfigError(
+                f"unknown setting '{unknown[0]}'; {nearest_key(unknown[0], [*SECTIONS, 'model'])}"
+            )
         model = dict(_section(mapping, "model"))
         name = model.pop("name", DEFAULT_MODEL)
-        parts = {section: build(options, mapping.get(section), section) for section, options in SECTIONS.items()}
+        parts = {
+            section: build(options, mapping.get(section), section) for section, options in SECTIONS.items()
+        }
         config = cls(model_name=name, model=build(model_entry(name).options, model, "model"), **parts)
         known = metric_names(config.evaluation.cutoffs)
         if config.training.metric not in known:
@@ -151,7 +155,7 @@ class Experiment:
         self.model.load_state_dict(load_checkpoint(self.folder.file("best.pt"))["model"])
         return final_embeddings(self.model)
 
-    def evaluate(self, embeddings: Embeddings, split: str) -> Evaluation:
+    def evaluate(self, embeddings: Embeddings, split: Split) -> Evaluation:
         """Rank all items for the users of a split, ``valid`` or ``test``."""
         return evaluate(embeddings.users, embeddings.items, self.dataset, split, self.config.evaluation)
 
@@ -170,7 +174,9 @@ class Experiment:
             training,
             folder=self.folder.path,
             log=self.folder.metrics(),
-            validate=(lambda embeddings: self.evaluate(embeddings, "valid").means) if len(dataset.valid) else None,
+            validate=(lambda embeddings: self.evaluate(embeddings, "valid").means)
+            if len(dataset.valid)
+            else None,
             progress=progress,
         )
 
@@ -178,7 +184,8 @@ class Experiment:
         test = self.evaluate(embeddings, "test")
         record = result_record(self.folder, self.dataset, self.model, test)
         self.folder.write_json("result.json", record)
-        self.folder.write_text("RESULT.md", render_result(record, self.dataset, test))
+        title = f"{self.config.model_name} on {self.dataset.name}, seed {self.config.training.seed}"
+        self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test))
         return test
 
 

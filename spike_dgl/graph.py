@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.data.dataset import Dataset
-from spike_dgl.dgl_import import dgl
+from spike_dgl.dgl_import import DGLGraph, dgl
 from spike_dgl.errors import DataError
 
 INTERACTS = "interacts"
@@ -19,7 +19,7 @@ def inverse(relation: str) -> str:
     return f"{relation}_inverse"
 
 
-def build_graph(dataset: Dataset) -> dgl.DGLGraph:
+def build_graph(dataset: Dataset) -> DGLGraph:
     """The heterograph of a data set's knowledge graph and training interactions.
 
     Node types are ``user`` [U] and ``entity`` [N], items first. Each relation is an edge type of its own from head
@@ -37,7 +37,7 @@ def build_graph(dataset: Dataset) -> dgl.DGLGraph:
 
     Returns
     -------
-    dgl.DGLGraph
+    DGLGraph
         On the CPU. `save_graph` and `load_graph` store and restore it.
     """
     R = dataset.num_relations
@@ -76,12 +76,12 @@ def _edge_type_names(dataset: Dataset) -> list[str]:
     return names
 
 
-def save_graph(graph: dgl.DGLGraph, file: Path) -> None:
+def save_graph(graph: DGLGraph, file: Path) -> None:
     """Store a heterograph with `dgl.save_graphs`."""
     dgl.save_graphs(str(file), [graph])
 
 
-def load_graph(file: Path) -> dgl.DGLGraph:
+def load_graph(file: Path) -> DGLGraph:
     """Read what `save_graph` wrote. Raises `DataError` where the file is missing or is no DGL graph."""
     remedy = "Build the graph again with spike_dgl.graph.build_graph and save_graph."
     if not file.is_file():

@@ -87,7 +87,9 @@ class Recommender:
         k = min(k, int(np.isfinite(scores).sum()))
         best = np.argpartition(-scores, max(k - 1, 0))[:k]
         for item in best[np.lexsort((best, -scores[best]))]:
-            yield ScoredItem(self.dataset.items.ids[item], self.dataset.items.names[item], float(scores[item]))
+            yield ScoredItem(
+                self.dataset.items.ids[item], self.dataset.items.names[item], float(scores[item])
+            )
 
     def _seen_items(self, user: int) -> np.ndarray:
         return self._seen.items[self._seen_offsets[user] : self._seen_offsets[user + 1]]

@@ -63,7 +63,9 @@ def compute(golden: Arrays, dtype: torch.dtype) -> Arrays:
     }
     gradients = {f"grad_{name}": parameter.grad for name, parameter in _parameters(model).items()}
     gradients["grad_relation_embedding"] = model.attention.relation_embedding.grad[:-1]
-    return {name: value.detach().numpy() for name, value in (outputs | gradients).items() if value is not None}
+    return {
+        name: value.detach().numpy() for name, value in (outputs | gradients).items() if value is not None
+    }
 
 
 def golden_model(golden: Arrays, dtype: torch.dtype) -> Spike:

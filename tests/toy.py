@@ -36,13 +36,19 @@ def interactions(pairs: list[tuple[int, int]]) -> Interactions:
     return Interactions.from_pairs(rows[:, 0], rows[:, 1])
 
 
-def random_dataset(seed: int, *, sizes: tuple[int, int, int, int] = (7, 9, 15, 3), density: int = 30) -> Dataset:
+def random_dataset(
+    seed: int, *, sizes: tuple[int, int, int, int] = (7, 9, 15, 3), density: int = 30
+) -> Dataset:
     """A random graph; the last entity has no triple."""
     U, I, N, R = sizes  # noqa: E741
     random = np.random.default_rng(seed)
     pairs = np.stack([random.integers(0, U, density), random.integers(0, I, density)], axis=1)
     rows = np.stack(
-        [random.integers(0, N - 1, density), random.integers(0, R, density), random.integers(0, N - 1, density)],
+        [
+            random.integers(0, N - 1, density),
+            random.integers(0, R, density),
+            random.integers(0, N - 1, density),
+        ],
         axis=1,
     )
     return dataset([tuple(p) for p in pairs], [tuple(t) for t in rows], sizes=sizes)

@@ -1,0 +1,16 @@
+"""Data sets: reading, splitting, checking. Needs neither torch nor dgl."""
+
+from __future__ import annotations
+
+from spike_dgl.data.dataset import Dataset, Interactions, NodeTexts, NodeVectors, Triples, Vocabulary
+from spike_dgl.data.load import load_dataset
+
+__all__ = [
+    "Dataset",
+    "Interactions",
+    "NodeTexts",
+    "NodeVectors",
+    "Triples",
+    "Vocabulary",
+    "load_dataset",
+]

@@ -71,8 +71,7 @@ class Interactions:
     @classmethod
     def from_pairs(cls, users: IndexArray, items: IndexArray) -> Interactions:
         """Sort pairs and drop repeated ones."""
-        pairs = np.unique(np.stack([users, items], axis=1).astype(np.int64).reshape(-1, 2), axis=0)
-        return cls(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
+        return cls(*_unique_rows(users, items))
 
     @classmethod
     def empty(cls) -> Interactions:
@@ -112,8 +111,7 @@ class Triples:
     @classmethod
     def from_rows(cls, rows: IndexArray) -> Triples:
         """Build from rows (head, relation, tail) of shape [T, 3]; sorts them and drops repeated ones."""
-        unique = np.unique(np.asarray(rows, dtype=np.int64).reshape(-1, 3), axis=0)
-        return cls(*(np.ascontiguousarray(column) for column in unique.T))
+        return cls(*_unique_rows(*np.asarray(rows, dtype=np.int64).reshape(-1, 3).T))
 
     def __len__(self) -> int:
         return len(self.heads)
@@ -220,6 +218,15 @@ class Dataset:
             _update(digest, part.users)
             _update(digest, part.items)
         return digest.hexdigest()
+
+
+def _unique_rows(*columns: IndexArray) -> list[IndexArray]:
+    """Rows sorted by their columns, the first column first, each once; faster than `np.unique(axis=0)`."""
+    order = np.lexsort(columns[::-1])
+    ordered = [np.asarray(column, dtype=np.int64)[order] for column in columns]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in ordered])
+    return [column[new] for column in ordered]
 
 
 def _update(digest: hashlib._Hash, array: np.ndarray) -> None:

@@ -98,7 +98,8 @@ def split_by_time(
     is_test = from_the_end <= num_test[users]
     is_valid = ~is_test & (from_the_end <= (num_test + num_valid)[users])
     train, valid, test = (
-        Interactions.from_pairs(users[part], items[part]) for part in (~is_test & ~is_valid, is_valid, is_test)
+        Interactions.from_pairs(users[part], items[part])
+        for part in (~is_test & ~is_valid, is_valid, is_test)
     )
     return train, valid, test
 
@@ -122,12 +123,14 @@ def _check_fractions(*fractions: float) -> None:
 
 def _share(counts: NDArray[np.int64], fraction: float) -> IndexArray:
     """The nearest number of pairs to `fraction` of each user's; a half is rounded up."""
-    return np.floor(counts * fraction + 0.5).astype(np.int64)
+    nearest: IndexArray = np.floor(counts * fraction + 0.5).astype(np.int64)
+    return nearest
 
 
 def _random_priorities(length: int, seed: int) -> NDArray[np.uint64]:
     """Random numbers from the raw bit stream, which numpy promises never to change."""
-    return np.random.PCG64(seed).random_raw(length)
+    priorities: NDArray[np.uint64] = np.random.PCG64(seed).random_raw(length)
+    return priorities
 
 
 def _rank_within_user(users: IndexArray, priorities: NDArray[Any]) -> tuple[IndexArray, IndexArray]:
@@ -137,8 +140,8 @@ def _rank_within_user(users: IndexArray, priorities: NDArray[Any]) -> tuple[Inde
     """
     order = np.lexsort((priorities, users))
     sorted_users = users[order]
-    starts = np.searchsorted(sorted_users, sorted_users)
-    return np.arange(len(users)) - starts, order
+    rank: IndexArray = np.arange(len(users)) - np.searchsorted(sorted_users, sorted_users)
+    return rank, order
 
 
 def _first_occurrences(

@@ -1,0 +1,32 @@
+"""Full-ranking evaluation: chunked top-k lists, metrics for each user, and groups of users and items."""
+
+from spike_dgl.evaluation.evaluate import Evaluation, evaluate, evaluate_scores
+from spike_dgl.evaluation.groups import (
+    GroupTable,
+    by_item_popularity,
+    by_user_activity,
+    render,
+    render_groups,
+)
+from spike_dgl.evaluation.metrics import METRICS, RankingMetrics, metric_names
+from spike_dgl.evaluation.options import EvaluationOptions
+from spike_dgl.evaluation.ranking import NO_ITEM, ScoreFunction, inner_product, rank
+
+__all__ = [
+    "METRICS",
+    "NO_ITEM",
+    "Evaluation",
+    "EvaluationOptions",
+    "GroupTable",
+    "RankingMetrics",
+    "ScoreFunction",
+    "by_item_popularity",
+    "by_user_activity",
+    "evaluate",
+    "evaluate_scores",
+    "inner_product",
+    "metric_names",
+    "rank",
+    "render",
+    "render_groups",
+]

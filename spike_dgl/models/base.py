@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from spike_dgl.dgl_import import dgl
+from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
 
 
@@ -40,7 +40,7 @@ class ModelInputs:
         Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None where a run uses no profiles.
     """
 
-    graph: dgl.DGLGraph
+    graph: DGLGraph
     user_vectors: Tensor | None = None
     entity_vectors: Tensor | None = None
 

@@ -47,6 +47,8 @@ class LightGCN(RecommenderModel):
         See `LightGCNOptions`.
     """
 
+    scale: Tensor
+
     def __init__(self, inputs: ModelInputs, options: LightGCNOptions) -> None:
         super().__init__()
         self.options, self.num_users = options, inputs.num_users
@@ -61,7 +63,7 @@ class LightGCN(RecommenderModel):
 
     def propagate(self) -> Tensor:
         """Mean over layers, [U + I, D], users first."""
-        state = self.embedding
+        state: Tensor = self.embedding
         layers = [state]
         for _ in range(self.options.num_layers):
             state = self._hop(state)
@@ -72,7 +74,8 @@ class LightGCN(RecommenderModel):
         with self.graph.local_scope():
             self.graph.ndata["state"] = state * self.scale
             self.graph.update_all(fn.copy_u("state", "message"), fn.sum("message", "sum"))
-            return self.graph.ndata["sum"] * self.scale
+            summed: Tensor = self.graph.ndata["sum"]
+            return summed * self.scale
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """BPR on the propagated embeddings, and L2 on the ID embeddings of the batch."""
@@ -81,7 +84,9 @@ class LightGCN(RecommenderModel):
         users, positives, negatives = (final.index_select(0, row) for row in rows)
         terms = {"bpr": bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))}
         if self.options.l2_weight:
-            terms["l2"] = self.options.l2_weight * l2_loss(*(self.embedding.index_select(0, row) for row in rows))
+            terms["l2"] = self.options.l2_weight * l2_loss(
+                *(self.embedding.index_select(0, row) for row in rows)
+            )
         return terms
 
     def embeddings(self) -> Embeddings:

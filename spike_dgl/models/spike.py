@@ -132,7 +132,9 @@ class Spike(RecommenderModel):
         self.messages = message_graph(
             inputs.graph, users_among_neighbours=options.item_neighbours == "kg-and-users"
         )
-        self.embedding = nn.Parameter(torch.empty(inputs.num_users + inputs.num_entities, options.embedding_dim))
+        self.embedding = nn.Parameter(
+            torch.empty(inputs.num_users + inputs.num_entities, options.embedding_dim)
+        )
         nn.init.xavier_uniform_(self.embedding)
         self.attention = RelationalAttention(
             num_relation_rows(inputs.graph), options.embedding_dim, options.num_heads
@@ -238,7 +240,9 @@ class Spike(RecommenderModel):
             terms["matching"] = self.options.matching_weight * self.matching(states, self._sample_nodes())
         if self.options.l2_weight:
             rows = (batch.users, batch.positives + self.num_users, batch.negatives + self.num_users)
-            terms["l2"] = self.options.l2_weight * l2_loss(*(self.embedding.index_select(0, row) for row in rows))
+            terms["l2"] = self.options.l2_weight * l2_loss(
+                *(self.embedding.index_select(0, row) for row in rows)
+            )
         return terms
 
     def matching(self, states: SpikeStates, nodes: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spike_dgl.dgl_import import dgl, edge_softmax, fn
+from spike_dgl.dgl_import import DGLGraph, edge_softmax, fn
 from spike_dgl.nn.message_graph import MessageGraph
 
 
@@ -72,10 +72,10 @@ class RelationalAttention(nn.Module):
         return attend(messages.edges, self._heads(query), self._heads(key), self._heads(value))
 
     def _heads(self, states: Tensor) -> Tensor:
-        return states.unflatten(-1, (self.num_heads, -1))
+        return states.view(len(states), self.num_heads, -1)
 
 
-def attend(graph: dgl.DGLGraph, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+def attend(graph: DGLGraph, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Multi-head attention along the edges of a bipartite graph, in DGL's fused kernels.
 
     Parameters
@@ -104,9 +104,10 @@ def attend(graph: dgl.DGLGraph, query: Tensor, key: Tensor, value: Tensor) -> tu
         return graph.dstdata["gathered"].flatten(1), attention.squeeze(-1)
 
 
-def pool(graph: dgl.DGLGraph, states: Tensor) -> Tensor:
+def pool(graph: DGLGraph, states: Tensor) -> Tensor:
     """Mean of the sources' states [N, D] along the edges of a bipartite graph: [U, D], zero where there is no edge."""
     with graph.local_scope():
         graph.srcdata["state"] = states
         graph.update_all(fn.copy_u("state", "message"), fn.mean("message", "pooled"))
-        return graph.dstdata["pooled"]
+        pooled: Tensor = graph.dstdata["pooled"]
+        return pooled

@@ -10,12 +10,12 @@ import math
 import torch
 from torch import Tensor
 
-from spike_dgl.dgl_import import dgl, edge_softmax, fn
+from spike_dgl.dgl_import import DGLGraph, dgl, edge_softmax, fn
 from spike_dgl.nn.attention import RelationalAttention
 
 
 def attend_on_heterograph(
-    layer: RelationalAttention, graph: dgl.DGLGraph, states: Tensor, *, users_among_neighbours: bool
+    layer: RelationalAttention, graph: DGLGraph, states: Tensor, *, users_among_neighbours: bool
 ) -> Tensor:
     """One hop of `RelationalAttention`, with DGL's message passing per edge type.
 
@@ -42,7 +42,10 @@ def attend_on_heterograph(
     first_entity = len(states) - graph.num_nodes("entity")
     for node_type, rows in (("user", slice(first_entity)), ("entity", slice(first_entity, None))):
         if node_type in graph.ntypes:
-            graph.nodes[node_type].data["state"], graph.nodes[node_type].data["query"] = state[rows], query[rows]
+            graph.nodes[node_type].data["state"], graph.nodes[node_type].data["query"] = (
+                state[rows],
+                query[rows],
+            )
 
     relations = {
         edge_type: layer.relation_embedding[graph.edges[edge_type].data["relation"][0]].view(heads, dim)
@@ -59,12 +62,14 @@ def attend_on_heterograph(
         source = graph.nodes[edge_type[0]].data
         source["value"] = source["state"] * relation
         graph.edges[edge_type].data["attention"] = attention[edge_type] if len(logits) > 1 else attention
-        graph.update_all(fn.u_mul_e("value", "attention", "message"), fn.sum("message", "sum"), etype=edge_type)
+        graph.update_all(
+            fn.u_mul_e("value", "attention", "message"), fn.sum("message", "sum"), etype=edge_type
+        )
         gathered = gathered + graph.nodes["entity"].data.pop("sum")
     return gathered.flatten(1)
 
 
-def _entering_entities(graph: dgl.DGLGraph, users_among_neighbours: bool) -> dgl.DGLGraph:
+def _entering_entities(graph: DGLGraph, users_among_neighbours: bool) -> DGLGraph:
     """The edges on which messages run to entities; SPiKE's run from tail to head, DGL's from source to target."""
     graph = dgl.reverse(graph, copy_ndata=False, copy_edata=True)
     senders = {"entity", "user"} if users_among_neighbours else {"entity"}

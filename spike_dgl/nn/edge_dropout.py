@@ -44,7 +44,9 @@ def drop_edges(
         kept = kept[chosen.sort().values]
     num_interactions = messages.pooling.num_edges()
     pooled = sample_per_segment(torch.tensor([0, num_interactions]), 1.0 - interaction_dropout)
-    if start[-1] > start[-2]:  # users are among the neighbours: their edges stand in the order of the interactions
+    if (
+        start[-1] > start[-2]
+    ):  # users are among the neighbours: their edges stand in the order of the interactions
         kept = torch.cat([kept, pooled + start[-2]])
     return messages.keep(kept, pooled)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spike_dgl.dgl_import import dgl
-from spike_dgl.graph import INTERACTS, inverse
+from spike_dgl.dgl_import import DGLGraph, dgl
+from spike_dgl.graph import INTERACTS
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class MessageGraph:
     num_users: int
     pair_node: Tensor
     pair_relation: Tensor
-    edges: dgl.DGLGraph
+    edges: DGLGraph
     edge_relation: Tensor
     relation_start: Tensor
-    pooling: dgl.DGLGraph
+    pooling: DGLGraph
 
     def keep(self, edges: Tensor, pooled: Tensor) -> MessageGraph:
         """The same nodes and pairs with only some of the edges: positions in `edges` and `pooling`, ascending."""
@@ -59,7 +59,7 @@ class MessageGraph:
         )
 
 
-def message_graph(graph: dgl.DGLGraph, *, users_among_neighbours: bool) -> MessageGraph:
+def message_graph(graph: DGLGraph, *, users_among_neighbours: bool) -> MessageGraph:
     """Derive the message graph from the heterograph of `spike_dgl.graph.build_graph`.
 
     A triple (head, relation, tail) sends its message from tail to head: against the edge of the heterograph.
@@ -87,12 +87,12 @@ def message_graph(graph: dgl.DGLGraph, *, users_among_neighbours: bool) -> Messa
     )
 
 
-def num_relation_rows(graph: dgl.DGLGraph) -> int:
+def num_relation_rows(graph: DGLGraph) -> int:
     """2R + 1: every relation, every inverse, and the one by which items receive from users."""
-    return 1 + sum(source == target == "entity" for source, _, target in graph.canonical_etypes)
+    return 1 + len([edge_type for edge_type in graph.canonical_etypes if edge_type[0] == edge_type[2]])
 
 
-def _directed_edges(graph: dgl.DGLGraph, users_among_neighbours: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _directed_edges(graph: DGLGraph, users_among_neighbours: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Head (an entity), tail (a row of U + N) and relation row of every edge, ascending by relation row."""
     first_entity = graph.num_nodes("user")
     parts = []
@@ -110,7 +110,7 @@ def _directed_edges(graph: dgl.DGLGraph, users_among_neighbours: bool) -> tuple[
 
 def _bipartite(
     source: str, sources: Tensor, num_sources: int, target: str, targets: Tensor, num_targets: int
-) -> dgl.DGLGraph:
+) -> DGLGraph:
     graph = dgl.heterograph(
         {(source, "to", target): (sources, targets)}, {source: num_sources, target: num_targets}
     )

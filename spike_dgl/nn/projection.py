@@ -39,7 +39,7 @@ class ConstantGate(nn.Module):
         super().__init__()
         self.scale = scale
 
-    def forward(self, embedding: Tensor, profile: Tensor) -> Tensor:
+    def forward(self, embedding: Tensor, profile: Tensor) -> Tensor:  # noqa: ARG002  (gates are called alike)
         """[n, 1] share of the profile that enters each node's state; inputs [n, D]."""
         return embedding.new_full((len(embedding), 1), self.scale)
 

@@ -10,7 +10,7 @@ from typing import Any
 from spike_dgl.errors import SpikeError
 
 
-class Interrupted(SpikeError):
+class Interrupted(SpikeError):  # noqa: N818  (no error, like KeyboardInterrupt)
     """Training stopped at the user's wish, with everything saved.
 
     Parameters
@@ -45,7 +45,7 @@ class StopRequest:
     ) -> None:
         self._restore()
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _ask(self, number: int, _: FrameType | None) -> None:
         self.signal_number = number
         self._restore()
 

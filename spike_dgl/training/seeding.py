@@ -12,7 +12,7 @@ import torch
 def seed_everything(seed: int) -> None:
     """Seed Python, numpy and torch on all devices."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  (libraries draw from the global generator)
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 

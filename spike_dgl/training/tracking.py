@@ -66,7 +66,9 @@ class RunFolder:
     def open(cls, path: Path) -> RunFolder:
         """A run that exists. Raises `DataError` where the folder holds none."""
         if not (path / "config.yaml").is_file():
-            raise DataError(path, "is not a run folder (it has no config.yaml)", "Name a folder that train wrote.")
+            raise DataError(
+                path, "is not a run folder (it has no config.yaml)", "Name a folder that train wrote."
+            )
         return cls(path)
 
     def file(self, name: str) -> Path:
@@ -89,7 +91,9 @@ class RunFolder:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise DataError(file, f"cannot be read ({error})", "Did the run finish? Go on with --resume.") from None
+            raise DataError(
+                file, f"cannot be read ({error})", "Did the run finish? Go on with --resume."
+            ) from None
         return dict(content)
 
     def write_arrays(self, name: str, **arrays: FloatArray) -> None:
@@ -105,7 +109,9 @@ class RunFolder:
             with np.load(file) as stored:
                 return {key: stored[key] for key in stored.files}
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(file, f"cannot be read ({error})", "Did the run finish? Go on with --resume.") from None
+            raise DataError(
+                file, f"cannot be read ({error})", "Did the run finish? Go on with --resume."
+            ) from None
 
     def metrics(self) -> MetricsLog:
         """The per-epoch records."""

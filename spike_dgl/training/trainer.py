@@ -142,7 +142,7 @@ class Trainer:
         if self.step == 0:
             self._norms = self._backward_apart(terms)
         else:
-            torch.stack(list(terms.values())).sum().backward()
+            torch.autograd.backward(list(terms.values()))
         self.optimizer.step()
         for name, term in terms.items():
             total = self._totals.get(name)

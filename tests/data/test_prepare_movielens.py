@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spike_dgl.data
+from spike_dgl.config import build
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.data.prepare.film_titles import readable_title, title_year
 from spike_dgl.data.prepare.interactions import InteractionLog, first_of_each_pair, k_core
@@ -242,8 +243,8 @@ class TestBrokenInput:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
     def test_options_out_of_range(self) -> None:
-        with pytest.raises(ConfigError, match="k_core must be at least 1"):
-            MovieLensOptions(k_core=0)
+        with pytest.raises(ConfigError, match=r"movielens\.k_core: .*greater than or equal to 1; got 0"):
+            build(MovieLensOptions, {"k_core": 0}, "movielens")
 
 
 class TestDestination:

@@ -73,5 +73,7 @@ def test_idle_relations_and_masked_edges_of_the_authors_code() -> None:
 
 def test_a_relation_without_edges_does_no_harm() -> None:
     graph = build_graph(dataset([(0, 0)], [(0, 2, 1)], sizes=(1, 1, 2, 3)))
-    thin = drop_edges(message_graph(graph, users_among_neighbours=True), kg_dropout=0.5, interaction_dropout=0.5)
+    thin = drop_edges(
+        message_graph(graph, users_among_neighbours=True), kg_dropout=0.5, interaction_dropout=0.5
+    )
     assert thin.edges.num_edges() == 3

@@ -54,9 +54,13 @@ def test_matching_by_hand() -> None:
 
 
 def test_bpr_by_hand_and_far_out() -> None:
-    assert bpr_loss(torch.tensor([1.0]), torch.tensor([0.0])).item() == pytest.approx(math.log(1 + math.exp(-1)))
+    assert bpr_loss(torch.tensor([1.0]), torch.tensor([0.0])).item() == pytest.approx(
+        math.log(1 + math.exp(-1))
+    )
     assert bpr_loss(torch.tensor([0.0]), torch.tensor([500.0])).item() == pytest.approx(500.0)
 
 
 def test_l2_is_half_the_squared_norm_a_row() -> None:
-    assert l2_loss(torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.ones(2, 2)).item() == pytest.approx((6 + 4) / 4)
+    assert l2_loss(torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.ones(2, 2)).item() == pytest.approx(
+        (6 + 4) / 4
+    )

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
+from spike_dgl.config import STRICT
 from spike_dgl.data.prepare.films import RELATIONS, Film, film_entity, film_facts, read_films
 from spike_dgl.data.prepare.interactions import InteractionLog, first_of_each_pair, k_core
 from spike_dgl.data.prepare.knowledge import KnowledgeGraph, link
@@ -29,7 +32,7 @@ from spike_dgl.data.prepare.write import (
     write_dataset,
 )
 from spike_dgl.data.splits import split_by_time
-from spike_dgl.errors import ConfigError, DataError
+from spike_dgl.errors import DataError
 
 README = "README.txt"
 LICENCE = (
@@ -43,7 +46,7 @@ CITATION = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class MovieLensOptions:
     """How MovieLens ratings become a data set.
 
@@ -65,15 +68,10 @@ class MovieLensOptions:
     """
 
     min_rating: float = 4.0
-    k_core: int = 5
-    valid_fraction: float = 0.1
-    test_fraction: float = 0.2
-    min_entity_items: int = 2
-
-    def __post_init__(self) -> None:
-        for name in ("k_core", "min_entity_items"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+    k_core: int = Field(default=5, ge=1)
+    valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
+    test_fraction: float = Field(default=0.2, ge=0.0, lt=1.0)
+    min_entity_items: int = Field(default=2, ge=1)
 
 
 def prepare(

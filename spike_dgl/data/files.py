@@ -1,0 +1,199 @@
+"""Reading files strictly: whatever is wrong with one becomes a `DataError` that names the file and line."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spike_dgl.errors import DataError
+from spike_dgl.typing import IndexArray
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LONGEST_NUMBER = 18  # digits that surely fit into int64
+COPY_AGAIN = "Get the file again from its source; this copy is damaged or incomplete."
+
+
+@dataclass(frozen=True)
+class IntegerLines:
+    """The whole numbers of a text file in reading order: `values` [n], and the line of each, `lines` [n]."""
+
+    values: IndexArray
+    lines: IndexArray
+
+    def firsts(self) -> NDArray[np.bool_]:
+        """True where a value is the first of its line."""
+        first = np.ones(len(self.lines), dtype=bool)
+        first[1:] = self.lines[1:] != self.lines[:-1]
+        return first
+
+
+def shorten(text: str, length: int = 40) -> str:
+    """Text in quotes, cut to a length that suits an error message."""
+    return repr(text if len(text) <= length else text[:length] + "...")
+
+
+def read_bytes(file: Path) -> bytes:
+    """All of a file, line ends made uniform. Raises `DataError` if it is missing, unreadable or empty."""
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise DataError(file, "no such file", "Put the file there, or correct the path.") from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(file, f"cannot be read: {reason}", "Check that it is a file you may read.") from None
+    return _text_bytes(file, content)
+
+
+def read_zip_member(file: Path, member: str) -> bytes:
+    """One file inside a zip archive, found by its name in whatever folder of the archive."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            found = [name for name in names if PurePosixPath(name).name == member]
+            content = archive.read(found[0]) if len(found) == 1 else b""
+    # A damaged archive makes zipfile raise almost anything, zlib.error and NotImplementedError included.
+    except Exception as error:
+        raise DataError(file, f"not a readable zip archive ({error})", COPY_AGAIN) from None
+    if len(found) != 1:
+        holds = ", ".join(shorten(name) for name in names[:5]) or "nothing"
+        problem = f"expected one member called {member}, found {len(found)}; the archive holds {holds}"
+        raise DataError(file, problem, f"Zip {member} alone: zip {file.name} {member}")
+    return _text_bytes(file, content)
+
+
+def read_text(file: Path) -> str:
+    """All of a UTF-8 text file, lines ended by a single newline character."""
+    content = read_bytes(file)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(file, "not UTF-8 text", "Save the file with the encoding UTF-8.", line) from None
+
+
+def read_lines(file: Path) -> list[str]:
+    """The lines of a UTF-8 text file, without empty ones at its end; at least one."""
+    text = read_text(file).rstrip("\n")
+    if not text:
+        _empty(file)
+    return text.split("\n")
+
+
+def parse_integers(file: Path, content: bytes) -> IntegerLines:
+    """The whole numbers of a text of decimal digits and white space.
+
+    Raises
+    ------
+    DataError
+        At the first thing that is not a whole number of 0 or more, or if there is no number at all.
+    """
+    codes = np.frombuffer(content, dtype=np.uint8)
+    digit = (codes >= ord("0")) & (codes <= ord("9"))
+    allowed = digit | (codes == ord(" ")) | (codes == ord("\t")) | (codes == ord("\n"))
+    if not allowed.all():
+        _not_an_integer(file, content, int(allowed.argmin()))
+    if not digit.any():
+        _empty(file)
+    previous, following = np.r_[False, digit[:-1]], np.r_[digit[1:], False]
+    starts, ends = np.flatnonzero(digit & ~previous), np.flatnonzero(digit & ~following)
+    too_long = ends - starts >= LONGEST_NUMBER
+    if too_long.any():
+        _not_an_integer(file, content, int(starts[too_long.argmax()]))
+    lines = (np.cumsum(codes == ord("\n")) + 1)[starts]
+    return IntegerLines(np.fromstring(content.decode("ascii"), dtype=np.int64, sep=" "), lines)
+
+
+def read_integers(file: Path) -> IntegerLines:
+    """`parse_integers` of a file."""
+    return parse_integers(file, read_bytes(file))
+
+
+def read_text_map(file: Path) -> dict[int, str]:
+    """A JSON object from row numbers to texts, such as ``{"0": "A paragraph."}``.
+
+    Texts that are empty or white space count as absent.
+    """
+    text = read_text(file)
+    try:
+        pairs = json.loads(text, object_pairs_hook=tuple)  # tuples keep keys that occur twice
+    except json.JSONDecodeError as error:
+        raise DataError(file, f"broken JSON: {error.msg}", COPY_AGAIN, error.lineno) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(file, f"broken JSON: {error}", COPY_AGAIN) from None
+    remedy = 'Expected an object from ids to texts, such as {"0": "A paragraph."}.'
+    if not isinstance(pairs, tuple):
+        raise DataError(file, f"holds a JSON {type(pairs).__name__}, not an object", remedy)
+    texts: dict[int, str] = {}
+    for key, value in pairs:
+        row = _row_number(file, key, remedy)
+        if row in texts:
+            raise DataError(file, f"the id {row} occurs twice", "Keep one of the two entries.")
+        texts[row] = _checked_text(file, key, value)
+    return {row: value for row, value in texts.items() if value.strip()}
+
+
+def read_arrays(file: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Arrays of an npz file by name. Never unpickles anything."""
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            held = list(archive.keys())
+            arrays = {name: np.asarray(archive[name]) for name in names if name in held}
+    except FileNotFoundError:
+        raise DataError(file, "no such file", "Put the file there, or correct the path.") from None
+    # A damaged file makes numpy and zipfile raise almost anything, up to MemoryError for a mangled shape.
+    except Exception as error:
+        raise DataError(file, f"not a readable npz file ({error})", COPY_AGAIN) from None
+    for name in names:
+        if name not in arrays:
+            problem = f"has no array called '{name}', only {', '.join(map(shorten, held)) or 'none'}"
+            raise DataError(file, problem, f"Save it with numpy.savez(file, {name}=...).")
+    return arrays
+
+
+def _text_bytes(file: Path, content: bytes) -> bytes:
+    content = content.removeprefix(BYTE_ORDER_MARK).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if not content:
+        _empty(file)
+    return content
+
+
+def _empty(file: Path) -> NoReturn:
+    raise DataError(file, "is empty", COPY_AGAIN)
+
+
+def _not_an_integer(file: Path, content: bytes, position: int) -> NoReturn:
+    """Report the token around a position of the content."""
+    line = content.count(b"\n", 0, position) + 1
+    before = re.split(rb"[ \t\n]", content[max(0, position - 100) : position])[-1]
+    after = re.split(rb"[ \t\n]", content[position : position + 100])[0]
+    token = (before + after).decode("utf-8", errors="replace")
+    problem = f"expected a whole number of 0 or more, found {shorten(token)}"
+    if token.isdigit():
+        problem = f"the number {shorten(token)} is too large for an id"
+    raise DataError(file, problem, "Ids in this file are row numbers that count from 0.", line)
+
+
+def _row_number(file: Path, key: str, remedy: str) -> int:
+    if not (key.isascii() and key.isdigit() and len(key) <= LONGEST_NUMBER):
+        raise DataError(file, f"the id {shorten(key)} is not a row number counted from 0", remedy)
+    return int(key)
+
+
+def _checked_text(file: Path, key: str, value: object) -> str:
+    if not isinstance(value, str):
+        found = "null" if value is None else f"a {type(value).__name__}"
+        remedy = "Remove the entry, or write its text; a null is what a failed request leaves behind."
+        raise DataError(file, f"the id {shorten(key)} has {found} where a text was expected", remedy)
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(file, f"the text of id {shorten(key)} has half a character", COPY_AGAIN) from None
+    return value

@@ -1,0 +1,208 @@
+"""RecBole's atomic files: tab-separated tables ``NAME.kind`` whose header gives each column a type.
+
+Needed
+
+- ``NAME.inter`` (`user_id`, `item_id`, perhaps `timestamp`), or, already split, ``NAME.train.inter`` and
+  ``NAME.test.inter``, perhaps with ``NAME.valid.inter``. A file in one piece is split per user: the latest
+  tenth of the pairs is the test part, the tenth before it the validation part (the setting `valid_fraction`
+  changes this one); at random where there is no `timestamp`. Every row is an interaction, whatever its
+  `rating`: to keep good ratings only, remove the others from the file.
+- ``NAME.kg`` (`head_id`, `relation_id`, `tail_id`) and ``NAME.link`` (`item_id`, `entity_id`).
+
+Optional
+
+- ``NAME.item`` (`item_id`, ...) and ``NAME.user`` (`user_id`, ...): of the further columns, `title` or `name`
+  is the readable name, `profile` the ready-made profile; the others become descriptions ("Genre: Drama.").
+- ``NAME.entity`` (`entity_id`, `name`): readable names of entities.
+
+Items are those of any of these files; in the graph, an item takes the place of the entity it is linked to. An
+item that has no link, or whose entity has no triple, is an item without knowledge. Where two items are linked
+to one entity, the first keeps it; where one item is linked to two, it keeps the first; links left out in this
+way are counted in `Dataset.dropped`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from spike_dgl.data.dataset import NodeTexts, Vocabulary
+from spike_dgl.data.formats.node_tables import NodeTable, read_node_table
+from spike_dgl.data.formats.tables import Table, read_table
+from spike_dgl.data.names import readable_entity, readable_relations
+from spike_dgl.data.raw import RawDataset, RawRows, Unsplit
+from spike_dgl.errors import DataError
+
+NAME = "recbole"
+NEEDS = "NAME.inter (or NAME.train.inter and NAME.test.inter), NAME.kg and NAME.link (RecBole's atomic files)"
+
+PARTS = ("train", "valid", "test")
+WHOLE = "whole"
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds a file of interactions."""
+    return any(folder.glob("*.inter"))
+
+
+def read(folder: Path) -> RawDataset:
+    """Read a folder of this layout; see the module's description."""
+    files = _read_files(folder)
+    users = _different([files.users.ids, *files.interaction_column("user_id")])
+    items = _different(
+        [files.items.ids, *files.interaction_column("item_id"), files.links.columns["item_id"]]
+    )
+    links, dropped = _links(files.links)
+    entities = _entity_ids(items, links, files.triples)
+    relations = _different([files.triples.columns["relation_id"]])
+    user_rows, item_rows, entity_rows = _rows(users), _rows(items), _rows(entities)
+    entity_names = {raw: readable_entity(name) for raw, name in files.entities.names().items()}
+    linked_names = {item: entity_names.get(entity, item) for item, entity in links.items()}
+    return RawDataset(
+        users=Vocabulary("user", users, _names(users, files.users.names())),
+        items=Vocabulary("item", items, _names(items, linked_names | files.items.names())),
+        entities=Vocabulary("entity", entities, _names(entities, entity_names)),
+        relations=Vocabulary("relation", relations, readable_relations(relations)),
+        pairs=_pairs(files.interactions, user_rows, item_rows),
+        triples=_triples(files.triples, entity_rows, _rows(relations)),
+        profiles=NodeTexts(
+            users=_by_row(files.users.profiles(), user_rows),
+            entities=_by_row(files.items.profiles(), item_rows),
+        ),
+        descriptions=NodeTexts(
+            users=_by_row(files.users.descriptions(), user_rows),
+            entities=_by_row(files.items.descriptions(), item_rows),
+        ),
+        dropped=dropped,
+    )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The tables of a folder; `interactions` has the parts, or `WHOLE` alone."""
+
+    interactions: Mapping[str, Table]
+    triples: Table
+    links: Table
+    users: NodeTable
+    items: NodeTable
+    entities: NodeTable
+
+    def interaction_column(self, name: str) -> list[Sequence[str]]:
+        """A column of every table of interactions, train first."""
+        return [table.columns[name] for table in self.interactions.values()]
+
+
+def _read_files(folder: Path) -> _Files:
+    name, parts = _find_interactions(folder)
+    return _Files(
+        interactions={part: read_table(file, ("user_id", "item_id")) for part, file in parts.items()},
+        triples=read_table(folder / f"{name}.kg", ("head_id", "relation_id", "tail_id")),
+        links=read_table(folder / f"{name}.link", ("item_id", "entity_id")),
+        users=read_node_table(folder / f"{name}.user", "user_id"),
+        items=read_node_table(folder / f"{name}.item", "item_id"),
+        entities=read_node_table(folder / f"{name}.entity", "entity_id"),
+    )
+
+
+def _find_interactions(folder: Path) -> tuple[str, dict[str, Path]]:
+    """The data set's name in the folder, and its files of interactions by part, train first."""
+    found: dict[str, dict[str, Path]] = {}
+    for file in sorted(folder.glob("*.inter")):
+        stem, _, part = file.stem.rpartition(".")
+        name, part = (stem, part) if part in PARTS and stem else (file.stem, WHOLE)
+        found.setdefault(name, {})[part] = file
+    if len(found) != 1:
+        shown = ", ".join(found) or "no file NAME.inter"
+        raise DataError(folder, f"expected one data set, found {shown}", "Keep each in a folder of its own.")
+    [(name, parts)] = found.items()
+    if WHOLE in parts and len(parts) > 1:
+        problem = f"holds {name}.inter, and files split from it as well"
+        raise DataError(folder, problem, f"Remove {name}.inter, or the split files.")
+    for part in () if WHOLE in parts else ("train", "test"):
+        if part not in parts:
+            problem = "no such file, although another part is there"
+            raise DataError(folder / f"{name}.{part}.inter", problem, "Both train and test are needed.")
+    return name, {part: parts[part] for part in (*PARTS, WHOLE) if part in parts}
+
+
+def _links(table: Table) -> tuple[dict[str, str], Counter[str]]:
+    """The entity of each item, at most one item an entity; and how many links of which sort were left out."""
+    links: dict[str, str] = {}
+    taken: set[str] = set()
+    left_out: Counter[str] = Counter()
+    for item, entity in zip(table.columns["item_id"], table.columns["entity_id"], strict=True):
+        if links.get(item) == entity:
+            left_out["duplicate links"] += 1
+        elif item in links:
+            left_out["further links of an item that has one"] += 1
+        elif entity in taken:
+            left_out["links to an entity that another item has"] += 1
+        else:
+            links[item] = entity
+            taken.add(entity)
+    return links, left_out
+
+
+def _entity_ids(items: Sequence[str], links: Mapping[str, str], triples: Table) -> tuple[str, ...]:
+    """Entity ids in row order: of the items, in their order, then of all others in the knowledge graph."""
+    in_graph = _different([triples.columns["head_id"], triples.columns["tail_id"]])
+    taken = {*in_graph, *links.values()}
+    of_items = [links[item] if item in links else _unused(f"item:{item}", taken) for item in items]
+    return _different([of_items, in_graph])
+
+
+def _unused(raw_id: str, taken: set[str]) -> str:
+    """An id that no entity has: this one, with as many letters before it as that takes."""
+    while raw_id in taken:
+        raw_id = f"item:{raw_id}"
+    taken.add(raw_id)
+    return raw_id
+
+
+def _pairs(
+    tables: Mapping[str, Table], user_rows: Mapping[str, int], item_rows: Mapping[str, int]
+) -> dict[str, RawRows] | Unsplit:
+    columns = {"user_id": user_rows, "item_id": item_rows}
+    rows = {part: _indexed(table, columns) for part, table in tables.items()}
+    if WHOLE not in rows:
+        return rows
+    table = tables[WHOLE]
+    return Unsplit(rows[WHOLE], table.numbers("timestamp") if "timestamp" in table.types else None)
+
+
+def _triples(table: Table, entity_rows: Mapping[str, int], relation_rows: Mapping[str, int]) -> RawRows:
+    columns = {"head_id": entity_rows, "relation_id": relation_rows, "tail_id": entity_rows}
+    return _indexed(table, columns)
+
+
+def _indexed(table: Table, columns: Mapping[str, Mapping[str, int]]) -> RawRows:
+    """Columns of raw ids as columns of row indices."""
+    count = len(table)
+    indices = [
+        np.fromiter(map(rows.__getitem__, table.columns[name]), dtype=np.int64, count=count)
+        for name, rows in columns.items()
+    ]
+    return RawRows(table.file, np.stack(indices, axis=1), np.arange(2, count + 2))
+
+
+def _names(raw_ids: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(names.get(raw, raw) for raw in raw_ids)
+
+
+def _by_row(texts: Mapping[str, str], rows: Mapping[str, int]) -> dict[int, str]:
+    return {rows[raw]: text for raw, text in texts.items()}
+
+
+def _rows(raw_ids: Sequence[str]) -> dict[str, int]:
+    return {raw: row for row, raw in enumerate(raw_ids)}
+
+
+def _different(columns: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Different values of several columns, in the order in which they first occur."""
+    return tuple(dict.fromkeys(chain.from_iterable(columns)))

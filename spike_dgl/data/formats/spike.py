@@ -1,0 +1,219 @@
+"""The layout of the SPiKE authors' data, which is also KGAT's: numbers in text files.
+
+Needed
+
+- ``train.txt``, ``test.txt``: a line is ``user item item ...``. A user without items is fine, and so is a
+  user with several lines.
+- ``kg_final.txt``, or ``kg_final.txt.zip`` where that is missing: a line is ``head relation tail``.
+
+Optional
+
+- ``valid.txt``, as ``train.txt``.
+- ``entity_names.txt``: line i names entity i, items first.
+- ``user_list.txt``, ``item_list.txt``, ``entity_list.txt``, ``relation_list.txt``: a header
+  ``org_id remap_id``, then raw id (which may hold spaces) and row number; further columns are ignored.
+- ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``: row number -> text.
+- ``user_embeddings.npz``, ``item_embeddings.npz``, ``entity_embeddings.npz``, all or none: arrays `ids` and
+  `embeddings` with a row for every node.
+
+Rows of ``entity_profiles.json`` and ``entity_embeddings.npz`` are auxiliary entities and count from 0 AFTER
+the items; everywhere else entities are counted with the items, which come first. Where a list or
+``entity_names.txt`` says how many rows there are, a larger id is an error; elsewhere the largest id says it.
+Without a list the raw ids are the numbers themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spike_dgl.data.dataset import NodeTexts, NodeVectors, Vocabulary
+from spike_dgl.data.files import (
+    IntegerLines,
+    parse_integers,
+    read_integers,
+    read_lines,
+    read_text_map,
+    read_zip_member,
+)
+from spike_dgl.data.formats.id_lists import last_row, read_id_list
+from spike_dgl.data.formats.vectors import VectorFile, read_vector_files, vectors_in_row_order
+from spike_dgl.data.names import readable_relations
+from spike_dgl.data.raw import IdSource, RawDataset, RawRows
+from spike_dgl.errors import DataError
+
+NAME = "spike"
+NEEDS = "train.txt, test.txt and kg_final.txt or kg_final.txt.zip (the layout of SPiKE and KGAT)"
+
+NODE_KINDS = ("user", "item", "entity")
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a folder holds one of the files that only this layout has."""
+    return any((folder / name).exists() for name in ("train.txt", "kg_final.txt", "kg_final.txt.zip"))
+
+
+def read(folder: Path) -> RawDataset:
+    """Read a folder of this layout; see the module's description."""
+    files = _read_files(folder)
+    users, items = _vocabulary(files, "user"), _vocabulary(files, "item")
+    entities = _vocabulary(files, "entity", num_items=len(items))
+    return RawDataset(
+        users=users,
+        items=Vocabulary("item", items.ids, files.names[: len(items)] or items.ids),
+        entities=entities,
+        relations=_vocabulary(files, "relation"),
+        pairs=files.pairs,
+        triples=files.triples,
+        mentions=files.mentions(len(items)),
+        listed_in=files.listed_in,
+        profiles=_profiles(files, len(items)),
+        vectors=_vectors(files, len(users), len(items), len(entities)),
+    )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Everything a folder holds, before the number of nodes is known."""
+
+    folder: Path
+    pairs: dict[str, RawRows]
+    named_users: tuple[IdSource, ...]  # first ids of lines, also of those without items
+    triples: RawRows
+    texts: dict[str, dict[int, str]]
+    vectors: dict[str, VectorFile]
+    lists: dict[str, tuple[str, ...]]
+    names: tuple[str, ...]
+
+    @property
+    def listed_in(self) -> dict[str, str]:
+        """Which file says how many rows of a kind there are."""
+        sources = {"entity": "entity_names.txt"} if self.names else {}
+        return sources | {kind: f"{kind}_list.txt" for kind in self.lists}
+
+    def mentions(self, num_items: int) -> tuple[IdSource, ...]:
+        """Ids outside pairs, triples and vectors."""
+        return self.named_users + tuple(
+            IdSource(
+                self.folder / f"{kind}_profiles.json",
+                kind,
+                np.fromiter(texts, dtype=np.int64, count=len(texts)),
+                offset=num_items if kind == "entity" else 0,
+            )
+            for kind, texts in self.texts.items()
+        )
+
+    def sources(self, kind: str, num_items: int) -> list[IdSource]:
+        """All places where ids of a kind stand."""
+        found = [source for source in self.mentions(num_items) if source.kind == kind]
+        if kind in self.vectors:
+            vectors = self.vectors[kind]
+            offset = num_items if kind == "entity" else 0
+            found.append(IdSource(vectors.file, kind, vectors.ids, offset=offset))
+        columns = self.triples.columns("entity", "relation", "entity")
+        for rows in self.pairs.values():
+            columns += rows.columns("user", "item")
+        return found + [source for source in columns if source.kind == kind]
+
+
+def _read_files(folder: Path) -> _Files:
+    parts = ["train", "test"] + (["valid"] if (folder / "valid.txt").exists() else [])
+    lines = {part: read_integers(folder / f"{part}.txt") for part in parts}
+    lists = {
+        kind: read_id_list(file)
+        for kind in (*NODE_KINDS, "relation")
+        if (file := folder / f"{kind}_list.txt").exists()
+    }
+    return _Files(
+        folder=folder,
+        pairs={part: _pairs(folder / f"{part}.txt", numbers) for part, numbers in lines.items()},
+        named_users=tuple(_named_users(folder / f"{part}.txt", numbers) for part, numbers in lines.items()),
+        triples=_read_triples(folder),
+        texts={
+            kind: read_text_map(file)
+            for kind in NODE_KINDS
+            if (file := folder / f"{kind}_profiles.json").exists()
+        },
+        vectors=read_vector_files(folder, NODE_KINDS),
+        lists=lists,
+        names=_read_names(folder, lists.get("entity")),
+    )
+
+
+def _pairs(file: Path, numbers: IntegerLines) -> RawRows:
+    """Pair the first number of each line with each of the others."""
+    first = numbers.firsts()
+    users = numbers.values[first][np.cumsum(first) - 1]
+    pairs = np.stack([users, numbers.values], axis=1)
+    return RawRows(file, pairs[~first], numbers.lines[~first])
+
+
+def _named_users(file: Path, numbers: IntegerLines) -> IdSource:
+    first = numbers.firsts()
+    return IdSource(file, "user", numbers.values[first], numbers.lines[first])
+
+
+def _read_triples(folder: Path) -> RawRows:
+    plain, zipped = folder / "kg_final.txt", folder / "kg_final.txt.zip"
+    if plain.exists():
+        return _triples(plain, read_integers(plain))
+    if zipped.exists():
+        return _triples(zipped, parse_integers(zipped, read_zip_member(zipped, "kg_final.txt")))
+    problem = "no such file, and no kg_final.txt.zip either"
+    raise DataError(plain, problem, "SPiKE needs a knowledge graph: a line is `head relation tail`.")
+
+
+def _triples(file: Path, numbers: IntegerLines) -> RawRows:
+    lines, counts = np.unique(numbers.lines, return_counts=True)
+    wrong = counts != 3
+    if wrong.any():
+        position = int(wrong.argmax())
+        problem = f"expected 3 numbers (head relation tail), found {counts[position]}"
+        raise DataError(file, problem, "Complete or remove the line.", int(lines[position]))
+    return RawRows(file, numbers.values.reshape(-1, 3), lines)
+
+
+def _read_names(folder: Path, listed: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of all entities, or nothing if the folder has none."""
+    file = folder / "entity_names.txt"
+    if not file.exists():
+        return ()
+    names = tuple(name.strip() for name in read_lines(file))
+    if "" in names:
+        line = names.index("") + 1
+        raise DataError(file, "an empty line where a name was expected", "Give the entity a name.", line)
+    if listed is not None and len(listed) != len(names):
+        problem = f"names {len(names)} entities, but entity_list.txt lists {len(listed)}"
+        raise DataError(file, problem, "Line i names entity i: give every entity one line.")
+    return names
+
+
+def _vocabulary(files: _Files, kind: str, num_items: int = 0) -> Vocabulary:
+    """Raw ids and names of a kind of rows; `num_items` is needed for entities only."""
+    sources = files.sources(kind, num_items)
+    names = files.names if kind == "entity" else ()
+    ids = files.lists.get(kind)
+    if ids is None:
+        size = len(names) or max(num_items, 1 + last_row(sources))
+        ids = tuple(map(str, range(size)))
+    if kind == "entity" and len(ids) < num_items:
+        file = files.folder / files.listed_in["entity"]
+        problem = f"has {len(ids)} entities, fewer than the {num_items} items, which are the first entities"
+        raise DataError(file, problem, "Add the missing ones, or correct the largest item id.")
+    return Vocabulary(kind, ids, readable_relations(ids) if kind == "relation" else names)
+
+
+def _profiles(files: _Files, num_items: int) -> NodeTexts:
+    auxiliary = {row + num_items: text for row, text in files.texts.get("entity", {}).items()}
+    return NodeTexts(users=files.texts.get("user", {}), entities=files.texts.get("item", {}) | auxiliary)
+
+
+def _vectors(files: _Files, num_users: int, num_items: int, num_entities: int) -> NodeVectors | None:
+    if not files.vectors:
+        return None
+    sizes = {"user": num_users, "item": num_items, "entity": num_entities - num_items}
+    users, items, auxiliary = (vectors_in_row_order(files.vectors[kind], sizes[kind]) for kind in NODE_KINDS)
+    return NodeVectors(users, np.concatenate([items, auxiliary]))

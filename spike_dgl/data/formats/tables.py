@@ -1,0 +1,120 @@
+"""RecBole's tables: tab-separated text with a typed header such as ``user_id:token``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spike_dgl.data.files import read_lines, shorten
+from spike_dgl.errors import DataError
+
+TYPES = ("token", "token_seq", "float", "float_seq")
+HEADER = "The header gives each column a name and a type, such as `user_id:token`, with tabs between columns."
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's cells as text, by column, and each column's type. Row i stands in line i + 2."""
+
+    file: Path
+    types: Mapping[str, str]
+    columns: Mapping[str, Sequence[str]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def check_unique(self, column: str) -> None:
+        """Raise `DataError` if a cell of a column occurs twice."""
+        lines: dict[str, int] = {}
+        for line, cell in enumerate(self.columns[column], start=2):
+            if cell in lines:
+                problem = f"the {column} {shorten(cell)} occurs twice, first in line {lines[cell]}"
+                raise DataError(self.file, problem, "Keep one of the two rows.", line)
+            lines[cell] = line
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """A column of the type float, in which no cell may be empty."""
+        if self.types[column] != "float":
+            problem = f"the column {column} has the type {self.types[column]}, expected float"
+            raise DataError(self.file, problem, HEADER, 1)
+        cells = self.columns[column]
+        if "" in cells:
+            raise DataError(self.file, f"no {column}", "Complete the row.", cells.index("") + 2)
+        return np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
+
+
+def read_table(file: Path, required: Sequence[str]) -> Table:
+    """Read a table.
+
+    Parameters
+    ----------
+    file
+        The table's file.
+    required
+        Columns of ids that it must have: of the type token, and no cell empty.
+
+    Raises
+    ------
+    DataError
+        If the header is not one, a required column is missing, a row has too few or too many cells, or a
+        cell of a float column is not a finite number. There, an empty cell is a missing value.
+    """
+    header, *rows = read_lines(file)
+    types = _column_types(file, header, required)
+    if not rows:
+        raise DataError(file, "has a header but no rows", "Add rows, or delete the file if it is optional.")
+    _check_widths(file, rows, len(types))
+    cells = "\t".join(rows).split("\t")
+    columns = {name: cells[position :: len(types)] for position, name in enumerate(types)}
+    for name in required:
+        if "" in columns[name]:
+            line = columns[name].index("") + 2
+            raise DataError(file, f"no {name}", "Complete or remove the row.", line)
+    for name, kind in types.items():
+        if kind in ("float", "float_seq"):
+            _check_numbers(file, name, columns[name])
+    return Table(file, types, columns)
+
+
+def _column_types(file: Path, header: str, required: Sequence[str]) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for field in header.split("\t"):
+        name, _, kind = field.strip().partition(":")
+        if not name or kind not in TYPES:
+            problem = f"the column {shorten(field)} has none of the types {', '.join(TYPES)}"
+            raise DataError(file, problem, HEADER, 1)
+        if name in types:
+            raise DataError(file, f"has two columns called {shorten(name)}", "Rename one of them.", 1)
+        types[name] = kind
+    for name in required:
+        if types.get(name) != "token":
+            found = f"the type {types[name]}" if name in types else f"only {', '.join(map(shorten, types))}"
+            raise DataError(file, f"expected a column {name}:token, found {found}", HEADER, 1)
+    return types
+
+
+def _check_widths(file: Path, rows: Sequence[str], width: int) -> None:
+    for line, row in enumerate(rows, start=2):
+        if row.count("\t") != width - 1:
+            problem = f"expected {width} cells separated by tabs, found {row.count(chr(9)) + 1}"
+            raise DataError(file, problem, "Complete or remove the row.", line)
+
+
+def _check_numbers(file: Path, name: str, cells: Sequence[str]) -> None:
+    """Check a column of numbers, or of sequences of numbers separated by spaces."""
+    for line, cell in enumerate(cells, start=2):
+        if not all(map(_is_number, cell.split())):
+            problem = f"expected a finite number as {name}, found {shorten(cell)}"
+            raise DataError(file, problem, "Correct the cell, or give the column the type token.", line)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

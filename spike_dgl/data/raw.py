@@ -1,0 +1,197 @@
+"""What a format reads out of its files, and the one place that turns it into a `Dataset`.
+
+Whatever the format: repeated rows are dropped and counted, ids are checked against the vocabularies, and the
+validation part is carved where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from spike_dgl.data.dataset import Dataset, Interactions, NodeTexts, NodeVectors, Triples, Vocabulary
+from spike_dgl.data.splits import carve_validation, split_at_random, split_by_time
+from spike_dgl.errors import DataError
+from spike_dgl.typing import IndexArray
+
+TEST_FRACTION = 0.1
+"""Share of each user's pairs that becomes the test part where the data is not split at all."""
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """Rows of one file: `values` [n, 2] (user, item) or [n, 3] (head, relation, tail), and `lines` [n]."""
+
+    file: Path
+    values: IndexArray
+    lines: IndexArray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def columns(self, *kinds: str) -> list[IdSource]:
+        """Each column as ids of a kind."""
+        return [
+            IdSource(self.file, kind, self.values[:, column], self.lines) for column, kind in enumerate(kinds)
+        ]
+
+
+@dataclass(frozen=True)
+class IdSource:
+    """Ids [n] of one kind as they stand in a file, with the line of each where it has lines.
+
+    The file counts its ids from row `offset`: id 0 is that row.
+    """
+
+    file: Path
+    kind: str
+    ids: IndexArray
+    lines: IndexArray | None = None
+    offset: int = 0
+
+    def line(self, position: int) -> int | None:
+        """The line of the id at a position, if the file has lines."""
+        return None if self.lines is None else int(self.lines[position])
+
+
+@dataclass(frozen=True)
+class Unsplit:
+    """Interactions that come in one piece: rows [n, 2], with `times` [n] where the file has them."""
+
+    rows: RawRows
+    times: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """A data set as its files state it, row indices throughout.
+
+    Parameters
+    ----------
+    users, items, entities, relations
+        As in `Dataset`, except that `assemble` gives the first entities the items' names.
+    pairs
+        Rows of the parts "train", "test" and perhaps "valid"; or one `Unsplit`.
+    triples
+        Rows of the knowledge graph.
+    mentions
+        Ids that stand elsewhere, to be checked like those of pairs and triples.
+    listed_in
+        Which file says how many rows of a kind there are, by kind; for error messages.
+    profiles, descriptions, vectors, dropped
+        As in `Dataset`.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    entities: Vocabulary
+    relations: Vocabulary
+    pairs: Mapping[str, RawRows] | Unsplit
+    triples: RawRows
+    mentions: Sequence[IdSource] = ()
+    listed_in: Mapping[str, str] = field(default_factory=dict)
+    profiles: NodeTexts = field(default_factory=NodeTexts)
+    descriptions: NodeTexts = field(default_factory=NodeTexts)
+    vectors: NodeVectors | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def size(self, kind: str) -> int:
+        """Number of rows of the kind "user", "item", "entity" or "relation"."""
+        vocabularies = (self.users, self.items, self.entities, self.relations)
+        return next(len(vocabulary) for vocabulary in vocabularies if vocabulary.kind == kind)
+
+    def id_sources(self) -> list[IdSource]:
+        """Every column of ids in the data set."""
+        parts = [self.pairs.rows] if isinstance(self.pairs, Unsplit) else list(self.pairs.values())
+        columns = [source for rows in parts for source in rows.columns("user", "item")]
+        return [*columns, *self.triples.columns("entity", "relation", "entity"), *self.mentions]
+
+
+def assemble(raw: RawDataset, name: str, valid_fraction: float, seed: int) -> Dataset:
+    """Check what a format read, drop and count repeated rows, and split off what is not split yet.
+
+    Raises
+    ------
+    DataError
+        If an id is out of range, or nothing is left to train on.
+    """
+    dropped = dict(raw.dropped)
+    for source in raw.id_sources():
+        _check_range(raw, source)
+    triples = Triples.from_rows(raw.triples.values)
+    _count(dropped, "duplicate triples", len(raw.triples) - len(triples))
+    train, valid, test = _split(raw, dropped, valid_fraction, seed)
+    names = raw.items.names + raw.entities.names[len(raw.items) :]
+    return Dataset(
+        name=name,
+        users=raw.users,
+        items=raw.items,
+        entities=Vocabulary("entity", raw.entities.ids, names),
+        relations=raw.relations,
+        train=train,
+        valid=valid,
+        test=test,
+        triples=triples,
+        profiles=raw.profiles,
+        descriptions=raw.descriptions,
+        vectors=raw.vectors,
+        dropped=dropped,
+    )
+
+
+def _check_range(raw: RawDataset, source: IdSource) -> None:
+    listed_in = raw.listed_in.get(source.kind, "the data set")
+    size = raw.size(source.kind) - source.offset
+    outside = source.ids >= size
+    if outside.any():
+        position = int(outside.argmax())
+        problem = (
+            f"{source.kind} {source.ids[position]} is out of range: "
+            f"by {listed_in} ids here go from 0 to {size - 1}"
+        )
+        remedy = f"Correct the id, or add the {source.kind} to {listed_in}."
+        raise DataError(source.file, problem, remedy, source.line(position))
+
+
+def _split(
+    raw: RawDataset, dropped: dict[str, int], valid_fraction: float, seed: int
+) -> tuple[Interactions, Interactions, Interactions]:
+    if isinstance(raw.pairs, Unsplit):
+        return _split_whole(raw.pairs, dropped, valid_fraction, seed)
+    parts = {part: _unique_pairs(rows, part, dropped) for part, rows in raw.pairs.items()}
+    train, test = parts["train"], parts["test"]
+    if "valid" in parts:
+        return train, parts["valid"], test
+    return *carve_validation(train, len(raw.users), valid_fraction, seed), test
+
+
+def _split_whole(
+    whole: Unsplit, dropped: dict[str, int], valid_fraction: float, seed: int
+) -> tuple[Interactions, Interactions, Interactions]:
+    pairs = _unique_pairs(whole.rows, "interactions", dropped)
+    if whole.times is None:
+        return split_at_random(
+            pairs.users, pairs.items, valid_fraction=valid_fraction, test_fraction=TEST_FRACTION, seed=seed
+        )
+    users, items = whole.rows.values.T
+    return split_by_time(
+        users, items, whole.times, valid_fraction=valid_fraction, test_fraction=TEST_FRACTION
+    )
+
+
+def _unique_pairs(rows: RawRows, part: str, dropped: dict[str, int]) -> Interactions:
+    if not len(rows):
+        raise DataError(rows.file, "has no user-item pair", "Every part needs at least one pair.")
+    pairs = Interactions.from_pairs(*rows.values.T)
+    _count(dropped, f"duplicate pairs in {part}", len(rows) - len(pairs))
+    return pairs
+
+
+def _count(dropped: dict[str, int], what: str, number: int) -> None:
+    """Note rows that were left out; nothing is noted where there are none."""
+    if number:
+        dropped[what] = number

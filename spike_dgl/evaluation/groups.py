@@ -1,0 +1,176 @@
+"""Metrics by how active users are, and by how popular items are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from spike_dgl.data.dataset import Dataset, Interactions
+from spike_dgl.evaluation.evaluate import Evaluation, hit_matrix
+from spike_dgl.evaluation.metrics import ndcg, recall
+from spike_dgl.typing import BoolArray, IndexArray
+
+SHOWN = ("recall", "ndcg")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One row of a table: the users or items of a kind, and how well they are served.
+
+    Parameters
+    ----------
+    label
+        Such as ``5-12 training items``.
+    sizes
+        Numbers by what they count: the evaluated ``users`` over whom the means are taken, and for a group of
+        items its ``items``.
+    means
+        Recall and NDCG at the table's cut-off, by names such as ``recall@20``; empty where there is no user.
+    """
+
+    label: str
+    sizes: dict[str, int]
+    means: dict[str, float]
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """Groups from the least to the most active or popular, with metrics at one cut-off."""
+
+    title: str
+    cutoff: int
+    groups: tuple[Group, ...]
+
+
+def by_user_activity(
+    evaluation: Evaluation, dataset: Dataset, *, cutoff: int = 20, num_groups: int = 4
+) -> GroupTable:
+    """Recall and NDCG of users with few and with many training items.
+
+    Parameters
+    ----------
+    evaluation
+        Of the data set, with `cutoff` among its cut-offs.
+    dataset
+        Gives the training interactions that are counted.
+    cutoff
+        List length of the metrics.
+    num_groups
+        Groups to aim at, of about equal numbers of users. Users with equal counts stay together, so there can
+        be fewer.
+    """
+    counts = np.bincount(dataset.train.users, minlength=dataset.num_users)[evaluation.users]
+    names = [f"{metric}@{cutoff}" for metric in SHOWN]
+    groups = []
+    for members in _equal_groups(counts, np.ones(len(counts), np.int64), num_groups):
+        means = {name: float(evaluation.per_user[name][members].mean()) for name in names}
+        label = _range_label(counts[members], "training item")
+        groups.append(Group(label, {"users": int(members.sum())}, means))
+    return GroupTable("By activity of users", cutoff, tuple(groups))
+
+
+def by_item_popularity(
+    evaluation: Evaluation, dataset: Dataset, *, cutoff: int = 20, num_groups: int = 4
+) -> GroupTable:
+    """Recall and NDCG of finding rare and popular items.
+
+    Within a group only its items are relevant, and the means are over users with a relevant item in it;
+    places in the list are those among all items.
+
+    Parameters
+    ----------
+    evaluation
+        Of the data set, with lists of at least `cutoff` items.
+    dataset
+        Gives the training interactions that are counted.
+    cutoff
+        List length of the metrics.
+    num_groups
+        Groups to aim at, with about equal shares of the training interactions: few popular items weigh as
+        much as many rare ones. Items with equal counts stay together, so there can be fewer. Items without
+        any training interaction form a group of their own.
+    """
+    counts = np.bincount(dataset.train.items, minlength=dataset.num_items)
+    groups = []
+    if (counts == 0).any():
+        groups.append(_item_group("cold: no training user", counts == 0, evaluation, cutoff))
+    for members in _equal_groups(counts, counts, num_groups):
+        label = _range_label(counts[members], "training user")
+        groups.append(_item_group(label, members, evaluation, cutoff))
+    return GroupTable("By popularity of items", cutoff, tuple(groups))
+
+
+def _item_group(label: str, members: BoolArray, evaluation: Evaluation, cutoff: int) -> Group:
+    relevant = evaluation.relevant.select(members[evaluation.relevant.items])
+    users, num_relevant = np.unique(relevant.users, return_counts=True)
+    means = _means(users, num_relevant, relevant, evaluation, cutoff, len(members)) if len(users) else {}
+    return Group(label, {"items": int(members.sum()), "users": len(users)}, means)
+
+
+def _means(
+    users: IndexArray,
+    num_relevant: IndexArray,
+    relevant: Interactions,
+    evaluation: Evaluation,
+    cutoff: int,
+    num_items: int,
+) -> dict[str, float]:
+    """Recall and NDCG of some users when only some pairs are relevant."""
+    ranked = evaluation.ranked[np.searchsorted(evaluation.users, users), :cutoff]
+    hits = torch.from_numpy(hit_matrix(users, ranked, relevant, num_items))
+    totals = torch.from_numpy(num_relevant)
+    return {
+        f"{metric.__name__}@{cutoff}": float(metric(hits, totals, cutoff).mean()) for metric in (recall, ndcg)
+    }
+
+
+def _equal_groups(counts: IndexArray, weights: IndexArray, num_groups: int) -> Iterator[BoolArray]:
+    """Masks that split rows by ascending count into groups of about equal weight; equal counts stay together.
+
+    Rows with weight 0 are in no group.
+    """
+    levels, level_of_row = np.unique(counts, return_inverse=True)
+    weight_of_level = np.bincount(level_of_row, weights=weights, minlength=len(levels))
+    middle = np.cumsum(weight_of_level) - weight_of_level / 2
+    group_of_level = np.floor(num_groups * middle / max(weight_of_level.sum(), 1)).astype(np.int64)
+    group_of_row = np.where(weights > 0, group_of_level[level_of_row], -1)
+    for group in np.unique(group_of_row[group_of_row >= 0]):
+        yield group_of_row == group
+
+
+def _range_label(counts: IndexArray, noun: str) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    shown = f"{low}" if low == high else f"{low}-{high}"
+    return f"{shown} {noun}" if high == 1 and low == high else f"{shown} {noun}s"
+
+
+def render(table: GroupTable) -> str:
+    """A Markdown table, aligned so that it reads well in a terminal too."""
+    names = [f"{metric}@{table.cutoff}" for metric in SHOWN]
+    header = [table.title, *table.groups[0].sizes, *names]
+    return _markdown([header, *(_cells(group, names) for group in table.groups)])
+
+
+def _cells(group: Group, names: Sequence[str]) -> list[str]:
+    sizes = [f"{size:,}" for size in group.sizes.values()]
+    return [group.label, *sizes, *(f"{group.means[name]:.4f}" if group.means else "-" for name in names)]
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    header, *body = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *body))
+
+
+def render_groups(evaluation: Evaluation, dataset: Dataset) -> str:
+    """Both tables at the evaluation's cut-off nearest to 20."""
+    cutoff = min(evaluation.cutoffs, key=lambda k: abs(k - 20))
+    tables = (
+        by_user_activity(evaluation, dataset, cutoff=cutoff),
+        by_item_popularity(evaluation, dataset, cutoff=cutoff),
+    )
+    return "\n\n".join(map(render, tables))

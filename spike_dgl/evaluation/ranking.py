@@ -1,0 +1,119 @@
+"""Ranking of all items for many users at once, in chunks that bound the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from spike_dgl.data.dataset import Interactions
+
+ScoreFunction: TypeAlias = Callable[[Tensor], Tensor]
+"""From rows of users [b], int64 on the CPU, to the scores of all items [b, I], on any device."""
+
+NO_ITEM = -1
+"""Stands in a ranking where a user has no unseen item left."""
+
+
+def inner_product(user_embeddings: Tensor, item_embeddings: Tensor) -> ScoreFunction:
+    """Scores by inner product, of embeddings [U, D] and [I, D]."""
+
+    def score(users: Tensor) -> Tensor:
+        return user_embeddings[users.to(user_embeddings.device)] @ item_embeddings.T
+
+    return score
+
+
+@torch.no_grad()
+def rank(
+    score: ScoreFunction,
+    users: Tensor,
+    seen: Interactions,
+    *,
+    num_items: int,
+    k: int,
+    chunk_size: int = 256,
+) -> Tensor:
+    """List for each user the k items with the highest scores, best first, leaving out those already seen.
+
+    Of items with equal scores the one with the lower row comes first, on every device.
+
+    Parameters
+    ----------
+    score
+        Gives the scores of all items for a few users.
+    users
+        Rows of the users to rank for [n], each once or more, in any order.
+    seen
+        Pairs to leave out; for the test split the training and the validation pairs.
+    num_items
+        I.
+    k
+        Length of the lists.
+    chunk_size
+        Users scored at a time; the peak memory is a few arrays of ``chunk_size`` x I.
+
+    Returns
+    -------
+    Tensor
+        Items [n, k], int64 on the CPU; `NO_ITEM` fills the end of a list where fewer than k items are left.
+
+    Raises
+    ------
+    ValueError
+        If `score` returns another shape than [b, I], or something that is not a number.
+    """
+    users = users.cpu()
+    mask = _SeenMask(seen, int(users.max()) + 1 if len(users) else 0)
+    ranked = torch.full((len(users), k), NO_ITEM, dtype=torch.int64)
+    for start in range(0, len(users), chunk_size):
+        chunk = users[start : start + chunk_size]
+        scores = score(chunk)
+        if scores.shape != (len(chunk), num_items):
+            raise ValueError(f"expected scores {(len(chunk), num_items)}, got {tuple(scores.shape)}")
+        best = _top_items(mask.apply(scores, chunk), min(k, num_items))
+        ranked[start : start + chunk_size, : best.shape[1]] = best.cpu()
+    return ranked
+
+
+class _SeenMask:
+    """The items each user has seen, in compressed rows: those of user u end where those of u + 1 start."""
+
+    def __init__(self, seen: Interactions, num_users: int) -> None:
+        self._offsets = torch.from_numpy(seen.offsets(num_users))
+        self._items = torch.from_numpy(seen.items)
+
+    def apply(self, scores: Tensor, users: Tensor) -> Tensor:
+        """A copy of the scores [b, I] with minus infinity for what the users [b] have seen."""
+        starts, lengths = self._offsets[users], self._offsets[users + 1] - self._offsets[users]
+        rows = torch.repeat_interleave(torch.arange(len(users)), lengths)
+        first_of_row = torch.cumsum(lengths, dim=0) - lengths
+        positions = torch.arange(len(rows)) + (starts - first_of_row)[rows]
+        where = rows.to(scores.device), self._items[positions].to(scores.device)
+        return scores.index_put(where, scores.new_tensor(float("-inf")))
+
+
+def _top_items(scores: Tensor, k: int) -> Tensor:
+    """The k best items of each row [b, k], equal ones in the order of items; `NO_ITEM` for minus infinity."""
+    # One more than asked for: it tells where an item just outside ties with the last one inside.
+    values, items = scores.topk(min(k + 1, scores.shape[1]), dim=1)
+    if values.isnan().any():
+        raise ValueError("some scores are not a number; look for broken values in the embeddings")
+    if values.shape[1] > k:
+        tied = values[:, k - 1] == values[:, k]
+        values, items = values[:, :k], items[:, :k]
+        if tied.any():
+            items[tied] = _lowest_items_of_ties(scores[tied], values[tied, -1:], k)
+    items = items.sort(dim=1).values
+    values, order = scores.gather(1, items).sort(dim=1, descending=True, stable=True)
+    return items.gather(1, order).masked_fill(values == float("-inf"), NO_ITEM)
+
+
+def _lowest_items_of_ties(scores: Tensor, last: Tensor, k: int) -> Tensor:
+    """The k best items of each row in ascending order, given the k-th best score `last` [b, 1]."""
+    above, level = scores > last, scores == last
+    room = k - above.sum(dim=1, keepdim=True)
+    chosen = above | (level & (level.cumsum(dim=1, dtype=torch.int32) <= room))
+    return chosen.nonzero()[:, 1].view(-1, k)

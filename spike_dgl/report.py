@@ -1,0 +1,99 @@
+"""What a run says of itself: ``result.json`` for programs, ``RESULT.md`` for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.evaluation import METRICS, Evaluation, render_groups
+from spike_dgl.markdown import markdown_table
+from spike_dgl.training.checkpoint import load_checkpoint
+from spike_dgl.training.tracking import RunFolder, peak_memory_mb
+
+
+def result_record(folder: RunFolder, dataset: Dataset, model: nn.Module, test: Evaluation) -> dict[str, Any]:
+    """All figures of a finished run, as plain values.
+
+    Parameters
+    ----------
+    folder
+        The run, with its epoch records and ``best.pt``.
+    dataset, model
+        What was trained, on what.
+    test
+        Evaluation of the reported epoch on the test split.
+    """
+    records = folder.metrics().read()
+    reported = int(load_checkpoint(folder.file("best.pt"))["epoch"])
+    best = next((record for record in records if record["epoch"] == reported), {})
+    epoch_seconds = sorted(record["seconds"] for record in records)
+    return {
+        "data": dataset.name,
+        "checksum": dataset.checksum,
+        "split_hash": dataset.split_hash,
+        "reported_epoch": reported,
+        "epochs": len(records),
+        "test": test.means,
+        "test_users": len(test.users),
+        "users_without_test_items": test.users_without_items,
+        "test_pairs_seen_in_training": test.pairs_seen_before,
+        "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds_per_epoch": epoch_seconds[len(epoch_seconds) // 2] if epoch_seconds else None,
+        "seconds_to_reported_epoch": best.get("elapsed_seconds"),
+        "seconds": records[-1]["elapsed_seconds"] if records else None,
+        "peak_memory_mb": peak_memory_mb(),
+        "threads": torch.get_num_threads(),
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def render_result(record: Mapping[str, Any], title: str, dataset: Dataset, test: Evaluation) -> str:
+    """``RESULT.md``: test metrics, how they came about, and who is served well."""
+    valid = record["valid"]
+    reported, epochs = record["reported_epoch"], record["epochs"]
+    selection = (
+        f"The reported epoch, {reported} of {epochs}, was chosen on the validation split; the test split was ranked "
+        "once, at the end."
+        if valid
+        else f"Reported is the last of {epochs} epochs; there was no validation split to choose on."
+    )
+    return (
+        "\n\n".join(
+            [
+                f"# {title}",
+                metrics_table(test.means, test.cutoffs),
+                selection + _left_out(record),
+                _costs(record),
+                render_groups(test, dataset),
+            ]
+        )
+        + "\n"
+    )
+
+
+def metrics_table(means: Mapping[str, float], cutoffs: tuple[int, ...]) -> str:
+    """Metrics as rows, cut-offs as columns."""
+    rows = [[name, *(f"{means[f'{name}@{cutoff}']:.4f}" for cutoff in cutoffs)] for name in METRICS]
+    return markdown_table([["", *(f"@{cutoff}" for cutoff in cutoffs)], *rows])
+
+
+def _left_out(record: Mapping[str, Any]) -> str:
+    users, without = record["test_users"], record["users_without_test_items"]
+    text = f" Mean over {users:,} users; {without:,} without test items are left out"
+    seen = record["test_pairs_seen_in_training"]
+    return text + (f", and {seen:,} test pairs that stand in training too do not count." if seen else ".")
+
+
+def _costs(record: Mapping[str, Any]) -> str:
+    text = (
+        f"{record['seconds_per_epoch']:.2f} s an epoch (median), {record['seconds']:.0f} s in all, "
+        f"{record['threads']} threads, {record['parameters']:,} parameters"
+    )
+    memory = record["peak_memory_mb"]
+    return text + (f", {memory:,.0f} MB peak memory." if memory is not None else ".")

@@ -1,0 +1,63 @@
+"""What every registered model must do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from spike_dgl.evaluation import EvaluationOptions, evaluate
+from spike_dgl.graph import build_graph
+from spike_dgl.models.base import Batch, ModelInputs, RecommenderModel, model_entry, registered_models
+from spike_dgl.training.options import TrainingOptions
+from spike_dgl.training.sampling import BprSampler
+from spike_dgl.training.seeding import seed_everything
+from spike_dgl.training.tracking import MetricsLog
+from spike_dgl.training.trainer import Trainer, final_embeddings
+from tests.toy import checkerboard
+
+DATA = checkerboard()
+MODELS = list(registered_models())
+
+
+def build(name: str) -> RecommenderModel:
+    seed_everything(1)
+    entry = model_entry(name)
+    # Texts that know the colour of even and odd rows, as profiles should.
+    colours = (torch.eye(2)[torch.arange(n) % 2] for n in (DATA.num_users, DATA.num_entities))
+    vectors = [torch.cat([colour, 0.3 * torch.rand(len(colour), 4)], dim=1) for colour in colours]
+    return entry.model(ModelInputs(build_graph(DATA), *vectors), entry.options())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_learns_the_checkerboard(name: str, tmp_path: Path) -> None:
+    model = build(name)
+    options = TrainingOptions(epochs=60, batch_size=64, learning_rate=1e-2, patience=None)
+    sampler = BprSampler(DATA.train, DATA.num_users, DATA.num_items, batch_size=64, seed=1)
+    Trainer(model, sampler, options, folder=tmp_path, log=MetricsLog(tmp_path / "log"), progress=False).fit()
+    final = final_embeddings(model)
+    # Two of the four items left of a user's colour are in the test part, two in validation, which is masked.
+    result = evaluate(final.users, final.items, DATA, "test", EvaluationOptions(cutoffs=(2,)))
+    assert result.means["recall@2"] > 0.95
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_embeddings_score_as_the_loss_does(name: str) -> None:
+    model = build(name).eval()
+    batch = Batch(torch.tensor([0, 3]), torch.tensor([2, 1]), torch.tensor([5, 4]))
+    final = model.embeddings()
+    assert final.users.shape[0] == DATA.num_users
+    assert final.items.shape[0] == DATA.num_items
+    users = final.users[batch.users]
+    margin = (users * (final.items[batch.positives] - final.items[batch.negatives])).sum(-1)
+    expected = torch.nn.functional.softplus(-margin).mean()
+    torch.testing.assert_close(model.loss(batch)["bpr"], expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    model = build(name)
+    sum(model.loss(Batch(torch.arange(10), torch.arange(10), torch.arange(10, 20))).values()).backward()
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert not without

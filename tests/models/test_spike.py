@@ -1,0 +1,176 @@
+"""SPiKE's options do what they say, and every registered model learns the checkerboard."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.graph import build_graph
+from spike_dgl.models.base import Batch, ModelInputs
+from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.training.seeding import seed_everything
+from tests.toy import random_dataset
+
+BATCH = Batch(torch.tensor([0, 1, 2]), torch.tensor([0, 3, 5]), torch.tensor([1, 2, 4]))
+
+
+def spike(data: Dataset | None = None, *, vectors: bool = True, **options: object) -> Spike:
+    data = data or random_dataset(4)
+    seed_everything(0)
+    inputs = (
+        ModelInputs(build_graph(data), torch.randn(data.num_users, 5), torch.randn(data.num_entities, 5))
+        if vectors
+        else ModelInputs(build_graph(data))
+    )
+    return Spike(inputs, SpikeOptions(**{"embedding_dim": 8, **options}))
+
+
+def test_layers_are_summed_and_the_profile_removed() -> None:
+    model = spike().eval()
+    s = model.project_profiles()
+    state = model.embedding + 0.25 * s
+    total = state
+    for _ in range(2):
+        state, _ = model._hop(model.messages, state)
+        total = total + state
+    torch.testing.assert_close(model.propagate().final, total - 0.25 * s)
+
+
+def test_injection_changes_the_result_and_none_does_not_use_the_profile() -> None:
+    finals = {
+        how: spike(injection=how).eval().propagate().final for how in ("inject-and-remove", "inject", "none")
+    }
+    without = spike(vectors=False)
+    without.load_state_dict(
+        {k: v for k, v in spike(injection="none").state_dict().items() if k in without.state_dict()}
+    )
+    torch.testing.assert_close(finals["none"], without.eval().propagate().final)
+    assert not torch.allclose(finals["none"], finals["inject-and-remove"])
+    assert not torch.allclose(finals["inject"], finals["inject-and-remove"])
+
+
+def test_a_learned_gate_starts_at_the_profile_scale_and_learns() -> None:
+    constant, learned = spike(profile_gate="constant").eval(), spike(profile_gate="learned").eval()
+    learned.load_state_dict({**learned.state_dict(), **constant.state_dict()})
+    torch.testing.assert_close(constant.propagate().final, learned.propagate().final)
+    sum(learned.loss(BATCH).values()).backward()
+    assert learned.user_gate.linear.weight.grad.abs().sum() > 0
+    assert learned.entity_gate.linear.bias.grad.abs().sum() > 0
+
+
+def test_users_reach_items_only_where_they_are_neighbours() -> None:
+    def items_after_moving_a_user(neighbours: str) -> torch.Tensor:
+        model = spike(vectors=False, item_neighbours=neighbours).eval()
+        before = model.embeddings().items
+        with torch.no_grad():
+            model.embedding[: model.num_users] *= -2
+        return (model.embeddings().items - before).abs().max()
+
+    assert items_after_moving_a_user("kg") == 0
+    assert items_after_moving_a_user("kg-and-users") > 1e-3
+
+
+def test_without_users_among_neighbours_a_users_profile_acts_through_matching_alone() -> None:
+    # METHOD table, row 7: in the authors' code user states are read by no hop, so injection and removal cancel.
+    model = spike(item_neighbours="kg").double().eval()
+    before = model.propagate().final
+    with torch.no_grad():
+        model.user_vectors += 1.0
+    torch.testing.assert_close(model.propagate().final, before)
+
+
+def test_matching_samples_and_all_nodes() -> None:
+    model = spike(matching_sample_ratio=0.5, matching_samples=3)
+    nodes = model._sample_nodes()
+    assert nodes.shape == (3, 11)
+    assert all(len(set(sample.tolist())) == 11 for sample in nodes)
+    everything = torch.arange(len(model.embedding))[None]
+    states = model.eval().propagate()
+    torch.testing.assert_close(model.matching(states, None), model.matching(states, everything))
+
+
+def test_matching_on_the_input_moves_only_what_it_sees() -> None:
+    model = spike(matching_target="input").eval()
+    model.loss(BATCH)["matching"].backward()
+    assert model.embedding.grad is not None
+    assert model.attention.query_projection.grad is None
+
+
+@pytest.mark.parametrize(
+    ("options", "terms"),
+    [
+        ({}, {"bpr", "matching"}),
+        ({"matching_weight": 0.0}, {"bpr"}),
+        ({"l2_weight": 0.1}, {"bpr", "matching", "l2"}),
+        ({"vectors": False}, {"bpr"}),
+    ],
+)
+def test_terms_with_weight_zero_are_left_out(options: dict, terms: set[str]) -> None:
+    assert spike(**options).loss(BATCH).keys() == terms
+
+
+def test_l2_is_on_the_id_embeddings_of_the_batch() -> None:
+    model = spike(l2_weight=0.1)
+    rows = torch.cat([BATCH.users, BATCH.positives + 7, BATCH.negatives + 7])
+    expected = 0.1 * model.embedding[rows].square().sum() / (2 * 3)
+    torch.testing.assert_close(model.loss(BATCH)["l2"], expected)
+
+
+def test_separate_projections_differ_in_training_only() -> None:
+    model = spike(shared_projection=False, projection_dropout=0.5)
+    injected, removed, _ = model.train()._profiles_of_one_pass()
+    assert not torch.allclose(injected, removed)
+    injected, removed, _ = model.eval()._profiles_of_one_pass()
+    torch.testing.assert_close(injected, removed)
+
+
+def test_evaluation_is_repeatable_and_training_is_not_the_same_pass() -> None:
+    model = spike().eval()
+    assert torch.equal(model.propagate().final, model.propagate().final)
+    model.train()
+    assert not torch.equal(model.propagate().final, model.propagate().final)
+
+
+def test_gradients_match_finite_differences() -> None:
+    model = spike(random_dataset(2, sizes=(3, 4, 6, 2), density=8), embedding_dim=4).double().eval()
+    names, values = zip(*model.named_parameters(), strict=True)
+
+    def loss(*values: torch.Tensor) -> torch.Tensor:
+        class Total(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.model = model
+
+            def forward(self) -> torch.Tensor:
+                return sum(self.model.loss(BATCH_SMALL).values())
+
+        weights = {f"model.{name}": value for name, value in zip(names, values, strict=True)}
+        return torch.func.functional_call(Total(), weights, ())
+
+    assert torch.autograd.gradcheck(loss, tuple(value.detach().requires_grad_() for value in values))
+
+
+BATCH_SMALL = Batch(torch.tensor([0, 1]), torch.tensor([0, 3]), torch.tensor([1, 2]))
+
+
+def test_golden_values(shared_golden: Path) -> None:
+    from tests.golden import BOUNDS, errors
+
+    files = sorted(shared_golden.glob("*.npz"))
+    assert len(files) == 2
+    for file in files:
+        for dtype, bound in BOUNDS.items():
+            found = errors(file, dtype)
+            assert {"attention_layer1", "out_user", "bpr_loss", "matching_loss", "grad_W_Q"} <= found.keys()
+            assert max(found.values()) <= bound, (file.name, dtype, found)
+
+
+def test_golden_check_can_fail(shared_golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests import golden
+
+    monkeypatch.setattr(math, "sqrt", lambda x: x**0.51)
+    assert golden.main([str(shared_golden / "spike_reference.npz")]) == 1

@@ -1,0 +1,248 @@
+"""The command line as a user meets it: a first run, going on, asking, and mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spike_dgl import cli
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["model.embedding_dim=8", "training.threads=1", "profiles.vector_dim=16"]
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in the authors' layout: users like items of one of two genres."""
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    train, test = [], []
+    for user in range(30):
+        liked = random.permutation(np.arange(user % 2, 40, 2))[:12]
+        train.append(" ".join(map(str, [user, *liked[:9]])))
+        test.append(" ".join(map(str, [user, *liked[9:]])))
+    (folder / "train.txt").write_text("\n".join(train) + "\n")
+    (folder / "test.txt").write_text("\n".join(test) + "\n")
+    (folder / "kg_final.txt").write_text("".join(f"{item} 0 {40 + item % 2}\n" for item in range(40)))
+    return folder
+
+
+def spike(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command."""
+    monkeypatch.setattr(sys, "argv", ["main.py", *map(str, arguments)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    return lambda *arguments: spike(monkeypatch, capsys, *arguments)
+
+
+@pytest.fixture
+def trained(run, data_folder: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    code, _, error = run(
+        "train", f"data.path={data_folder}", "training.epochs=3", *SMALL, "--out", folder, "--quiet"
+    )
+    assert code == 0, error
+    return folder
+
+
+def test_a_run_folder_tells_its_whole_story(trained: Path, data_folder: Path) -> None:
+    names = {file.name for file in trained.iterdir()}
+    assert names == {
+        "config.yaml", "environment.json", "profiles.npz", "metrics.jsonl", "last.pt", "best.pt", "embeddings.npz",
+        "result.json", "RESULT.md",
+    }  # fmt: skip
+    environment = json.loads((trained / "environment.json").read_text())
+    assert {"python", "packages", "platform", "data", "command"} <= environment.keys()
+    assert len(environment["data"]["checksum"]) == 64
+    result = json.loads((trained / "result.json").read_text())
+    assert 0 <= result["test"]["recall@20"] <= 1
+    assert result["split_hash"] == environment["data"]["split_hash"]
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1, 2, 3]
+    assert "spike on tiny" in (trained / "RESULT.md").read_text()
+
+
+def test_training_ends_with_metrics_and_a_list(run, data_folder: Path, tmp_path: Path) -> None:
+    code, out, _ = run(
+        "train", f"data.path={data_folder}", "training.epochs=1", *SMALL, "--out", tmp_path / "run", "--quiet"
+    )
+    assert code == 0
+    assert re.search(r"\| recall +\| +0\.\d+", out)
+    assert re.search(r"^  10 +-?\d+\.\d+  \S", out, flags=re.MULTILINE)
+    assert f"main.py recommend {tmp_path / 'run'}" in out
+
+
+def test_evaluate_gives_what_training_reported(run, trained: Path) -> None:
+    code, out, _ = run("evaluate", trained, "--json")
+    assert code == 0
+    metrics = json.loads(out)
+    reported = json.loads((trained / "result.json").read_text())["test"]
+    assert {name: metrics[name] for name in reported} == reported
+
+
+def test_recommend_for_several_users_as_json(run, trained: Path, data_folder: Path) -> None:
+    code, out, _ = run("recommend", trained, "--user", "0", "--user", "7", "-k", "5", "--json")
+    assert code == 0
+    lists = [json.loads(line) for line in out.splitlines()]
+    assert [entry["user"] for entry in lists] == ["0", "7"]
+    train = {
+        line.split()[0]: set(line.split()[1:])
+        for line in (data_folder / "train.txt").read_text().splitlines()
+    }
+    for entry in lists:
+        assert len(entry["items"]) == 5
+        assert not {item["id"] for item in entry["items"]} & train[entry["user"]]
+        scores = [item["score"] for item in entry["items"]]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_two_epochs_resumed_to_four_are_four(run, data_folder: Path, tmp_path: Path) -> None:
+    arguments = [f"data.path={data_folder}", *SMALL, "training.patience=null", "--quiet", "--out"]
+    assert run("train", "training.epochs=4", *arguments, tmp_path / "whole")[0] == 0
+    assert run("train", "training.epochs=2", *arguments, tmp_path / "parts")[0] == 0
+    assert run("train", "--resume", tmp_path / "parts", "training.epochs=4", "--quiet")[0] == 0
+    with (
+        np.load(tmp_path / "whole" / "embeddings.npz") as whole,
+        np.load(tmp_path / "parts" / "embeddings.npz") as parts,
+    ):
+        for side in ("users", "items"):
+            assert np.array_equal(whole[side], parts[side])
+
+
+def test_show_config_prints_what_it_would_run(run, tmp_path: Path) -> None:
+    code, out, _ = run("train", "training.epochs=7", "--show-config", "--out", tmp_path / "run")
+    assert code == 0
+    assert "epochs: 7" in out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "training.epoch=3"], "did you mean 'epochs'"),
+        (["train", "data.path=nowhere/at/all"], "no such folder"),
+        (["train", "--config", "absent.yaml"], "absent.yaml: cannot be read"),
+        (["train", "--resume", "nowhere"], "not a run folder"),
+        (["evaluate", "nowhere"], "not a run folder"),
+        (["recommend", "nowhere", "--user", "1"], "not a run folder"),
+        (["data", "nowhere"], "no such folder"),
+        (["prepare", "movielens", "nowhere", "somewhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(run, arguments: list[str], message: str) -> None:
+    code, _, error = run(*arguments)
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_an_existing_run_is_not_overwritten(run, trained: Path, data_folder: Path) -> None:
+    before = (trained / "config.yaml").read_bytes()
+    code, _, error = run("train", f"data.path={data_folder}", "--out", trained)
+    assert code == 2
+    assert "already exists" in error
+    assert (trained / "config.yaml").read_bytes() == before
+
+
+def test_data_that_changed_since_training_is_noticed(run, data_folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in data_folder.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    arguments = [
+        "train",
+        f"data.path={copy}",
+        "training.epochs=1",
+        *SMALL,
+        "--quiet",
+        "--out",
+        tmp_path / "run",
+    ]
+    assert run(*arguments)[0] == 0
+    with (copy / "train.txt").open("a") as stream:
+        stream.write("0 39\n1 38\n")
+    code, _, error = run("recommend", tmp_path / "run", "--user", "0")
+    assert code == 2
+    assert "no longer the data" in error
+
+
+def test_an_unknown_user_is_named(run, trained: Path) -> None:
+    code, _, error = run("recommend", trained, "--user", "301")
+    assert code == 2
+    assert "unknown user '301'; did you mean" in error
+
+
+def test_a_resumed_run_keeps_its_data_and_model(run, trained: Path) -> None:
+    code, _, error = run("train", "--resume", trained, "model.num_heads=1")
+    assert code == 2
+    assert "only change settings of the training section" in error
+
+
+def test_data_shows_statistics_and_audit_of_the_bundled_set(run) -> None:
+    code, out, _ = run("data")
+    assert code == 0
+    assert "1,955" in out
+
+
+def test_ctrl_c_in_a_real_process_saves_and_the_run_goes_on(data_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    settings = ["training.epochs=3000", "training.patience=null", "training.batch_size=32", *SMALL]
+    process = subprocess.Popen(
+        [sys.executable, "main.py", "train", f"data.path={data_folder}", *settings, "--out", str(folder)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "last.pt").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert f"--resume {folder}" in error
+    assert "Traceback" not in error
+    done = len((folder / "metrics.jsonl").read_text().splitlines())
+    resumed = subprocess.run(
+        [
+            sys.executable,
+            "main.py",
+            "train",
+            "--resume",
+            str(folder),
+            f"training.epochs={done + 2}",
+            "--quiet",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    epochs = [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert epochs == list(range(1, done + 3))

@@ -1,0 +1,98 @@
+"""Settings: what is wrong is named, with the nearest that is right, before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spike_dgl.config import read_yaml
+from spike_dgl.errors import ConfigError
+from spike_dgl.experiment import RunConfig, load_config
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+def test_defaults_are_a_whole_configuration() -> None:
+    config = load_config()
+    assert (config.model_name, config.data.path) == ("spike", "movielens")
+
+
+@pytest.mark.parametrize("override", ["training.learning_rate=1e-3", "training.learning_rate=0.001"])
+def test_overrides_win_over_the_file(tmp_path: Path, override: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("training: {learning_rate: 0.5, epochs: 7}\nmodel: {num_heads: 4}\n")
+    config = load_config(file, [override, "evaluation.cutoffs=[5, 20]", "training.patience=null"])
+    assert config.training.learning_rate == 0.001
+    assert config.training.epochs == 7
+    assert config.training.patience is None
+    assert config.model.num_heads == 4
+    assert config.evaluation.cutoffs == (5, 20)
+
+
+def test_printed_settings_read_back_the_same(tmp_path: Path) -> None:
+    config = load_config(None, ["model.name=lightgcn", "training.seed=7", "model.l2_weight=1e-5"])
+    file = tmp_path / "config.yaml"
+    file.write_text(config.to_yaml())
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=3", r"unknown setting 'training.epoch'; did you mean 'epochs'"),
+        ("epochs=3", r"unknown setting 'epochs'; did you mean 'training.epochs'"),
+        ("trainnig.epochs=3", r"unknown setting 'trainnig'; did you mean 'training'"),
+        ("model.num_head=3", r"unknown setting 'model.num_head'; did you mean 'num_heads'"),
+        ("model.name=spyke", r"unknown model 'spyke'; did you mean 'spike'"),
+        ("training.epochs=many", r"training.epochs: .*integer.*got 'many'"),
+        ("training.epochs=2.5", r"training.epochs: .*got 2.5"),
+        ("training.epochs=0", r"training.epochs: .*greater than or equal to 1; got 0"),
+        ("model.kg_dropout=1", r"model.kg_dropout: .*less than 1"),
+        ("model.item_neighbours=all", r"model.item_neighbours: .*'kg' or 'kg-and-users'; got 'all'"),
+        ("model.shared_projection=1", r"model.shared_projection: .*boolean"),
+        ("training.metric=ndgc@20", r"training.metric: no metric 'ndgc@20'; did you mean 'ndcg@20'"),
+        ("training.epochs", r"expected key=value"),
+        ("training.epochs=[", r"not valid YAML"),
+        ("training=3", r"unknown setting 'training'"),
+    ],
+)
+def test_a_mistake_is_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1\n- 2\n", "expected a mapping"),
+        ("training: [1]\n", "'training' must be a mapping"),
+        ("training: {epochs: 3\n", "not valid YAML"),
+        ("speed: 3\n", "unknown setting 'speed'"),
+        ("model: spike\n", "'model' must be a mapping"),
+    ],
+)
+def test_a_broken_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / "run.yaml")
+
+
+def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_config_in_the_folder_is_valid_and_says_how_to_run_it(file: Path) -> None:
+    assert isinstance(load_config(file), RunConfig)
+    first = file.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("#")
+    assert f"--config configs/{file.name}" in first
+    assert read_yaml(file)
+
+
+def test_configs_exist() -> None:
+    assert {"paper", "official", "lastfm", "movielens", "ml-1m", "last-fm-kgat"} <= {
+        file.stem for file in CONFIGS
+    }

@@ -1,0 +1,77 @@
+"""The sampler: every interaction once an epoch, and negatives that are never positives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spike_dgl.data.dataset import Interactions
+from spike_dgl.errors import SpikeError
+from spike_dgl.training.sampling import BprSampler
+from tests.toy import interactions
+
+pair_lists = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1, max_size=40)
+
+
+@settings(deadline=None)
+@given(pairs=pair_lists, batch_size=st.integers(1, 9), epoch=st.integers(1, 50))
+def test_an_epoch_is_every_interaction_once_with_a_true_negative(
+    pairs: list[tuple[int, int]], batch_size: int, epoch: int
+) -> None:
+    train = interactions(pairs)
+    full = {user for user in range(6) if (train.users == user).sum() == 8}
+    expected = sorted((u, i) for u, i in set(pairs) if u not in full)
+    if not expected:
+        return
+    sampler = BprSampler(train, 6, 8, batch_size=batch_size, seed=3)
+    batches = list(sampler.epoch(epoch))
+    assert len(batches) == len(sampler)
+    assert {len(batch.users) for batch in batches[:-1]} <= {batch_size}
+    seen = sorted((int(u), int(i)) for b in batches for u, i in zip(b.users, b.positives, strict=True))
+    assert seen == expected
+    for batch in batches:
+        for user, negative in zip(batch.users.tolist(), batch.negatives.tolist(), strict=True):
+            assert 0 <= negative < 8
+            assert (user, negative) not in set(pairs)
+
+
+def test_negatives_are_uniform_over_the_rest() -> None:
+    sampler = BprSampler(interactions([(0, 0), (0, 3), (0, 4), (1, 9)]), 2, 10, batch_size=4, seed=0)
+    drawn = sampler.negatives(torch.zeros(70_000, dtype=torch.int64), torch.Generator().manual_seed(1))
+    counts = np.bincount(drawn.numpy(), minlength=10)
+    assert (counts[[0, 3, 4]] == 0).all()
+    free = counts[[1, 2, 5, 6, 7, 8, 9]]
+    assert np.abs(free - 10_000).max() < 500  # five standard deviations
+
+
+def test_epochs_differ_and_repeat() -> None:
+    sampler = BprSampler(interactions([(0, i) for i in range(20)]), 1, 40, batch_size=20, seed=0)
+    first, again, second = (next(sampler.epoch(number)) for number in (1, 1, 2))
+    assert torch.equal(first.negatives, again.negatives)
+    assert torch.equal(first.positives, again.positives)
+    assert not torch.equal(first.positives, second.positives)
+
+
+def test_skipping_gives_the_rest_of_the_same_epoch() -> None:
+    sampler = BprSampler(interactions([(0, i) for i in range(20)]), 1, 40, batch_size=6, seed=0)
+    whole, rest = list(sampler.epoch(4)), list(sampler.epoch(4, skip=2))
+    assert len(rest) == 2
+    for ours, theirs in zip(whole[2:], rest, strict=True):
+        assert torch.equal(ours.users, theirs.users)
+        assert torch.equal(ours.negatives, theirs.negatives)
+
+
+def test_users_who_like_everything_are_left_out_and_counted() -> None:
+    sampler = BprSampler(interactions([(0, 0), (0, 1), (1, 0)]), 2, 2, batch_size=8, seed=0)
+    assert sampler.num_left_out == 2
+    (batch,) = sampler.epoch(1)
+    assert (batch.users.tolist(), batch.negatives.tolist()) == ([1], [1])
+
+
+@pytest.mark.parametrize("train", [Interactions.empty(), interactions([(0, 0)])])
+def test_nothing_to_train_on_is_an_error(train: Interactions) -> None:
+    with pytest.raises(SpikeError, match="nothing to train on"):
+        BprSampler(train, 1, 1, batch_size=8, seed=0)
