@@ -130,7 +130,7 @@ def read_text_map(file: Path) -> dict[int, str]:
         raise DataError(file, f"broken JSON: {error}", COPY_AGAIN) from None
     remedy = 'Expected an object from ids to texts, such as {"0": "A paragraph."}.'
     if not isinstance(pairs, tuple):
-        raise DataError(file, f"holds a JSON {type(pairs).__name__}, not an object", remedy)
+        raise DataError(file, f"holds {_json_kind(pairs)}, not an object", remedy)
     texts: dict[int, str] = {}
     for key, value in pairs:
         row = _row_number(file, key, remedy)
@@ -143,7 +143,7 @@ def read_text_map(file: Path) -> dict[int, str]:
 def read_arrays(file: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     """Arrays of an npz file by name. Never unpickles anything."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             held = list(archive.keys())
             arrays = {name: np.asarray(archive[name]) for name in names if name in held}
     except FileNotFoundError:
@@ -187,9 +187,15 @@ def _row_number(file: Path, key: str, remedy: str) -> int:
     return int(key)
 
 
+def _json_kind(value: object) -> str:
+    """What JSON calls a value; objects come as tuples here."""
+    names = {type(None): "null", tuple: "an object", list: "a list", bool: "true or false", str: "a text"}
+    return names.get(type(value), "a number")
+
+
 def _checked_text(file: Path, key: str, value: object) -> str:
     if not isinstance(value, str):
-        found = "null" if value is None else f"a {type(value).__name__}"
+        found = _json_kind(value)
         remedy = "Remove the entry, or write its text; a null is what a failed request leaves behind."
         raise DataError(file, f"the id {shorten(key)} has {found} where a text was expected", remedy)
     try:

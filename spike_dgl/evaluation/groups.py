@@ -119,7 +119,7 @@ def _means(
     num_items: int,
 ) -> dict[str, float]:
     """Recall and NDCG of some users when only some pairs are relevant."""
-    ranked = evaluation.ranked[np.searchsorted(evaluation.users, users), :cutoff]
+    ranked = evaluation.ranked[np.searchsorted(evaluation.users, users)]
     hits = torch.from_numpy(hit_matrix(users, ranked, relevant, num_items))
     totals = torch.from_numpy(num_relevant)
     return {

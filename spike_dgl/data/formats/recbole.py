@@ -13,7 +13,7 @@ Optional
 
 - ``NAME.item`` (`item_id`, ...) and ``NAME.user`` (`user_id`, ...): of the further columns, `title` or `name`
   is the readable name, `profile` the ready-made profile; the others become descriptions ("Genre: Drama.").
-- ``NAME.entity`` (`entity_id`, `name`): readable names of entities.
+- ``NAME.entity`` (`entity_id`, `name`): readable names of entities; further columns are not used.
 
 Items are those of any of these files; in the graph, an item takes the place of the entity it is linked to. An
 item that has no link, or whose entity has no triple, is an item without knowledge. Where two items are linked
@@ -33,7 +33,7 @@ import numpy as np
 
 from spike_dgl.data.dataset import NodeTexts, Vocabulary
 from spike_dgl.data.formats.node_tables import NodeTable, read_node_table
-from spike_dgl.data.formats.tables import Table, read_table
+from spike_dgl.data.formats.tables import HEADER, Table, read_table
 from spike_dgl.data.names import readable_entity, readable_relations
 from spike_dgl.data.raw import RawDataset, RawRows, Unsplit
 from spike_dgl.errors import DataError
@@ -106,8 +106,15 @@ def _read_files(folder: Path) -> _Files:
         links=read_table(folder / f"{name}.link", ("item_id", "entity_id")),
         users=read_node_table(folder / f"{name}.user", "user_id"),
         items=read_node_table(folder / f"{name}.item", "item_id"),
-        entities=read_node_table(folder / f"{name}.entity", "entity_id"),
+        entities=_read_entities(folder / f"{name}.entity"),
     )
+
+
+def _read_entities(file: Path) -> NodeTable:
+    table = read_node_table(file, "entity_id")
+    if table.ids and table.name_column is None:
+        raise DataError(file, "expected a column name:token_seq", HEADER, 1)
+    return table
 
 
 def _find_interactions(folder: Path) -> tuple[str, dict[str, Path]]:

@@ -38,13 +38,14 @@ class Table:
             lines[cell] = line
 
     def numbers(self, column: str) -> NDArray[np.float64]:
-        """A column of the type float, in which no cell may be empty."""
+        """A column of the type float, in which no cell may be blank."""
         if self.types[column] != "float":
             problem = f"the column {column} has the type {self.types[column]}, expected float"
             raise DataError(self.file, problem, HEADER, 1)
         cells = self.columns[column]
-        if "" in cells:
-            raise DataError(self.file, f"no {column}", "Complete the row.", cells.index("") + 2)
+        for line, cell in enumerate(cells, start=2):
+            if not cell.strip():
+                raise DataError(self.file, f"no {column}", "Complete the row.", line)
         return np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
 
 
@@ -62,7 +63,7 @@ def read_table(file: Path, required: Sequence[str]) -> Table:
     ------
     DataError
         If the header is not one, a required column is missing, a row has too few or too many cells, or a
-        cell of a float column is not a finite number. There, an empty cell is a missing value.
+        cell of a float column is not a finite number. There, a blank cell is a missing value.
     """
     header, *rows = read_lines(file)
     types = _column_types(file, header, required)
@@ -77,7 +78,7 @@ def read_table(file: Path, required: Sequence[str]) -> Table:
             raise DataError(file, f"no {name}", "Complete or remove the row.", line)
     for name, kind in types.items():
         if kind in ("float", "float_seq"):
-            _check_numbers(file, name, columns[name])
+            _check_numbers(file, name, kind, columns[name])
     return Table(file, types, columns)
 
 
@@ -105,10 +106,11 @@ def _check_widths(file: Path, rows: Sequence[str], width: int) -> None:
             raise DataError(file, problem, "Complete or remove the row.", line)
 
 
-def _check_numbers(file: Path, name: str, cells: Sequence[str]) -> None:
-    """Check a column of numbers, or of sequences of numbers separated by spaces."""
+def _check_numbers(file: Path, name: str, kind: str, cells: Sequence[str]) -> None:
+    """Check a column of numbers, or of sequences of numbers separated by spaces; blank cells are fine."""
     for line, cell in enumerate(cells, start=2):
-        if not all(map(_is_number, cell.split())):
+        numbers = cell.split()
+        if not all(map(_is_number, numbers)) or (kind == "float" and len(numbers) > 1):
             problem = f"expected a finite number as {name}, found {shorten(cell)}"
             raise DataError(file, problem, "Correct the cell, or give the column the type token.", line)
 

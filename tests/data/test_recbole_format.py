@@ -1,0 +1,169 @@
+"""RecBole atomic files: typed tables, links between items and entities, names and texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spike_dgl.data import Dataset, load_dataset
+from spike_dgl.errors import DataError
+from tests.data.tiny import RECBOLE, write_folder
+
+LINK_HEADER = "item_id:token\tentity_id:token\n"
+WHOLE = {name: text for name, text in RECBOLE.items() if not name.endswith(".inter")}
+
+
+def named_triples(dataset: Dataset) -> set[tuple[str, str, str]]:
+    triples = dataset.triples
+    ids, relations = dataset.entities.ids, dataset.relations.ids
+    rows = zip(triples.heads, triples.relations, triples.tails, strict=True)
+    return {(ids[head], relations[relation], ids[tail]) for head, relation, tail in rows}
+
+
+def test_everything_that_the_layout_may_hold(tmp_path: Path) -> None:
+    dataset = load_dataset(write_folder(tmp_path / "films", RECBOLE))
+    assert dataset.users.ids == ("u1", "u2")
+    assert dataset.items.ids == ("a", "d", "b", "c")  # first those of .item
+    assert dataset.items.names == ("Alien", "Dune", "Blade Runner", "c")  # title, title, entity, raw id
+    assert dataset.entities.ids == ("m.1", "item:d", "m.2", "item:c", "m.8", "m.9")
+    assert dataset.entities.names == ("Alien", "Dune", "Blade Runner", "c", "m.8", '"Sci" Fi')
+    assert dataset.relations.ids == ("film.film.genre", "directed_film")
+    assert dataset.relations.names == ("genre", "directed film")
+    assert (dataset.train.users.tolist(), dataset.train.items.tolist()) == ([0, 0, 1], [0, 2, 3])
+    assert (dataset.valid.users.tolist(), dataset.valid.items.tolist()) == ([1], [0])
+    assert (dataset.test.users.tolist(), dataset.test.items.tolist()) == ([0], [3])
+    assert named_triples(dataset) == {
+        ("m.1", "film.film.genre", "m.9"),
+        ("m.2", "film.film.genre", "m.9"),
+        ("m.8", "directed_film", "m.1"),
+    }
+    assert dataset.profiles.entities == {0: "A ship."}
+    assert dataset.descriptions.entities == {0: "Genre: Horror. Year: 1979."}
+    assert dataset.descriptions.users == {0: "Gender: F. Age group: Under 18."}
+    assert dataset.dropped == {}
+
+
+def test_items_without_link_do_not_take_the_id_of_an_entity(tmp_path: Path) -> None:
+    kg = RECBOLE["t.kg"] + "item:c\tdirected_film\tm.1\n"
+    dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__kg=kg))
+    assert dataset.entities.ids[3] == "item:item:c"
+    assert ("item:c", "directed_film", "m.1") in named_triples(dataset)
+
+
+def test_links_left_out_are_counted(tmp_path: Path) -> None:
+    link = f"{LINK_HEADER}a\tm.1\na\tm.1\nb\tm.1\na\tm.9\nc\tm.77\n"
+    dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__link=link))
+    assert dataset.dropped == {
+        "duplicate links": 1,
+        "links to an entity that another item has": 1,
+        "further links of an item that has one": 1,
+    }
+    ids = dict(zip(dataset.items.ids, dataset.entities.ids, strict=False))
+    assert ids == {"a": "m.1", "d": "item:d", "b": "item:b", "c": "m.77"}
+
+
+def test_a_linked_item_without_any_interaction_is_an_item(tmp_path: Path) -> None:
+    dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__link=f"{LINK_HEADER}new\tm.9\n"))
+    row = dataset.items.index("new")
+    assert dataset.entities.ids[row] == "m.9"
+    assert row in dataset.triples.tails
+
+
+def test_one_file_of_interactions_is_split_by_time(tmp_path: Path) -> None:
+    rows = [f"u1\ti{number}\t{1000 - number}\t1.5" for number in range(10)]
+    rows.append(rows[0])
+    inter = "user_id:token\titem_id:token\ttimestamp:float\trating:float\n" + "\n".join(rows)
+    dataset = load_dataset(write_folder(tmp_path, WHOLE, t__inter=inter))
+    assert [dataset.items.ids[item] for item in dataset.test.items] == ["i0"]
+    assert [dataset.items.ids[item] for item in dataset.valid.items] == ["i1"]
+    assert len(dataset.train) == 8
+    assert dataset.dropped == {"duplicate pairs in interactions": 1}
+
+
+def test_without_times_the_split_is_random_and_seeded(tmp_path: Path) -> None:
+    inter = "user_id:token\titem_id:token\n" + "\n".join(f"u1\ti{number}" for number in range(30))
+    folder = write_folder(tmp_path, WHOLE, t__inter=inter)
+    dataset = load_dataset(folder, seed=1)
+    assert [len(part) for part in (dataset.train, dataset.valid, dataset.test)] == [24, 3, 3]
+    assert load_dataset(folder, seed=1).split_hash == dataset.split_hash
+    assert load_dataset(folder, seed=2).split_hash != dataset.split_hash
+    assert len(load_dataset(folder, valid_fraction=0.0).valid) == 0
+
+
+def test_a_table_may_have_its_columns_in_any_order(tmp_path: Path) -> None:
+    kg = "tail_id:token\thead_id:token\trelation_id:token\nm.9\tm.1\tgenre\n"
+    dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__kg=kg))
+    assert named_triples(dataset) == {("m.1", "genre", "m.9")}
+
+
+def test_a_sequence_of_numbers_is_checked_but_does_not_describe(tmp_path: Path) -> None:
+    item = "item_id:token\tlatent:float_seq\na\t0.5 1e3\n"
+    dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__item=item))
+    assert dataset.descriptions.entities == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("t.link", "item_id:token\tentity_id:words\n", "t.link, line 1: the column 'entity_id:words'"),
+        ("t.link", "item_id\tentity_id\n", "has none of the types"),
+        ("t.link", "item_id:token\tentity:token\na\tb\n", "expected a column entity_id:token, found only"),
+        ("t.link", "item_id:float\tentity_id:token\n1\tb\n", "item_id:token, found the type float"),
+        ("t.link", "item_id:token\titem_id:token\na\tb\n", "two columns called 'item_id'"),
+        ("t.link", LINK_HEADER, "a header but no rows"),
+        (
+            "t.link",
+            f"{LINK_HEADER}a\tm.1\nb\n",
+            "t.link, line 3: expected 2 cells separated by tabs, found 1",
+        ),
+        ("t.link", f"{LINK_HEADER}a\tm.1\n\nb\tm.2\n", "t.link, line 3: expected 2 cells"),
+        ("t.link", f"{LINK_HEADER}a\t\n", "t.link, line 2: no entity_id"),
+        ("t.item", "item_id:token\tyear:float\na\tlong ago\n", "line 2: expected a finite number as year"),
+        ("t.item", "item_id:token\tyear:float\na\tnan\n", "line 2: expected a finite number as year"),
+        ("t.item", "item_id:token\tv:float_seq\na\t1 x\n", "line 2: expected a finite number as v"),
+        (
+            "t.item",
+            "item_id:token\nb\na\nb\n",
+            "t.item, line 4: the item_id 'b' occurs twice, first in line 2",
+        ),
+        ("t.entity", "entity_id:token\nm.1\n", "t.entity, line 1: expected a column name"),
+        ("t.inter", "user_id:token\titem_id:token\nu\ta\n", "holds t.inter, and files split from it"),
+        ("other.inter", "user_id:token\titem_id:token\nu\ta\n", "expected one data set, found other, t"),
+    ],
+)
+def test_broken_tables(tmp_path: Path, file: str, content: str, message: str) -> None:
+    folder = write_folder(tmp_path, RECBOLE)
+    (folder / file).write_text(content)
+    with pytest.raises(DataError, match=message):
+        load_dataset(folder)
+
+
+@pytest.mark.parametrize(
+    ("columns", "cell", "message"),
+    [
+        ("timestamp:token", "1", "the column timestamp has the type token, expected float"),
+        ("timestamp:float", "", "t.inter, line 2: no timestamp"),
+        ("timestamp:float", " \x0b", "t.inter, line 2: no timestamp"),
+        ("timestamp:float", "1 2", "line 2: expected a finite number as timestamp, found '1 2'"),
+    ],
+)
+def test_times_that_are_none(tmp_path: Path, columns: str, cell: str, message: str) -> None:
+    inter = f"user_id:token\titem_id:token\t{columns}\nu1\ta\t{cell}\n"
+    with pytest.raises(DataError, match=message):
+        load_dataset(write_folder(tmp_path, WHOLE, t__inter=inter))
+
+
+@pytest.mark.parametrize("missing", ["t.kg", "t.link", "t.test.inter", "t.train.inter"])
+def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
+    folder = write_folder(tmp_path, RECBOLE)
+    (folder / missing).unlink()
+    with pytest.raises(DataError, match=rf"{missing}: no such file"):
+        load_dataset(folder)
+
+
+def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
+    """Quotes, semicolons and spaces belong to the cell: the layout has no quoting."""
+    item = 'item_id:token\ttitle:token_seq\na\t"Alien; or, 1979"\n'
+    dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__item=item))
+    assert dataset.items.names[0] == '"Alien; or, 1979"'
