@@ -91,7 +91,10 @@ def test_training_with_such_a_dgl_gives_the_line_too(tmp_path: Path) -> None:
 
 
 def test_a_graphbolt_built_for_another_torch_is_kept_out_of_the_way(tmp_path: Path) -> None:
-    path = fake_dgl(tmp_path, "import dgl.graphbolt\nprint('imported', hasattr(dgl.graphbolt, '__file__'))\n")
+    path = fake_dgl(
+        tmp_path,
+        "import sys\nimport dgl.graphbolt\nprint('imported', hasattr(sys.modules['dgl.graphbolt'], '__file__'))\n",
+    )
     graphbolt = path / "dgl" / "graphbolt"
     graphbolt.mkdir()
     (graphbolt / "__init__.py").write_text("raise FileNotFoundError('no library')")

@@ -11,6 +11,7 @@ import torch
 from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.evaluation.evaluate import Evaluation, hit_matrix
 from spike_dgl.evaluation.metrics import ndcg, recall
+from spike_dgl.markdown import markdown_table
 from spike_dgl.typing import BoolArray, IndexArray
 
 SHOWN = ("recall", "ndcg")
@@ -151,19 +152,12 @@ def render(table: GroupTable) -> str:
     """A Markdown table, aligned so that it reads well in a terminal too."""
     names = [f"{metric}@{table.cutoff}" for metric in SHOWN]
     header = [table.title, *table.groups[0].sizes, *names]
-    return _markdown([header, *(_cells(group, names) for group in table.groups)])
+    return markdown_table([header, *(_cells(group, names) for group in table.groups)])
 
 
 def _cells(group: Group, names: Sequence[str]) -> list[str]:
     sizes = [f"{size:,}" for size in group.sizes.values()]
     return [group.label, *sizes, *(f"{group.means[name]:.4f}" if group.means else "-" for name in names)]
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    header, *body = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *body))
 
 
 def render_groups(evaluation: Evaluation, dataset: Dataset) -> str:

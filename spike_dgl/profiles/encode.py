@@ -127,5 +127,6 @@ def _weighted(counts: Any, idf: FloatArray) -> Any:
     from sklearn.preprocessing import normalize
 
     weighted = counts.copy()
-    weighted.data = (1.0 + np.log(counts.data)) * idf[counts.indices]
+    weighted.sort_indices()  # equal texts are summed in equal order, to the last bit
+    weighted.data = (1.0 + np.log(weighted.data)) * idf[weighted.indices]
     return normalize(weighted)

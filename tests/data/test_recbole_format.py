@@ -97,6 +97,12 @@ def test_a_table_may_have_its_columns_in_any_order(tmp_path: Path) -> None:
     assert named_triples(dataset) == {("m.1", "genre", "m.9")}
 
 
+def test_a_description_ends_with_one_full_stop(tmp_path: Path) -> None:
+    item = "item_id:token\tplot:token_seq\na\tA ship meets a beast.\n"
+    dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__item=item))
+    assert dataset.descriptions.entities == {0: "Plot: A ship meets a beast."}
+
+
 def test_a_sequence_of_numbers_is_checked_but_does_not_describe(tmp_path: Path) -> None:
     item = "item_id:token\tlatent:float_seq\na\t0.5 1e3\n"
     dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__item=item))

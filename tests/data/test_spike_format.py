@@ -54,13 +54,13 @@ def test_a_user_may_have_several_lines_and_one_without_items(tmp_path: Path) -> 
     assert dataset.train.items.tolist() == [1, 2, 3, 0]
 
 
-def test_windows_line_ends_tabs_blank_lines_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
+def test_foreign_line_ends_tabs_blank_lines_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, SPIKE)
     expected = load_dataset(folder).checksum
     for name in ("train.txt", "kg_final.txt", "entity_names.txt", "user_profiles.json"):
         text = SPIKE[name].replace("\n", "\r\n")
         (folder / name).write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n\r\n")
-    (folder / "test.txt").write_text(SPIKE["test.txt"].replace(" ", "\t"))
+    (folder / "test.txt").write_bytes(SPIKE["test.txt"].replace(" ", "\t").replace("\n", "\r").encode())
     assert load_dataset(folder).checksum == expected
 
 
