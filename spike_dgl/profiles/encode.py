@@ -82,7 +82,7 @@ class TfidfSvdEncoder:
         frequency = np.bincount(counts.indices, minlength=counts.shape[1])
         idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
         weighted = _weighted(counts, idf)
-        _, _, components = randomized_svd(weighted, min(dim, *counts.shape), n_iter=5, random_state=seed)
+        _, _, components = randomized_svd(weighted, dim, n_iter=5, random_state=seed)
         encoder = cls(tuple(vectorizer.get_feature_names_out()), idf, components.astype(np.float32))
         return encoder, encoder._project(weighted)
 
