@@ -74,6 +74,7 @@ def golden_model(golden: Arrays, dtype: torch.dtype) -> Spike:
         embedding_dim=golden["embedding"].shape[1],
         profile_scale=float(golden["profile_scale"]),
         matching_weight=float(golden["matching_weight"]),
+        profile_gate="constant",
         item_neighbours="kg",
     )
     vectors = (torch.from_numpy(golden[f"profile_{name}"]).to(dtype) for name in ("user", "entity"))

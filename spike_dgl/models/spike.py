@@ -72,7 +72,7 @@ class SpikeOptions:
     embedding_dim: int = Field(default=64, gt=0)
     num_layers: int = Field(default=2, ge=1)
     num_heads: int = Field(default=2, ge=1)
-    profile_gate: Literal["constant", "learned"] = "constant"
+    profile_gate: Literal["constant", "learned"] = "learned"
     profile_scale: float = Field(default=0.25, ge=0.0)
     injection: Literal["inject-and-remove", "inject", "none"] = "inject-and-remove"
     item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"

@@ -45,7 +45,7 @@ class TrainingOptions:
         CPU threads for torch; null leaves it to torch. One is best where other programs keep the cores busy.
     """
 
-    epochs: int = Field(default=100, ge=1)
+    epochs: int = Field(default=200, ge=1)
     batch_size: int = Field(default=4096, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0.0)
     schedule: Literal["constant", "cosine"] = "constant"
@@ -53,7 +53,7 @@ class TrainingOptions:
     weight_decay: float = Field(default=0.0, ge=0.0)
     metric: str = "ndcg@20"
     evaluate_every: int = Field(default=1, ge=1)
-    patience: int | None = Field(default=10, ge=1)
+    patience: int | None = Field(default=20, ge=1)
     keep: Literal["best", "last"] = "best"
     seed: int = Field(default=2020, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"

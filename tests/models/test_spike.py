@@ -26,7 +26,7 @@ def spike(data: Dataset | None = None, *, vectors: bool = True, **options: objec
         if vectors
         else ModelInputs(build_graph(data))
     )
-    return Spike(inputs, SpikeOptions(**{"embedding_dim": 8, **options}))
+    return Spike(inputs, SpikeOptions(**{"embedding_dim": 8, "profile_gate": "constant", **options}))
 
 
 def test_layers_are_summed_and_the_profile_removed() -> None:
