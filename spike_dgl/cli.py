@@ -96,16 +96,17 @@ def _show_result(experiment: Experiment) -> None:
 
 @cli.command()
 @click.argument("run", type=EXISTING)
+@click.argument("overrides", nargs=-1, metavar="[evaluation.key=value]...")
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(run: Path, split: Split, as_json: bool) -> None:
+def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool) -> None:
     """Rank all items for every user with the reported weights of RUN, and print the metrics."""
     from spike_dgl.evaluation import render_groups
     from spike_dgl.experiment import reopen
     from spike_dgl.report import metrics_table
     from spike_dgl.training.tracking import RunFolder
 
-    experiment = reopen(RunFolder.open(run))
+    experiment = reopen(RunFolder.open(run), overrides, section="evaluation")
     evaluation = experiment.evaluate(experiment.best_embeddings(), split)
     if as_json:
         click.echo(json.dumps({"split": split, **evaluation.means}))
@@ -143,14 +144,25 @@ def _show_list(recommender: Recommender, user: str, items: list[ScoredItem]) -> 
 
 
 @cli.command()
-@click.argument("path", type=str, default="movielens")
-@click.option("--format", "format_name", default="auto", show_default=True, help="Name of the data format.")
-def data(path: str, format_name: str) -> None:
+@click.argument("path", default=None, required=False)
+@click.argument("overrides", nargs=-1, metavar="[data.key=value]...")
+@click.option("--config", "config_file", type=EXISTING, help="YAML file whose data section to use.")
+def data(path: str | None, overrides: tuple[str, ...], config_file: Path | None) -> None:
     """Statistics and an audit of the data set in PATH (the bundled one by default)."""
-    from spike_dgl.data import load_dataset
+    from spike_dgl.config import apply_overrides, build, dotted_keys, read_yaml
     from spike_dgl.data.audit import render
+    from spike_dgl.data.options import DataOptions, load
 
-    click.echo(render(load_dataset(path, format=format_name)))
+    if path is not None:
+        overrides = (
+            (path, *overrides)
+            if path.startswith("data.") and "=" in path
+            else (f"data.path={path}", *overrides)
+        )
+    settings = apply_overrides(
+        read_yaml(config_file) if config_file else {}, overrides, dotted_keys(DataOptions, "data")
+    )
+    click.echo(render(load(build(DataOptions, settings.get("data"), "data"))))
 
 
 @cli.group()

@@ -12,9 +12,8 @@ import torch
 import yaml
 
 from spike_dgl.config import Mapped, apply_overrides, build, dotted_keys, nearest_key, read_yaml, to_mapping
-from spike_dgl.data import load_dataset
 from spike_dgl.data.dataset import Dataset
-from spike_dgl.data.options import DataOptions
+from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import ConfigError
 from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate, metric_names
 from spike_dgl.evaluation.evaluate import Split
@@ -140,6 +139,7 @@ class Experiment:
             Show a progress bar.
         """
         trainer = self._trainer(progress)
+        self.folder.write_text("config.yaml", self.config.to_yaml())  # a resumed run may have new settings
         if resume and self.folder.file("last.pt").is_file():
             trainer.restore()
             self.folder.metrics().keep_before(trainer.epoch)
@@ -191,12 +191,7 @@ class Experiment:
 
 def start(config: RunConfig, folder: RunFolder) -> Experiment:
     """Set up a new run: load the data, write profiles, build graph and model; records all of it in the folder."""
-    dataset = load_dataset(
-        config.data.path,
-        format=config.data.format,
-        valid_fraction=config.data.valid_fraction,
-        seed=config.data.split_seed,
-    )
+    dataset = load(config.data)
     config = _with_absolute_path(config)
     profiles = build_profiles(dataset, config.profiles)
     if profiles.user_vectors is not None and profiles.entity_vectors is not None:
@@ -207,7 +202,7 @@ def start(config: RunConfig, folder: RunFolder) -> Experiment:
     return _set_up(config, folder, dataset)
 
 
-def reopen(folder: RunFolder, overrides: Iterable[str] = ()) -> Experiment:
+def reopen(folder: RunFolder, overrides: Iterable[str] = (), *, section: str = "training") -> Experiment:
     """Set up a run again from its folder, to go on with training or to evaluate.
 
     Parameters
@@ -215,15 +210,15 @@ def reopen(folder: RunFolder, overrides: Iterable[str] = ()) -> Experiment:
     folder
         Of a run that was started.
     overrides
-        Settings of the ``training`` section to change, such as ``training.epochs=200``.
+        Settings to change, such as ``training.epochs=200``.
+    section
+        The only section that may change: what the run was trained on and how its model looks stays.
     """
     overrides = list(overrides)
     for override in overrides:
-        if not override.startswith("training."):
-            raise ConfigError(f"'{override}': a resumed run can only change settings of the training section")
+        if not override.startswith(f"{section}."):
+            raise ConfigError(f"'{override}': here only settings of the {section} section can change")
     config = load_config(folder.file("config.yaml"), overrides)
-    if overrides:
-        folder.write_text("config.yaml", config.to_yaml())
     return _set_up(config, folder, load_run_dataset(folder))
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from spike_dgl.config import build, read_yaml
-from spike_dgl.data import load_dataset
-from spike_dgl.data.dataset import Dataset, Interactions
-from spike_dgl.data.options import DataOptions
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import DataError
 from spike_dgl.training.tracking import RunFolder
 from spike_dgl.typing import FloatArray
@@ -98,9 +97,7 @@ class Recommender:
 def load_run_dataset(folder: RunFolder) -> Dataset:
     """The data set of a run. Raises `DataError` where it is no longer what the run was trained on."""
     options = build(DataOptions, read_yaml(folder.file("config.yaml")).get("data"), "data")
-    dataset = load_dataset(
-        options.path, format=options.format, valid_fraction=options.valid_fraction, seed=options.split_seed
-    )
+    dataset = load(options)
     expected = folder.read_json("environment.json")["data"]["checksum"]
     if dataset.checksum != expected:
         raise DataError(
@@ -109,6 +106,3 @@ def load_run_dataset(folder: RunFolder) -> Dataset:
             "Put the data back as it was, or train again.",
         )
     return dataset
-
-
-__all__ = ["Interactions", "Recommender", "ScoredItem", "load_run_dataset"]

@@ -23,7 +23,7 @@ BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-4}
 INPUTS = {
     "num_users", "num_items", "num_entities", "num_relations", "profile_scale", "matching_weight", "triples",
     "interactions", "profile_user", "profile_entity", "embedding", "W_Q", "relation_embedding", "batch_user",
-    "batch_positive", "batch_negative", "anchors", "edge_head", "edge_tail", "edge_relation",
+    "batch_positive", "batch_negative", "anchors",
 }  # fmt: skip
 
 Arrays = dict[str, np.ndarray]
@@ -59,7 +59,8 @@ def compute(golden: Arrays, dtype: torch.dtype) -> Arrays:
         "out_entity": states.final[model.num_users :],
         "bpr_loss": bpr,
         "matching_loss": matching,
-        "attention_layer1": _in_golden_order(golden, model, states.attention[0]),
+        "attention_layer1": states.attention[0][edge_order(golden, model)],
+        **golden_edges(golden, model),
     }
     gradients = {f"grad_{name}": parameter.grad for name, parameter in _parameters(model).items()}
     gradients["grad_relation_embedding"] = model.attention.relation_embedding.grad[:-1]
@@ -118,16 +119,28 @@ def _parameters(model: Spike) -> dict[str, torch.nn.Parameter]:
     return named
 
 
-def _in_golden_order(golden: Arrays, model: Spike, attention: Tensor) -> Tensor:
-    """Attention weights [2T, H] of our edges, put in the order of the golden file's edges."""
+def edges(model: Spike) -> dict[str, Tensor]:
+    """Head, tail and relation [2T] of the edges attention runs on, entities counted from 0."""
     messages = model.messages
     pairs, heads = messages.edges.edges(order="eid")
     tails = messages.pair_node[pairs] - model.num_users
-    ours = np.lexsort((tails.numpy(), messages.edge_relation.numpy(), heads.numpy()))
-    theirs = np.lexsort((golden["edge_tail"], golden["edge_relation"], golden["edge_head"]))
+    return {"edge_head": heads, "edge_tail": tails, "edge_relation": messages.edge_relation}
+
+
+def edge_order(golden: Arrays, model: Spike) -> Tensor:
+    """For each edge of the golden file, the position of ours."""
+    keys = ("edge_tail", "edge_relation", "edge_head")
+    ours = np.lexsort([edges(model)[key].numpy() for key in keys])
+    theirs = np.lexsort([golden[key] for key in keys])
     position = np.empty_like(ours)
     position[theirs] = ours
-    return attention[torch.from_numpy(position)]
+    return torch.from_numpy(position)
+
+
+def golden_edges(golden: Arrays, model: Spike) -> dict[str, Tensor]:
+    """Our edges in the order of the golden file's."""
+    order = edge_order(golden, model)
+    return {name: values[order] for name, values in edges(model).items()}
 
 
 def _index(array: np.ndarray) -> Tensor:

@@ -101,6 +101,12 @@ def test_evaluate_gives_what_training_reported(run, trained: Path) -> None:
     assert {name: metrics[name] for name in reported} == reported
 
 
+def test_evaluate_at_other_cutoffs(run, trained: Path) -> None:
+    code, out, _ = run("evaluate", trained, "evaluation.cutoffs=[3, 20]", "--split", "valid", "--json")
+    assert code == 0
+    assert {"recall@3", "ndcg@20"} <= json.loads(out).keys()
+
+
 def test_recommend_for_several_users_as_json(run, trained: Path, data_folder: Path) -> None:
     code, out, _ = run("recommend", trained, "--user", "0", "--user", "7", "-k", "5", "--json")
     assert code == 0
@@ -196,7 +202,14 @@ def test_an_unknown_user_is_named(run, trained: Path) -> None:
 def test_a_resumed_run_keeps_its_data_and_model(run, trained: Path) -> None:
     code, _, error = run("train", "--resume", trained, "model.num_heads=1")
     assert code == 2
-    assert "only change settings of the training section" in error
+    assert "only settings of the training section can change" in error
+
+
+def test_data_takes_settings_and_a_config(run, data_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(f"data: {{path: '{data_folder}', valid_fraction: 0.0}}\n")
+    assert re.search(r"valid +0\n", run("data", "--config", tmp_path / "run.yaml")[1])
+    assert re.search(r"valid +60\n", run("data", data_folder, "data.valid_fraction=0.2")[1])
+    assert "did you mean 'valid_fraction'" in run("data", data_folder, "data.valid_fractoin=0.2")[2]
 
 
 def test_data_shows_statistics_and_audit_of_the_bundled_set(run) -> None:

@@ -1,4 +1,4 @@
-"""Settings that say which data set, and how it is split."""
+"""Settings that say which data set is used, and how it is split."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.load import load_dataset
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -29,3 +31,13 @@ class DataOptions:
     format: str = "auto"
     valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     split_seed: int = Field(default=2020, ge=0)
+
+
+def load(options: DataOptions) -> Dataset:
+    """The data set that the options name; see `spike_dgl.data.load_dataset`."""
+    return load_dataset(
+        options.path,
+        format=options.format,
+        valid_fraction=options.valid_fraction,
+        seed=options.split_seed,
+    )

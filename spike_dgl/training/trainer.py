@@ -225,7 +225,7 @@ class Trainer:
             desc=f"epoch {self.epoch:3d}",
             unit="step",
             leave=False,
-            disable=not self.progress,
+            disable=None if self.progress else True,  # None: off where the output is no terminal
             dynamic_ncols=True,
         )
         bar.set_postfix(self._headline(), refresh=False)
