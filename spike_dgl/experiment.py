@@ -22,6 +22,7 @@ from spike_dgl.models.base import Embeddings, ModelInputs, RecommenderModel, mod
 from spike_dgl.profiles import ProfileOptions, build_profiles
 from spike_dgl.recommend import load_run_dataset
 from spike_dgl.report import render_result, result_record
+from spike_dgl.training.allocator import keep_freed_memory
 from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
@@ -223,6 +224,7 @@ def reopen(folder: RunFolder, overrides: Iterable[str] = (), *, section: str = "
 
 
 def _set_up(config: RunConfig, folder: RunFolder, dataset: Dataset) -> Experiment:
+    keep_freed_memory()
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
     seed_everything(config.training.seed)

@@ -122,9 +122,8 @@ def _parameters(model: Spike) -> dict[str, torch.nn.Parameter]:
 def edges(model: Spike) -> dict[str, Tensor]:
     """Head, tail and relation [2T] of the edges attention runs on, entities counted from 0."""
     messages = model.messages
-    pairs, heads = messages.edges.edges(order="eid")
-    tails = messages.pair_node[pairs] - model.num_users
-    return {"edge_head": heads, "edge_tail": tails, "edge_relation": messages.edge_relation}
+    tails = messages.edge_node - model.num_users
+    return {"edge_head": messages.edges.target, "edge_tail": tails, "edge_relation": messages.edge_relation}
 
 
 def edge_order(golden: Arrays, model: Spike) -> Tensor:

@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from spike_dgl.config import STRICT
 from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderModel, register
-from spike_dgl.nn.attention import RelationalAttention, pool
-from spike_dgl.nn.edge_dropout import drop_edges
+from spike_dgl.nn.attention import RelationalAttention
+from spike_dgl.nn.edge_dropout import EdgeDropout
+from spike_dgl.nn.kernels import Kernels, mean_of_sources
 from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
 from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
 from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
@@ -67,6 +68,8 @@ class SpikeOptions:
         Relation rows, from the last, that training never uses; 1 in the code (an off-by-one), 0 in the paper.
     masked_edges
         Further KG edges left out of a training step; 512 in the code, for a loss whose weight is 0.
+    kernels
+        What computes the attention: ``torch`` (fast, little memory) or ``dgl`` (DGL's message passing). Same numbers.
     """
 
     embedding_dim: int = Field(default=64, gt=0)
@@ -88,6 +91,7 @@ class SpikeOptions:
     shared_projection: bool = True
     idle_relations: int = Field(default=0, ge=0)
     masked_edges: int = Field(default=0, ge=0)
+    kernels: Kernels = "torch"
 
 
 @plain_dataclass(frozen=True)
@@ -132,12 +136,19 @@ class Spike(RecommenderModel):
         self.messages = message_graph(
             inputs.graph, users_among_neighbours=options.item_neighbours == "kg-and-users"
         )
+        self.edge_dropout = EdgeDropout(
+            self.messages,
+            kg_dropout=options.kg_dropout,
+            interaction_dropout=options.interaction_dropout,
+            idle_relations=options.idle_relations,
+            masked_edges=options.masked_edges,
+        )
         self.embedding = nn.Parameter(
             torch.empty(inputs.num_users + inputs.num_entities, options.embedding_dim)
         )
         nn.init.xavier_uniform_(self.embedding)
         self.attention = RelationalAttention(
-            num_relation_rows(inputs.graph), options.embedding_dim, options.num_heads
+            num_relation_rows(inputs.graph), options.embedding_dim, options.num_heads, options.kernels
         )
         self.has_profiles = inputs.user_vectors is not None and inputs.entity_vectors is not None
         if self.has_profiles:
@@ -208,19 +219,11 @@ class Spike(RecommenderModel):
         return injected, removed, profile()
 
     def _messages_of_one_pass(self) -> MessageGraph:
-        if not self.training:
-            return self.messages
-        return drop_edges(
-            self.messages,
-            kg_dropout=self.options.kg_dropout,
-            interaction_dropout=self.options.interaction_dropout,
-            idle_relations=self.options.idle_relations,
-            masked_edges=self.options.masked_edges,
-        )
+        return self.edge_dropout.draw() if self.training else self.messages
 
     def _hop(self, messages: MessageGraph, state: Tensor) -> tuple[Tensor, Tensor]:
         gathered, attention = self.attention(messages, state)
-        pooled = pool(messages.pooling, state[self.num_users :])
+        pooled = mean_of_sources(messages.pooling, state[self.num_users :], self.options.kernels)
         heard = functional.dropout(torch.cat([pooled, gathered]), self.options.message_dropout, self.training)
         return functional.normalize(heard, dim=-1), attention
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from spike_dgl.dgl_import import DGLGraph, edge_softmax, fn
+from spike_dgl.nn.kernels import Kernels, attend
 from spike_dgl.nn.message_graph import MessageGraph
 
 
@@ -35,13 +33,17 @@ class RelationalAttention(nn.Module):
         D, a multiple of `num_heads`.
     num_heads
         H.
+    kernels
+        ``torch``, or ``dgl`` for DGL's own; see `spike_dgl.nn.kernels`.
     """
 
-    def __init__(self, num_relation_rows: int, embedding_dim: int, num_heads: int) -> None:
+    def __init__(
+        self, num_relation_rows: int, embedding_dim: int, num_heads: int, kernels: Kernels = "torch"
+    ) -> None:
         super().__init__()
         if embedding_dim % num_heads:
             raise ValueError(f"embedding_dim {embedding_dim} is not a multiple of num_heads {num_heads}")
-        self.num_heads = num_heads
+        self.num_heads, self.kernels = num_heads, kernels
         self.query_projection = nn.Parameter(torch.empty(embedding_dim, embedding_dim))
         self.relation_embedding = nn.Parameter(torch.empty(num_relation_rows, embedding_dim))
         nn.init.xavier_uniform_(self.query_projection)
@@ -69,45 +71,10 @@ class RelationalAttention(nn.Module):
         key = projected.index_select(0, messages.pair_node) * relation
         value = states.index_select(0, messages.pair_node) * relation
         query = projected[messages.num_users :]
-        return attend(messages.edges, self._heads(query), self._heads(key), self._heads(value))
+        gathered, attention = attend(
+            messages.edges, self._heads(query), self._heads(key), self._heads(value), self.kernels
+        )
+        return gathered.flatten(1), attention
 
     def _heads(self, states: Tensor) -> Tensor:
-        return states.view(len(states), self.num_heads, -1)
-
-
-def attend(graph: DGLGraph, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Multi-head attention along the edges of a bipartite graph, in DGL's fused kernels.
-
-    Parameters
-    ----------
-    graph
-        From P sources to N targets, E edges.
-    query
-        [N, H, d_k].
-    key, value
-        [P, H, d_k].
-
-    Returns
-    -------
-    gathered : Tensor
-        [N, H * d_k]; zero for a target without edges.
-    attention : Tensor
-        [E, H], the weights of each target's edges sum to one.
-    """
-    with graph.local_scope():
-        graph.dstdata["query"] = query
-        graph.srcdata["key"], graph.srcdata["value"] = key, value
-        graph.apply_edges(fn.u_dot_v("key", "query", "logit"))
-        attention = edge_softmax(graph, graph.edata["logit"] / math.sqrt(query.shape[-1]))
-        graph.edata["attention"] = attention
-        graph.update_all(fn.u_mul_e("value", "attention", "message"), fn.sum("message", "gathered"))
-        return graph.dstdata["gathered"].flatten(1), attention.squeeze(-1)
-
-
-def pool(graph: DGLGraph, states: Tensor) -> Tensor:
-    """Mean of the sources' states [N, D] along the edges of a bipartite graph: [U, D], zero where there is no edge."""
-    with graph.local_scope():
-        graph.srcdata["state"] = states
-        graph.update_all(fn.copy_u("state", "message"), fn.mean("message", "pooled"))
-        pooled: Tensor = graph.dstdata["pooled"]
-        return pooled
+        return states.view(len(states), self.num_heads, states.shape[1] // self.num_heads)

@@ -8,15 +8,8 @@ from torch import Tensor
 from spike_dgl.nn.message_graph import MessageGraph
 
 
-def drop_edges(
-    messages: MessageGraph,
-    *,
-    kg_dropout: float,
-    interaction_dropout: float,
-    idle_relations: int = 0,
-    masked_edges: int = 0,
-) -> MessageGraph:
-    """A message graph in which a random part of the edges is missing; METHOD: "half of the triples of each relation".
+class EdgeDropout:
+    """Draws message graphs in which a random part of the edges is missing: a share of each relation's.
 
     Parameters
     ----------
@@ -25,30 +18,59 @@ def drop_edges(
     kg_dropout
         Share of the edges of *each* relation that is left out; a relation keeps at least one edge.
     interaction_dropout
-        Share of the interactions left out, for users and items alike.
+        Share of the interactions left out, each for its user and its item alike.
     idle_relations
         So many of the last KG relation rows get no edge at all (the authors' code: 1, an off-by-one in a loop).
     masked_edges
         So many further KG edges are left out, whatever their relation (the authors' code: 512).
-
-    Returns
-    -------
-    MessageGraph
-        With the same nodes and pairs, and fewer edges.
     """
-    start = messages.relation_start
-    kg_start = start[:-1]
-    kept = sample_per_segment(kg_start[: len(kg_start) - idle_relations], 1.0 - kg_dropout)
-    if masked_edges:
-        chosen = torch.randperm(len(kept))[masked_edges:]
-        kept = kept[chosen.sort().values]
-    num_interactions = messages.pooling.num_edges()
-    pooled = sample_per_segment(torch.tensor([0, num_interactions]), 1.0 - interaction_dropout)
-    if (
-        start[-1] > start[-2]
-    ):  # users are among the neighbours: their edges stand in the order of the interactions
-        kept = torch.cat([kept, pooled + start[-2]])
-    return messages.keep(kept, pooled)
+
+    def __init__(
+        self,
+        messages: MessageGraph,
+        *,
+        kg_dropout: float,
+        interaction_dropout: float,
+        idle_relations: int = 0,
+        masked_edges: int = 0,
+    ) -> None:
+        self.messages, self.masked_edges = messages, masked_edges
+        self.kg_share, self.interaction_share = 1.0 - kg_dropout, 1.0 - interaction_dropout
+        from_user = messages.edge_node < messages.num_users
+        kg_edges = (~from_user).nonzero(as_tuple=True)[0]
+        relation, order = messages.edge_relation[kg_edges].sort(stable=True)
+        last_row = int(messages.edge_relation[kg_edges].max()) + 1 if len(kg_edges) else 0
+        self._kg_edges = kg_edges[order]
+        self._kg_start = torch.searchsorted(relation, torch.arange(last_row - idle_relations + 1))
+        self._edge_of_interaction = self._locate(from_user.nonzero(as_tuple=True)[0])
+
+    def _locate(self, from_users: Tensor) -> Tensor:
+        """For each interaction, in the order of `pooling`, its edge from user to item; empty where there is none."""
+        if not len(from_users):
+            return from_users
+        pooling = self.messages.pooling
+        edge_of_interaction = torch.empty_like(from_users)
+        # Both hold each interaction once. The edges are sorted by item and then by user, as is pooling by item.
+        key = (
+            self.messages.edges.target[from_users] * pooling.num_targets + self.messages.edge_node[from_users]
+        )
+        edge_of_interaction[(pooling.source * pooling.num_targets + pooling.target).argsort()] = from_users[
+            key.argsort()
+        ]
+        return edge_of_interaction
+
+    def draw(self) -> MessageGraph:
+        """A message graph with the same nodes and pairs, and fewer edges."""
+        kept = self._kg_edges[sample_per_segment(self._kg_start, self.kg_share)]
+        if self.masked_edges:
+            kept = kept[torch.randperm(len(kept))[self.masked_edges :]]
+        num_interactions = torch.tensor([0, len(self.messages.pooling)])
+        pooled = sample_per_segment(num_interactions, self.interaction_share)
+        is_kept = torch.zeros(len(self.messages.edges), dtype=torch.bool)
+        is_kept[kept] = True
+        if len(self._edge_of_interaction):
+            is_kept[self._edge_of_interaction[pooled]] = True
+        return self.messages.keep(is_kept.nonzero(as_tuple=True)[0], pooled)
 
 
 def sample_per_segment(start: Tensor, share: float) -> Tensor:

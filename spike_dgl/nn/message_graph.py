@@ -1,20 +1,80 @@
 """What attention computes on: the heterograph's edges, with equal messages computed once.
 
 In SPiKE a message depends on the node it comes from and on the relation, not on the node it goes to. So instead of
-one message an edge, [E, D], there is one a distinct (source node, relation) pair, [P, D], and the edges become
-a bipartite graph from pairs to the entities that receive. This is the only module that derives another form
-from the heterograph, and only `spike_dgl.nn` looks inside it.
+one message an edge, [E, D], there is one a distinct (source node, relation) pair, [P, D]; on real graphs P is a
+fourth to a twentieth of E. This is the only module that derives another form from the heterograph, and only
+`spike_dgl.nn` looks inside it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from spike_dgl.dgl_import import DGLGraph, dgl
 from spike_dgl.graph import INTERACTS
+
+
+@dataclass(frozen=True)
+class Incidence:
+    """Edges from n sources to m targets, in the order of their targets.
+
+    Parameters
+    ----------
+    source, target
+        [E] rows of both ends; `target` is ascending.
+    by_source
+        [E] positions of the edges in the order of their sources.
+    num_sources, num_targets
+        n and m.
+    """
+
+    source: Tensor
+    target: Tensor
+    by_source: Tensor
+    num_sources: int
+    num_targets: int
+
+    @classmethod
+    def build(cls, source: Tensor, target: Tensor, num_sources: int, num_targets: int) -> Incidence:
+        """From edges whose targets ascend."""
+        return cls(source, target, source.argsort(stable=True), num_sources, num_targets)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @cached_property
+    def target_start(self) -> Tensor:
+        """[m + 1] where the edges of each target begin."""
+        return _row_pointer(self.target, self.num_targets)
+
+    @cached_property
+    def source_start(self) -> Tensor:
+        """[n + 1] where the edges of each source begin in the order `by_source`."""
+        return _row_pointer(self.source, self.num_sources)
+
+    @cached_property
+    def dgl_graph(self) -> DGLGraph:
+        """The same as a bipartite DGL graph."""
+        return dgl.heterograph(
+            {("source", "to", "target"): (self.source, self.target)},
+            {"source": self.num_sources, "target": self.num_targets},
+        )
+
+    def keep(self, edges: Tensor) -> Incidence:
+        """Only some of the edges: ascending positions."""
+        new_position = torch.full_like(self.by_source, -1)
+        new_position[edges] = torch.arange(len(edges))
+        by_source = new_position[self.by_source]
+        return replace(
+            self,
+            source=self.source[edges],
+            target=self.target[edges],
+            by_source=by_source[by_source >= 0],
+        )
 
 
 @dataclass(frozen=True)
@@ -26,36 +86,36 @@ class MessageGraph:
     num_users
         U.
     pair_node
-        [P] row, in 0..U+N-1, of the node that each message comes from.
+        [P] row, in 0..U+N-1, of the node that each message comes from; ascending.
     pair_relation
         [P] row of the relation embedding of each message.
     edges
-        Bipartite DGL graph, pairs [P] to entities [N]. Edges are grouped by relation; where users are among
-        the item neighbours, their edges come last, one a training interaction.
+        From pairs [P] to the entities [N] that receive their messages.
     edge_relation
-        [E] relation row of each edge, ascending.
-    relation_start
-        [2R + 2] where the edges of each relation row begin; the last row is that of the interactions.
+        [E] relation row of each of these edges; 2R where an item receives from a user.
     pooling
-        Bipartite DGL graph, entities [N] to users [U], one edge a training interaction.
+        From entities [N] to users [U], one edge a training interaction.
     """
 
     num_users: int
     pair_node: Tensor
     pair_relation: Tensor
-    edges: DGLGraph
+    edges: Incidence
     edge_relation: Tensor
-    relation_start: Tensor
-    pooling: DGLGraph
+    pooling: Incidence
+
+    @property
+    def edge_node(self) -> Tensor:
+        """[E] row, in 0..U+N-1, of the node that each edge's message comes from."""
+        return self.pair_node[self.edges.source]
 
     def keep(self, edges: Tensor, pooled: Tensor) -> MessageGraph:
-        """The same nodes and pairs with only some of the edges: positions in `edges` and `pooling`, ascending."""
+        """The same nodes and pairs with only some of the edges: ascending positions in `edges` and `pooling`."""
         return replace(
             self,
-            edges=dgl.edge_subgraph(self.edges, edges, relabel_nodes=False, store_ids=False),
+            edges=self.edges.keep(edges),
             edge_relation=self.edge_relation[edges],
-            relation_start=torch.searchsorted(edges, self.relation_start),
-            pooling=dgl.edge_subgraph(self.pooling, pooled, relabel_nodes=False, store_ids=False),
+            pooling=self.pooling.keep(pooled),
         )
 
 
@@ -72,18 +132,18 @@ def message_graph(graph: DGLGraph, *, users_among_neighbours: bool) -> MessageGr
         Whether items also receive from the users who interacted with them, by a relation of their own.
     """
     num_users, num_entities = graph.num_nodes("user"), graph.num_nodes("entity")
-    receivers, senders, relations = _directed_edges(graph, users_among_neighbours)
+    heads, tails, relations = _directed_edges(graph, users_among_neighbours)
     num_rows = num_relation_rows(graph)
-    pairs, pair_of_edge = torch.unique(senders * num_rows + relations, return_inverse=True)
+    pairs, pair_of_edge = torch.unique(tails * num_rows + relations, return_inverse=True)
     users, items = graph.edges(etype=INTERACTS, order="eid")
+    by_user = users.argsort(stable=True)
     return MessageGraph(
         num_users=num_users,
         pair_node=pairs // num_rows,
         pair_relation=pairs % num_rows,
-        edges=_bipartite("pair", pair_of_edge, len(pairs), "entity", receivers, num_entities),
+        edges=Incidence.build(pair_of_edge, heads, len(pairs), num_entities),
         edge_relation=relations,
-        relation_start=torch.searchsorted(relations, torch.arange(num_rows + 1)),
-        pooling=_bipartite("entity", items, num_entities, "user", users, num_users),
+        pooling=Incidence.build(items[by_user], users[by_user], num_entities, num_users),
     )
 
 
@@ -93,7 +153,7 @@ def num_relation_rows(graph: DGLGraph) -> int:
 
 
 def _directed_edges(graph: DGLGraph, users_among_neighbours: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Head (an entity), tail (a row of U + N) and relation row of every edge, ascending by relation row."""
+    """Head (an entity), tail (a row of U + N) and relation row of every edge, ascending by head."""
     first_entity = graph.num_nodes("user")
     parts = []
     for edge_type in graph.canonical_etypes:
@@ -102,16 +162,15 @@ def _directed_edges(graph: DGLGraph, users_among_neighbours: bool) -> tuple[Tens
             continue
         heads, tails = graph.edges(etype=edge_type, order="eid")
         tails = tails + first_entity if target == "entity" else tails
-        parts.append(torch.stack([heads, tails, graph.edges[edge_type].data["relation"]]))
-    edges = torch.cat(parts, dim=1) if parts else torch.empty(3, 0, dtype=torch.int64)
-    heads, tails, relations = edges[:, edges[2].argsort(stable=True)]
-    return heads, tails, relations
+        parts.append((heads, tails, graph.edges[edge_type].data["relation"]))
+    if not parts:
+        return (torch.empty(0, dtype=torch.int64),) * 3
+    heads, tails, relations = (torch.cat(part) for part in zip(*parts, strict=True))
+    order = heads.argsort(stable=True)
+    return heads[order], tails[order], relations[order]
 
 
-def _bipartite(
-    source: str, sources: Tensor, num_sources: int, target: str, targets: Tensor, num_targets: int
-) -> DGLGraph:
-    graph = dgl.heterograph(
-        {(source, "to", target): (sources, targets)}, {source: num_sources, target: num_targets}
-    )
-    return graph.formats(["coo", "csr", "csc"])
+def _row_pointer(rows: Tensor, num_rows: int) -> Tensor:
+    start = rows.new_zeros(num_rows + 1)
+    torch.cumsum(torch.bincount(rows, minlength=num_rows), 0, out=start[1:])
+    return start

@@ -100,6 +100,18 @@ def test_matching_on_the_input_moves_only_what_it_sees() -> None:
     assert model.attention.query_projection.grad is None
 
 
+def test_both_kernels_give_the_same_loss_and_gradients() -> None:
+    losses, gradients = [], []
+    for kernels in ("torch", "dgl"):
+        model = spike(kernels=kernels).double().eval()
+        total = sum(model.loss(BATCH).values())
+        total.backward()
+        losses.append(total.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "terms"),
     [

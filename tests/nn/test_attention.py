@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from spike_dgl.graph import build_graph
-from spike_dgl.nn.attention import RelationalAttention, pool
+from spike_dgl.nn.attention import RelationalAttention
 from spike_dgl.nn.definition import attend_on_heterograph
+from spike_dgl.nn.kernels import mean_of_sources
 from spike_dgl.nn.message_graph import message_graph, num_relation_rows
 from tests.toy import dataset, random_dataset
 
 
-def layer_of(graph, dim: int = 6, heads: int = 2) -> RelationalAttention:
+def layer_of(graph, dim: int = 6, heads: int = 2, kernels: str = "torch") -> RelationalAttention:
     torch.manual_seed(0)
-    return RelationalAttention(num_relation_rows(graph), dim, heads).double()
+    return RelationalAttention(num_relation_rows(graph), dim, heads, kernels).double()
 
 
 def test_one_entity_with_two_neighbours_by_hand() -> None:
@@ -35,12 +36,16 @@ def test_one_entity_with_two_neighbours_by_hand() -> None:
     assert sorted(attention.flatten().tolist()) == pytest.approx(sorted([weight, 1 - weight, 1.0, 1.0]))
 
 
+@pytest.mark.parametrize("kernels", ["torch", "dgl"])
 @pytest.mark.parametrize("users_among_neighbours", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_equals_its_definition_on_the_heterograph(seed: int, users_among_neighbours: bool) -> None:
+def test_equals_its_definition_on_the_heterograph(
+    seed: int, users_among_neighbours: bool, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spike_dgl.nn.kernels.EDGES_PER_BLOCK", 7)  # several blocks, the last one short
     data = random_dataset(seed)
     graph = build_graph(data)
-    layer = layer_of(graph)
+    layer = layer_of(graph, kernels=kernels)
     states = torch.randn(data.num_users + data.num_entities, 6, dtype=torch.float64, requires_grad=True)
     fast, _ = layer(message_graph(graph, users_among_neighbours=users_among_neighbours), states)
     defined = attend_on_heterograph(layer, graph, states, users_among_neighbours=users_among_neighbours)
@@ -73,9 +78,9 @@ def test_weights_of_an_entity_sum_to_one_and_isolated_entities_stay_zero() -> No
     graph = build_graph(data)
     messages = message_graph(graph, users_among_neighbours=True)
     gathered, attention = layer_of(graph)(messages, torch.randn(22, 6, dtype=torch.float64))
-    _, heads = messages.edges.edges(order="eid")
+    heads = messages.edges.target
     sums = torch.zeros(data.num_entities, 2, dtype=torch.float64).index_add(0, heads, attention)
-    has_edge = messages.edges.in_degrees() > 0
+    has_edge = heads.bincount(minlength=data.num_entities) > 0
     torch.testing.assert_close(sums, has_edge.double()[:, None].expand(-1, 2))
     assert not has_edge[-1]
     assert (gathered[-1] == 0).all()
@@ -86,14 +91,41 @@ def test_messages_are_shared_by_source_and_relation() -> None:
     graph = build_graph(dataset([(0, 0)], [(0, 0, 3), (1, 0, 3), (2, 0, 3)], sizes=(1, 3, 4, 1)))
     messages = message_graph(graph, users_among_neighbours=False)
     assert len(messages.pair_node) == 4
-    assert messages.edges.num_edges() == 6
+    assert len(messages.edges) == 6
 
 
-def test_pooling_is_the_mean_of_a_users_items() -> None:
+@pytest.mark.parametrize("kernels", ["torch", "dgl"])
+def test_pooling_is_the_mean_of_a_users_items(kernels: str) -> None:
     graph = build_graph(dataset([(0, 0), (0, 2), (1, 1)], [(0, 0, 3)], sizes=(3, 3, 4, 1)))
-    states = torch.tensor([[2.0], [5.0], [4.0], [100.0]])
-    messages = message_graph(graph, users_among_neighbours=False)
-    assert pool(messages.pooling, states).flatten().tolist() == [3.0, 5.0, 0.0]
+    states = torch.tensor([[2.0], [5.0], [4.0], [100.0]], requires_grad=True)
+    pooling = message_graph(graph, users_among_neighbours=False).pooling
+    pooled = mean_of_sources(pooling, states, kernels)
+    assert pooled.flatten().tolist() == [3.0, 5.0, 0.0]
+    (pooled.flatten() * torch.tensor([1.0, 10.0, 100.0])).sum().backward()
+    assert states.grad.flatten().tolist() == [0.5, 10.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("kernels", ["torch", "dgl"])
+def test_a_graph_without_edges_gathers_nothing(kernels: str) -> None:
+    graph = build_graph(dataset([], [], sizes=(1, 2, 3, 1)))
+    states = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    messages = message_graph(graph, users_among_neighbours=True)
+    gathered, attention = layer_of(graph, kernels=kernels)(messages, states)
+    gathered.sum().backward()
+    assert gathered.tolist() == [[0.0] * 6] * 3
+    assert attention.shape == (0, 2)
+
+
+def test_no_tensor_of_edges_by_dimension_is_kept_for_the_backward_pass() -> None:
+    data = random_dataset(1, density=200)
+    graph = build_graph(data)
+    messages = message_graph(graph, users_among_neighbours=True)
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda t: t):
+        layer_of(graph)(messages, torch.randn(22, 6, dtype=torch.float64, requires_grad=True))
+    assert kept
+    assert max(tensor.numel() for tensor in kept) <= max(len(messages.pair_node) * 6, len(messages.edges) * 2)
+    assert len(messages.pair_node) * 2 < len(messages.edges)
 
 
 def test_dimension_must_divide_into_heads() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spike_dgl.graph import build_graph
-from spike_dgl.nn.edge_dropout import drop_edges, sample_per_segment
+from spike_dgl.nn.edge_dropout import EdgeDropout, sample_per_segment
 from spike_dgl.nn.message_graph import MessageGraph, message_graph
 from tests.toy import dataset, random_dataset
 
@@ -36,44 +36,58 @@ def test_samples_differ_and_reach_every_edge() -> None:
     assert len({frozenset(sample) for sample in seen}) > 50
 
 
+def counts(messages: MessageGraph) -> list[int]:
+    """Edges of each relation row."""
+    return messages.edge_relation.bincount(minlength=7).tolist()
+
+
 def test_half_of_each_relation_is_left() -> None:
     full = full_messages()
-    thin = drop_edges(full, kg_dropout=0.5, interaction_dropout=0.5)
-    assert torch.equal(thin.relation_start.diff(), (full.relation_start.diff() + 1) // 2)
-    assert thin.edges.num_edges() == len(thin.edge_relation)
-    assert torch.equal(thin.edge_relation.bincount(minlength=7), thin.relation_start.diff())
+    thin = EdgeDropout(full, kg_dropout=0.5, interaction_dropout=0.5).draw()
+    assert counts(thin) == [(count + 1) // 2 for count in counts(full)]
 
 
 def test_a_dropped_interaction_is_gone_for_user_and_item() -> None:
     full = full_messages()
-    thin = drop_edges(full, kg_dropout=0.5, interaction_dropout=0.3)
-    pairs, heads = thin.edges.edges(order="eid")
+    thin = EdgeDropout(full, kg_dropout=0.5, interaction_dropout=0.3).draw()
     from_users = thin.edge_relation == 6
-    heard = set(zip(thin.pair_node[pairs[from_users]].tolist(), heads[from_users].tolist(), strict=True))
-    items, users = thin.pooling.edges()
-    assert heard == set(zip(users.tolist(), items.tolist(), strict=True))
-    assert 0 < len(heard) < full.pooling.num_edges()
+    users, items = thin.edge_node[from_users].tolist(), thin.edges.target[from_users].tolist()
+    pooled = zip(thin.pooling.target.tolist(), thin.pooling.source.tolist(), strict=True)
+    assert set(zip(users, items, strict=True)) == set(pooled)
+    assert 0 < len(users) < len(full.pooling)
+
+
+def test_kept_edges_are_edges_of_the_full_graph_in_both_orders() -> None:
+    full = full_messages()
+    thin = EdgeDropout(full, kg_dropout=0.4, interaction_dropout=0.4).draw()
+    for ours, theirs in ((thin.edges, full.edges), (thin.pooling, full.pooling)):
+        pairs = list(zip(ours.target.tolist(), ours.source.tolist(), strict=True))
+        assert set(pairs) <= set(zip(theirs.target.tolist(), theirs.source.tolist(), strict=True))
+        assert (ours.target.diff() >= 0).all()
+        assert torch.equal(ours.by_source, ours.source.argsort(stable=True))
+        assert torch.equal(ours.source_start.diff(), ours.source.bincount(minlength=ours.num_sources))
+        assert torch.equal(ours.target_start.diff(), ours.target.bincount(minlength=ours.num_targets))
 
 
 def test_nothing_dropped_is_the_full_graph() -> None:
     full = full_messages()
-    thin = drop_edges(full, kg_dropout=0.0, interaction_dropout=0.0)
-    for ours, theirs in zip(thin.edges.edges(order="eid"), full.edges.edges(order="eid"), strict=True):
-        assert torch.equal(ours, theirs)
-    assert thin.pooling.num_edges() == full.pooling.num_edges()
+    thin = EdgeDropout(full, kg_dropout=0.0, interaction_dropout=0.0).draw()
+    for ours, theirs in ((thin.edges, full.edges), (thin.pooling, full.pooling)):
+        for name in ("source", "target", "by_source"):
+            assert torch.equal(getattr(ours, name), getattr(theirs, name))
 
 
 def test_idle_relations_and_masked_edges_of_the_authors_code() -> None:
     full = full_messages(users=False)
-    idle = drop_edges(full, kg_dropout=0.0, interaction_dropout=0.0, idle_relations=1)
-    assert idle.relation_start.diff().tolist() == [*full.relation_start.diff().tolist()[:5], 0, 0]
-    masked = drop_edges(full, kg_dropout=0.0, interaction_dropout=0.0, masked_edges=7)
-    assert masked.edges.num_edges() == full.edges.num_edges() - 7
+    idle = EdgeDropout(full, kg_dropout=0.0, interaction_dropout=0.0, idle_relations=1).draw()
+    assert counts(idle) == [*counts(full)[:5], 0, 0]
+    masked = EdgeDropout(full, kg_dropout=0.0, interaction_dropout=0.0, masked_edges=7).draw()
+    assert len(masked.edges) == len(full.edges) - 7
 
 
-def test_a_relation_without_edges_does_no_harm() -> None:
+def test_relations_without_edges_do_no_harm() -> None:
     graph = build_graph(dataset([(0, 0)], [(0, 2, 1)], sizes=(1, 1, 2, 3)))
-    thin = drop_edges(
-        message_graph(graph, users_among_neighbours=True), kg_dropout=0.5, interaction_dropout=0.5
-    )
-    assert thin.edges.num_edges() == 3
+    full = message_graph(graph, users_among_neighbours=True)
+    assert len(EdgeDropout(full, kg_dropout=0.5, interaction_dropout=0.5).draw().edges) == 3
+    empty = message_graph(build_graph(dataset([], [], sizes=(1, 1, 2, 3))), users_among_neighbours=True)
+    assert len(EdgeDropout(empty, kg_dropout=0.5, interaction_dropout=0.5).draw().edges) == 0

@@ -1,0 +1,174 @@
+"""The arithmetic of attention along edges, in torch alone and in DGL's kernels.
+
+Both give the same numbers and gradients. The torch form keeps no tensor of shape [E, D] for the backward pass: dot
+products are taken in blocks that fit the processor's cache, and weighted sums run through
+`torch.nn.functional.embedding_bag`, which reads each row and adds it where it belongs without storing it in between.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from spike_dgl.dgl_import import edge_softmax, fn
+from spike_dgl.nn.message_graph import Incidence
+
+EDGES_PER_BLOCK = 8192
+"""Edges whose rows are gathered at a time: 2 MB each of both ends at D = 64."""
+
+Kernels = Literal["torch", "dgl"]
+
+
+def attend(
+    edges: Incidence, query: Tensor, key: Tensor, value: Tensor, kernels: Kernels = "torch"
+) -> tuple[Tensor, Tensor]:
+    """Multi-head attention along edges: every target gathers its sources' values, weighted by a softmax.
+
+    Parameters
+    ----------
+    edges
+        From n sources to m targets.
+    query
+        [m, H, d_k].
+    key, value
+        [n, H, d_k].
+    kernels
+        What computes it.
+
+    Returns
+    -------
+    gathered : Tensor
+        [m, H, d_k]; zero for a target without edges.
+    attention : Tensor
+        [E, H]; the weights of each target's edges sum to one. Without gradient.
+    """
+    if kernels == "dgl":
+        return _attend_with_dgl(edges, query, key, value)
+    return _Attention.apply(edges, query, key, value)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def mean_of_sources(edges: Incidence, rows: Tensor, kernels: Kernels = "torch") -> Tensor:
+    """Mean of the sources' rows [n, D] over each target's edges: [m, D], zero where there is none."""
+    if kernels == "dgl":
+        graph = edges.dgl_graph
+        with graph.local_scope():
+            graph.srcdata["row"] = rows
+            graph.update_all(fn.copy_u("row", "message"), fn.mean("message", "mean"))
+            mean: Tensor = graph.dstdata["mean"]
+            return mean
+    return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _attend_with_dgl(edges: Incidence, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    graph = edges.dgl_graph
+    with graph.local_scope():
+        graph.dstdata["query"] = query
+        graph.srcdata["key"], graph.srcdata["value"] = key, value
+        graph.apply_edges(fn.u_dot_v("key", "query", "logit"))
+        attention = edge_softmax(graph, graph.edata["logit"] / math.sqrt(query.shape[-1]))
+        graph.edata["attention"] = attention
+        graph.update_all(fn.u_mul_e("value", "attention", "message"), fn.sum("message", "gathered"))
+        return graph.dstdata["gathered"], attention.detach().squeeze(-1)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, edges: Incidence, query: Tensor, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        logits = _dot(edges, key, query) / math.sqrt(query.shape[-1])
+        attention = _softmax_of_targets(edges, logits)
+        ctx.edges = edges
+        ctx.save_for_backward(query, key, value, attention)
+        ctx.mark_non_differentiable(attention)
+        return _sum_to_targets(edges, attention, value), attention
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[None, Tensor, Tensor, Tensor]:
+        edges: Incidence = ctx.edges
+        query, key, value, attention = ctx.saved_tensors
+        grad = grad.contiguous()
+        weighted = attention * _dot(edges, value, grad)
+        total = _sum_by_target(edges, weighted)
+        grad_logits = (weighted - attention * total.index_select(0, edges.target)) / math.sqrt(
+            query.shape[-1]
+        )
+        return (
+            None,
+            _sum_to_targets(edges, grad_logits, key),
+            _sum_to_sources(edges, grad_logits, query),
+            _sum_to_sources(edges, attention, grad),
+        )
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, edges: Incidence, rows: Tensor) -> Tensor:
+        count = edges.target_start.diff().clamp(min=1).to(rows.dtype)
+        share = (1.0 / count).index_select(0, edges.target).unsqueeze(-1)
+        ctx.edges, ctx.share = edges, share
+        return _sum_to_targets(edges, share, rows.unsqueeze(1)).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        return None, _sum_to_sources(ctx.edges, ctx.share, grad.contiguous().unsqueeze(1)).squeeze(1)
+
+
+def _dot(edges: Incidence, sources: Tensor, targets: Tensor) -> Tensor:
+    """[E, H] inner products of both ends' rows, [n, H, d_k] and [m, H, d_k]."""
+    products = sources.new_empty(len(edges), sources.shape[1])
+    for first in range(0, len(edges), EDGES_PER_BLOCK):
+        block = slice(first, first + EDGES_PER_BLOCK)
+        rows = sources.index_select(0, edges.source[block])
+        rows *= targets.index_select(0, edges.target[block])
+        torch.sum(rows, -1, out=products[block])
+    return products
+
+
+def _softmax_of_targets(edges: Incidence, logits: Tensor) -> Tensor:
+    """Softmax [E, H] over the edges of each target."""
+    index = edges.target.unsqueeze(-1).expand_as(logits)
+    highest = logits.new_full((edges.num_targets, logits.shape[1]), -math.inf)
+    highest.scatter_reduce_(0, index, logits, "amax")
+    exponentials = (logits - highest.index_select(0, edges.target)).exp_()
+    return exponentials.div_(_sum_by_target(edges, exponentials).index_select(0, edges.target))
+
+
+def _sum_by_target(edges: Incidence, numbers: Tensor) -> Tensor:
+    """[m, H] sums of edge values [E, H]."""
+    total = numbers.new_zeros(edges.num_targets, numbers.shape[1])
+    return total.scatter_add_(0, edges.target.unsqueeze(-1).expand_as(numbers), numbers)
+
+
+def _sum_to_targets(edges: Incidence, weights: Tensor, rows: Tensor) -> Tensor:
+    """[m, H, d_k] sums of the sources' rows [n, H, d_k], weighted by [E, H]."""
+    return _weighted_sum(edges.source, edges.target_start, weights.t(), rows)
+
+
+def _sum_to_sources(edges: Incidence, weights: Tensor, rows: Tensor) -> Tensor:
+    """[n, H, d_k] sums of the targets' rows [m, H, d_k], weighted by [E, H]."""
+    order = edges.by_source
+    return _weighted_sum(edges.target[order], edges.source_start, weights.t()[:, order], rows)
+
+
+def _weighted_sum(index: Tensor, start: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
+    """out[i, h] = sum over e in start[i]:start[i + 1] of weights[h, e] * rows[index[e], h].
+
+    All heads go in one call: the row of node i and head h is row i * H + h of the flattened rows.
+    """
+    heads = torch.arange(rows.shape[1]).unsqueeze(-1)
+    summed = functional.embedding_bag(
+        (index * rows.shape[1] + heads).flatten(),
+        rows.flatten(0, 1),
+        (start[:-1] + heads * len(index)).flatten(),
+        mode="sum",
+        per_sample_weights=weights.flatten(),
+    )
+    return summed.view(rows.shape[1], len(start) - 1, rows.shape[2]).transpose(0, 1)
