@@ -191,6 +191,60 @@ def movielens(source: Path, destination: Path, overrides: tuple[str, ...], overw
     click.echo(f"{destination}\n\n{render(load_dataset(destination))}")
 
 
+@cli.group()
+def bench() -> None:
+    """Measure."""
+
+
+@bench.command()
+@click.argument("path", default="")
+@click.option(
+    "--nodes", default=30_000, show_default=True, help="Nodes of a generated graph, where no PATH is given."
+)
+@click.option("--edges", default=250_000, show_default=True, help="Its edges.")
+@click.option("--relations", default=9, show_default=True, help="Its relations.")
+@click.option("--batch-size", default=4096, show_default=True)
+@click.option("--repeats", default=7, show_default=True, type=click.IntRange(min=1))
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
+def speed(
+    path: str, nodes: int, edges: int, relations: int, batch_size: int, repeats: int, threads: int | None
+) -> None:
+    """Ours against the straightforward formulation, on the data set in PATH or on a generated graph."""
+    from spike_dgl.benchmark import Workload, compare
+
+    _use_threads(threads)
+    size = {} if path else {"num_nodes": nodes, "num_edges": edges, "num_relations": relations}
+    click.echo(compare(Workload(path=path, batch_size=batch_size, **size), repeats=repeats))
+
+
+@bench.command()
+@click.option(
+    "--nodes",
+    default=2_000,
+    show_default=True,
+    help="Nodes of the smallest graph; there are ten times as many edges.",
+)
+@click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
+def scaling(nodes: int, repeats: int, threads: int | None) -> None:
+    """Time and memory of a training step as the graph grows tenfold and a hundredfold."""
+    from spike_dgl.benchmark import Workload, scale
+
+    _use_threads(threads)
+    sizes = [
+        Workload(num_nodes=nodes * factor, num_edges=10 * nodes * factor, num_relations=9)
+        for factor in (1, 10, 100)
+    ]
+    click.echo(scale(sizes, repeats=repeats))
+
+
+def _use_threads(threads: int | None) -> None:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
 @cli.command()
 def doctor() -> None:
     """Check the installation: versions, devices, and message passing against known values."""

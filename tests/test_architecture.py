@@ -17,7 +17,7 @@ LAYERS = [
     {"models"},
     {"evaluation"},
     {"training"},
-    {"recommend", "report", "doctor"},
+    {"recommend", "report", "doctor", "benchmark"},
     {"experiment"},
     {"cli"},
 ]

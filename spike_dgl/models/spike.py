@@ -240,7 +240,7 @@ class Spike(RecommenderModel):
         )
         terms = {"bpr": bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))}
         if self.options.matching_weight and states.profile is not None:
-            terms["matching"] = self.options.matching_weight * self.matching(states, self._sample_nodes())
+            terms["matching"] = self.options.matching_weight * self.matching(states, self.sample_nodes())
         if self.options.l2_weight:
             rows = (batch.users, batch.positives + self.num_users, batch.negatives + self.num_users)
             terms["l2"] = self.options.l2_weight * l2_loss(
@@ -256,7 +256,8 @@ class Spike(RecommenderModel):
             return matching_loss(target, states.profile)
         return matching_loss(target[nodes], states.profile[nodes])
 
-    def _sample_nodes(self) -> Tensor | None:
+    def sample_nodes(self) -> Tensor | None:
+        """Fresh samples of nodes [S, k] for the matching loss; None where all nodes are matched."""
         total, ratio = len(self.embedding), self.options.matching_sample_ratio
         if ratio == 1.0:
             return None

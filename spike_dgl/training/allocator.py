@@ -20,4 +20,5 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # another C library; Windows has no library of that kind
         return False
     settings = ((M_MMAP_THRESHOLD, GIGABYTE), (M_TRIM_THRESHOLD, GIGABYTE), (M_TOP_PAD, GIGABYTE // 16))
-    return all([mallopt(name, value) for name, value in settings])
+    accepted = [mallopt(name, value) for name, value in settings]
+    return all(accepted)

@@ -85,7 +85,7 @@ def test_without_users_among_neighbours_a_users_profile_acts_through_matching_al
 
 def test_matching_samples_and_all_nodes() -> None:
     model = spike(matching_sample_ratio=0.5, matching_samples=3)
-    nodes = model._sample_nodes()
+    nodes = model.sample_nodes()
     assert nodes.shape == (3, 11)
     assert all(len(set(sample.tolist())) == 11 for sample in nodes)
     everything = torch.arange(len(model.embedding))[None]

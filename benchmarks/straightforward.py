@@ -1,0 +1,143 @@
+"""SPiKE written down edge by edge, as its formulas read and as the authors' code computes them.
+
+This is what `python main.py bench speed` compares with, and nothing else uses it: query and key are projected for
+every edge, messages are scattered, similarity matrices are built in full, edges are dropped relation by relation, and
+negatives are drawn one user at a time. A test holds it against the golden values.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spike_dgl.data.dataset import Interactions
+from spike_dgl.models.base import Batch
+from spike_dgl.models.spike import Spike
+from spike_dgl.nn.losses import bpr_loss
+
+
+class StraightforwardSpike:
+    """The same model as a `Spike`, with the same parameters, computed the obvious way.
+
+    Parameters
+    ----------
+    model
+        Gives parameters, graph and options. Its gate must be constant and its matching sampled.
+    """
+
+    def __init__(self, model: Spike) -> None:
+        self.model, self.options = model, model.options
+        messages = model.messages
+        self.head = messages.edges.target + model.num_users
+        self.tail, self.relation = messages.edge_node, messages.edge_relation
+        self.user, self.item = messages.pooling.target, messages.pooling.source
+        degree = torch.bincount(self.user, minlength=model.num_users)
+        self.weight = 1.0 / degree[self.user].to(model.embedding.dtype)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """BPR plus matching over fresh samples: the sum that is minimised."""
+        final, profile = self.propagate()
+        users = final[batch.users]
+        positives, negatives = (
+            final[rows + self.model.num_users] for rows in (batch.positives, batch.negatives)
+        )
+        samples = self.model.sample_nodes()
+        assert samples is not None
+        return bpr_loss(
+            (users * positives).sum(-1), (users * negatives).sum(-1)
+        ) + self.options.matching_weight * self.matching(final, profile, samples)
+
+    def propagate(self) -> tuple[Tensor, Tensor]:
+        """z and s, both [U + N, D]; the profiles are projected anew wherever they are used."""
+        scale = self.options.profile_scale
+        state = self.model.embedding + scale * self._project()
+        total = state
+        edges, interactions = self._kept_edges(), self._kept_interactions()
+        for _ in range(self.options.num_layers):
+            state = self._hop(state, edges, interactions)
+            total = total + state
+        return total - scale * self._project(), self._project()
+
+    def attention(self, state: Tensor, edges: Tensor) -> Tensor:
+        """What the entities gather, [N, D], edge by edge."""
+        heads, dim = self.options.num_heads, self.options.embedding_dim // self.options.num_heads
+        head, tail = self.head[edges], self.tail[edges]
+        relation = self.model.attention.relation_embedding[self.relation[edges]]
+        query = (state[head] @ self.model.attention.query_projection).view(-1, heads, dim)
+        key = (state[tail] @ self.model.attention.query_projection).view(-1, heads, dim)
+        logits = (query * (key * relation.view(-1, heads, dim))).sum(-1) / math.sqrt(dim)
+        weights = self._softmax(logits, head)
+        message = (state[tail] * relation).view(-1, heads, dim) * weights.unsqueeze(-1)
+        gathered = torch.zeros_like(state).index_add(0, head, message.flatten(1))
+        return gathered[self.model.num_users :]
+
+    def matching(self, final: Tensor, profile: Tensor, samples: Tensor) -> Tensor:
+        """Mean squared difference of full similarity matrices, one sample [k] after the other."""
+        losses = []
+        for nodes in samples:
+            ours, theirs = (functional.normalize(rows[nodes], dim=-1) for rows in (final, profile))
+            losses.append((ours @ ours.T - theirs @ theirs.T).square().mean())
+        return torch.stack(losses).mean()
+
+    def _project(self) -> Tensor:
+        profiles = self.model.project_profiles()
+        assert profiles is not None
+        return profiles
+
+    def _hop(self, state: Tensor, edges: Tensor, interactions: Tensor) -> Tensor:
+        gathered = self.attention(state, edges)
+        users, items = self.user[interactions], self.item[interactions] + self.model.num_users
+        adjacency = torch.sparse_coo_tensor(
+            torch.stack([users, items]),
+            self.weight[interactions],
+            (self.model.num_users, len(state)),
+            check_invariants=False,
+        )
+        heard = torch.cat([torch.sparse.mm(adjacency, state), gathered])
+        return functional.normalize(
+            functional.dropout(heard, self.options.message_dropout, self.model.training), dim=-1
+        )
+
+    def _kept_edges(self) -> Tensor:
+        """Half of the edges of each relation, one relation after the other."""
+        if not self.model.training:
+            return torch.arange(len(self.head))
+        kept = []
+        for relation in range(int(self.relation.max()) + 1):
+            edges = (self.relation == relation).nonzero(as_tuple=True)[0]
+            size = math.ceil(len(edges) * (1.0 - self.options.kg_dropout))
+            kept.append(edges[torch.randperm(len(edges))[:size]])
+        return torch.cat(kept)
+
+    def _kept_interactions(self) -> Tensor:
+        if not self.model.training:
+            return torch.arange(len(self.user))
+        size = math.ceil(len(self.user) * (1.0 - self.options.interaction_dropout))
+        return torch.randperm(len(self.user))[:size]
+
+    def _softmax(self, logits: Tensor, head: Tensor) -> Tensor:
+        nodes = len(self.model.embedding)
+        index = head.unsqueeze(-1).expand_as(logits)
+        highest = torch.full((nodes, logits.shape[1]), -math.inf, dtype=logits.dtype)
+        highest = highest.scatter_reduce(0, index, logits.detach(), "amax")
+        exponentials = (logits - highest[head]).exp()
+        total = torch.zeros_like(highest).index_add(0, head, exponentials)
+        return exponentials / total[head]
+
+
+def sample_negatives(train: Interactions, num_users: int, num_items: int) -> list[int]:
+    """A negative item for every interaction, drawn one after the other until it is no positive."""
+    positives: list[set[int]] = [set() for _ in range(num_users)]
+    for user, item in zip(train.users.tolist(), train.items.tolist(), strict=True):
+        positives[user].add(item)
+    negatives = []
+    for user in train.users.tolist():
+        item = random.randrange(num_items)
+        while item in positives[user]:
+            item = random.randrange(num_items)
+        negatives.append(item)
+    return negatives

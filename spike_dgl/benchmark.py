@@ -1,0 +1,264 @@
+"""How fast training is: ours against the straightforward formulation, and against the size of the graph.
+
+Both are measured in one process, turn by turn, so that what else the machine does falls on both alike; the ratio is
+taken pair by pair. Peak memory needs a process of its own for each.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.load import load_dataset
+from spike_dgl.data.synthetic import synthetic_dataset
+from spike_dgl.errors import SpikeError
+from spike_dgl.graph import build_graph
+from spike_dgl.markdown import markdown_table
+from spike_dgl.models.base import Batch, ModelInputs
+from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.training.allocator import keep_freed_memory
+from spike_dgl.training.sampling import BprSampler
+from spike_dgl.training.seeding import seed_everything
+from spike_dgl.training.tracking import peak_memory_mb
+
+VECTOR_DIM = 128
+FORMS = ("straightforward", "ours")
+
+# The mathematics of METHOD.md, which both forms share: a constant gate, and matching over eight samples.
+METHOD = SpikeOptions(profile_gate="constant", matching_sample_ratio=0.1, matching_samples=8)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a benchmark trains on: a data set by path, or a generated one by size.
+
+    Parameters
+    ----------
+    path
+        A data set; empty for a generated one.
+    num_nodes, num_edges, num_relations
+        Size of a generated one; see `synthetic_dataset`.
+    batch_size
+        Interactions a step.
+    """
+
+    path: str = ""
+    num_nodes: int = 0
+    num_edges: int = 0
+    num_relations: int = 0
+    batch_size: int = 4096
+
+    def dataset(self) -> Dataset:
+        """Load or generate it."""
+        if self.path:
+            return load_dataset(self.path)
+        return synthetic_dataset(self.num_nodes, self.num_edges, self.num_relations)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of the two halves of one run."""
+
+    forward: float
+    backward: float
+
+    @property
+    def total(self) -> float:
+        """Of both."""
+        return self.forward + self.backward
+
+
+class Contest:
+    """Both forms of one model, ready to be timed.
+
+    Parameters
+    ----------
+    workload
+        What they train on.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        dataset = workload.dataset()
+        seed_everything(0)
+        vectors = (torch.randn(n, VECTOR_DIM) for n in (dataset.num_users, dataset.num_entities))
+        self.dataset = dataset
+        self.model = Spike(ModelInputs(build_graph(dataset), *vectors), METHOD).train()
+        self.sampler = BprSampler(
+            dataset.train, dataset.num_users, dataset.num_items, batch_size=workload.batch_size, seed=0
+        )
+        self.batch: Batch = next(self.sampler.epoch(1))
+        self.straightforward = _straightforward().StraightforwardSpike(self.model)
+        self.edges = torch.arange(len(self.model.messages.edges))
+
+    def step(self, form: str) -> Timing:
+        """One training step, the optimiser apart."""
+        return self._timed(self._loss_of(form))
+
+    def layer(self, form: str) -> Timing:
+        """The attention layer alone, over all edges."""
+        state = self.model.embedding
+        if form == "ours":
+            return self._timed(lambda: self.model.attention(self.model.messages, state)[0].sum())
+        return self._timed(lambda: self.straightforward.attention(state, self.edges).sum())
+
+    def negatives(self, form: str) -> Timing:
+        """The negatives of one epoch."""
+        started = time.perf_counter()
+        if form == "ours":
+            generator = torch.Generator().manual_seed(0)
+            self.sampler.negatives(torch.from_numpy(self.dataset.train.users), generator)
+        else:
+            _straightforward().sample_negatives(
+                self.dataset.train, self.dataset.num_users, self.dataset.num_items
+            )
+        return Timing(time.perf_counter() - started, 0.0)
+
+    def _loss_of(self, form: str) -> Callable[[], Tensor]:
+        if form == "ours":
+            return lambda: torch.stack(list(self.model.loss(self.batch).values())).sum()
+        return lambda: self.straightforward.loss(self.batch)
+
+    def _timed(self, compute: Callable[[], Tensor]) -> Timing:
+        self.model.zero_grad(set_to_none=True)
+        started = time.perf_counter()
+        result = compute()
+        between = time.perf_counter()
+        torch.autograd.backward(result)
+        return Timing(between - started, time.perf_counter() - between)
+
+
+def compare(workload: Workload, *, repeats: int) -> str:
+    """A table of ours against the straightforward form: step, attention layer, epoch, and peak memory.
+
+    Parameters
+    ----------
+    workload
+        What is trained on.
+    repeats
+        Turns each form gets; medians are shown, and the ratio's smallest and largest value.
+    """
+    keep_freed_memory()
+    contest = Contest(workload)
+    rows = [["milliseconds", *FORMS, "ratio", "from", "to"]]
+    measured = {"step": contest.step, "attention layer": contest.layer}
+    steps: dict[str, list[Timing]] = {}
+    for name, run in measured.items():
+        times = _interleaved(run, repeats)
+        if name == "step":
+            steps = times
+        for part in ("forward", "backward", "total"):
+            rows.append(_row(f"{name}, {part}", [[getattr(t, part) for t in times[form]] for form in FORMS]))
+    negatives = _interleaved(contest.negatives, 3)
+    epoch = [
+        [step.total * len(contest.sampler) + negatives[form][0].total for step in steps[form]]
+        for form in FORMS
+    ]
+    rows.append(_row(f"epoch, {len(contest.sampler)} steps", epoch))
+    memory = {form: memory_of_a_step(workload, form) for form in FORMS}
+    table = markdown_table(rows)
+    return f"{_describe(contest)}\n\n{table}\n\n{_memory_line(memory)}"
+
+
+def scale(sizes: Sequence[Workload], *, repeats: int) -> str:
+    """A table of time and peak memory of our step as the graph grows."""
+    keep_freed_memory()
+    rows = [["nodes", "edges", "step, s", "microseconds an edge", "memory of a step, MB"]]
+    for workload in sizes:
+        contest = Contest(workload)
+        seconds = median(contest.step("ours").total for _ in range(repeats))
+        edges = len(contest.model.messages.edges)
+        memory = memory_of_a_step(workload, "ours")
+        rows.append(
+            [
+                f"{workload.num_nodes:,}",
+                f"{edges:,}",
+                f"{seconds:.3f}",
+                f"{seconds / edges * 1e6:.2f}",
+                _mb(memory),
+            ]
+        )
+    return markdown_table(rows)
+
+
+def memory_of_a_step(workload: Workload, form: str) -> float | None:
+    """MB that one training step adds to the peak of a fresh process; None where the system does not tell."""
+    arguments = json.dumps({"workload": vars(workload), "form": form})
+    child = subprocess.run(
+        [sys.executable, "-m", "spike_dgl.benchmark", arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    if child.returncode:
+        raise SpikeError(f"measuring the memory of a step failed:\n{child.stderr[-500:]}")
+    added = json.loads(child.stdout)
+    return None if added is None else float(added)
+
+
+def _print_memory_of_a_step(arguments: dict[str, Any]) -> None:
+    contest = Contest(Workload(**arguments["workload"]))
+    before = peak_memory_mb()
+    contest.step(arguments["form"])
+    after = peak_memory_mb()
+    print(json.dumps(None if before is None or after is None else after - before))
+
+
+def _interleaved(run: Callable[[str], Timing], repeats: int) -> dict[str, list[Timing]]:
+    times: dict[str, list[Timing]] = {form: [] for form in FORMS}
+    for turn in range(repeats + 1):
+        for form in FORMS:
+            timing = run(form)
+            if turn:  # the first warms up
+                times[form].append(timing)
+    return times
+
+
+def _row(name: str, seconds: Sequence[Sequence[float]]) -> list[str]:
+    ratios = [slow / fast for slow, fast in zip(*seconds, strict=True)]
+    figures = [f"{median(values) * 1e3:.1f}" for values in seconds]
+    return [name, *figures, f"{median(ratios):.1f}", f"{min(ratios):.1f}", f"{max(ratios):.1f}"]
+
+
+def _describe(contest: Contest) -> str:
+    data, messages = contest.dataset, contest.model.messages
+    return (
+        f"{data.name}: {data.num_users + data.num_entities:,} nodes, {len(messages.edges):,} edges, "
+        f"{len(messages.pair_node):,} (source, relation) pairs, batches of {contest.sampler.batch_size:,}, "
+        f"{torch.get_num_threads()} threads"
+    )
+
+
+def _memory_line(memory: dict[str, float | None]) -> str:
+    figures = ", ".join(f"{form} {_mb(added)} MB" for form, added in memory.items())
+    return f"Peak memory that a step adds: {figures}."
+
+
+def _mb(memory: float | None) -> str:
+    return "unknown" if memory is None else f"{memory:,.0f}"
+
+
+def _straightforward() -> Any:
+    try:
+        from benchmarks import straightforward
+    except ImportError:
+        raise SpikeError(
+            "the straightforward form is not part of the installed package\n"
+            "  Run `python main.py bench speed` in a checkout of the repository."
+        ) from None
+    return straightforward
+
+
+if __name__ == "__main__":
+    _print_memory_of_a_step(json.loads(sys.argv[1]))
