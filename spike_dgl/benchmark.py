@@ -209,10 +209,19 @@ def memory_of_a_step(workload: Workload, form: str) -> float | None:
 
 def _print_memory_of_a_step(arguments: dict[str, Any]) -> None:
     contest = Contest(Workload(**arguments["workload"]))
-    before = peak_memory_mb()
+    before = _start_memory_peak()
     contest.step(arguments["form"])
     after = peak_memory_mb()
     print(json.dumps(None if before is None or after is None else after - before))
+
+
+def _start_memory_peak() -> float | None:
+    """Let the peak begin at the memory in use now, which is returned in MB; None where the system cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return peak_memory_mb()
 
 
 def _interleaved(run: Callable[[str], Timing], repeats: int) -> dict[str, list[Timing]]:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from spike_dgl.config import STRICT
 from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderModel, register
 from spike_dgl.nn.attention import RelationalAttention
+from spike_dgl.nn.dropout import dropout
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources
 from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
@@ -224,7 +225,7 @@ class Spike(RecommenderModel):
     def _hop(self, messages: MessageGraph, state: Tensor) -> tuple[Tensor, Tensor]:
         gathered, attention = self.attention(messages, state)
         pooled = mean_of_sources(messages.pooling, state[self.num_users :], self.options.kernels)
-        heard = functional.dropout(torch.cat([pooled, gathered]), self.options.message_dropout, self.training)
+        heard = dropout(torch.cat([pooled, gathered]), self.options.message_dropout, training=self.training)
         return functional.normalize(heard, dim=-1), attention
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -254,7 +255,10 @@ class Spike(RecommenderModel):
         target = states.final if self.options.matching_target == "final" else self.embedding
         if nodes is None:
             return matching_loss(target, states.profile)
-        return matching_loss(target[nodes], states.profile[nodes])
+        sampled = (
+            rows.index_select(0, nodes.flatten()).view(*nodes.shape, -1) for rows in (target, states.profile)
+        )
+        return matching_loss(*sampled)
 
     def sample_nodes(self) -> Tensor | None:
         """Fresh samples of nodes [S, k] for the matching loss; None where all nodes are matched."""

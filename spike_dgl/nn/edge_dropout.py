@@ -85,7 +85,8 @@ def sample_per_segment(start: Tensor, share: float) -> Tensor:
     """
     total, sizes = int(start[-1]), start.diff()
     segment = torch.repeat_interleave(sizes)
-    shuffled = (torch.rand(total) + segment).argsort()
+    # Integers, because torch sorts them by radix, several times faster than floats.
+    shuffled = ((segment << 32) | torch.empty(total, dtype=torch.int64).random_(0, 1 << 32)).argsort()
     rank = torch.arange(total) - start[:-1][segment]
     chosen = torch.zeros(total, dtype=torch.bool)
     chosen[shuffled] = rank < sizes[segment] * share

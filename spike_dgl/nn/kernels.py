@@ -154,8 +154,8 @@ def _sum_to_targets(edges: Incidence, weights: Tensor, rows: Tensor) -> Tensor:
 
 def _sum_to_sources(edges: Incidence, weights: Tensor, rows: Tensor) -> Tensor:
     """[n, H, d_k] sums of the targets' rows [m, H, d_k], weighted by [E, H]."""
-    order = edges.by_source
-    return _weighted_sum(edges.target[order], edges.source_start, weights.t()[:, order], rows)
+    ordered = weights.t().index_select(1, edges.by_source)
+    return _weighted_sum(edges.target_by_source, edges.source_start, ordered, rows)
 
 
 def _weighted_sum(index: Tensor, start: Tensor, weights: Tensor, rows: Tensor) -> Tensor:

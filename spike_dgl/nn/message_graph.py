@@ -52,6 +52,11 @@ class Incidence:
         return _row_pointer(self.target, self.num_targets)
 
     @cached_property
+    def target_by_source(self) -> Tensor:
+        """[E] the targets in the order `by_source`."""
+        return self.target[self.by_source]
+
+    @cached_property
     def source_start(self) -> Tensor:
         """[n + 1] where the edges of each source begin in the order `by_source`."""
         return _row_pointer(self.source, self.num_sources)

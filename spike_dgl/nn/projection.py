@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spike_dgl.nn.dropout import Dropout
+
 
 class ProfileProjection(nn.Sequential):
     """Profile vectors in the space of the ID embeddings: s = W2 dropout(relu(W1 t + b1)) + b2.
@@ -27,7 +29,7 @@ class ProfileProjection(nn.Sequential):
         super().__init__(
             nn.Linear(vector_dim, vector_dim),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(vector_dim, embedding_dim),
         )
 
