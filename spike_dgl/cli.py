@@ -116,6 +116,16 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
 
 
 @cli.command()
+@click.argument("runs", type=EXISTING, nargs=-1, required=True)
+def results(runs: tuple[Path, ...]) -> None:
+    """One table of the finished RUNS: mean and standard deviation over seeds."""
+    from spike_dgl.report import results_table
+    from spike_dgl.training.tracking import RunFolder
+
+    click.echo(results_table([RunFolder.open(run) for run in runs]))
+
+
+@cli.command()
 @click.argument("run", type=EXISTING)
 @click.option("--user", "users", multiple=True, required=True, help="Raw user id; repeat for several.")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Length of a list.")

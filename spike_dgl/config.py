@@ -142,4 +142,5 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([where, *(str(part) for part in first["loc"])])
-        raise ConfigError(f"{place}: {first['msg']}; got {first['input']!r}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{place}: {message}; got {first['input']!r}") from None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
 from typing import Any
 
 import torch
 from torch import nn
 
+from spike_dgl.config import read_yaml
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.evaluation import METRICS, Evaluation, render_groups
 from spike_dgl.markdown import markdown_table
@@ -75,6 +77,50 @@ def render_result(record: Mapping[str, Any], title: str, dataset: Dataset, test:
         )
         + "\n"
     )
+
+
+def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> str:
+    """Finished runs as one table: mean and standard deviation over the seeds of runs that are otherwise alike.
+
+    Parameters
+    ----------
+    folders
+        Finished runs, in any order.
+    metrics
+        Test metrics to show.
+
+    Raises
+    ------
+    DataError
+        Where a run is not finished.
+    """
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for folder in folders:
+        config = read_yaml(folder.file("config.yaml"))
+        record = folder.read_json("result.json")
+        seedless = config | {"training": config["training"] | {"seed": None, "threads": None}}
+        key = (record["data"], config["model"]["name"], repr(seedless))
+        groups.setdefault(key, []).append(record)
+    rows = [["data", "model", "runs", *metrics, "epochs", "s an epoch", "s in all", "peak MB"]]
+    for (data, model, _), records in sorted(groups.items()):
+        scores = [_spread([record["test"][metric] for record in records]) for metric in metrics]
+        rows.append([data, model, str(len(records)), *scores, *_mean_costs(records)])
+    return markdown_table(rows)
+
+
+def _spread(values: Sequence[float]) -> str:
+    deviation = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{mean(values):.4f}{deviation}"
+
+
+def _mean_costs(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    memory = [record["peak_memory_mb"] for record in records]
+    return [
+        f"{mean(record['reported_epoch'] for record in records):.0f}",
+        f"{mean(record['seconds_per_epoch'] for record in records):.2f}",
+        f"{mean(record['seconds'] for record in records):.0f}",
+        "unknown" if None in memory else f"{mean(memory):,.0f}",
+    ]
 
 
 def metrics_table(means: Mapping[str, float], cutoffs: tuple[int, ...]) -> str:

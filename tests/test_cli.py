@@ -136,6 +136,19 @@ def test_two_epochs_resumed_to_four_are_four(run, data_folder: Path, tmp_path: P
             assert np.array_equal(whole[side], parts[side])
 
 
+def test_results_of_seeds_are_averaged(run, data_folder: Path, tmp_path: Path) -> None:
+    arguments = [f"data.path={data_folder}", *SMALL, "training.epochs=1", "--quiet", "--out"]
+    for seed in (1, 2):
+        assert run("train", f"training.seed={seed}", *arguments, tmp_path / f"seed{seed}")[0] == 0
+    assert run("train", "model.num_heads=1", *arguments, tmp_path / "other")[0] == 0
+    code, out, _ = run("results", tmp_path / "seed1", tmp_path / "other", tmp_path / "seed2")
+    assert code == 0
+    scores = [json.loads((tmp_path / f"seed{seed}" / "result.json").read_text())["test"] for seed in (1, 2)]
+    mean = (scores[0]["recall@20"] + scores[1]["recall@20"]) / 2
+    assert re.search(rf"\| tiny \| spike \| +2 \| {mean:.4f} ± 0\.\d+", out)
+    assert len(out.strip().splitlines()) == 4
+
+
 def test_show_config_prints_what_it_would_run(run, tmp_path: Path) -> None:
     code, out, _ = run("train", "training.epochs=7", "--show-config", "--out", tmp_path / "run")
     assert code == 0

@@ -51,6 +51,8 @@ def test_printed_settings_read_back_the_same(tmp_path: Path) -> None:
         ("model.kg_dropout=1", r"model.kg_dropout: .*less than 1"),
         ("model.item_neighbours=all", r"model.item_neighbours: .*'kg' or 'kg-and-users'; got 'all'"),
         ("model.shared_projection=1", r"model.shared_projection: .*boolean"),
+        ("model.num_heads=5", r"model: .*embedding_dim 64 is not a multiple of num_heads 5"),
+        ("model.profile_scale=0", r"model: .*a learned profile_gate needs a profile_scale between 0 and 1"),
         ("training.metric=ndgc@20", r"training.metric: no metric 'ndgc@20'; did you mean 'ndcg@20'"),
         ("training.epochs", r"expected key=value"),
         ("training.epochs=[", r"not valid YAML"),

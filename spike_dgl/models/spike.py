@@ -94,6 +94,14 @@ class SpikeOptions:
     masked_edges: int = Field(default=0, ge=0)
     kernels: Kernels = "torch"
 
+    def __post_init__(self) -> None:
+        if self.embedding_dim % self.num_heads:
+            raise ValueError(
+                f"embedding_dim {self.embedding_dim} is not a multiple of num_heads {self.num_heads}"
+            )
+        if self.profile_gate == "learned" and not 0.0 < self.profile_scale < 1.0:
+            raise ValueError("a learned profile_gate needs a profile_scale between 0 and 1 to start from")
+
 
 @plain_dataclass(frozen=True)
 class SpikeStates:
