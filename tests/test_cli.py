@@ -231,11 +231,10 @@ def test_data_shows_statistics_and_audit_of_the_bundled_set(run) -> None:
     assert "1,955" in out
 
 
-def test_ctrl_c_in_a_real_process_saves_and_the_run_goes_on(data_folder: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    settings = ["training.epochs=3000", "training.patience=null", "training.batch_size=32", *SMALL]
+def start_and_stop(folder: Path, arguments: list[str], number: signal.Signals) -> tuple[int, str]:
+    """Train in a process of its own until two epochs are done, then send a signal: exit code and error output."""
     process = subprocess.Popen(
-        [sys.executable, "main.py", "train", f"data.path={data_folder}", *settings, "--out", str(folder)],
+        [sys.executable, "main.py", "train", *arguments, "training.epochs=3000", "--out", str(folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -243,32 +242,36 @@ def test_ctrl_c_in_a_real_process_saves_and_the_run_goes_on(data_folder: Path, t
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 120
-    while not (folder / "last.pt").exists() and time.monotonic() < deadline:
+    while epochs_of(folder) < 2 and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGINT
-    assert f"--resume {folder}" in error
+        time.sleep(0.02)
+    process.send_signal(number)
+    error = process.communicate(timeout=60)[1]
+    return process.returncode, error
+
+
+def epochs_of(folder: Path) -> int:
+    file = folder / "metrics.jsonl"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_or_killed_process_goes_on_as_if_nothing_had_happened(
+    run, data_folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    arguments = [f"data.path={data_folder}", "training.patience=null", "training.batch_size=32", *SMALL]
+    code, error = start_and_stop(tmp_path / "parts", arguments, number)
     assert "Traceback" not in error
-    done = len((folder / "metrics.jsonl").read_text().splitlines())
-    resumed = subprocess.run(
-        [
-            sys.executable,
-            "main.py",
-            "train",
-            "--resume",
-            str(folder),
-            f"training.epochs={done + 2}",
-            "--quiet",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    epochs = [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert epochs == list(range(1, done + 3))
+    if number == signal.SIGINT:
+        assert code == 128 + signal.SIGINT
+        assert f"--resume {tmp_path / 'parts'}" in error
+    total = f"training.epochs={epochs_of(tmp_path / 'parts') + 2}"
+    assert run("train", "--resume", tmp_path / "parts", total, "--quiet")[0] == 0
+    assert run("train", *arguments, total, "--out", tmp_path / "whole", "--quiet")[0] == 0
+    with (
+        np.load(tmp_path / "whole/embeddings.npz") as whole,
+        np.load(tmp_path / "parts/embeddings.npz") as parts,
+    ):
+        for side in ("users", "items"):
+            assert np.array_equal(whole[side], parts[side])
+    assert epochs_of(tmp_path / "parts") == epochs_of(tmp_path / "whole")
