@@ -66,15 +66,11 @@ class RelationalAttention(nn.Module):
         attention : Tensor
             [E, H] weights in the order of ``messages.edges``.
         """
-        projected = states @ self.query_projection
-        relation = self.relation_embedding.index_select(0, messages.pair_relation)
-        key = projected.index_select(0, messages.pair_node) * relation
-        value = states.index_select(0, messages.pair_node) * relation
-        query = projected[messages.num_users :]
-        gathered, attention = attend(
-            messages.edges, self._heads(query), self._heads(key), self._heads(value), self.kernels
+        return attend(
+            messages,
+            states @ self.query_projection,
+            states,
+            self.relation_embedding,
+            self.num_heads,
+            self.kernels,
         )
-        return gathered.flatten(1), attention
-
-    def _heads(self, states: Tensor) -> Tensor:
-        return states.view(len(states), self.num_heads, states.shape[1] // self.num_heads)

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spike_dgl.dgl_import import edge_softmax, fn
-from spike_dgl.nn.message_graph import Incidence
+from spike_dgl.nn.message_graph import Incidence, MessageGraph
 
 EDGES_PER_BLOCK = 8192
 """Edges whose rows are gathered at a time: 2 MB each of both ends at D = 64."""
@@ -25,31 +25,41 @@ Kernels = Literal["torch", "dgl"]
 
 
 def attend(
-    edges: Incidence, query: Tensor, key: Tensor, value: Tensor, kernels: Kernels = "torch"
+    messages: MessageGraph,
+    projected: Tensor,
+    states: Tensor,
+    relations: Tensor,
+    num_heads: int,
+    kernels: Kernels = "torch",
 ) -> tuple[Tensor, Tensor]:
-    """Multi-head attention along edges: every target gathers its sources' values, weighted by a softmax.
+    """Every entity gathers messages, weighted by a softmax over all edges that enter it.
+
+    The message of a pair (node t, relation r) has the key ``projected[t] * relations[r]`` and the value
+    ``states[t] * relations[r]``; the query of an entity is its row of `projected`.
 
     Parameters
     ----------
-    edges
-        From n sources to m targets.
-    query
-        [m, H, d_k].
-    key, value
-        [n, H, d_k].
+    messages
+        Pairs [P] and edges [E].
+    projected, states
+        [U + N, D], users first.
+    relations
+        [number of relation rows, D].
+    num_heads
+        H, a divisor of D.
     kernels
         What computes it.
 
     Returns
     -------
     gathered : Tensor
-        [m, H, d_k]; zero for a target without edges.
+        [N, D]; zero for an entity without edges.
     attention : Tensor
-        [E, H]; the weights of each target's edges sum to one. Without gradient.
+        [E, H]; the weights of each entity's edges sum to one. Without gradient.
     """
     if kernels == "dgl":
-        return _attend_with_dgl(edges, query, key, value)
-    return _Attention.apply(edges, query, key, value)  # type: ignore[no-any-return, no-untyped-call]
+        return _attend_with_dgl(messages, projected, states, relations, num_heads)
+    return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def mean_of_sources(edges: Incidence, rows: Tensor, kernels: Kernels = "torch") -> Tensor:
@@ -64,47 +74,83 @@ def mean_of_sources(edges: Incidence, rows: Tensor, kernels: Kernels = "torch") 
     return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _attend_with_dgl(edges: Incidence, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    graph = edges.dgl_graph
+def _attend_with_dgl(
+    messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
+) -> tuple[Tensor, Tensor]:
+    graph = messages.edges.dgl_graph
+    query = _heads(projected[messages.num_users :], num_heads)
     with graph.local_scope():
         graph.dstdata["query"] = query
-        graph.srcdata["key"], graph.srcdata["value"] = key, value
+        graph.srcdata["key"] = _heads(_of_pairs(messages, projected, relations), num_heads)
+        graph.srcdata["value"] = _heads(_of_pairs(messages, states, relations), num_heads)
         graph.apply_edges(fn.u_dot_v("key", "query", "logit"))
         attention = edge_softmax(graph, graph.edata["logit"] / math.sqrt(query.shape[-1]))
         graph.edata["attention"] = attention
         graph.update_all(fn.u_mul_e("value", "attention", "message"), fn.sum("message", "gathered"))
-        return graph.dstdata["gathered"], attention.detach().squeeze(-1)
+        return graph.dstdata["gathered"].flatten(1), attention.detach().squeeze(-1)
 
 
 class _Attention(torch.autograd.Function):
+    """Keeps what is there anyway and the weights [E, H]; keys and values of pairs are made anew going back."""
+
     @staticmethod
     def forward(
-        ctx: Any, edges: Incidence, query: Tensor, key: Tensor, value: Tensor
+        ctx: Any, messages: MessageGraph, num_heads: int, projected: Tensor, states: Tensor, relations: Tensor
     ) -> tuple[Tensor, Tensor]:
-        logits = _dot(edges, key, query) / math.sqrt(query.shape[-1])
-        attention = _softmax_of_targets(edges, logits)
-        ctx.edges = edges
-        ctx.save_for_backward(query, key, value, attention)
+        edges = messages.edges
+        query = _heads(projected[messages.num_users :], num_heads)
+        key = _heads(_of_pairs(messages, projected, relations), num_heads)
+        attention = _softmax_of_targets(edges, _dot(edges, key, query) / math.sqrt(query.shape[-1]))
+        value = _heads(_of_pairs(messages, states, relations), num_heads)
+        ctx.messages, ctx.num_heads = messages, num_heads
+        ctx.save_for_backward(projected, states, relations, attention)
         ctx.mark_non_differentiable(attention)
-        return _sum_to_targets(edges, attention, value), attention
+        return _sum_to_targets(edges, attention, value).flatten(1), attention
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[None, Tensor, Tensor, Tensor]:
-        edges: Incidence = ctx.edges
-        query, key, value, attention = ctx.saved_tensors
-        grad = grad.contiguous()
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[None, None, Tensor, Tensor, Tensor]:
+        messages: MessageGraph = ctx.messages
+        projected, states, relations, attention = ctx.saved_tensors
+        edges, grad = messages.edges, _heads(grad.contiguous(), ctx.num_heads)
+        value = _heads(_of_pairs(messages, states, relations), ctx.num_heads)
         weighted = attention * _dot(edges, value, grad)
-        total = _sum_by_target(edges, weighted)
-        grad_logits = (weighted - attention * total.index_select(0, edges.target)) / math.sqrt(
-            query.shape[-1]
+        total = _sum_by_target(edges, weighted).index_select(0, edges.target)
+        grad_logits = (weighted - attention * total) / math.sqrt(grad.shape[-1])
+        query = _heads(projected[messages.num_users :], ctx.num_heads)
+        key = _heads(_of_pairs(messages, projected, relations), ctx.num_heads)
+        grad_projected, grad_relations = _pair_gradients(
+            messages, _sum_to_sources(edges, grad_logits, query), projected, relations
         )
-        return (
-            None,
-            _sum_to_targets(edges, grad_logits, key),
-            _sum_to_sources(edges, grad_logits, query),
-            _sum_to_sources(edges, attention, grad),
+        grad_projected[messages.num_users :] += _sum_to_targets(edges, grad_logits, key).flatten(1)
+        grad_states, more = _pair_gradients(
+            messages, _sum_to_sources(edges, attention, grad), states, relations
         )
+        return None, None, grad_projected, grad_states, grad_relations + more
+
+
+def _of_pairs(messages: MessageGraph, rows: Tensor, relations: Tensor) -> Tensor:
+    """[P, D] what a pair's message is made of: the node's row times that of the relation."""
+    return rows.index_select(0, messages.pair_node) * relations.index_select(0, messages.pair_relation)
+
+
+def _pair_gradients(
+    messages: MessageGraph, grad: Tensor, rows: Tensor, relations: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of `_of_pairs` for the nodes' rows and the relations', from that of the pairs [P, H, d_k]."""
+    grad = grad.flatten(1)
+    of_nodes = grad * relations.index_select(0, messages.pair_relation)
+    of_relations = grad * rows.index_select(0, messages.pair_node)
+    return (
+        # The pairs of a node stand together, so its gradient is a sum over consecutive rows.
+        functional.embedding_bag(torch.arange(len(grad)), of_nodes, messages.pair_start[:-1], mode="sum"),
+        torch.zeros_like(relations).index_add_(0, messages.pair_relation, of_relations),
+    )
+
+
+def _heads(rows: Tensor, num_heads: int) -> Tensor:
+    """[n, D] as [n, H, d_k]."""
+    return rows.view(len(rows), num_heads, rows.shape[1] // num_heads)
 
 
 class _Mean(torch.autograd.Function):

@@ -109,6 +109,11 @@ class MessageGraph:
     edge_relation: Tensor
     pooling: Incidence
 
+    @cached_property
+    def pair_start(self) -> Tensor:
+        """[U + N + 1] where the pairs of each node begin."""
+        return _row_pointer(self.pair_node, self.num_users + self.edges.num_targets)
+
     @property
     def edge_node(self) -> Tensor:
         """[E] row, in 0..U+N-1, of the node that each edge's message comes from."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-GIGABYTE = 1 << 30
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
+NEVER, NONE, SPARE_BYTES = -1, 0, 1 << 26
 
 
 def keep_freed_memory() -> bool:
@@ -19,6 +19,6 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library; Windows has no library of that kind
         return False
-    settings = ((M_MMAP_THRESHOLD, GIGABYTE), (M_TRIM_THRESHOLD, GIGABYTE), (M_TOP_PAD, GIGABYTE // 16))
+    settings = ((M_MMAP_MAX, NONE), (M_TRIM_THRESHOLD, NEVER), (M_TOP_PAD, SPARE_BYTES))
     accepted = [mallopt(name, value) for name, value in settings]
     return all(accepted)
