@@ -39,8 +39,6 @@ class TrainingOptions:
         Without validation data it is the last one.
     seed
         Of initial weights, dropout, shuffling and negatives.
-    device
-        ``auto`` (CUDA where torch and DGL both have it, else CPU), ``cpu`` or ``cuda``.
     threads
         CPU threads for torch; null leaves it to torch. One is best where other programs keep the cores busy.
     """
@@ -56,5 +54,4 @@ class TrainingOptions:
     patience: int | None = Field(default=20, ge=1)
     keep: Literal["best", "last"] = "best"
     seed: int = Field(default=2020, ge=0)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, ge=1)

@@ -23,7 +23,7 @@ from spike_dgl.training.stopping import EarlyStopping
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
 STEPS_BETWEEN_CHECKS = 10
-"""How often the running loss is read for the progress bar; reading it makes a GPU wait."""
+"""How often the running loss is read for the progress bar and checked to be finite."""
 
 
 class TrainingDivergedError(SpikeError):
@@ -43,7 +43,7 @@ class Trainer:
     Parameters
     ----------
     model
-        Anything with `propagate`, `loss` and `embeddings`, on the device it is to be trained on.
+        Anything with `propagate`, `loss` and `embeddings`.
     sampler
         Gives the batches of an epoch.
     options
@@ -134,10 +134,7 @@ class Trainer:
 
     def _train_step(self, batch: Batch) -> None:
         self._set_learning_rate()
-        device = next(self.model.parameters()).device
-        terms = self.model.loss(
-            Batch(batch.users.to(device), batch.positives.to(device), batch.negatives.to(device))
-        )
+        terms = self.model.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         if self.step == 0:
             self._norms = self._backward_apart(terms)
