@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -88,7 +89,7 @@ def _show_result(experiment: Experiment) -> None:
 
     run = experiment.folder.path
     click.echo("\n" + experiment.folder.file("RESULT.md").read_text(encoding="utf-8"))
-    recommender = Recommender.load(run)
+    recommender = Recommender(experiment.dataset, **experiment.folder.read_arrays("embeddings.npz"))
     user = experiment.dataset.users.ids[0]
     _show_list(recommender, user, recommender.recommend(user, 10)[0])
     click.echo(f"\nMore: python main.py recommend {run} --user {user} -k 10")
@@ -163,16 +164,14 @@ def data(path: str | None, overrides: tuple[str, ...], config_file: Path | None)
     from spike_dgl.data.audit import render
     from spike_dgl.data.options import DataOptions, load
 
-    if path is not None:
-        overrides = (
-            (path, *overrides)
-            if path.startswith("data.") and "=" in path
-            else (f"data.path={path}", *overrides)
-        )
+    if path is not None and path.startswith("data.") and "=" in path:
+        overrides = (path, *overrides)  # no folder was named, only settings
+        path = None
     settings = apply_overrides(
         read_yaml(config_file) if config_file else {}, overrides, dotted_keys(DataOptions, "data")
     )
-    click.echo(render(load(build(DataOptions, settings.get("data"), "data"))))
+    options = build(DataOptions, settings.get("data"), "data")
+    click.echo(render(load(options if path is None else dataclasses.replace(options, path=path))))
 
 
 @cli.group()

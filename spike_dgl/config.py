@@ -51,20 +51,15 @@ def read_yaml(file: Path) -> Mapped:
     return content
 
 
-def write_yaml(settings: object) -> str:
-    """A settings dataclass as YAML that `read_yaml` reads back."""
-    return yaml.safe_dump(to_mapping(settings), sort_keys=False, allow_unicode=True)
+def write_yaml(mapping: Mapped) -> str:
+    """A mapping as YAML that `read_yaml` reads back."""
+    return yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True)
 
 
 def to_mapping(settings: Any) -> Mapped:
-    """A settings dataclass as plain dicts, lists and scalars."""
-    return {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return to_mapping(value)
-    return list(value) if isinstance(value, tuple) else value
+    """A settings dataclass as a dict of lists and scalars."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[str]) -> Mapped:

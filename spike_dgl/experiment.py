@@ -6,12 +6,19 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-import yaml
 
-from spike_dgl.config import Mapped, apply_overrides, build, dotted_keys, nearest_key, read_yaml, to_mapping
+from spike_dgl.config import (
+    apply_overrides,
+    build,
+    dotted_keys,
+    nearest_key,
+    read_yaml,
+    to_mapping,
+    write_yaml,
+)
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import ConfigError
@@ -29,8 +36,12 @@ from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.training.tracking import RunFolder, environment
 from spike_dgl.training.trainer import Trainer, final_embeddings
+from spike_dgl.typing import FloatArray
 
 DEFAULT_MODEL = "spike"
+
+Vectors: TypeAlias = dict[str, FloatArray]
+"""Text vectors of ``users`` [U, d_t] and ``entities`` [N, d_t], or nothing where a run has no profiles."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +88,9 @@ class RunConfig:
 
     def to_yaml(self) -> str:
         """All settings, defaults included, as YAML that `load_config` reads back."""
-        sections: Mapped = {name: to_mapping(getattr(self, name)) for name in SECTIONS}
-        sections["model"] = {"name": self.model_name, **to_mapping(self.model)}
-        order = ("data", "profiles", "model", "training", "evaluation")
-        return yaml.safe_dump({name: sections[name] for name in order}, sort_keys=False, allow_unicode=True)
+        model = {"model": {"name": self.model_name, **to_mapping(self.model)}}
+        sections = {name: to_mapping(getattr(self, name)) for name in SECTIONS}
+        return write_yaml(model | sections)
 
 
 SECTIONS: dict[str, Any] = {
@@ -140,10 +150,11 @@ class Experiment:
             Show a progress bar.
         """
         trainer = self._trainer(progress)
-        self.folder.write_text("config.yaml", self.config.to_yaml())  # a resumed run may have new settings
-        if resume and self.folder.file("last.pt").is_file():
-            trainer.restore()
-            self.folder.metrics().keep_before(trainer.epoch)
+        if resume:
+            self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may be new
+            if self.folder.file("last.pt").is_file():
+                trainer.restore()
+                self.folder.metrics().keep_before(trainer.epoch)
         trainer.fit()
         embeddings = self.best_embeddings()
         self.folder.write_arrays(
@@ -195,12 +206,14 @@ def start(config: RunConfig, folder: RunFolder) -> Experiment:
     dataset = load(config.data)
     config = _with_absolute_path(config)
     profiles = build_profiles(dataset, config.profiles)
+    vectors: Vectors = {}
     if profiles.user_vectors is not None and profiles.entity_vectors is not None:
-        folder.write_arrays("profiles.npz", users=profiles.user_vectors, entities=profiles.entity_vectors)
+        vectors = {"users": profiles.user_vectors, "entities": profiles.entity_vectors}
+        folder.write_arrays("profiles.npz", **vectors)
     data = {"name": dataset.name, "checksum": dataset.checksum, "split_hash": dataset.split_hash}
     folder.write_json("environment.json", environment() | {"data": data, "encoder": profiles.encoder})
     folder.write_text("config.yaml", config.to_yaml())
-    return _set_up(config, folder, dataset)
+    return _set_up(config, folder, dataset, vectors)
 
 
 def reopen(folder: RunFolder, overrides: Iterable[str] = (), *, section: str = "training") -> Experiment:
@@ -220,23 +233,22 @@ def reopen(folder: RunFolder, overrides: Iterable[str] = (), *, section: str = "
         if not override.startswith(f"{section}."):
             raise ConfigError(f"'{override}': here only settings of the {section} section can change")
     config = load_config(folder.file("config.yaml"), overrides)
-    return _set_up(config, folder, load_run_dataset(folder))
+    vectors = folder.read_arrays("profiles.npz") if folder.file("profiles.npz").is_file() else {}
+    return _set_up(config, folder, load_run_dataset(folder), vectors)
 
 
-def _set_up(config: RunConfig, folder: RunFolder, dataset: Dataset) -> Experiment:
+def _set_up(config: RunConfig, folder: RunFolder, dataset: Dataset, vectors: Vectors) -> Experiment:
     keep_freed_memory()
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
     seed_everything(config.training.seed)
-    vectors: dict[str, torch.Tensor] = {}
-    if folder.file("profiles.npz").is_file():
-        stored = folder.read_arrays("profiles.npz")
-        vectors = {f"{side}_vectors": torch.from_numpy(stored[name]) for side, name in SIDES}
-    model = model_entry(config.model_name).model(ModelInputs(build_graph(dataset), **vectors), config.model)
+    users, entities = (
+        torch.from_numpy(vectors[side]) if side in vectors else None for side in ("users", "entities")
+    )
+    model = model_entry(config.model_name).model(
+        ModelInputs(build_graph(dataset), users, entities), config.model
+    )
     return Experiment(folder, config, dataset, model)
-
-
-SIDES = (("user", "users"), ("entity", "entities"))
 
 
 def _with_absolute_path(config: RunConfig) -> RunConfig:

@@ -35,13 +35,16 @@ class EdgeDropout:
         masked_edges: int = 0,
     ) -> None:
         self.messages, self.masked_edges = messages, masked_edges
-        self.kg_share, self.interaction_share = 1.0 - kg_dropout, 1.0 - interaction_dropout
         from_user = messages.edge_node < messages.num_users
         kg_edges = (~from_user).nonzero(as_tuple=True)[0]
         relation, order = messages.edge_relation[kg_edges].sort(stable=True)
         last_row = int(messages.edge_relation[kg_edges].max()) + 1 if len(kg_edges) else 0
         self._kg_edges = kg_edges[order]
-        self._kg_start = torch.searchsorted(relation, torch.arange(last_row - idle_relations + 1))
+        kg_start = torch.searchsorted(relation, torch.arange(last_row - idle_relations + 1))
+        self._kg_sample = SegmentSample(kg_start, 1.0 - kg_dropout)
+        self._interaction_sample = SegmentSample(
+            torch.tensor([0, len(messages.pooling)]), 1.0 - interaction_dropout
+        )
         self._edge_of_interaction = self._locate(from_user.nonzero(as_tuple=True)[0])
 
     def _locate(self, from_users: Tensor) -> Tensor:
@@ -50,7 +53,7 @@ class EdgeDropout:
             return from_users
         pooling = self.messages.pooling
         edge_of_interaction = torch.empty_like(from_users)
-        # Both hold each interaction once. The edges are sorted by item and then by user, as is pooling by item.
+        # Both hold each interaction once: brought into one order, they stand side by side.
         key = (
             self.messages.edges.target[from_users] * pooling.num_targets + self.messages.edge_node[from_users]
         )
@@ -61,11 +64,10 @@ class EdgeDropout:
 
     def draw(self) -> MessageGraph:
         """A message graph with the same nodes and pairs, and fewer edges."""
-        kept = self._kg_edges[sample_per_segment(self._kg_start, self.kg_share)]
+        kept = self._kg_edges[self._kg_sample.draw()]
         if self.masked_edges:
             kept = kept[torch.randperm(len(kept))[self.masked_edges :]]
-        num_interactions = torch.tensor([0, len(self.messages.pooling)])
-        pooled = sample_per_segment(num_interactions, self.interaction_share)
+        pooled = self._interaction_sample.draw()
         is_kept = torch.zeros(len(self.messages.edges), dtype=torch.bool)
         is_kept[kept] = True
         if len(self._edge_of_interaction):
@@ -73,21 +75,28 @@ class EdgeDropout:
         return self.messages.keep(is_kept.nonzero(as_tuple=True)[0], pooled)
 
 
-def sample_per_segment(start: Tensor, share: float) -> Tensor:
-    """Positions of a random sample of each segment, ascending.
+class SegmentSample:
+    """Draws a random share of each of several runs of consecutive positions.
 
     Parameters
     ----------
     start
-        [S + 1] where each segment of consecutive positions begins, and where the last one ends.
+        [S + 1] where each segment begins, and where the last one ends.
     share
         Part of each segment to keep, rounded up; exactly so many, so that rare relations keep their share too.
     """
-    total, sizes = int(start[-1]), start.diff()
-    segment = torch.repeat_interleave(sizes)
-    # Integers, because torch sorts them by radix, several times faster than floats.
-    shuffled = ((segment << 32) | torch.empty(total, dtype=torch.int64).random_(0, 1 << 32)).argsort()
-    rank = torch.arange(total) - start[:-1][segment]
-    chosen = torch.zeros(total, dtype=torch.bool)
-    chosen[shuffled] = rank < sizes[segment] * share
-    return chosen.nonzero(as_tuple=True)[0]
+
+    def __init__(self, start: Tensor, share: float) -> None:
+        sizes = start.diff()
+        self._segment = torch.repeat_interleave(sizes)
+        rank = torch.arange(len(self._segment)) - start[:-1][self._segment]
+        self._is_kept = rank < sizes[self._segment] * share
+
+    def draw(self) -> Tensor:
+        """Positions, ascending."""
+        # Integers, because torch sorts them by radix, several times faster than floats.
+        noise = torch.empty_like(self._segment).random_(0, 1 << 32)
+        shuffled = ((self._segment << 32) | noise).argsort()
+        chosen = torch.zeros_like(self._is_kept)
+        chosen[shuffled] = self._is_kept
+        return chosen.nonzero(as_tuple=True)[0]

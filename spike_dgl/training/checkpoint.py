@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from spike_dgl.errors import DataError
+from spike_dgl.training.whole_file import whole_file
 
 
 def save_checkpoint(state: dict[str, Any], file: Path) -> None:
-    """Write a checkpoint beside its place and move it there, so that a kill leaves the old one."""
-    partial = file.with_name(file.name + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, file)
+    """Write a checkpoint as a whole or not at all."""
+    with whole_file(file) as partial:
+        torch.save(state, partial)
 
 
 def load_checkpoint(file: Path) -> dict[str, Any]:

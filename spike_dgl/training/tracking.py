@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.training.whole_file import whole_file
 from spike_dgl.typing import FloatArray
 
 PACKAGES = ("spike_dgl", "torch", "dgl", "numpy", "scipy", "scikit-learn")
@@ -77,9 +78,8 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file as a whole or not at all."""
-        partial = self.file(name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.file(name))
+        with whole_file(self.file(name)) as partial:
+            partial.write_text(text, encoding="utf-8")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file as a whole or not at all."""
@@ -98,9 +98,8 @@ class RunFolder:
 
     def write_arrays(self, name: str, **arrays: FloatArray) -> None:
         """Write an npz file as a whole or not at all."""
-        partial = self.file(name + ".partial.npz")
-        np.savez(partial, **arrays)  # type: ignore[arg-type]
-        os.replace(partial, self.file(name))
+        with whole_file(self.file(name)) as partial, partial.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
 
     def read_arrays(self, name: str) -> dict[str, FloatArray]:
         """Read an npz file of the run. Raises `DataError` where it is missing or broken."""
@@ -150,9 +149,8 @@ class MetricsLog:
     def keep_before(self, epoch: int) -> None:
         """Forget the records of `epoch` and later ones, which a resumed run will write again."""
         kept = [record for record in self.read() if record["epoch"] < epoch]
-        partial = self.file.with_name(self.file.name + ".partial")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        os.replace(partial, self.file)
+        with whole_file(self.file) as partial:
+            partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
 
 
 def environment() -> dict[str, Any]:

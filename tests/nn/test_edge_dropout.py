@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spike_dgl.graph import build_graph
-from spike_dgl.nn.edge_dropout import EdgeDropout, sample_per_segment
+from spike_dgl.nn.edge_dropout import EdgeDropout, SegmentSample
 from spike_dgl.nn.message_graph import MessageGraph, message_graph
 from tests.toy import dataset, random_dataset
 
@@ -21,7 +21,7 @@ def full_messages(users: bool = True) -> MessageGraph:
 @given(sizes=st.lists(st.integers(0, 20), min_size=1, max_size=6), share=st.floats(0.05, 1.0))
 def test_each_segment_keeps_its_share_rounded_up(sizes: list[int], share: float) -> None:
     start = torch.tensor([0, *np.cumsum(sizes)])
-    kept = sample_per_segment(start, share)
+    kept = SegmentSample(start, share).draw()
     assert (kept.diff() > 0).all()
     counts = torch.histc(kept.double(), bins=max(1, int(start[-1])), min=0, max=max(1, int(start[-1])) - 0.5)
     for first, last, size in zip(start[:-1], start[1:], sizes, strict=True):
@@ -31,7 +31,7 @@ def test_each_segment_keeps_its_share_rounded_up(sizes: list[int], share: float)
 def test_samples_differ_and_reach_every_edge() -> None:
     torch.manual_seed(0)
     start = torch.tensor([0, 6, 7, 17])
-    seen = [set(sample_per_segment(start, 0.5).tolist()) for _ in range(60)]
+    seen = [set(SegmentSample(start, 0.5).draw().tolist()) for _ in range(60)]
     assert set.union(*seen) == set(range(17))
     assert len({frozenset(sample) for sample in seen}) > 50
 
