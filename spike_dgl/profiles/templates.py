@@ -127,7 +127,7 @@ class TemplateWriter:
 
 def limit_words(parts: Iterable[str], words: int) -> str:
     """Parts joined by spaces, empty ones left out; "..." marks where more than so many words were cut off."""
-    found = " ".join(parts).split()
+    found = " ".join(parts).split(maxsplit=words)  # what follows the limit is one piece, and left as it is
     return " ".join(found) if len(found) <= words else " ".join(found[:words]) + "..."
 
 
