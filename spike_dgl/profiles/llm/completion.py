@@ -289,8 +289,9 @@ class _Run:
         """Send one request, with the client's own retries, and check the answer."""
         sent = body(request, self.client)
         try:
-            response = await server.chat.completions.with_raw_response.create(**sent)
-            return read_completion(response.content, request.max_words)
+            # As text: chat.completions.create would spend as long on its types as on sending.
+            response = await server.post("/chat/completions", body=sent, cast_to=str)
+            return read_completion(response, request.max_words)
         except Exception as error:
             problem = understand(error, self.client, request.options.model)
         if isinstance(problem, LanguageModelError):
