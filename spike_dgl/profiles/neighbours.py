@@ -24,6 +24,8 @@ from spike_dgl.typing import BoolArray, IndexArray
 
 PATHS = 12
 """Facts of an entity that are followed to others, so that a hub costs no more than any entity."""
+FACTS_A_NEIGHBOUR = 3
+"""Facts told about each entity that is one hop away, so that they come from several."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class Neighbours:
         """Only facts whose other end is one of the first so many entities."""
         return self._select(self.nodes < end)
 
+    def from_row(self, start: int) -> Neighbours:
+        """Only facts whose other end is none of the first so many entities."""
+        return self._select(self.nodes >= start)
+
     def _select(self, keep: BoolArray) -> Neighbours:
         kept_before = np.concatenate([[0], np.cumsum(keep)])
         return Neighbours(kept_before[self.offsets], self.nodes[keep], self.relations[keep])
@@ -111,6 +117,38 @@ def related_entities(neighbours: Neighbours, num_rows: int, limit: int) -> list[
     weights = 1.0 / neighbours.counts[middles[through]]
     others = nodes != rows
     return _heaviest(rows[others], nodes[others], weights[others], num_rows, len(neighbours), limit)
+
+
+def facts_of_neighbours(neighbours: Neighbours, row: int, limit: int) -> list[tuple[int, int, int]]:
+    """Facts two hops away from a row: what its direct neighbours are linked to besides.
+
+    Of the row's first `PATHS` facts, the neighbour with the fewest facts of its own comes first, and tells its
+    first `FACTS_A_NEIGHBOUR`.
+
+    Returns
+    -------
+    list of tuple
+        At most `limit` triples (neighbour, relation, node), each once; the relation is read from the neighbour.
+    """
+    start, end = neighbours.offsets[row], neighbours.offsets[row + 1]
+    middles = list(dict.fromkeys(neighbours.nodes[start : min(start + PATHS, end)].tolist()))
+    middles.sort(key=lambda middle: neighbours.offsets[middle + 1] - neighbours.offsets[middle])
+    facts: list[tuple[int, int, int]] = []
+    for middle in middles:
+        # One more than is told: the way back to the row is left out, and may be among the first.
+        first = neighbours.offsets[middle]
+        last = min(first + FACTS_A_NEIGHBOUR + 1, neighbours.offsets[middle + 1])
+        others = [
+            (middle, relation, node)
+            for relation, node in zip(
+                neighbours.relations[first:last].tolist(), neighbours.nodes[first:last].tolist(), strict=True
+            )
+            if node != row
+        ]
+        facts += others[:FACTS_A_NEIGHBOUR]
+        if len(facts) >= limit:
+            break
+    return facts[:limit]
 
 
 def favourite_attributes(
