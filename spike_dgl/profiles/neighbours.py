@@ -13,6 +13,7 @@ So the choice depends on the graph alone, and on nothing random.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -54,10 +55,16 @@ class Neighbours:
         """The row of each fact."""
         return np.repeat(np.arange(len(self)), self.counts)
 
-    @property
+    @cached_property
     def counts(self) -> IndexArray:
         """The number of facts in each row [n]."""
         return np.diff(self.offsets)
+
+    def of(self, row: int, limit: int) -> list[tuple[int, int]]:
+        """At most so many facts (relation, node) of one row."""
+        start = self.offsets[row]
+        end = min(start + limit, self.offsets[row + 1])
+        return list(zip(self.relations[start:end].tolist(), self.nodes[start:end].tolist(), strict=True))
 
     def first(self, limit: int) -> Neighbours:
         """At most so many facts a row."""
@@ -80,6 +87,11 @@ class Neighbours:
     def from_row(self, start: int) -> Neighbours:
         """Only facts whose other end is none of the first so many entities."""
         return self._select(self.nodes >= start)
+
+    def heaviest_first(self, weights: NDArray[Any]) -> Neighbours:
+        """The same facts, in each row those first whose other end weighs most; of equal ones the lower node."""
+        order = np.lexsort((self.relations, self.nodes, -weights[self.nodes], self.rows))
+        return Neighbours(self.offsets, self.nodes[order], self.relations[order])
 
     def _select(self, keep: BoolArray) -> Neighbours:
         kept_before = np.concatenate([[0], np.cumsum(keep)])
@@ -122,32 +134,20 @@ def related_entities(neighbours: Neighbours, num_rows: int, limit: int) -> list[
 def facts_of_neighbours(neighbours: Neighbours, row: int, limit: int) -> list[tuple[int, int, int]]:
     """Facts two hops away from a row: what its direct neighbours are linked to besides.
 
-    Of the row's first `PATHS` facts, the neighbour with the fewest facts of its own comes first, and tells its
-    first `FACTS_A_NEIGHBOUR`.
+    Of the row's first `PATHS` facts, the neighbour with the fewest facts of its own comes first, and tells the
+    `FACTS_A_NEIGHBOUR` first ones that do not lead back.
 
     Returns
     -------
     list of tuple
         At most `limit` triples (neighbour, relation, node), each once; the relation is read from the neighbour.
     """
-    start, end = neighbours.offsets[row], neighbours.offsets[row + 1]
-    middles = list(dict.fromkeys(neighbours.nodes[start : min(start + PATHS, end)].tolist()))
-    middles.sort(key=lambda middle: neighbours.offsets[middle + 1] - neighbours.offsets[middle])
+    middles = dict.fromkeys(node for _, node in neighbours.of(row, PATHS))
     facts: list[tuple[int, int, int]] = []
-    for middle in middles:
-        # One more than is told: the way back to the row is left out, and may be among the first.
-        first = neighbours.offsets[middle]
-        last = min(first + FACTS_A_NEIGHBOUR + 1, neighbours.offsets[middle + 1])
-        others = [
-            (middle, relation, node)
-            for relation, node in zip(
-                neighbours.relations[first:last].tolist(), neighbours.nodes[first:last].tolist(), strict=True
-            )
-            if node != row
-        ]
-        facts += others[:FACTS_A_NEIGHBOUR]
-        if len(facts) >= limit:
-            break
+    for middle in sorted(middles, key=neighbours.counts.__getitem__):
+        # Few relations lead back to one row, so a hub need not be read to its end.
+        others = [fact for fact in neighbours.of(middle, 4 * FACTS_A_NEIGHBOUR) if fact[1] != row]
+        facts += [(middle, relation, node) for relation, node in others[:FACTS_A_NEIGHBOUR]]
     return facts[:limit]
 
 
