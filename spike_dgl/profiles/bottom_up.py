@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -17,7 +18,16 @@ NodeType: TypeAlias = Literal["item", "entity", "user"]
 STAGES: tuple[NodeType, ...] = ("item", "entity", "user")
 """Items first: entities and users are described by their profiles."""
 
-Sources = NDArray[np.str_]
+Sources: TypeAlias = NDArray[np.str_]
+"""Where the profile of each node comes from; see `Profiles`."""
+
+
+@dataclass(frozen=True)
+class ProfileSources:
+    """Where the profiles of all `users` [U] and `entities` [N], items first, come from."""
+
+    users: Sources
+    entities: Sources
 
 
 class WrittenText(Protocol):
