@@ -19,6 +19,10 @@ class UnknownIdError(SpikeError):
     """A raw id that the data set does not hold."""
 
 
+class LanguageModelError(SpikeError):
+    """A server of language models that refuses to work, or is not there; whatever it answered before is kept."""
+
+
 class DataError(SpikeError):
     """A file that is missing, broken, or contradicts another.
 

@@ -77,6 +77,11 @@ class Request:
         identity = {"system": self.system, "prompt": self.prompt, "options": _given(self.options)}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def prompt_bytes(self) -> int:
+        """Size of system and prompt in UTF-8, from which tokens are estimated before a server counts them."""
+        return len((self.system + self.prompt).encode("utf-8", "surrogatepass"))
+
 
 def _given(options: CompletionOptions) -> Mapped:
     return {name: value for name, value in dataclasses.asdict(options).items() if value is not None}
