@@ -7,12 +7,13 @@ declare theirs next to the code that reads them, as ``@pydantic.dataclasses.data
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -57,32 +58,43 @@ def write_yaml(mapping: Mapped) -> str:
 
 
 def to_mapping(settings: Any) -> Mapped:
-    """A settings dataclass as a dict of lists and scalars."""
-    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    """A settings dataclass as a dict of lists, scalars and, for the sections inside it, dicts."""
+    return {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_mapping(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[str]) -> Mapped:
     """A copy of `mapping` in which each ``section.key=value`` has replaced what stood there.
 
-    `known` lists the dotted keys that exist, for the error message of one that does not.
+    A section may hold sections: ``profiles.llm.model=gpt-4o``. `known` lists the dotted keys that exist, for the
+    error message of one that does not.
     """
     known = list(known)
-    result: Mapped = {
-        key: dict(value) if isinstance(value, dict) else value for key, value in mapping.items()
-    }
+    result: Mapped = copy.deepcopy(mapping)
     for override in overrides:
         key, sign, value = override.partition("=")
         if not sign:
             raise ConfigError(f"'{override}': expected key=value, for example training.epochs=20")
-        section, _, name = key.strip().rpartition(".")
-        if not section or "." in section:
+        *sections, name = key.strip().split(".")
+        if not sections or not all(sections):
             raise ConfigError(f"unknown setting '{key}'; {nearest_key(key, known)}")
-        part = result.setdefault(section, {})
+        _section(result, sections, key)[name] = _parse_value(override, value)
+    return result
+
+
+def _section(mapping: Mapped, sections: Iterable[str], key: str) -> Mapped:
+    """The mapping inside some sections, made where it is missing."""
+    part: Any = mapping
+    for section in sections:
+        part = part.setdefault(section, {})
         if not isinstance(part, dict):
             raise ConfigError(f"'{section}' must be a mapping before '{key}' can be set")
-        part[name] = _parse_value(override, value)
-    return result
+    return part  # type: ignore[no-any-return]
 
 
 def _parse_value(override: str, value: str) -> Any:
@@ -101,9 +113,20 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
 
 
 def dotted_keys(options: type, prefix: str) -> Iterator[str]:
-    """``prefix.field`` for every field of a settings dataclass."""
+    """``prefix.field`` for every field of a settings dataclass, and of those inside it."""
+    inner = _sections_of(options)
     for field in dataclasses.fields(options):
-        yield f"{prefix}.{field.name}"
+        key = f"{prefix}.{field.name}"
+        if field.name in inner:
+            yield from dotted_keys(inner[field.name], key)
+        else:
+            yield key
+
+
+def _sections_of(options: type) -> dict[str, type]:
+    """The fields of a settings dataclass that are settings dataclasses themselves."""
+    types = get_type_hints(options)
+    return {name: kind for name, kind in types.items() if dataclasses.is_dataclass(kind)}  # type: ignore[misc]
 
 
 def build(options: type[Options], values: Mapping[str, Any] | None, where: str) -> Options:
@@ -127,10 +150,7 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
         values = {}
     if not isinstance(values, Mapping):
         raise ConfigError(f"'{where}' must be a mapping of settings, not {values!r}")
-    names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in names:
-            raise ConfigError(f"unknown setting '{where}.{key}'; {nearest(str(key), names)}")
+    _check_keys(options, values, where)
     try:
         # Strict checking of JSON, unlike that of Python objects, takes a list where a tuple is declared.
         return TypeAdapter(options).validate_json(json.dumps(dict(values)))
@@ -139,3 +159,14 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
         place = ".".join([where, *(str(part) for part in first["loc"])])
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{place}: {message}; got {first['input']!r}") from None
+
+
+def _check_keys(options: type, values: Mapping[str, Any], where: str) -> None:
+    inner, names = _sections_of(options), [field.name for field in dataclasses.fields(options)]
+    for key, value in values.items():
+        if key not in names:
+            raise ConfigError(f"unknown setting '{where}.{key}'; {nearest(str(key), names)}")
+        if key in inner:
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"'{where}.{key}' must be a mapping of settings, not {value!r}")
+            _check_keys(inner[key], value, f"{where}.{key}")

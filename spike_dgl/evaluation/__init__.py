@@ -4,7 +4,9 @@ from spike_dgl.evaluation.evaluate import Evaluation, evaluate, evaluate_scores
 from spike_dgl.evaluation.groups import (
     GroupTable,
     by_item_popularity,
+    by_item_source,
     by_user_activity,
+    by_user_source,
     render,
     render_groups,
 )
@@ -21,7 +23,9 @@ __all__ = [
     "RankingMetrics",
     "ScoreFunction",
     "by_item_popularity",
+    "by_item_source",
     "by_user_activity",
+    "by_user_source",
     "evaluate",
     "evaluate_scores",
     "inner_product",

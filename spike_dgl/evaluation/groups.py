@@ -1,4 +1,4 @@
-"""Metrics by how active users are, and by how popular items are."""
+"""Metrics by how active users are, how popular items are, and where the profiles of both come from."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.evaluation.evaluate import Evaluation, hit_matrix
 from spike_dgl.evaluation.metrics import ndcg, recall
 from spike_dgl.markdown import markdown_table
+from spike_dgl.profiles.bottom_up import ProfileSources, Sources
 from spike_dgl.typing import BoolArray, IndexArray
 
 SHOWN = ("recall", "ndcg")
@@ -104,6 +105,44 @@ def by_item_popularity(
     return GroupTable("By popularity of items", cutoff, tuple(groups))
 
 
+def by_user_source(evaluation: Evaluation, sources: Sources, *, cutoff: int = 20) -> GroupTable:
+    """Recall and NDCG of users by where their profile comes from.
+
+    Parameters
+    ----------
+    evaluation
+        With `cutoff` among its cut-offs.
+    sources
+        Of all users [U], such as ``template`` or ``llm:gpt-4o-mini``.
+    cutoff
+        List length of the metrics.
+    """
+    names = [f"{metric}@{cutoff}" for metric in SHOWN]
+    of_evaluated = sources[evaluation.users]
+    groups = []
+    for source in np.unique(of_evaluated):
+        members = of_evaluated == source
+        means = {name: float(evaluation.per_user[name][members].mean()) for name in names}
+        groups.append(Group(str(source), {"users": int(members.sum())}, means))
+    return GroupTable("By profile of the user", cutoff, tuple(groups))
+
+
+def by_item_source(evaluation: Evaluation, sources: Sources, *, cutoff: int = 20) -> GroupTable:
+    """Recall and NDCG of finding items by where their profile comes from; means as in `by_item_popularity`.
+
+    Parameters
+    ----------
+    evaluation
+        With lists of at least `cutoff` items.
+    sources
+        Of all items [I].
+    cutoff
+        List length of the metrics.
+    """
+    groups = [_item_group(str(source), sources == source, evaluation, cutoff) for source in np.unique(sources)]
+    return GroupTable("By profile of the item", cutoff, tuple(groups))
+
+
 def _item_group(label: str, members: BoolArray, evaluation: Evaluation, cutoff: int) -> Group:
     relevant = evaluation.relevant.select(members[evaluation.relevant.items])
     users, num_relevant = np.unique(relevant.users, return_counts=True)
@@ -160,11 +199,17 @@ def _cells(group: Group, names: Sequence[str]) -> list[str]:
     return [group.label, *sizes, *(f"{group.means[name]:.4f}" if group.means else "-" for name in names)]
 
 
-def render_groups(evaluation: Evaluation, dataset: Dataset) -> str:
-    """Both tables at the evaluation's cut-off nearest to 20."""
+def render_groups(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources | None = None) -> str:
+    """All tables at the evaluation's cut-off nearest to 20; those by profile where there are two sources at least."""
     cutoff = min(evaluation.cutoffs, key=lambda k: abs(k - 20))
-    tables = (
+    tables = [
         by_user_activity(evaluation, dataset, cutoff=cutoff),
         by_item_popularity(evaluation, dataset, cutoff=cutoff),
-    )
+    ]
+    if sources is not None:
+        by_source = (
+            by_user_source(evaluation, sources.users, cutoff=cutoff),
+            by_item_source(evaluation, sources.entities[: dataset.num_items], cutoff=cutoff),
+        )
+        tables += [table for table in by_source if len(table.groups) > 1]
     return "\n\n".join(map(render, tables))

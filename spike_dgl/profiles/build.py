@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spike_dgl.data.dataset import Dataset, NodeTexts, NodeVectors
+from spike_dgl.data.dataset import Dataset, NodeVectors
+from spike_dgl.profiles.bottom_up import Sources
 from spike_dgl.profiles.encode import Encoder, TfidfSvdEncoder
+from spike_dgl.profiles.llm.pipeline import stored_texts
 from spike_dgl.profiles.options import ProfileOptions
-from spike_dgl.profiles.templates import TemplateWriter
-from spike_dgl.typing import BoolArray, FloatArray
-
-Sources = NDArray[np.str_]
+from spike_dgl.typing import FloatArray
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,8 @@ class Profiles:
     user_texts, entity_texts
         Paragraphs of all users [U] and entities [N], items first; empty where there is none.
     user_sources, entity_sources
-        Where each node's vector comes from: ``given`` (a text of the data set), ``template``, ``vector`` (a
-        ready-made vector of the data set), or ``none`` (no text: a zero vector, or no vectors at all).
+        Where each node's vector comes from: ``given`` (a ready-made text), ``llm:<model>``, ``template``, ``vector``
+        (a ready-made vector of the data set), or ``none`` (no text: a zero vector, or no vectors at all).
     user_vectors, entity_vectors
         Text vectors [U, d_t] and [N, d_t]; None where profiles are switched off.
     encoder
@@ -60,10 +58,10 @@ def build_profiles(dataset: Dataset, options: ProfileOptions) -> Profiles:
     """
     if options.source == "none":
         return _no_profiles(dataset)
-    if options.source == "auto" and dataset.vectors is not None:
+    texts_are_named = options.store is not None or options.texts is not None
+    if options.source == "auto" and dataset.vectors is not None and not texts_are_named:
         return _ready_made(dataset, dataset.vectors)
-    given = dataset.profiles if options.source == "auto" else NodeTexts()
-    return _written(dataset, given, options)
+    return _written(dataset, options)
 
 
 def _no_profiles(dataset: Dataset) -> Profiles:
@@ -81,8 +79,8 @@ def _no_profiles(dataset: Dataset) -> Profiles:
 
 def _ready_made(dataset: Dataset, vectors: NodeVectors) -> Profiles:
     return Profiles(
-        user_texts=_texts(dataset.profiles.users, [""] * dataset.num_users),
-        entity_texts=_texts(dataset.profiles.entities, [""] * dataset.num_entities),
+        user_texts=_texts(dataset.profiles.users, dataset.num_users),
+        entity_texts=_texts(dataset.profiles.entities, dataset.num_entities),
         user_sources=np.where(vectors.users.any(axis=1), "vector", "none"),
         entity_sources=np.where(vectors.entities.any(axis=1), "vector", "none"),
         user_vectors=vectors.users,
@@ -91,18 +89,17 @@ def _ready_made(dataset: Dataset, vectors: NodeVectors) -> Profiles:
     )
 
 
-def _written(dataset: Dataset, given: NodeTexts, options: ProfileOptions) -> Profiles:
-    """Given texts, templates for the nodes without one, and vectors of all."""
-    writer = TemplateWriter(dataset, options)
-    items = _texts(given.entities, writer.items())
-    entities = _texts(given.entities, [*items, *writer.auxiliary_entities(items)])
-    users = _texts(given.users, writer.users(items))
+def _written(dataset: Dataset, options: ProfileOptions) -> Profiles:
+    """Given texts, a language model's, templates for the nodes without one, and vectors of all."""
+    texts = stored_texts(dataset, options)
+    users, user_sources = texts.users
+    entities, entity_sources = texts.entities
     encoder, vectors = TfidfSvdEncoder.fit([*users, *entities], options.vector_dim, options.seed)
     return Profiles(
         user_texts=users,
         entity_texts=entities,
-        user_sources=_sources(given.users, users),
-        entity_sources=_sources(given.entities, entities),
+        user_sources=user_sources,
+        entity_sources=entity_sources,
         user_vectors=vectors[: len(users)],
         entity_vectors=vectors[len(users) :],
         encoder=encoder.name,
@@ -110,14 +107,5 @@ def _written(dataset: Dataset, given: NodeTexts, options: ProfileOptions) -> Pro
     )
 
 
-def _texts(given: Mapping[int, str], otherwise: Sequence[str]) -> tuple[str, ...]:
-    """Each row's given text, or else the other one; a given text of blanks only counts as absent."""
-    return tuple(given.get(row, "").strip() or text for row, text in enumerate(otherwise))
-
-
-def _sources(given: Mapping[int, str], texts: Sequence[str]) -> Sources:
-    is_given: BoolArray = np.array(
-        [bool(given.get(row, "").strip()) for row in range(len(texts))], dtype=bool
-    )
-    is_empty: BoolArray = np.array([not text for text in texts], dtype=bool)
-    return np.select([is_given, is_empty], ["given", "none"], "template")
+def _texts(given: Mapping[int, str], num_rows: int) -> tuple[str, ...]:
+    return tuple(given.get(row, "").strip() for row in range(num_rows))

@@ -13,6 +13,7 @@ So the choice depends on the graph alone, and on nothing random.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,8 @@ from spike_dgl.typing import BoolArray, IndexArray
 
 PATHS = 12
 """Facts of an entity that are followed to others, so that a hub costs no more than any entity."""
+FACTS_A_NEIGHBOUR = 3
+"""Facts told about each entity that is one hop away, so that they come from several."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,16 @@ class Neighbours:
         """The row of each fact."""
         return np.repeat(np.arange(len(self)), self.counts)
 
-    @property
+    @cached_property
     def counts(self) -> IndexArray:
         """The number of facts in each row [n]."""
         return np.diff(self.offsets)
+
+    def of(self, row: int, limit: int) -> list[tuple[int, int]]:
+        """At most so many facts (relation, node) of one row."""
+        start = self.offsets[row]
+        end = min(start + limit, self.offsets[row + 1])
+        return list(zip(self.relations[start:end].tolist(), self.nodes[start:end].tolist(), strict=True))
 
     def first(self, limit: int) -> Neighbours:
         """At most so many facts a row."""
@@ -74,6 +83,15 @@ class Neighbours:
     def below(self, end: int) -> Neighbours:
         """Only facts whose other end is one of the first so many entities."""
         return self._select(self.nodes < end)
+
+    def from_row(self, start: int) -> Neighbours:
+        """Only facts whose other end is none of the first so many entities."""
+        return self._select(self.nodes >= start)
+
+    def heaviest_first(self, weights: NDArray[Any]) -> Neighbours:
+        """The same facts, in each row those first whose other end weighs most; of equal ones the lower node."""
+        order = np.lexsort((self.relations, self.nodes, -weights[self.nodes], self.rows))
+        return Neighbours(self.offsets, self.nodes[order], self.relations[order])
 
     def _select(self, keep: BoolArray) -> Neighbours:
         kept_before = np.concatenate([[0], np.cumsum(keep)])
@@ -111,6 +129,26 @@ def related_entities(neighbours: Neighbours, num_rows: int, limit: int) -> list[
     weights = 1.0 / neighbours.counts[middles[through]]
     others = nodes != rows
     return _heaviest(rows[others], nodes[others], weights[others], num_rows, len(neighbours), limit)
+
+
+def facts_of_neighbours(neighbours: Neighbours, row: int, limit: int) -> list[tuple[int, int, int]]:
+    """Facts two hops away from a row: what its direct neighbours are linked to besides.
+
+    Of the row's first `PATHS` facts, the neighbour with the fewest facts of its own comes first, and tells the
+    `FACTS_A_NEIGHBOUR` first ones that do not lead back.
+
+    Returns
+    -------
+    list of tuple
+        At most `limit` triples (neighbour, relation, node), each once; the relation is read from the neighbour.
+    """
+    middles = dict.fromkeys(node for _, node in neighbours.of(row, PATHS))
+    facts: list[tuple[int, int, int]] = []
+    for middle in sorted(middles, key=neighbours.counts.__getitem__):
+        # Few relations lead back to one row, so a hub need not be read to its end.
+        others = [fact for fact in neighbours.of(middle, 4 * FACTS_A_NEIGHBOUR) if fact[1] != row]
+        facts += [(middle, relation, node) for relation, node in others[:FACTS_A_NEIGHBOUR]]
+    return facts[:limit]
 
 
 def favourite_attributes(

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.profiles.llm.options import LlmOptions
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -17,9 +18,18 @@ class ProfileOptions:
     Parameters
     ----------
     source
-        ``auto`` takes what the data set brings along: text vectors, else profile texts, with templates for the
-        nodes that have none. ``template`` writes templates for all nodes, whatever the data set brings.
-        ``none`` does without profiles.
+        ``auto`` takes what the data set brings along, which is text vectors, else profile texts, then the texts of
+        a language model in `store`, and templates for the nodes that have none; with `store` or `texts`, vectors of
+        the data set are left aside. ``llm`` is ``auto`` without what the data set brings. ``template`` writes
+        templates for all nodes, and ``none`` does without profiles: both leave `store` and `texts` aside too.
+    store
+        File of a language model's answers, which ``python main.py profile`` writes; None for no such texts. Used
+        are the answers to the very prompts that `llm` and the training data lead to.
+    texts
+        Folder of profile texts that come before all others: ``item_profiles.json``, ``entity_profiles.json`` and
+        ``user_profiles.json`` as in the data set's folder, one of them at least.
+    llm
+        What the language model is asked.
     vector_dim
         Dimension d_t of the vectors that the built-in encoder makes; a small data set gets fewer.
     item_words, entity_words, user_words
@@ -30,7 +40,10 @@ class ProfileOptions:
         Of the encoder's randomised matrix factorisation.
     """
 
-    source: Literal["auto", "template", "none"] = "auto"
+    source: Literal["auto", "llm", "template", "none"] = "auto"
+    store: str | None = Field(default=None, min_length=1)
+    texts: str | None = Field(default=None, min_length=1)
+    llm: LlmOptions = Field(default_factory=LlmOptions)
     vector_dim: int = Field(default=128, ge=1)
     item_words: int = Field(default=150, ge=1)
     entity_words: int = Field(default=150, ge=1)

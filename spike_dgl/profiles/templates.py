@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.training import TrainingData
 from spike_dgl.profiles.facts import phrase, readable
 from spike_dgl.profiles.neighbours import (
     as_lists,
@@ -35,18 +35,18 @@ class TemplateWriter:
 
     Parameters
     ----------
-    dataset
-        Names, facts, descriptions and training interactions are used; validation and test interactions never.
+    data
+        Names, facts, descriptions and training interactions.
     options
         Limits of words and neighbours.
     """
 
-    def __init__(self, dataset: Dataset, options: ProfileOptions) -> None:
-        self._dataset, self._options = dataset, options
-        self._names = [readable(name) for name in dataset.entities.names]
-        phrases = [phrase(name) for name in dataset.relations.names]
+    def __init__(self, data: TrainingData, options: ProfileOptions) -> None:
+        self._data, self._options = data, options
+        self._names = [readable(name) for name in data.entities.names]
+        phrases = [phrase(name) for name in data.relations.names]
         self._labels = [known.label for known in phrases] + [known.inverse_label for known in phrases]
-        self._neighbours = neighbours_of(dataset.triples, dataset.num_entities, dataset.num_relations)
+        self._neighbours = neighbours_of(data.triples, data.num_entities, data.num_relations)
         told = self._neighbours.first_of_each_relation(options.neighbours)
         self._told_nodes = as_lists(told.offsets, told.nodes)
         self._told_relations = as_lists(told.offsets, told.relations)
@@ -54,7 +54,7 @@ class TemplateWriter:
     def items(self) -> list[str]:
         """Profiles of all items: title, description, facts by relation, and what is related at two hops."""
         words = self._options.item_words
-        related = related_entities(self._neighbours, self._dataset.num_items, RELATED)
+        related = related_entities(self._neighbours, self._data.num_items, RELATED)
         return [
             limit_words([*self._about(item, words), self._listing("Related", also)], words)
             for item, also in enumerate(related)
@@ -68,14 +68,14 @@ class TemplateWriter:
         items
             Profiles of all items [I].
         """
-        words, num_items = self._options.entity_words, self._dataset.num_items
+        words, num_items = self._options.entity_words, self._data.num_items
         linked = self._neighbours.below(num_items).first(QUOTES)
         chosen = as_lists(linked.offsets, linked.nodes)
         return [
             limit_words(
                 [*self._about(entity, words), *self._quotes(chosen[entity], items, ENTITY_QUOTE_WORDS)], words
             )
-            for entity in range(num_items, self._dataset.num_entities)
+            for entity in range(num_items, self._data.num_entities)
         ]
 
     def users(self, items: Sequence[str]) -> list[str]:
@@ -89,12 +89,12 @@ class TemplateWriter:
         items
             Profiles of all items [I].
         """
-        words, dataset = self._options.user_words, self._dataset
-        favourites = favourite_attributes(self._neighbours, dataset.train, dataset.num_users, FAVOURITES)
+        words, data = self._options.user_words, self._data
+        favourites = favourite_attributes(self._neighbours, data.train, data.num_users, FAVOURITES)
         texts = []
-        for user, history in enumerate(histories(dataset.train, dataset.num_users, dataset.num_items)):
+        for user, history in enumerate(histories(data.train, data.num_users, data.num_items)):
             parts = [
-                _description(dataset.descriptions.users, user, words),
+                _description(data.descriptions.users, user, words),
                 self._listing("Prefers", favourites[user]),
                 self._listing("Liked", history, words // 2),
                 *self._quotes(history[:QUOTES], items, USER_QUOTE_WORDS),
@@ -109,7 +109,7 @@ class TemplateWriter:
             lines.setdefault(relation, []).append(node)
         return [
             _as_sentence(self._names[entity]),
-            _description(self._dataset.descriptions.entities, entity, words),
+            _description(self._data.descriptions.entities, entity, words),
             *(self._listing(self._labels[relation], nodes) for relation, nodes in lines.items()),
         ]
 

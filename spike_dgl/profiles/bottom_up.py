@@ -1,0 +1,122 @@
+"""Texts of all nodes, stage by stage: given ones, a language model's, and templates for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spike_dgl.data.dataset import NodeTexts
+from spike_dgl.data.training import TrainingData
+from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.templates import TemplateWriter
+
+NodeType: TypeAlias = Literal["item", "entity", "user"]
+STAGES: tuple[NodeType, ...] = ("item", "entity", "user")
+"""Items first: entities and users are described by their profiles."""
+
+Sources: TypeAlias = NDArray[np.str_]
+"""Where the profile of each node comes from; see `Profiles`."""
+
+
+@dataclass(frozen=True)
+class ProfileSources:
+    """Where the profiles of all `users` [U] and `entities` [N], items first, come from."""
+
+    users: Sources
+    entities: Sources
+
+
+class WrittenText(Protocol):
+    """A profile and the model that wrote it."""
+
+    @property
+    def text(self) -> str:
+        """The paragraph."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+
+
+class BottomUpTexts:
+    """The profile of every node as far as the stages are filled.
+
+    Parameters
+    ----------
+    data
+        What templates are written from.
+    given
+        Ready-made profiles; they are used before any other, blank ones count as absent.
+    options
+        Limits of templates.
+    """
+
+    def __init__(self, data: TrainingData, given: NodeTexts, options: ProfileOptions) -> None:
+        self._data = data
+        self._given = NodeTexts(_without_blanks(given.users), _without_blanks(given.entities))
+        self._templates = TemplateWriter(data, options)
+        self._texts: dict[NodeType, list[str]] = {}
+        self._sources: dict[NodeType, list[str]] = {}
+
+    def without_given(self, node_type: NodeType, rows: Iterable[int]) -> list[int]:
+        """Those rows of a node type that no ready-made profile is there for."""
+        given = self._given_of(node_type)
+        return [row for row in rows if row not in given]
+
+    @property
+    def items(self) -> Sequence[str]:
+        """Profiles of all items [I]; empty texts before their stage is filled."""
+        return self._texts.get("item", [""] * self._data.num_items)
+
+    def fill(self, node_type: NodeType, written: Mapping[int, WrittenText]) -> None:
+        """Settle the texts of a stage, in the order of `STAGES`; rows count as in the data set.
+
+        Parameters
+        ----------
+        node_type
+            The stage.
+        written
+            A language model's texts by row. A node without one gets its template profile.
+        """
+        given, templates = self._given_of(node_type), self._write_templates(node_type)
+        first = self._data.num_items if node_type == "entity" else 0
+        texts, sources = [], []
+        for row, template in enumerate(templates, start=first):
+            text, source = template, "template" if template else "none"
+            if row in given:
+                text, source = given[row], "given"
+            elif row in written:
+                text, source = written[row].text, f"llm:{written[row].model}"
+            texts.append(text)
+            sources.append(source)
+        self._texts[node_type], self._sources[node_type] = texts, sources
+
+    @property
+    def users(self) -> tuple[tuple[str, ...], Sources]:
+        """Texts of all users [U], and where they come from."""
+        return tuple(self._texts["user"]), np.array(self._sources["user"], dtype=np.str_)
+
+    @property
+    def entities(self) -> tuple[tuple[str, ...], Sources]:
+        """Texts of all entities [N], items first, and where they come from."""
+        texts = (*self._texts["item"], *self._texts["entity"])
+        sources = [*self._sources["item"], *self._sources["entity"]]
+        return texts, np.array(sources, dtype=np.str_)
+
+    def _given_of(self, node_type: NodeType) -> Mapping[int, str]:
+        return self._given.users if node_type == "user" else self._given.entities
+
+    def _write_templates(self, node_type: NodeType) -> list[str]:
+        if node_type == "item":
+            return self._templates.items()
+        if node_type == "entity":
+            return self._templates.auxiliary_entities(self.items)
+        return self._templates.users(self.items)
+
+
+def _without_blanks(texts: Mapping[int, str]) -> dict[int, str]:
+    return {row: text.strip() for row, text in texts.items() if text.strip()}

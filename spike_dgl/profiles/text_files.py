@@ -1,0 +1,61 @@
+"""Profile texts in the authors' files: ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``.
+
+Each holds an object from row numbers to texts. Auxiliary entities count from 0 after the items.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from spike_dgl.data.dataset import NodeTexts
+from spike_dgl.data.files import read_text_map
+from spike_dgl.data.training import TrainingData
+from spike_dgl.errors import DataError
+from spike_dgl.profiles.bottom_up import STAGES, NodeType
+
+
+def file_name(node_type: NodeType) -> str:
+    """The authors' name for the texts of a node type."""
+    return f"{node_type}_profiles.json"
+
+
+def read_folder(folder: Path, data: TrainingData) -> NodeTexts:
+    """The texts of the files that a folder has.
+
+    Raises
+    ------
+    DataError
+        Where there is none of the three files, one is broken, or names a row that the data set does not have.
+    """
+    files = {node_type: folder / file_name(node_type) for node_type in STAGES}
+    found = {node_type: read_rows(file, node_type, data) for node_type, file in files.items() if file.exists()}
+    if not found:
+        names = ", ".join(map(file_name, STAGES))
+        raise DataError(folder, "holds no profile texts", f"Expected one at least of {names}.")
+    return NodeTexts(found.get("user", {}), found.get("item", {}) | found.get("entity", {}))
+
+
+def read_rows(file: Path, node_type: NodeType, data: TrainingData) -> dict[int, str]:
+    """Texts of one file by row of the data set. Raises `DataError` for a row it does not have."""
+    first, size = _row_range(node_type, data)
+    texts = read_text_map(file)
+    outside = [row for row in texts if row >= size]
+    if outside:
+        problem = f"has a text of {node_type} {outside[0]}, but the data set has rows 0 to {size - 1}"
+        raise DataError(file, problem, "Is it the file of another data set, or of another node type?")
+    return {first + row: text for row, text in texts.items()}
+
+
+def write_rows(file: Path, node_type: NodeType, texts: Mapping[int, str], data: TrainingData) -> None:
+    """Write texts by row of the data set in the authors' layout."""
+    first, _ = _row_range(node_type, data)
+    rows = {str(row - first): texts[row] for row in sorted(texts)}
+    file.write_text(json.dumps(rows, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+
+
+def _row_range(node_type: NodeType, data: TrainingData) -> tuple[int, int]:
+    """The first row of a node type, and how many there are."""
+    sizes = {"item": data.num_items, "entity": data.num_entities - data.num_items, "user": data.num_users}
+    return (data.num_items if node_type == "entity" else 0), sizes[node_type]
