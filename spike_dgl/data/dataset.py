@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spike_dgl.errors import UnknownIdError, nearest
 from spike_dgl.typing import FloatArray, IndexArray
@@ -127,10 +128,23 @@ class NodeTexts:
 
 @dataclass(frozen=True)
 class NodeVectors:
-    """Text vectors that a data set brings along: `users` [U, d_t], `entities` [N, d_t], items first."""
+    """Text vectors that a data set brings along.
+
+    Parameters
+    ----------
+    users, entities
+        Vectors [U, d_t] and [N, d_t], items first.
+    encoder
+        Name of what made them; empty where the files do not say.
+    user_hashes, entity_hashes
+        SHA-256 (hex) of the text behind each vector; None where the files do not say.
+    """
 
     users: FloatArray
     entities: FloatArray
+    encoder: str = ""
+    user_hashes: NDArray[np.bytes_] | None = None
+    entity_hashes: NDArray[np.bytes_] | None = None
 
 
 @dataclass(frozen=True)

@@ -140,12 +140,12 @@ def read_text_map(file: Path) -> dict[int, str]:
     return {row: value for row, value in texts.items() if value.strip()}
 
 
-def read_arrays(file: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-    """Arrays of an npz file by name. Never unpickles anything."""
+def read_arrays(file: Path, names: Iterable[str], optional: Iterable[str] = ()) -> dict[str, NDArray[Any]]:
+    """Arrays of an npz file by name, the optional ones where it has them. Never unpickles anything."""
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             held = list(archive.keys())
-            arrays = {name: np.asarray(archive[name]) for name in names if name in held}
+            arrays = {name: np.asarray(archive[name]) for name in (*names, *optional) if name in held}
     except FileNotFoundError:
         raise DataError(file, "no such file", "Put the file there, or correct the path.") from None
     # A damaged file makes numpy and zipfile raise almost anything, up to MemoryError for a mangled shape.

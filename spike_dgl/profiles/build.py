@@ -9,9 +9,11 @@ import numpy as np
 
 from spike_dgl.data.dataset import Dataset, NodeVectors
 from spike_dgl.profiles.bottom_up import Sources
-from spike_dgl.profiles.encode import Encoder, TfidfSvdEncoder
+from spike_dgl.profiles.encode import encode_profiles
+from spike_dgl.profiles.encoders import Encoder
 from spike_dgl.profiles.llm.pipeline import stored_texts
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.vector_files import refuse_unfit_vectors
 from spike_dgl.typing import FloatArray
 
 
@@ -29,7 +31,8 @@ class Profiles:
     user_vectors, entity_vectors
         Text vectors [U, d_t] and [N, d_t]; None where profiles are switched off.
     encoder
-        Name of what made the vectors; ``given`` where the data set brought them, ``none`` where there are none.
+        Name of what made the vectors; ``given`` where the data set brought them without saying, ``none`` where there
+        are none.
     fitted_encoder
         Encodes further texts into the same space; None where the vectors were ready-made.
     """
@@ -55,11 +58,17 @@ def build_profiles(dataset: Dataset, options: ProfileOptions) -> Profiles:
         The data, with whatever profile texts or vectors it brings along.
     options
         `ProfileOptions.source` says what to use.
+
+    Raises
+    ------
+    SpikeError
+        Where ready-made vectors do not fit the texts or the encoder that is asked for.
     """
     if options.source == "none":
         return _no_profiles(dataset)
     texts_are_named = options.store is not None or options.texts is not None
     if options.source == "auto" and dataset.vectors is not None and not texts_are_named:
+        refuse_unfit_vectors(dataset, dataset.vectors, options)
         return _ready_made(dataset, dataset.vectors)
     return _written(dataset, options)
 
@@ -85,7 +94,7 @@ def _ready_made(dataset: Dataset, vectors: NodeVectors) -> Profiles:
         entity_sources=np.where(vectors.entities.any(axis=1), "vector", "none"),
         user_vectors=vectors.users,
         entity_vectors=vectors.entities,
-        encoder="given",
+        encoder=vectors.encoder or "given",
     )
 
 
@@ -94,7 +103,7 @@ def _written(dataset: Dataset, options: ProfileOptions) -> Profiles:
     texts = stored_texts(dataset, options)
     users, user_sources = texts.users
     entities, entity_sources = texts.entities
-    encoder, vectors = TfidfSvdEncoder.fit([*users, *entities], options.vector_dim, options.seed)
+    encoder, vectors = encode_profiles([*users, *entities], options, progress=True)
     return Profiles(
         user_texts=users,
         entity_texts=entities,

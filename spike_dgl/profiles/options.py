@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.profiles.encoders.options import OpenAIEncoderOptions, SentenceTransformersOptions
 from spike_dgl.profiles.llm.options import LlmOptions
 
 
@@ -30,21 +31,32 @@ class ProfileOptions:
         ``user_profiles.json`` as in the data set's folder, one of them at least.
     llm
         What the language model is asked.
+    encoder
+        What turns texts into vectors: ``tfidf-svd`` is fitted on the texts themselves and needs nothing else,
+        ``openai`` is a server that speaks OpenAI's protocol, ``sentence-transformers`` a model on this machine.
     vector_dim
-        Dimension d_t of the vectors that the built-in encoder makes; a small data set gets fewer.
+        Dimension d_t of the vectors that ``tfidf-svd`` makes; a small data set gets fewer.
+    openai, sentence_transformers
+        Settings of those encoders.
+    vector_cache
+        File where their vectors are kept, so that no text is encoded twice.
     item_words, entity_words, user_words
         Most words of a template profile of an item, an auxiliary entity and a user; those of the paper.
     neighbours
         Most names a template lists of one relation.
     seed
-        Of the encoder's randomised matrix factorisation.
+        Of the randomised matrix factorisation in ``tfidf-svd``.
     """
 
     source: Literal["auto", "llm", "template", "none"] = "auto"
     store: str | None = Field(default=None, min_length=1)
     texts: str | None = Field(default=None, min_length=1)
     llm: LlmOptions = Field(default_factory=LlmOptions)
+    encoder: Literal["tfidf-svd", "openai", "sentence-transformers"] = "tfidf-svd"
     vector_dim: int = Field(default=128, ge=1)
+    openai: OpenAIEncoderOptions = Field(default_factory=OpenAIEncoderOptions)
+    sentence_transformers: SentenceTransformersOptions = Field(default_factory=SentenceTransformersOptions)
+    vector_cache: str = Field(default="runs/vectors.sqlite", min_length=1)
     item_words: int = Field(default=150, ge=1)
     entity_words: int = Field(default=150, ge=1)
     user_words: int = Field(default=100, ge=1)

@@ -14,7 +14,7 @@ Optional
   ``org_id remap_id``, then raw id (which may hold spaces) and row number; further columns are ignored.
 - ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``: row number -> text.
 - ``user_embeddings.npz``, ``item_embeddings.npz``, ``entity_embeddings.npz``, all or none: arrays `ids` and
-  `embeddings` with a row for every node.
+  `embeddings` with a row for every node, perhaps `encoder` and `text_hashes`.
 
 Rows of ``entity_profiles.json`` and ``entity_embeddings.npz`` are auxiliary entities and count from 0 AFTER
 the items; everywhere else entities are counted with the items, which come first. Where a list or
@@ -40,7 +40,7 @@ from spike_dgl.data.files import (
     read_zip_member,
 )
 from spike_dgl.data.formats.id_lists import last_row, read_id_list
-from spike_dgl.data.formats.vectors import VectorFile, read_vector_files, vectors_in_row_order
+from spike_dgl.data.formats.vectors import VectorFile, in_row_order, joined_hashes, read_vector_files
 from spike_dgl.data.names import readable_relations
 from spike_dgl.data.raw import IdSource, RawDataset, RawRows
 from spike_dgl.errors import DataError
@@ -215,5 +215,11 @@ def _vectors(files: _Files, num_users: int, num_items: int, num_entities: int) -
     if not files.vectors:
         return None
     sizes = {"user": num_users, "item": num_items, "entity": num_entities - num_items}
-    users, items, auxiliary = (vectors_in_row_order(files.vectors[kind], sizes[kind]) for kind in NODE_KINDS)
-    return NodeVectors(users, np.concatenate([items, auxiliary]))
+    users, *entities = (in_row_order(files.vectors[kind], sizes[kind]) for kind in NODE_KINDS)
+    return NodeVectors(
+        users.embeddings,
+        np.concatenate([part.embeddings for part in entities]),
+        encoder=users.encoder,
+        user_hashes=users.text_hashes,
+        entity_hashes=joined_hashes(entities),
+    )

@@ -1,25 +1,44 @@
-"""Text vectors in npz files, one file for each kind of node."""
+"""Text vectors in npz files, one file for each kind of node.
+
+A file holds the arrays `ids` and `embeddings`. Files of our own also say which `encoder` made the vectors, and
+hold the `text_hashes` of what was encoded, so that vectors that no longer fit are found.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from spike_dgl.data.files import read_arrays
+from spike_dgl.data.files import read_arrays, shorten
 from spike_dgl.errors import DataError
 from spike_dgl.typing import FloatArray, IndexArray
+
+ONE_ENCODER = "Encode all texts with one encoder: delete the files, then python main.py profile encode."
 
 
 @dataclass(frozen=True)
 class VectorFile:
-    """One file: `ids` [n] in any order and `embeddings` [n, d_t]."""
+    """One file: `ids` [n] in any order, `embeddings` [n, d_t], and where they come from, if it says so.
+
+    Parameters
+    ----------
+    file, ids, embeddings
+        The file and its rows.
+    encoder
+        Name of what made the vectors, or nothing.
+    text_hashes
+        SHA-256 (hex) of the text of each row [n], or None.
+    """
 
     file: Path
     ids: IndexArray
     embeddings: FloatArray
+    encoder: str = ""
+    text_hashes: NDArray[np.bytes_] | None = None
 
 
 def read_vector_files(folder: Path, kinds: Sequence[str]) -> dict[str, VectorFile]:
@@ -41,12 +60,19 @@ def read_vector_files(folder: Path, kinds: Sequence[str]) -> dict[str, VectorFil
                 f"vectors of dimension {other.embeddings.shape[1]}, "
                 f"but {first.file.name} has dimension {first.embeddings.shape[1]}"
             )
-            raise DataError(other.file, problem, "Encode all texts with one encoder.")
+            raise DataError(other.file, problem, ONE_ENCODER)
+        if other.encoder != first.encoder:
+            problem = f"vectors of {_by(other)}, but those of {first.file.name} are of {_by(first)}"
+            raise DataError(other.file, problem, ONE_ENCODER)
     return vectors
 
 
-def vectors_in_row_order(vectors: VectorFile, size: int) -> FloatArray:
-    """Vectors [size, d_t] of rows 0 to size - 1. Raises `DataError` unless every row has exactly one."""
+def _by(vectors: VectorFile) -> str:
+    return f"the encoder {shorten(vectors.encoder, 80)}" if vectors.encoder else "an encoder without a name"
+
+
+def in_row_order(vectors: VectorFile, size: int) -> VectorFile:
+    """The same with ids 0 to size - 1. Raises `DataError` unless every row has exactly one vector."""
     ids = vectors.ids
     different = np.unique(ids)
     remedy = "Give every node one row."
@@ -60,13 +86,19 @@ def vectors_in_row_order(vectors: VectorFile, size: int) -> FloatArray:
     if len(different) != size:
         missing = int(np.setdiff1d(np.arange(size), different)[0])
         raise DataError(vectors.file, f"has {len(ids)} rows for {size} nodes; {missing} is missing", remedy)
-    ordered = np.empty_like(vectors.embeddings)
-    ordered[ids] = vectors.embeddings
-    return ordered
+    order = np.argsort(ids)
+    hashes = vectors.text_hashes[order] if vectors.text_hashes is not None else None
+    return replace(vectors, ids=ids[order], embeddings=vectors.embeddings[order], text_hashes=hashes)
+
+
+def joined_hashes(files: Sequence[VectorFile]) -> NDArray[np.bytes_] | None:
+    """The text hashes of several files, one after the other; None unless all have them."""
+    present = [file.text_hashes for file in files if file.text_hashes is not None]
+    return np.concatenate(present) if len(present) == len(files) else None
 
 
 def _read(file: Path) -> VectorFile:
-    arrays = read_arrays(file, ("ids", "embeddings"))
+    arrays = read_arrays(file, ("ids", "embeddings"), optional=("encoder", "text_hashes"))
     ids, embeddings = arrays["ids"], arrays["embeddings"]
     remedy = "Expected `ids`, whole numbers [n], and `embeddings`, real numbers [n, d_t]."
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
@@ -81,4 +113,8 @@ def _read(file: Path) -> VectorFile:
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise DataError(file, f"the vector of id {ids[row]} is not finite", "Encode its text again.")
-    return VectorFile(file, ids.astype(np.int64), vectors)
+    encoder, hashes = str(arrays.get("encoder", "")), arrays.get("text_hashes")
+    if hashes is not None and (hashes.shape != ids.shape or hashes.dtype.kind != "S"):
+        problem = f"`text_hashes` has shape {hashes.shape} and type {hashes.dtype}"
+        raise DataError(file, problem, "Expected the hash of each row's text as bytes [n].")
+    return VectorFile(file, ids.astype(np.int64), vectors, encoder, hashes)

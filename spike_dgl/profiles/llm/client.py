@@ -31,6 +31,16 @@ _REFUSED_PARAMETER = (
 )
 
 
+def check_address(base_url: str | None) -> str | None:
+    """The same address, or None. Raises `ValueError` for what is none, or holds more than a place."""
+    parts = urlsplit(base_url or OPENAI)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected an address such as http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("must hold no name, password or query: it is written to run folders and messages")
+    return base_url
+
+
 @dataclass(frozen=True, config=STRICT)
 class ClientOptions:
     """Where requests go, and how fast. None of it changes an answer.
@@ -75,14 +85,7 @@ class ClientOptions:
     @field_validator("base_url")
     @classmethod
     def _plain_address(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or OPENAI)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("expected an address such as http://localhost:8000/v1")
-        if parts.username or parts.password or parts.query:
-            raise ValueError(
-                "must hold no name, password or query: it is written to run folders and messages"
-            )
-        return value
+        return check_address(value)
 
     @property
     def address(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from spike_dgl.errors import ConfigError, LanguageModelError
 from spike_dgl.profiles.llm.answers import MISHAPS, Completion, Failure, read_completion
@@ -22,6 +22,8 @@ from spike_dgl.profiles.llm.store import LEASE_SECONDS, Store
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+Result = TypeVar("Result")
 
 NO_MONEY = "the cost limit is reached"
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -120,15 +122,14 @@ def _ignore(_: Outcome) -> None:
     pass
 
 
-def run_to_end(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine, also where an event loop is running already, as in a notebook."""
+def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """What a coroutine returns; also where an event loop is running already, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        asyncio.run(work)
-        return
+        return asyncio.run(work)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, work).result()
+        return pool.submit(asyncio.run, work).result()
 
 
 def known_prices(

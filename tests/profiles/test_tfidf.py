@@ -26,7 +26,11 @@ def test_vectors_have_unit_length_and_empty_texts_none() -> None:
     assert vectors.shape == (6, 4)
     assert vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1, 1, 1, 0], abs=1e-6)
-    assert encoder.name == "tfidf-svd-4"
+    assert encoder.name.startswith("tfidf-svd/4-")
+
+
+def test_fitted_on_other_texts_it_has_another_name() -> None:
+    assert fit(TEXTS)[0].name == fit(TEXTS)[0].name != fit([*TEXTS, "one more"])[0].name
 
 
 def test_texts_that_share_words_are_alike() -> None:

@@ -1,0 +1,81 @@
+"""Embeddings from a model that runs on this machine, by the package sentence-transformers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spike_dgl.errors import SpikeError
+from spike_dgl.profiles.encoders.encoder import unit_length
+from spike_dgl.profiles.encoders.options import SentenceTransformersOptions
+from spike_dgl.typing import FloatArray
+
+
+class SentenceTransformersEncoder:
+    """A sentence-transformers model, by its name on the Hugging Face hub or from a local folder.
+
+    Parameters
+    ----------
+    options
+        Model and dimension.
+    """
+
+    def __init__(self, options: SentenceTransformersOptions) -> None:
+        self.options = options
+        self.batch_size = options.batch_size
+
+    @cached_property
+    def name(self) -> str:
+        """``sentence-transformers/<model>``, with the dimension where one is asked for.
+
+        A local folder goes by a hash of its files: trained again under its old name it is another encoder.
+        """
+        folder = Path(self.options.model)
+        model = f"{folder.name}-{_fingerprint(folder)}" if folder.is_dir() else self.options.model
+        shortened = f"/{self.options.dimensions}" if self.options.dimensions else ""
+        return f"sentence-transformers/{model.removeprefix('sentence-transformers/')}{shortened}"
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors [n, d_t] of unit length; zeros for an empty text. Raises `SpikeError` without package or model."""
+        encoded = self._model.encode(
+            list(texts),
+            batch_size=self.options.batch_size,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+        )
+        vectors = unit_length(np.asarray(encoded, np.float32))
+        vectors[[not text for text in texts]] = 0
+        return vectors
+
+    @cached_property
+    def _model(self) -> Any:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError:
+            raise SpikeError(
+                "the encoder sentence-transformers needs a package of that name\n"
+                '  Install it: pip install -e ".[sentence-transformers]"'
+            ) from None
+        options = self.options
+        try:
+            return SentenceTransformer(options.model, truncate_dim=options.dimensions, device=options.device)
+        # Hub, network, file system and torch each raise errors of their own here.
+        except Exception as error:
+            raise SpikeError(
+                f"the model '{options.model}' cannot be loaded: {str(error).splitlines()[0]}\n"
+                "  Give a name from huggingface.co or a local folder as profiles.sentence_transformers.model."
+            ) from None
+
+
+def _fingerprint(folder: Path) -> str:
+    """A hash of all files of a folder, names included."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(file.relative_to(folder).as_posix().encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,372 @@
+"""Encoders that bring a model along, and the cache of their vectors, against a real local server and real files."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spike_dgl.config import build
+from spike_dgl.errors import ConfigError, DataError, LanguageModelError, SpikeError
+from spike_dgl.profiles import ProfileOptions
+from spike_dgl.profiles.encode import encode_profiles
+from spike_dgl.profiles.encoders.cache import VectorCache, encode_once
+from spike_dgl.profiles.encoders.encoder import text_hash
+from spike_dgl.profiles.encoders.openai import OpenAIEncoder
+from spike_dgl.profiles.encoders.options import OpenAIEncoderOptions, SentenceTransformersOptions
+from spike_dgl.profiles.encoders.sentence_transformers import SentenceTransformersEncoder
+from spike_dgl.typing import FloatArray
+from tests.profiles.openai_server import (
+    Call,
+    OpenAIServer,
+    Reply,
+    dropped,
+    embedding,
+    junk,
+    quota_exhausted,
+    rate_limited,
+    server_error,
+)
+
+KEY = "sk-secret-0123456789"
+TEXTS = [f"profile number {number}" for number in range(10)]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with OpenAIServer(api_key=KEY, models={"text-embedding-3-small", "other"}) as server:
+        yield server
+
+
+def options(server: OpenAIServer, **changes: object) -> OpenAIEncoderOptions:
+    values = {"base_url": server.base_url, "batch_size": 4, "max_retries": 2, **changes}
+    return OpenAIEncoderOptions(**values)  # type: ignore[arg-type]
+
+
+def encode(server: OpenAIServer, file: Path, texts: Sequence[str], **changes: object) -> FloatArray:
+    encoder = OpenAIEncoder(options(server, **changes))
+    with VectorCache.open(file) as cache:
+        return encode_once(encoder, texts, cache)
+
+
+def expected(texts: Sequence[str], dimensions: int = 8) -> FloatArray:
+    vectors = np.array([embedding(text, dimensions) for text in texts])
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_texts_are_sent_in_batches_and_empty_or_repeated_ones_not_at_all(
+    server: OpenAIServer, tmp_path: Path
+) -> None:
+    texts = [*TEXTS, "", TEXTS[3]]
+    vectors = encode(server, tmp_path / "cache", texts)
+    assert vectors.dtype == np.float32
+    assert vectors[:10] == pytest.approx(expected(TEXTS), abs=1e-6)
+    assert not vectors[10].any()
+    assert np.array_equal(vectors[11], vectors[3])
+    assert server.calls["/embeddings"] == 3
+
+
+def test_a_second_run_sends_nothing_and_a_changed_text_only_itself(
+    server: OpenAIServer, tmp_path: Path
+) -> None:
+    first = encode(server, tmp_path / "cache", TEXTS)
+    assert np.array_equal(encode(server, tmp_path / "cache", TEXTS), first)
+    assert server.calls["/embeddings"] == 3
+    sent: list[list[str]] = []
+    server.reply = lambda call: sent.append(call.body["input"])
+    encode(server, tmp_path / "cache", [*TEXTS[:5], "changed", *TEXTS[6:]])
+    assert sent == [["changed"]]
+
+
+def test_another_model_or_dimension_has_vectors_of_its_own(server: OpenAIServer, tmp_path: Path) -> None:
+    file = tmp_path / "cache"
+    encode(server, file, TEXTS[:4])
+    assert encode(server, file, TEXTS[:4], dimensions=3).shape == (4, 3)
+    encode(server, file, TEXTS[:4], model="other")
+    assert server.calls["/embeddings"] == 3
+    assert encode(server, file, TEXTS[:4]).shape == (4, 8)
+    assert server.calls["/embeddings"] == 3
+
+
+def test_the_name_tells_model_dimension_and_server_apart() -> None:
+    def name(**changes: object) -> str:
+        return OpenAIEncoder(OpenAIEncoderOptions(**changes)).name  # type: ignore[arg-type]
+
+    assert name() == "openai/text-embedding-3-small"
+    assert name(dimensions=256) == "openai/text-embedding-3-small/256"
+    assert (
+        name(base_url="http://localhost:11434/v1")
+        == "openai/text-embedding-3-small@http://localhost:11434/v1"
+    )
+
+
+@pytest.mark.parametrize("fault", [rate_limited(0.01), server_error(), dropped()])
+def test_passing_trouble_is_retried(server: OpenAIServer, tmp_path: Path, fault: Reply) -> None:
+    server.reply = lambda call: fault if call.attempt == 1 else None
+    assert encode(server, tmp_path / "cache", TEXTS[:4]) == pytest.approx(expected(TEXTS[:4]), abs=1e-6)
+    assert server.calls["/embeddings"] == 2
+
+
+def _fails_from_batch(number: int, fault: Reply) -> object:
+    def reply(call: Call) -> Reply | None:
+        return fault if TEXTS.index(call.body["input"][0]) >= 4 * number else None
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("fault", "message", "calls"),
+    [
+        (quota_exhausted(), "account is used up", 2),
+        (server_error(), "server error", 4),
+        (junk(), "no list of vectors|vectors", 2),
+    ],
+)
+def test_what_was_encoded_before_a_failure_is_kept(
+    server: OpenAIServer, tmp_path: Path, fault: Reply, message: str, calls: int
+) -> None:
+    server.reply = _fails_from_batch(1, fault)  # type: ignore[assignment]
+    with pytest.raises(LanguageModelError, match=message):
+        encode(server, tmp_path / "cache", TEXTS)
+    assert server.calls["/embeddings"] == calls
+    server.reply = lambda call: None
+    assert encode(server, tmp_path / "cache", TEXTS) == pytest.approx(expected(TEXTS), abs=1e-6)
+    assert server.calls["/embeddings"] == calls + 2
+    assert max(server.answered.values()) == 1
+
+
+def test_a_wrong_key_is_named_by_its_variable_and_stands_nowhere(
+    server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode(server, tmp_path / "cache", TEXTS[:4])
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-987")
+    with pytest.raises(LanguageModelError, match="OPENAI_API_KEY") as refused:
+        encode(server, tmp_path / "cache", TEXTS)
+    assert "sk-wrong" not in str(refused.value)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert files
+    assert not any(secret in file.read_bytes() for file in files for secret in (KEY.encode(), b"sk-wrong"))
+
+
+def test_without_a_key_openai_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        OpenAIEncoder(OpenAIEncoderOptions()).encode(["text"])
+
+
+def test_an_unknown_model_is_named(server: OpenAIServer, tmp_path: Path) -> None:
+    with pytest.raises(LanguageModelError, match="no-such-model"):
+        encode(server, tmp_path / "cache", TEXTS, model="no-such-model")
+    assert server.calls["/embeddings"] == 1
+
+
+def _answers(vectors: list[list[float]]) -> Reply:
+    data = [{"object": "embedding", "index": place, "embedding": v} for place, v in enumerate(vectors)]
+    return Reply(
+        body={"object": "list", "model": "m", "data": data, "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (_answers([[1.0, 2.0]]), "1 vectors for 2 texts"),
+        (_answers([[1.0, 2.0], [1.0]]), r"lengths \[1, 2\]"),
+        (_answers([[1.0, 2.0], [1.0, 2.0]]), "dimension 2, not 3"),
+        (_answers([[1.0, 2.0, 3.0], [1.0, 2.0, float("nan")]]), "not finite"),
+        (_answers([]), "vectors"),
+    ],
+)
+def test_vectors_that_do_not_fit_the_texts_are_refused(
+    server: OpenAIServer, tmp_path: Path, answer: Reply, message: str
+) -> None:
+    server.reply = lambda call: answer
+    with pytest.raises(LanguageModelError, match=message):
+        encode(server, tmp_path / "cache", TEXTS[:2], dimensions=3)
+    server.reply = lambda call: None
+    assert encode(server, tmp_path / "cache", TEXTS[:2], dimensions=3).shape == (2, 3)
+
+
+def test_a_model_that_changes_under_its_name_is_refused(server: OpenAIServer, tmp_path: Path) -> None:
+    encode(server, tmp_path / "cache", TEXTS[:1])
+    server.reply = lambda call: _answers([[1.0, 2.0]])
+    with pytest.raises(DataError, match=r"dimension 8 .* now gives 2"):
+        encode(server, tmp_path / "cache", TEXTS[:2])
+
+
+def test_tokens_are_counted_as_the_server_counts_them(server: OpenAIServer) -> None:
+    encoder = OpenAIEncoder(options(server))
+    encoder.encode(["x" * 40, "y" * 400])
+    assert encoder.tokens == 110
+
+
+@pytest.mark.parametrize("address", ["localhost:1", "http://me:secret@host/v1", "ftp://host"])
+def test_addresses_that_cannot_be_meant_are_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"profiles\.openai\.base_url"):
+        build(ProfileOptions, {"openai": {"base_url": address}}, "profiles")
+
+
+def test_settings_lead_to_the_encoder(server: OpenAIServer, tmp_path: Path) -> None:
+    profile_options = ProfileOptions(
+        encoder="openai", openai=options(server, dimensions=5), vector_cache=str(tmp_path / "new" / "cache")
+    )
+    encoder, vectors = encode_profiles(TEXTS, profile_options)
+    assert encoder.name.startswith("openai/text-embedding-3-small/5@")
+    assert vectors == pytest.approx(expected(TEXTS, 5), abs=1e-6)
+    assert (tmp_path / "new" / "cache").is_file()
+
+
+class Lengths:
+    """Encodes a text by its length; remembers what it was given."""
+
+    name, batch_size = "lengths", 3
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        self.seen += texts
+        return np.array([[len(text), 1] for text in texts], np.float32)
+
+
+@settings(max_examples=30, deadline=None)
+@given(runs=st.lists(st.lists(st.sampled_from(["", "a", "bb", "ccc", "dddd", "ö"]), max_size=8), max_size=4))
+def test_whatever_the_runs_each_text_is_encoded_once(
+    runs: list[list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file, encoder = tmp_path_factory.mktemp("cache") / "vectors", Lengths()
+    for texts in runs:
+        with VectorCache.open(file) as cache:
+            vectors = encode_once(encoder, texts, cache)
+        assert len(vectors) == len(texts)
+        for text, vector in zip(texts, vectors, strict=True):
+            assert not text or vector.tolist() == [len(text), 1]
+            assert text or not vector.any()
+    assert sorted(encoder.seen) == sorted({text for texts in runs for text in texts if text})
+
+
+def _add_many(file: Path, start: int) -> None:
+    with VectorCache.open(file) as cache:
+        for number in range(start, start + 50):
+            cache.add("e", [text_hash(str(number))], np.full((1, 2), number, np.float32))
+
+
+def test_two_processes_share_a_cache(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_add_many, args=(tmp_path / "cache", start)) for start in (0, 25)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    with VectorCache.open(tmp_path / "cache") as cache:
+        found = cache.read("e", [text_hash(str(number)) for number in range(75)])
+    assert sorted(vector[0] for vector in found.values()) == list(range(75))
+
+
+def test_a_batch_survives_a_kill(tmp_path: Path) -> None:
+    worker = multiprocessing.get_context("spawn").Process(target=_kill_after_add, args=(tmp_path / "cache",))
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == -9
+    with VectorCache.open(tmp_path / "cache") as cache:
+        assert cache.read("e", ["kept"])["kept"].tolist() == [1, 1]
+
+
+def _kill_after_add(file: Path) -> None:
+    import os
+    import signal
+
+    with VectorCache.open(file) as cache:
+        cache.add("e", ["kept"], np.ones((1, 2), np.float32))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database, but longer than the header of one would be " * 20)
+    with (
+        pytest.raises(DataError, match=r"notes\.txt: cannot be used to keep vectors"),
+        VectorCache.open(file),
+    ):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with (
+        pytest.raises(DataError, match="cache: cannot be made"),
+        VectorCache.open(tmp_path / "file" / "cache"),
+    ):
+        pass
+
+
+def test_errors_of_others_pass_through_the_cache_as_they_are(tmp_path: Path) -> None:
+    with (
+        pytest.raises(FileNotFoundError),
+        VectorCache.open(tmp_path / "cache"),
+    ):
+        (tmp_path / "missing").read_text()
+
+
+def test_the_cache_holds_nothing_but_vectors_and_hashes(tmp_path: Path) -> None:
+    with VectorCache.open(tmp_path / "cache") as cache:
+        encode_once(Lengths(), ["a private text"], cache)
+    rows = sqlite3.connect(tmp_path / "cache").execute("SELECT * FROM vectors").fetchall()
+    assert rows == [("lengths", text_hash("a private text"), np.array([14, 1], np.float32).tobytes())]
+
+
+@pytest.fixture(scope="module")
+def local_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence-transformers model of a few hundred random weights."""
+    reason = "needs the package sentence-transformers"
+    package = pytest.importorskip("sentence_transformers", reason=reason)
+    models = pytest.importorskip("sentence_transformers.models", reason=reason)
+    transformers = pytest.importorskip("transformers", reason=reason)
+    import torch
+
+    folder = tmp_path_factory.mktemp("model")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "jazz", "film", "night"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    transformers.BertModel(transformers.BertConfig(vocab_size=len(words), **sizes)).save_pretrained(
+        folder / "bert"
+    )
+    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+    words_model = models.Transformer(str(folder / "bert"))
+    package.SentenceTransformer(modules=[words_model, models.Pooling(8)], device="cpu").save(
+        str(folder / "whole")
+    )
+    return folder / "whole"
+
+
+def test_a_local_folder_is_a_model(local_model: Path, tmp_path: Path) -> None:
+    encoder = SentenceTransformersEncoder(SentenceTransformersOptions(model=str(local_model), device="cpu"))
+    vectors = encoder.encode(["jazz night", "", "film"])
+    assert vectors.shape == (3, 8)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 0, 1], abs=1e-5)
+    assert encoder.name.startswith("sentence-transformers/whole-")
+    with VectorCache.open(tmp_path / "cache") as cache:
+        kept = encode_once(encoder, ["film", "", "jazz night"], cache)
+    assert kept == pytest.approx(vectors[[2, 1, 0]], abs=1e-5)
+
+
+def test_a_model_trained_again_has_another_name(local_model: Path) -> None:
+    first = SentenceTransformersEncoder(SentenceTransformersOptions(model=str(local_model))).name
+    (local_model / "README.md").write_text("trained once more")
+    assert SentenceTransformersEncoder(SentenceTransformersOptions(model=str(local_model))).name != first
+
+
+def test_a_folder_without_a_model_is_named(local_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SpikeError, match="empty' cannot be loaded"):
+        SentenceTransformersEncoder(SentenceTransformersOptions(model=str(tmp_path / "empty"))).encode(["x"])
