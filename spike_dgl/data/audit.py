@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from spike_dgl.data.dataset import Dataset, Interactions
+from spike_dgl.data.mentions import NamedItems, named_items
 from spike_dgl.data.statistics import entities_with_triples, statistics
 from spike_dgl.typing import BoolArray, IndexArray
 
-__all__ = ["Finding", "audit", "render", "statistics"]
+__all__ = ["Finding", "audit", "held_out_names", "render", "statistics"]
 
 Level: TypeAlias = Literal["pass", "warn", "fail"]
 
 MOSTLY = 0.8
 """Share of a relation's triples that must stand reversed in another before the two count as inverses."""
+MARKEDLY = 0.1
+"""Of the rate at which profiles name training items: held-out items that reach it were known to the writer."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,14 @@ def audit(dataset: Dataset) -> list[Finding]:
     findings = [_ids_out_of_range(dataset), *_left_out(dataset)]
     if findings[0].level == "fail":
         return findings
-    return [*findings, *_leaks(dataset), *_cold(dataset), *_knowledge(dataset), *_inverse_relations(dataset)]
+    return [
+        *findings,
+        *_leaks(dataset),
+        *held_out_names(dataset, dataset.profiles.users),
+        *_cold(dataset),
+        *_knowledge(dataset),
+        *_inverse_relations(dataset),
+    ]
 
 
 def render(dataset: Dataset) -> str:
@@ -113,6 +123,51 @@ def _leaks(dataset: Dataset) -> Iterator[Finding]:
 
 def _overlap(first: Interactions, second: Interactions, num_items: int) -> int:
     return len(np.intersect1d(first.keys(num_items), second.keys(num_items), assume_unique=True))
+
+
+def held_out_names(dataset: Dataset, texts: Mapping[int, str]) -> Iterator[Finding]:
+    """Items of the validation and test part that the text of their user names.
+
+    "fail" where held-out items are named at least `MARKEDLY` as often as training items, chance put aside; "warn"
+    where they are clearly named more often than chance has it.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    texts
+        Profiles by user.
+    """
+    found = named_items(dataset, texts)
+    for part, what in (("valid", "validation"), ("test", "test")):
+        named = found[part]
+        level: Level = "pass"
+        if named.is_more_than_chance:
+            level = "fail" if named.share >= MARKEDLY * found["train"].share else "warn"
+        message = _about_names(dataset, named, found["train"], part, level) if level != "pass" else ""
+        yield Finding(f"{what} items named in their users' profiles", level, len(named.named), message)
+
+
+def _about_names(dataset: Dataset, named: NamedItems, train: NamedItems, part: str, level: Level) -> str:
+    examples = [
+        f"'{dataset.items.names[item]}' in that of user {dataset.users.ids[user]}"
+        for user, item in zip(named.named.users[:3], named.named.items[:3], strict=True)
+    ]
+    advice = "A writer who knows what goes together may guess so many; see whether you believe that."
+    if level == "fail":
+        advice = (
+            "Whoever wrote the texts had seen these answers: write them from training interactions only, "
+            "or use profiles.source=template."
+        )
+    if level == "fail" and part == "valid":
+        advice += (
+            " Texts that are older than the split know a validation part that is carved from training; what is "
+            "chosen on it leans on them, the test part does not."
+        )
+    return (
+        f"{len(named.named) / named.pairs:.2%} of its pairs, {named.expected / named.pairs:.2%} expected by chance, "
+        f"{len(train.named) / max(train.pairs, 1):.2%} in training: {', '.join(examples)}. {advice}"
+    )
 
 
 def _cold(dataset: Dataset) -> Iterator[Finding]:

@@ -23,7 +23,9 @@ from spike_dgl.typing import FloatArray
 if TYPE_CHECKING:
     from spike_dgl.profiles.build import Profiles
 
-ENCODE_AGAIN = "Encode again: python main.py profile encode data.path=FOLDER --out FOLDER; or delete the *_embeddings.npz."
+ENCODE_AGAIN = (
+    "Encode again (python main.py profile encode data.path=FOLDER --out FOLDER), or delete *_embeddings.npz."
+)
 
 
 def write_vectors(folder: Path, profiles: Profiles, num_items: int) -> list[Path]:
