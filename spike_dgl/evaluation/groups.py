@@ -139,7 +139,9 @@ def by_item_source(evaluation: Evaluation, sources: Sources, *, cutoff: int = 20
     cutoff
         List length of the metrics.
     """
-    groups = [_item_group(str(source), sources == source, evaluation, cutoff) for source in np.unique(sources)]
+    groups = [
+        _item_group(str(source), sources == source, evaluation, cutoff) for source in np.unique(sources)
+    ]
     return GroupTable("By profile of the item", cutoff, tuple(groups))
 
 

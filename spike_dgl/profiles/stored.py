@@ -50,10 +50,10 @@ def read_profile_texts(file: Path) -> ProfileTexts:
             for side, found in sides.items()
         }
     except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise DataError(file, f"cannot be read ({error})", "Train again; the file belongs to the run.") from None
-    return ProfileTexts(
-        texts["user"], texts["entity"], ProfileSources(sources["user"], sources["entity"])
-    )
+        raise DataError(
+            file, f"cannot be read ({error})", "Train again; the file belongs to the run."
+        ) from None
+    return ProfileTexts(texts["user"], texts["entity"], ProfileSources(sources["user"], sources["entity"]))
 
 
 def _records(side: str, ids: Sequence[str], texts: Sequence[str], sources: Sources) -> list[dict[str, str]]:

@@ -30,7 +30,9 @@ def read_folder(folder: Path, data: TrainingData) -> NodeTexts:
         Where there is none of the three files, one is broken, or names a row that the data set does not have.
     """
     files = {node_type: folder / file_name(node_type) for node_type in STAGES}
-    found = {node_type: read_rows(file, node_type, data) for node_type, file in files.items() if file.exists()}
+    found = {
+        node_type: read_rows(file, node_type, data) for node_type, file in files.items() if file.exists()
+    }
     if not found:
         names = ", ".join(map(file_name, STAGES))
         raise DataError(folder, "holds no profile texts", f"Expected one at least of {names}.")

@@ -90,7 +90,9 @@ class Pipeline:
         return any(self._imported.values())
 
     def _imported_of(self, node_type: NodeType, store: Store | None) -> dict[int, Answer]:
-        vocabulary = {"item": self.data.items, "entity": self.data.entities, "user": self.data.users}[node_type]
+        vocabulary = {"item": self.data.items, "entity": self.data.entities, "user": self.data.users}[
+            node_type
+        ]
         texts = store.imported(node_type) if store is not None else {}
         return {vocabulary.index(raw): answer for raw, answer in texts.items() if raw in vocabulary}
 

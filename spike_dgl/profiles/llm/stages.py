@@ -61,7 +61,10 @@ class PromptWriter:
             material = tell(row, items)
             if any(material.values()):
                 text = user_message(prompt, material, self._options.prompt_tokens)
-                yield row, Request(node_type, self._raw_id(node_type, row), system, text, prompt.max_words, options)
+                yield (
+                    row,
+                    Request(node_type, self._raw_id(node_type, row), system, text, prompt.max_words, options),
+                )
 
     def by_degree(self, node_type: NodeType) -> IndexArray:
         """All rows of a node type, those with the most training interactions and triples first."""
@@ -75,7 +78,9 @@ class PromptWriter:
         return first + np.argsort(-degrees, kind="stable")
 
     def _raw_id(self, node_type: NodeType, row: int) -> str:
-        ids = {"item": self._data.items, "entity": self._data.entities, "user": self._data.users}[node_type].ids
+        ids = {"item": self._data.items, "entity": self._data.entities, "user": self._data.users}[
+            node_type
+        ].ids
         return ids[row]
 
     def _about_item(self, row: int, _: Sequence[str]) -> Material:
