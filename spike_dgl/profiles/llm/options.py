@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.requests import CompletionOptions
 
 
@@ -30,13 +31,16 @@ class StageOptions:
 class LlmOptions(CompletionOptions):
     """What a language model is asked, and about which nodes; `CompletionOptions` says how it answers.
 
-    All but `coverage` is part of a prompt or its parameters: changing it asks anew for the nodes it concerns.
+    All but `client` and `coverage` is part of a prompt or its parameters: changing it asks anew for the nodes it
+    concerns.
 
     Parameters
     ----------
     prompts
         A domain whose prompts come along (``books``, ``generic``, ``local_businesses``, ``movies_tv``, ``music``),
         or the path of a YAML file of your own.
+    client
+        The server that answers, and its limits.
     item, entity, user
         What is special about items, auxiliary entities and users.
     facts
@@ -52,6 +56,7 @@ class LlmOptions(CompletionOptions):
     """
 
     prompts: str = Field(default="generic", min_length=1)
+    client: ClientOptions = Field(default_factory=ClientOptions)
     item: StageOptions = Field(default_factory=StageOptions)
     entity: StageOptions = Field(default_factory=StageOptions)
     user: StageOptions = Field(default_factory=StageOptions)

@@ -176,6 +176,14 @@ class Store:
         )
         return {node: Answer(*rest) for node, *rest in self.database.rows(query, [node_type])}
 
+    def imported(self, node_type: str) -> dict[str, Answer]:
+        """The texts of `import_texts` that are still their nodes' latest, by raw id."""
+        query = (
+            "SELECT node, text, model, prompt_tokens, completion_tokens, cost FROM nodes JOIN answers USING (key) "
+            "WHERE node_type = ? AND key LIKE 'imported-%'"
+        )
+        return {node: Answer(*rest) for node, *rest in self.database.rows(query, [node_type])}
+
     def rejections(self, keys: Iterable[str]) -> dict[str, int]:
         """How often each of some keys failed for a reason of its own, mishaps of the server not counted."""
         query = f"SELECT key, sum(count) FROM failures WHERE reason NOT IN ({_MISHAPS}) AND key {_AMONG} GROUP BY key"
