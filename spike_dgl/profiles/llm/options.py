@@ -31,7 +31,7 @@ class StageOptions:
 class LlmOptions(CompletionOptions):
     """What a language model is asked, and about which nodes; `CompletionOptions` says how it answers.
 
-    All but `client` and `coverage` is part of a prompt or its parameters: changing it asks anew for the nodes it
+    All but `client`, `coverage` and `confirm_above` is part of a prompt or its parameters: changing it asks anew for the nodes it
     concerns.
 
     Parameters
@@ -51,6 +51,8 @@ class LlmOptions(CompletionOptions):
         Most linked items that an auxiliary entity is described by, those with the most users first.
     history_items
         Most training items that a user is described by, those with the fewest users first.
+    confirm_above
+        US dollars that a run may cost before ``main.py profile`` asks, or wants ``--yes``.
     prompt_tokens
         Most tokens of data in a prompt, counted as a quarter of the characters. What comes last is left out.
     """
@@ -64,6 +66,7 @@ class LlmOptions(CompletionOptions):
     related_facts: int = Field(default=12, ge=0)
     linked_items: int = Field(default=10, ge=0)
     history_items: int = Field(default=12, ge=0)
+    confirm_above: float = Field(default=1.0, ge=0.0)
     prompt_tokens: int = Field(default=3000, ge=200)
 
     def of(self, node_type: str) -> StageOptions:
