@@ -90,10 +90,8 @@ def import_texts(file: Path, data: TrainingData, store: Store) -> dict[NodeType,
         If the file is missing, broken, or names a node that the data set does not have; nothing is imported then.
     """
     of_authors = {file_name(node_type): node_type for node_type in STAGES}
-    if file.name in of_authors:
-        found = _of_authors(file, of_authors[file.name], data)
-    else:
-        found = _read_own(file, data)
+    node_type = of_authors.get(file.name)
+    found = _read_own(file, data) if node_type is None else _of_authors(file, node_type, data)
     for node_type, texts in found.items():
         for model in {text.model for text in texts.values()}:
             chosen = {raw: text.text for raw, text in texts.items() if text.model == model}

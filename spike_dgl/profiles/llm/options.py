@@ -31,8 +31,8 @@ class StageOptions:
 class LlmOptions(CompletionOptions):
     """What a language model is asked, and about which nodes; `CompletionOptions` says how it answers.
 
-    All but `client`, `coverage` and `confirm_above` is part of a prompt or its parameters: changing it asks anew for the nodes it
-    concerns.
+    All but `client`, `coverage` and `confirm_above` is part of a prompt or its parameters: changing it asks anew
+    for the nodes it concerns.
 
     Parameters
     ----------
