@@ -79,8 +79,9 @@ class ClientOptions:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("expected an address such as http://localhost:8000/v1")
         if parts.username or parts.password or parts.query:
-            raise ValueError(
-                "must hold no name, password or query: it is written to run folders and messages"
+            # Not a ValueError: pydantic would quote the address in its message.
+            raise ConfigError(
+                "client.base_url must hold no name, password or query: run folders and messages show it"
             )
         return value
 
