@@ -113,7 +113,9 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
         click.echo(json.dumps({"split": split, **evaluation.means}))
         return
     table = metrics_table(evaluation.means, evaluation.cutoffs)
-    click.echo(f"{split} split\n\n{table}\n\n{render_groups(evaluation, experiment.dataset)}")
+    click.echo(
+        f"{split} split\n\n{table}\n\n{render_groups(evaluation, experiment.dataset, experiment.profile_sources())}"
+    )
 
 
 @cli.command()

@@ -26,7 +26,9 @@ from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate, metric
 from spike_dgl.evaluation.evaluate import Split
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Embeddings, ModelInputs, RecommenderModel, model_entry
-from spike_dgl.profiles import ProfileOptions, build_profiles
+from spike_dgl.profiles import ProfileOptions, TfidfSvdEncoder, build_profiles
+from spike_dgl.profiles.bottom_up import ProfileSources
+from spike_dgl.profiles.stored import read_profile_texts, write_profile_texts
 from spike_dgl.recommend import load_run_dataset
 from spike_dgl.report import render_result, result_record
 from spike_dgl.training.allocator import keep_freed_memory
@@ -36,6 +38,7 @@ from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.training.tracking import RunFolder, environment
 from spike_dgl.training.trainer import Trainer, final_embeddings
+from spike_dgl.training.whole_file import whole_file
 from spike_dgl.typing import FloatArray
 
 DEFAULT_MODEL = "spike"
@@ -171,6 +174,10 @@ class Experiment:
         """Rank all items for the users of a split, ``valid`` or ``test``."""
         return evaluate(embeddings.users, embeddings.items, self.dataset, split, self.config.evaluation)
 
+    def profile_sources(self) -> ProfileSources:
+        """Where the profile of each node came from."""
+        return read_profile_texts(self.folder.file("profiles.jsonl.gz")).sources
+
     def _trainer(self, progress: bool) -> Trainer:
         training, dataset = self.config.training, self.dataset
         sampler = BprSampler(
@@ -194,23 +201,29 @@ class Experiment:
 
     def _report(self, embeddings: Embeddings) -> Evaluation:
         test = self.evaluate(embeddings, "test")
-        record = result_record(self.folder, self.dataset, self.model, test)
+        sources = self.profile_sources()
+        record = result_record(self.folder, self.dataset, self.model, test, sources)
         self.folder.write_json("result.json", record)
         title = f"{self.config.model_name} on {self.dataset.name}, seed {self.config.training.seed}"
-        self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test))
+        self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test, sources))
         return test
 
 
 def start(config: RunConfig, folder: RunFolder) -> Experiment:
     """Set up a new run: load the data, write profiles, build graph and model; records all of it in the folder."""
     dataset = load(config.data)
-    config = _with_absolute_path(config)
+    config = _with_absolute_paths(config)
     profiles = build_profiles(dataset, config.profiles)
     vectors: Vectors = {}
     if profiles.user_vectors is not None and profiles.entity_vectors is not None:
         vectors = {"users": profiles.user_vectors, "entities": profiles.entity_vectors}
         folder.write_arrays("profiles.npz", **vectors)
     data = {"name": dataset.name, "checksum": dataset.checksum, "split_hash": dataset.split_hash}
+    with whole_file(folder.file("profiles.jsonl.gz")) as partial:
+        write_profile_texts(partial, dataset, profiles)
+    if isinstance(profiles.fitted_encoder, TfidfSvdEncoder):
+        with whole_file(folder.file("encoder.npz")) as partial:
+            profiles.fitted_encoder.save(partial)
     folder.write_json("environment.json", environment() | {"data": data, "encoder": profiles.encoder})
     folder.write_text("config.yaml", config.to_yaml())
     return _set_up(config, folder, dataset, vectors)
@@ -251,9 +264,18 @@ def _set_up(config: RunConfig, folder: RunFolder, dataset: Dataset, vectors: Vec
     return Experiment(folder, config, dataset, model)
 
 
-def _with_absolute_path(config: RunConfig) -> RunConfig:
-    """The settings with a path that also holds from another working directory."""
-    path = Path(config.data.path)
-    if not path.exists():
-        return config  # the word for the bundled data
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(path.resolve())))
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The settings with paths that also hold from another working directory."""
+    profiles = config.profiles
+    llm = dataclasses.replace(profiles.llm, prompts=_absolute(profiles.llm.prompts))
+    store, texts = (path and _absolute(path) for path in (profiles.store, profiles.texts))
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, path=_absolute(config.data.path)),
+        profiles=dataclasses.replace(profiles, store=store, texts=texts, llm=llm),
+    )
+
+
+def _absolute(path: str) -> str:
+    """A path made absolute; what is no file or folder is a word, such as that for the bundled data."""
+    return str(Path(path).resolve()) if Path(path).exists() else path

@@ -7,18 +7,22 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from spike_dgl.config import read_yaml
 from spike_dgl.data.dataset import Dataset
-from spike_dgl.evaluation import METRICS, Evaluation, render_groups
+from spike_dgl.evaluation import METRICS, Evaluation, by_source, render_groups
 from spike_dgl.markdown import markdown_table
+from spike_dgl.profiles.bottom_up import ProfileSources, Sources
 from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.tracking import RunFolder, peak_memory_mb
 
 
-def result_record(folder: RunFolder, dataset: Dataset, model: nn.Module, test: Evaluation) -> dict[str, Any]:
+def result_record(
+    folder: RunFolder, dataset: Dataset, model: nn.Module, test: Evaluation, sources: ProfileSources
+) -> dict[str, Any]:
     """All figures of a finished run, as plain values.
 
     Parameters
@@ -29,6 +33,8 @@ def result_record(folder: RunFolder, dataset: Dataset, model: nn.Module, test: E
         What was trained, on what.
     test
         Evaluation of the reported epoch on the test split.
+    sources
+        Where the profiles came from.
     """
     records = folder.metrics().read()
     reported = int(load_checkpoint(folder.file("best.pt"))["epoch"])
@@ -45,6 +51,12 @@ def result_record(folder: RunFolder, dataset: Dataset, model: nn.Module, test: E
         "users_without_test_items": test.users_without_items,
         "test_pairs_seen_in_training": test.pairs_seen_before,
         "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
+        "profiles": {"users": _counted(sources.users), "entities": _counted(sources.entities)},
+        "test_by_profile": [
+            {"by": table.title, "profile": group.label, **group.sizes, **group.means}
+            for table in by_source(test, dataset, sources)
+            for group in table.groups
+        ],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds_per_epoch": epoch_seconds[len(epoch_seconds) // 2] if epoch_seconds else None,
         "seconds_to_reported_epoch": best.get("elapsed_seconds"),
@@ -55,7 +67,14 @@ def result_record(folder: RunFolder, dataset: Dataset, model: nn.Module, test: E
     }
 
 
-def render_result(record: Mapping[str, Any], title: str, dataset: Dataset, test: Evaluation) -> str:
+def _counted(sources: Sources) -> dict[str, int]:
+    names, counts = np.unique(sources, return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def render_result(
+    record: Mapping[str, Any], title: str, dataset: Dataset, test: Evaluation, sources: ProfileSources
+) -> str:
     """``RESULT.md``: test metrics, how they came about, and who is served well."""
     valid = record["valid"]
     reported, epochs = record["reported_epoch"], record["epochs"]
@@ -72,7 +91,7 @@ def render_result(record: Mapping[str, Any], title: str, dataset: Dataset, test:
                 metrics_table(test.means, test.cutoffs),
                 selection + _left_out(record),
                 _costs(record),
-                render_groups(test, dataset),
+                render_groups(test, dataset, sources),
             ]
         )
         + "\n"

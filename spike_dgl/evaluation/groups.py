@@ -201,17 +201,26 @@ def _cells(group: Group, names: Sequence[str]) -> list[str]:
     return [group.label, *sizes, *(f"{group.means[name]:.4f}" if group.means else "-" for name in names)]
 
 
-def render_groups(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources | None = None) -> str:
-    """All tables at the evaluation's cut-off nearest to 20; those by profile where there are two sources at least."""
-    cutoff = min(evaluation.cutoffs, key=lambda k: abs(k - 20))
-    tables = [
+def by_source(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources) -> list[GroupTable]:
+    """Users and items by where their profiles come from; of the two tables those that have two groups at least."""
+    cutoff = _shown_cutoff(evaluation)
+    tables = (
+        by_user_source(evaluation, sources.users, cutoff=cutoff),
+        by_item_source(evaluation, sources.entities[: dataset.num_items], cutoff=cutoff),
+    )
+    return [table for table in tables if len(table.groups) > 1]
+
+
+def render_groups(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources) -> str:
+    """All tables at the evaluation's cut-off nearest to 20."""
+    cutoff = _shown_cutoff(evaluation)
+    tables = (
         by_user_activity(evaluation, dataset, cutoff=cutoff),
         by_item_popularity(evaluation, dataset, cutoff=cutoff),
-    ]
-    if sources is not None:
-        by_source = (
-            by_user_source(evaluation, sources.users, cutoff=cutoff),
-            by_item_source(evaluation, sources.entities[: dataset.num_items], cutoff=cutoff),
-        )
-        tables += [table for table in by_source if len(table.groups) > 1]
+        *by_source(evaluation, dataset, sources),
+    )
     return "\n\n".join(map(render, tables))
+
+
+def _shown_cutoff(evaluation: Evaluation) -> int:
+    return min(evaluation.cutoffs, key=lambda k: abs(k - 20))

@@ -23,17 +23,19 @@ PACKAGES = ("spike_dgl", "torch", "dgl", "numpy", "scipy", "scikit-learn")
 class RunFolder:
     """Files of one run.
 
-    ==================== ===========================================================
-    ``config.yaml``      every setting, defaults included
-    ``environment.json`` versions, machine, data checksum and split hash
-    ``profiles.npz``     text vectors the model was given
-    ``metrics.jsonl``    one record an epoch
-    ``last.pt``          state to go on from
-    ``best.pt``          weights of the reported epoch
-    ``embeddings.npz``   final user and item embeddings of the reported epoch
-    ``result.json``      test metrics, and what they were measured with
-    ``RESULT.md``        the same to read
-    ==================== ===========================================================
+    ====================== ============================================================
+    ``config.yaml``        every setting, defaults included
+    ``environment.json``   versions, machine, data checksum and split hash
+    ``profiles.npz``       text vectors the model was given
+    ``profiles.jsonl.gz``  the texts they were made from, and where each comes from
+    ``encoder.npz``        what makes a vector of a further text, where the run fitted an encoder
+    ``metrics.jsonl``      one record an epoch
+    ``last.pt``            state to go on from
+    ``best.pt``            weights of the reported epoch
+    ``embeddings.npz``     final user and item embeddings of the reported epoch
+    ``result.json``        test metrics, and what they were measured with
+    ``RESULT.md``          the same to read
+    ====================== ============================================================
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from spike_dgl.config import build
 from spike_dgl.data import load_dataset
 from spike_dgl.data.dataset import Dataset, NodeTexts, NodeVectors
+from spike_dgl.data.training import TrainingData
 from spike_dgl.errors import ConfigError
 from spike_dgl.profiles import ProfileOptions, Profiles, build_profiles
 from spike_dgl.profiles.templates import TemplateWriter
@@ -34,7 +35,7 @@ def assert_equal(one: Profiles, other: Profiles) -> None:
 
 def test_without_texts_all_nodes_get_templates() -> None:
     profiles = build_profiles(films(), ProfileOptions())
-    writer = TemplateWriter(films(), ProfileOptions())
+    writer = TemplateWriter(TrainingData.of(films()), ProfileOptions())
     items = writer.items()
     assert profiles.entity_texts == (*items, *writer.auxiliary_entities(items))
     assert profiles.user_texts == tuple(writer.users(items))
@@ -114,7 +115,8 @@ def test_training_interactions_do_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [{"source": "llm"}, {"vector_dim": 0}, {"item_words": "many"}, {"words": 3}]
+    "broken",
+    [{"source": "gpt"}, {"llm": {"modle": "x"}}, {"vector_dim": 0}, {"item_words": "many"}, {"words": 3}],
 )
 def test_broken_settings_are_refused(broken: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"profiles\."):

@@ -43,7 +43,7 @@ class OpenAIEncoderOptions:
     @field_validator("base_url")
     @classmethod
     def _plain_address(cls, value: str | None) -> str | None:
-        return check_address(value)
+        return check_address("profiles.openai.base_url", value)
 
     @property
     def client(self) -> ClientOptions:

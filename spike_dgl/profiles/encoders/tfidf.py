@@ -99,7 +99,8 @@ class TfidfSvdEncoder:
     def save(self, file: Path) -> None:
         """Write the encoder to an ``.npz`` file."""
         terms = np.frombuffer("\n".join(self.terms).encode(), np.uint8)
-        np.savez(file, terms=terms, idf=self.idf, components=self.components)
+        with file.open("wb") as stream:
+            np.savez(stream, terms=terms, idf=self.idf, components=self.components)
 
     @classmethod
     def load(cls, file: Path) -> TfidfSvdEncoder:

@@ -67,28 +67,32 @@ class Completion:
 
 
 def read_completion(content: bytes | str, max_words: int) -> Completion:
-    """Take the text out of the body of a chat completion, and check it.
+    """`read_body` of the JSON text that a server sent."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return Completion(Failure("unreadable", shorten(content)))
+    return read_body(body, max_words)
+
+
+def read_body(body: Any, max_words: int) -> Completion:
+    """Take the text out of a chat completion, and check it.
 
     A text passes if it is not empty, no refusal, not cut off at the token limit, and has at most `WORD_TOLERANCE`
     times `max_words` words. The thoughts that some models put before their answer, between ``<think>`` and
     ``</think>``, are dropped first.
     """
     try:
-        body = json.loads(content)
         choice = body["choices"][0]
-        message = choice["message"]
-        text = message.get("content") or ""
-        refusal = message.get("refusal") or ""
-        finish = choice.get("finish_reason")
+        text = choice["message"].get("content") or ""
+        refusal = choice["message"].get("refusal") or ""
         usage = body.get("usage") or {}
         sizes = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return Completion(Failure("unreadable", shorten(content)))
-    if not isinstance(text, str):
-        return Completion(Failure("unreadable", shorten(content)))
-    return Completion(
-        _check(text, str(refusal), finish, max_words), _valid(str(body.get("model") or "")), *sizes
-    )
+        result = _check(text, str(refusal), choice.get("finish_reason"), max_words)
+        model = _valid(str(body.get("model") or ""))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return Completion(Failure("unreadable", shorten(json.dumps(body))))
+    return Completion(result, model, *sizes)
 
 
 def _check(text: str, refusal: str, finish: object, max_words: int) -> str | Failure:

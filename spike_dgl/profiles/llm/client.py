@@ -31,13 +31,22 @@ _REFUSED_PARAMETER = (
 )
 
 
-def check_address(base_url: str | None) -> str | None:
-    """The same address, or None. Raises `ValueError` for what is none, or holds more than a place."""
+def check_address(setting: str, base_url: str | None) -> str | None:
+    """The same address, or None, if nothing but a place is in it.
+
+    Raises
+    ------
+    ValueError
+        For what is no address.
+    ConfigError
+        If it holds a secret; `setting` is named instead.
+    """
     parts = urlsplit(base_url or OPENAI)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("expected an address such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
-        raise ValueError("must hold no name, password or query: it is written to run folders and messages")
+        # Not a ValueError: pydantic would quote the address in its message.
+        raise ConfigError(f"{setting} must hold no name, password or query: run folders and messages show it")
     return base_url
 
 
@@ -85,7 +94,7 @@ class ClientOptions:
     @field_validator("base_url")
     @classmethod
     def _plain_address(cls, value: str | None) -> str | None:
-        return check_address(value)
+        return check_address("client.base_url", value)
 
     @property
     def address(self) -> str:

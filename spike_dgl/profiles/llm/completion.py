@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -123,13 +123,32 @@ def _ignore(_: Outcome) -> None:
 
 
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """What a coroutine returns; also where an event loop is running already, as in a notebook."""
+    """Run a coroutine and return its result, also where an event loop is running already, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
+
+
+@asynccontextmanager
+async def keeping_claims(store: Store) -> AsyncIterator[None]:
+    """Renew the store's claims while entered, and let go of them afterwards."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            store.renew_claims()
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewing
+        store.release_claims()
 
 
 def known_prices(
@@ -153,9 +172,9 @@ def known_prices(
 
 
 class _Allowance:
-    """Money set aside for requests under way, so that together they stay below a limit."""
+    """Money set aside for requests under way, so that together with what is `spent` they stay below a limit."""
 
-    def __init__(self, limit: float | None, spent: float) -> None:
+    def __init__(self, limit: float | None, spent: Callable[[], float]) -> None:
         self.limit, self.spent = limit, spent
         self._reserved: list[float] = []
         self._changed = asyncio.Condition()
@@ -169,15 +188,14 @@ class _Allowance:
             self._reserved.append(amount)
             return True
 
-    async def settle(self, amount: float, paid: float) -> None:
-        """Give an amount back, of which this much was paid."""
+    async def settle(self, amount: float) -> None:
+        """Give an amount back: what was paid is in the ledger now."""
         async with self._changed:
             self._reserved.remove(amount)
-            self.spent += paid
             self._changed.notify_all()
 
     def _fits(self, amount: float) -> bool:
-        return self.limit is None or self.spent + sum(self._reserved) + amount <= self.limit
+        return self.limit is None or self.spent() + sum(self._reserved) + amount <= self.limit
 
 
 class _Run:
@@ -192,7 +210,7 @@ class _Run:
         progress: Callable[[Outcome], None],
     ) -> None:
         self.store, self.client, self.budget, self.progress = store, client, budget, progress
-        self.waiting, self.outcome = _sort_out(requests, store, client)
+        self.waiting, self.outcome = sort_out(requests, store, client)
         self.prices = known_prices(self.waiting, client, budget)
         self.ratios = {model: TokenRatios.measured(store.usage(model)) for model in self.prices}
         self.elsewhere: list[Request] = []
@@ -201,35 +219,25 @@ class _Run:
 
     async def work_through(self) -> None:
         """Send all requests; those that another process has claimed come last, if it leaves them."""
-        self.allowance = _Allowance(self.budget.max_cost, self.store.spent())
+        self.allowance = _Allowance(self.budget.max_cost, self._committed)
         self.requests_pace = Pace(self.client.requests_per_minute)
         self.tokens_pace = Pace(self.client.tokens_per_minute)
-        async with connect(self.client, self.requests_pace) as server:
-            alive = asyncio.create_task(self._stay_alive())
-            try:
+        async with connect(self.client, self.requests_pace) as server, keeping_claims(self.store):
+            await self._send_all(server)
+            while self.elsewhere and not self.is_stopped:
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+                self._look_elsewhere()
                 await self._send_all(server)
-                while self.elsewhere and not self.is_stopped:
-                    await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-                    self._look_elsewhere()
-                    await self._send_all(server)
-            finally:
-                alive.cancel()
-                with suppress(asyncio.CancelledError):
-                    await alive
-                self.store.release_claims()
         if self.error is not None:
             raise self.error
+
+    def _committed(self) -> float:
+        return self.store.spent() + self.store.reserved()
 
     @property
     def is_stopped(self) -> bool:
         """True where nothing more is to be sent."""
         return bool(self.outcome.stopped)
-
-    async def _stay_alive(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            self.store.renew_claims()
-            self.allowance.spent = self.store.spent()  # another process may have paid as well
 
     def _look_elsewhere(self) -> None:
         """Count what another process has answered; the rest is tried again."""
@@ -273,18 +281,16 @@ class _Run:
         if not await self.allowance.reserve(most):
             self._stop(NO_MONEY)
             return
-        paid = 0.0
         try:
             await self.tokens_pace.wait(ratios.prompt_tokens(request) + request.options.max_tokens)
             await self.requests_pace.wait()
             if not self.is_stopped:
                 completion = await self._ask(request, server)
                 cost = price.cost(completion.prompt_tokens, completion.completion_tokens) if price else None
-                paid = cost or 0.0
                 self.store.record(request, completion, cost)
-                self._note(completion, paid)
+                self._note(completion, cost or 0.0)
         finally:
-            await self.allowance.settle(most, paid)
+            await self.allowance.settle(most)
 
     async def _ask(self, request: Request, server: AsyncOpenAI) -> Completion:
         """Send one request, with the client's own retries, and check the answer."""
@@ -341,7 +347,7 @@ class _Run:
         self.outcome = dataclasses.replace(self.outcome, **counts)
 
 
-def _sort_out(
+def sort_out(
     requests: dict[str, Request], store: Store, client: ClientOptions
 ) -> tuple[deque[Request], Outcome]:
     """Those of some requests that are to be sent, and what is to be said of the others."""

@@ -37,7 +37,8 @@ CREATE TABLE owners (owner TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX claims_by_owner ON claims (owner);
 CREATE TABLE batches (
-    label TEXT PRIMARY KEY, owner TEXT NOT NULL, server TEXT NOT NULL, id TEXT, reserved REAL NOT NULL
+    label TEXT PRIMARY KEY, owner TEXT NOT NULL, server TEXT NOT NULL, id TEXT,
+    reserved REAL NOT NULL, created REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE batch_requests (
     key TEXT PRIMARY KEY, label TEXT NOT NULL, node_type TEXT NOT NULL, model TEXT NOT NULL,

@@ -141,7 +141,8 @@ def estimate_generation(
     The prompts of entities and users hold profiles that are not written yet. Each is counted as a text of as many
     words as will be asked for.
     """
-    pipeline, estimates = Pipeline(dataset, options, store), []
+    pipeline = Pipeline(dataset, options, store)
+    estimates: list[Estimate] = []
     for node_type in STAGES:
         expected: dict[str, Answer] = {}
         for portion in portions(pipeline.covered(node_type)):

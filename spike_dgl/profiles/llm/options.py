@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.requests import CompletionOptions
 
 
@@ -30,13 +31,16 @@ class StageOptions:
 class LlmOptions(CompletionOptions):
     """What a language model is asked, and about which nodes; `CompletionOptions` says how it answers.
 
-    All but `coverage` is part of a prompt or its parameters: changing it asks anew for the nodes it concerns.
+    All but `client`, `coverage` and `confirm_above` is part of a prompt or its parameters: changing it asks anew
+    for the nodes it concerns.
 
     Parameters
     ----------
     prompts
         A domain whose prompts come along (``books``, ``generic``, ``local_businesses``, ``movies_tv``, ``music``),
         or the path of a YAML file of your own.
+    client
+        The server that answers, and its limits.
     item, entity, user
         What is special about items, auxiliary entities and users.
     facts
@@ -47,11 +51,14 @@ class LlmOptions(CompletionOptions):
         Most linked items that an auxiliary entity is described by, those with the most users first.
     history_items
         Most training items that a user is described by, those with the fewest users first.
+    confirm_above
+        US dollars that a run may cost before ``main.py profile`` asks, or wants ``--yes``.
     prompt_tokens
         Most tokens of data in a prompt, counted as a quarter of the characters. What comes last is left out.
     """
 
     prompts: str = Field(default="generic", min_length=1)
+    client: ClientOptions = Field(default_factory=ClientOptions)
     item: StageOptions = Field(default_factory=StageOptions)
     entity: StageOptions = Field(default_factory=StageOptions)
     user: StageOptions = Field(default_factory=StageOptions)
@@ -59,6 +66,7 @@ class LlmOptions(CompletionOptions):
     related_facts: int = Field(default=12, ge=0)
     linked_items: int = Field(default=10, ge=0)
     history_items: int = Field(default=12, ge=0)
+    confirm_above: float = Field(default=1.0, ge=0.0)
     prompt_tokens: int = Field(default=3000, ge=200)
 
     def of(self, node_type: str) -> StageOptions:

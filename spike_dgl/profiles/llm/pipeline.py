@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
-from spike_dgl.data.dataset import Dataset, NodeTexts
+from spike_dgl.data.dataset import Dataset, NodeTexts, Vocabulary
 from spike_dgl.data.training import TrainingData
 from spike_dgl.errors import ConfigError, DataError, SpikeError
 from spike_dgl.profiles.bottom_up import STAGES, BottomUpTexts, NodeType
@@ -60,7 +60,7 @@ class Pipeline:
     def rows(self, node_type: NodeType) -> list[int]:
         """Rows of the nodes that have no ready-made text, highest degree first."""
         rows = self.texts.without_given(node_type, self._prompts.by_degree(node_type).tolist())
-        return [row for row in rows if row not in self._imported[node_type]]
+        return [row for row in rows if row not in self.imported(node_type)]
 
     def requests(self, node_type: NodeType) -> Iterator[tuple[int, Request]]:
         """Row and request of each of these nodes; the stages before must be settled."""
@@ -72,22 +72,21 @@ class Pipeline:
         number = math.ceil(self._options.llm.of(node_type).coverage * len(rows))
         return self._prompts.requests(node_type, self.texts.items, rows[:number])
 
-    def settle(self, node_type: NodeType, answers: Lookup) -> int:
-        """End a stage with the answers there are, also to nodes that are not covered; the number of answers.
+    def settle(self, node_type: NodeType, answers: Lookup) -> dict[int, Answer]:
+        """End a stage with the texts there are, by row: imported ones, and answers, also to nodes not covered.
 
-        Imported texts are not counted. A node without an answer gets its template profile.
+        A node without one gets its template profile.
         """
-        written = dict(self._imported[node_type])
+        written = dict(self.imported(node_type))
         for portion in portions(self.requests(node_type)):
             found = answers([request.key for _, request in portion])
             written |= {row: found[request.key] for row, request in portion if request.key in found}
         self.texts.fill(node_type, written)
-        return len(written) - len(self._imported[node_type])
+        return written
 
-    @property
-    def has_imported(self) -> bool:
-        """True where the store brings imported texts of nodes of this data set."""
-        return any(self._imported.values())
+    def imported(self, node_type: NodeType) -> Mapping[int, Answer]:
+        """The store's imported texts by row."""
+        return self._imported[node_type]
 
     def _imported_of(self, node_type: NodeType, store: Store | None) -> dict[int, Answer]:
         vocabulary = {"item": self.data.items, "entity": self.data.entities, "user": self.data.users}[
@@ -109,9 +108,8 @@ def stored_texts(dataset: Dataset, options: ProfileOptions) -> BottomUpTexts:
         return _without_model(dataset, options)
     with open_store(Path(options.store)) as store:
         pipeline = Pipeline(dataset, options, store)
-        answered = [pipeline.settle(node_type, store.answers) for node_type in STAGES]
-        is_empty = not any(answered) and not pipeline.has_imported
-    if is_empty:
+        written = [pipeline.settle(node_type, store.answers) for node_type in STAGES]
+    if not any(written):
         raise SpikeError(
             f"{options.store} holds no answer to the prompts that these settings lead to\n"
             "  Name the settings it was written with (--config FILE, or profiles.llm.prompts, .model ... and the\n"
@@ -179,12 +177,27 @@ def status(dataset: Dataset, options: ProfileOptions, store: Store) -> list[Stag
         keys = [request.key for _, request in pipeline.covered(node_type)]
         answered, batched = store.answered(keys), store.in_batch(keys)
         failed = store.rejections(keys).keys() - answered - batched
-        ready = _number_of_nodes(pipeline.data, node_type) - len(pipeline.rows(node_type))
-        done = pipeline.settle(node_type, store.answers)
-        left = sum(key not in answered and key not in batched and key not in failed for key in keys)
         nodes = _number_of_nodes(pipeline.data, node_type)
-        stages.append(StageStatus(node_type, nodes, ready, done, len(failed), len(batched - answered), left))
+        ready = nodes - len(pipeline.rows(node_type))
+        written = pipeline.settle(node_type, store.answers)
+        imported = len(pipeline.imported(node_type))
+        stages.append(
+            StageStatus(
+                node_type,
+                nodes=nodes,
+                ready=ready,
+                done=len(written) - imported,
+                failed=sum(key in failed for key in keys),
+                in_batch=sum(key in batched and key not in answered for key in keys),
+                left=sum(key not in answered and key not in batched and key not in failed for key in keys),
+            )
+        )
     return stages
+
+
+def vocabulary_of(node_type: NodeType, data: TrainingData) -> Vocabulary:
+    """Raw ids of a node type; those of auxiliary entities stand with all entities'."""
+    return {"item": data.items, "entity": data.entities, "user": data.users}[node_type]
 
 
 def _number_of_nodes(data: TrainingData, node_type: NodeType) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
@@ -125,6 +126,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.owner = uuid.uuid4().hex
+        self._spent, self._counted_to = 0.0, 0  # rows of the ledger are never changed: each is added once
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
@@ -176,14 +178,29 @@ class Store:
         )
         return {node: Answer(*rest) for node, *rest in self.database.rows(query, [node_type])}
 
+    def imported(self, node_type: str) -> dict[str, Answer]:
+        """The texts of `import_texts` that are still their nodes' latest, by raw id."""
+        query = (
+            "SELECT node, text, model, prompt_tokens, completion_tokens, cost FROM nodes JOIN answers USING (key) "
+            "WHERE node_type = ? AND key LIKE 'imported-%'"
+        )
+        return {node: Answer(*rest) for node, *rest in self.database.rows(query, [node_type])}
+
     def rejections(self, keys: Iterable[str]) -> dict[str, int]:
         """How often each of some keys failed for a reason of its own, mishaps of the server not counted."""
         query = f"SELECT key, sum(count) FROM failures WHERE reason NOT IN ({_MISHAPS}) AND key {_AMONG} GROUP BY key"
         return dict(self.database.rows(query, [_listed(keys)]))
 
     def spent(self) -> float:
-        """US dollars paid so far, as far as prices were known."""
-        return float(self.database.value("SELECT total(cost) FROM ledger"))
+        """US dollars paid so far by whatever process, as far as prices were known."""
+        query = "SELECT total(cost), coalesce(max(id), ?1) FROM ledger WHERE id > ?1"
+        new, self._counted_to = self.database.rows(query, [self._counted_to])[0]
+        self._spent += new
+        return self._spent
+
+    def reserved(self) -> float:
+        """US dollars that open batches can cost at most."""
+        return float(self.database.value("SELECT total(reserved) FROM batches"))
 
     def usage(self, model: str | None = None, node_type: str | None = None) -> Usage:
         """What the ledger holds on one requested model, one node type, or all."""
@@ -336,6 +353,69 @@ class Store:
         """Those of some keys that are with the Batch API."""
         query = f"SELECT key FROM batch_requests WHERE key {_AMONG}"
         return {key for (key,) in self.database.rows(query, [_listed(keys)])}
+
+    def batches(self, server: str) -> list[BatchRecord]:
+        """The open batches of a server, oldest first."""
+        query = (
+            "SELECT label, id, created, id IS NULL AND (owner = ?1 OR owner NOT IN "
+            "(SELECT owner FROM owners WHERE until > ?2)) FROM batches WHERE server = ?3 ORDER BY created, label"
+        )
+        rows = self.database.rows(query, [self.owner, time.time(), server])
+        return [BatchRecord(label, name, created, bool(lost)) for label, name, created, lost in rows]
+
+    def open_batch(self, label: str, server: str, requests: Iterable[Request], reserved: float) -> None:
+        """Note that claimed requests are about to become a batch."""
+        rows = [(label, *dataclasses.astuple(Asked.of(request))) for request in requests]
+        with self.database.transaction():
+            self.database.execute(
+                "INSERT INTO batches VALUES (?, ?, ?, NULL, ?, ?)",
+                [label, self.owner, server, reserved, time.time()],
+            )
+            self.database.execute_many(
+                "INSERT INTO batch_requests (label, key, node_type, model, prompt_bytes, max_words) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            self.database.execute_many("DELETE FROM claims WHERE key = ?", [(row[1],) for row in rows])
+
+    def note_batch(self, label: str, batch_id: str) -> None:
+        """Note the server's name of a batch."""
+        with self.database.transaction():
+            self.database.execute("UPDATE batches SET id = ? WHERE label = ?", [batch_id, label])
+
+    def asked(self, label: str) -> list[Asked]:
+        """What is known of a batch's requests."""
+        query = "SELECT key, node_type, model, prompt_bytes, max_words FROM batch_requests WHERE label = ?"
+        return [Asked(*row) for row in self.database.rows(query, [label])]
+
+    def close_batch(self, label: str, results: Iterable[tuple[Asked, Completion, float | None]]) -> None:
+        """Keep what a batch brought and forget it, unless another process has done so already."""
+        with self.database.transaction():
+            if self._delete_batch(label):
+                for asked, completion, cost in results:
+                    self.write(asked, completion, cost, batch=True)
+
+    def drop_batch(self, label: str) -> None:
+        """Forget a batch that never came to be; its requests are free again."""
+        with self.database.transaction():
+            self._delete_batch(label)
+
+    def _delete_batch(self, label: str) -> bool:
+        self.database.execute("DELETE FROM batch_requests WHERE label = ?", [label])
+        return self.database.execute("DELETE FROM batches WHERE label = ?", [label]) > 0
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """An open batch: our label, the server's name if we know it, when it was noted (seconds since 1970).
+
+    It `is_lost` where nobody knows the server's name, and nobody alive is about to learn it.
+    """
+
+    label: str
+    id: str | None
+    created: float
+    is_lost: bool
 
 
 @dataclass(frozen=True)
