@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spike_dgl.errors import SpikeError
+from spike_dgl.profile_commands import profile
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def main() -> None:
 @click.version_option(package_name="spike_dgl")
 def cli() -> None:
     """SPiKE on DGL: recommendation with knowledge graphs and LLM-written profiles."""
+
+
+cli.add_command(profile)
 
 
 @cli.command()

@@ -18,7 +18,7 @@ LAYERS = [
     {"evaluation"},
     {"training"},
     {"recommend", "report", "doctor", "benchmark"},
-    {"experiment"},
+    {"experiment", "profile_commands"},
     {"cli"},
 ]
 """First layer first. Modules of one layer may import each other only inside their own sub-package."""

@@ -79,7 +79,9 @@ class Database:
             identity, version = self.value("PRAGMA application_id"), self.value("PRAGMA user_version")
             empty = not self.value("SELECT count(*) FROM sqlite_master")
             if identity != APPLICATION_ID and not empty:
-                raise DataError(self.path, "is not a store of profiles", "Name another file with --store.")
+                raise DataError(
+                    self.path, "is not a store of profiles", "Name another file: profiles.store=FILE."
+                )
             if empty:
                 for statement in SCHEMA.split(";"):
                     self.execute(statement)

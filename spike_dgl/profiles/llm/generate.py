@@ -1,22 +1,25 @@
-"""Generating profiles stage by stage, and what that will cost."""
+"""Generating profiles stage by stage, one request at a time or in batches."""
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from spike_dgl.data.dataset import Dataset
+from spike_dgl.errors import LanguageModelError
 from spike_dgl.profiles.bottom_up import STAGES, NodeType
+from spike_dgl.profiles.llm.batch import MAX_REQUESTS, BatchStatus, collect, submit
 from spike_dgl.profiles.llm.completion import Outcome, complete
-from spike_dgl.profiles.llm.estimate import Budget, Estimate, estimate
-from spike_dgl.profiles.llm.pipeline import Pipeline, portions
-from spike_dgl.profiles.llm.prices import PriceTable
+from spike_dgl.profiles.llm.estimate import Budget
+from spike_dgl.profiles.llm.pipeline import PORTION, Pipeline, portions
 from spike_dgl.profiles.llm.requests import Request
-from spike_dgl.profiles.llm.store import Answer, Store
+from spike_dgl.profiles.llm.store import Store, Usage
 from spike_dgl.profiles.options import ProfileOptions
 
-Progress = Callable[[NodeType, Outcome], None]
+Progress: TypeAlias = Callable[[NodeType, Outcome], None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ def generate(
     store: Store,
     budget: Budget | None = None,
     progress: Progress | None = None,
+    *,
+    batch: bool = False,
 ) -> Generation:
     """Ask for all profiles that are covered and that the store does not hold.
 
@@ -64,7 +69,9 @@ def generate(
     budget
         Prices and the limit of cost.
     progress
-        Called after every response with the outcome of the stage so far.
+        Called after every response, or every look at a batch, with the outcome of the stage so far.
+    batch
+        Use the Batch API and wait for each stage; a run that is stopped meanwhile is continued by the next.
 
     Raises
     ------
@@ -72,11 +79,12 @@ def generate(
         As `spike_dgl.profiles.llm.completion.complete`; answers that came before are stored.
     """
     pipeline, stages = Pipeline(dataset, options, store), {}
+    finish = _finish_in_batches if batch else _finish
     for node_type in STAGES:
         outcomes: list[Outcome] = []
-        for portion in portions(pipeline.covered(node_type)):
+        for portion in portions(pipeline.covered(node_type), MAX_REQUESTS if batch else PORTION):
             report = _reporter(progress, node_type, outcomes)
-            outcomes.append(_complete_with_retries(_requests(portion), store, options, budget, report))
+            outcomes.append(finish([request for _, request in portion], store, options, budget, report))
             stages[node_type] = _total(outcomes)
             if outcomes[-1].stopped:
                 return Generation(stages)
@@ -84,11 +92,7 @@ def generate(
     return Generation(stages)
 
 
-def _requests(portion: Sequence[tuple[int, Request]]) -> list[Request]:
-    return [request for _, request in portion]
-
-
-def _complete_with_retries(
+def _finish(
     requests: Sequence[Request],
     store: Store,
     options: ProfileOptions,
@@ -112,6 +116,52 @@ def _complete_with_retries(
     return outcome
 
 
+def _finish_in_batches(
+    requests: Sequence[Request],
+    store: Store,
+    options: ProfileOptions,
+    budget: Budget | None,
+    report: Callable[[Outcome], None],
+) -> Outcome:
+    client, keys, before = options.llm.client, [request.key for request in requests], store.usage()
+    stored = len(store.answered(keys))
+    if stored == len(set(keys)):
+        return Outcome(total=stored, stored=stored)
+    for _ in range(client.attempts):
+        outcome = submit(requests, store, client, budget)
+        while True:
+            _check(collect(store, client, budget))
+            report(_since(before, store, dataclasses.replace(outcome, stored=stored), keys))
+            if not store.in_batch(keys):
+                break
+            time.sleep(options.llm.poll_seconds)
+        outcome = _since(before, store, dataclasses.replace(outcome, stored=stored), keys)
+        if outcome.stopped or not outcome.failed:
+            break
+    return outcome
+
+
+def _check(batches: Iterable[BatchStatus]) -> None:
+    for batch in batches:
+        if batch.status == "failed":
+            raise LanguageModelError(f"batch {batch.id} was refused: {batch.problem}")
+
+
+def _since(before: Usage, store: Store, outcome: Outcome, keys: Sequence[str]) -> Outcome:
+    """What became of requests by now, and what was paid since a moment before."""
+    now, answered, batched = store.usage(), store.answered(keys), store.in_batch(keys)
+    open_keys = {key for key in keys if key not in answered and key not in batched}
+    return dataclasses.replace(
+        outcome,
+        answered=len(answered) - outcome.stored,
+        in_batch=len(batched - answered),
+        failed=0 if outcome.stopped else len(open_keys) - outcome.given_up,
+        prompt_tokens=now.prompt_tokens - before.prompt_tokens,
+        completion_tokens=now.completion_tokens - before.completion_tokens,
+        cost=now.cost - before.cost,
+    )
+
+
 def _reporter(
     progress: Progress | None, node_type: NodeType, before: Sequence[Outcome]
 ) -> Callable[[Outcome], None]:
@@ -127,61 +177,3 @@ def _total(outcomes: Sequence[Outcome]) -> Outcome:
     names = [field.name for field in dataclasses.fields(Outcome) if field.name != "stopped"]
     sums = {name: sum(getattr(outcome, name) for outcome in outcomes) for name in names}
     return Outcome(**sums, stopped=outcomes[-1].stopped)
-
-
-def estimate_generation(
-    dataset: Dataset,
-    options: ProfileOptions,
-    prices: PriceTable,
-    store: Store | None = None,
-    batch: bool = False,
-) -> list[Estimate]:
-    """Requests, tokens and cost that `generate` has ahead of it, by node type and model.
-
-    The prompts of entities and users hold profiles that are not written yet. Each is counted as a text of as many
-    words as will be asked for.
-    """
-    pipeline = Pipeline(dataset, options, store)
-    estimates: list[Estimate] = []
-    for node_type in STAGES:
-        expected: dict[str, Answer] = {}
-        for portion in portions(pipeline.covered(node_type)):
-            requests = _requests(portion)
-            expected |= {request.key: _stand_in(request) for request in requests}
-            estimates += estimate(requests, options.llm.client, prices, store, batch)
-
-        def answers(keys: Sequence[str], expected: Mapping[str, Answer] = expected) -> dict[str, Answer]:
-            stored = store.answers(keys) if store is not None else {}
-            return {key: expected[key] for key in keys if key in expected} | stored
-
-        pipeline.settle(node_type, answers)
-    return _merged(estimates)
-
-
-def _stand_in(request: Request) -> Answer:
-    """Six letters a word with its space, as in English prose."""
-    return Answer(" ".join(["words"] * request.max_words), request.options.model, 0, 0, None)
-
-
-def _merged(estimates: Iterable[Estimate]) -> list[Estimate]:
-    """One estimate a node type and model."""
-    groups: dict[tuple[str, str], list[Estimate]] = {}
-    for one in estimates:
-        groups.setdefault((one.node_type, one.model), []).append(one)
-    return [
-        Estimate(
-            node_type,
-            model,
-            requests=sum(one.requests for one in group),
-            prompt_tokens=sum(one.prompt_tokens for one in group),
-            completion_tokens=sum(one.completion_tokens for one in group),
-            cost=_sum_of_known([one.cost for one in group]),
-            highest_cost=_sum_of_known([one.highest_cost for one in group]),
-        )
-        for (node_type, model), group in groups.items()
-    ]
-
-
-def _sum_of_known(costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None

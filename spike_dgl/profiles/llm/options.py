@@ -31,8 +31,8 @@ class StageOptions:
 class LlmOptions(CompletionOptions):
     """What a language model is asked, and about which nodes; `CompletionOptions` says how it answers.
 
-    All but `client`, `coverage` and `confirm_above` is part of a prompt or its parameters: changing it asks anew
-    for the nodes it concerns.
+    All but `client`, `coverage`, `confirm_above` and `poll_seconds` is part of a prompt or its parameters: changing
+    it asks anew for the nodes it concerns.
 
     Parameters
     ----------
@@ -53,6 +53,8 @@ class LlmOptions(CompletionOptions):
         Most training items that a user is described by, those with the fewest users first.
     confirm_above
         US dollars that a run may cost before ``main.py profile`` asks, or wants ``--yes``.
+    poll_seconds
+        Between two questions to the Batch API whether it has finished.
     prompt_tokens
         Most tokens of data in a prompt, counted as a quarter of the characters. What comes last is left out.
     """
@@ -67,6 +69,7 @@ class LlmOptions(CompletionOptions):
     linked_items: int = Field(default=10, ge=0)
     history_items: int = Field(default=12, ge=0)
     confirm_above: float = Field(default=1.0, ge=0.0)
+    poll_seconds: float = Field(default=60.0, ge=0.0)
     prompt_tokens: int = Field(default=3000, ge=200)
 
     def of(self, node_type: str) -> StageOptions:

@@ -205,8 +205,10 @@ def _number_of_nodes(data: TrainingData, node_type: NodeType) -> int:
     return {"item": data.num_items, "entity": auxiliary, "user": data.num_users}[node_type]
 
 
-def portions(requests: Iterable[tuple[int, Request]]) -> Iterator[list[tuple[int, Request]]]:
-    """Requests in lists of at most `PORTION`."""
+def portions(
+    requests: Iterable[tuple[int, Request]], size: int = PORTION
+) -> Iterator[list[tuple[int, Request]]]:
+    """Requests in lists of at most `size`."""
     remaining = iter(requests)
-    while portion := list(islice(remaining, PORTION)):
+    while portion := list(islice(remaining, size)):
         yield portion
