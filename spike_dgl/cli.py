@@ -74,7 +74,7 @@ def train(
             return
         name = f"{Path(config.data.path).name}-{config.model_name}-seed{config.training.seed}"
         folder = RunFolder.create(out) if out is not None else RunFolder.next_free(RUNS, name)
-        experiment = start(config, folder)
+        experiment = start(config, folder, progress=not quiet)
     _announce(experiment)
     experiment.train(resume=resume is not None, progress=not quiet)
     _show_result(experiment)

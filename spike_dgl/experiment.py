@@ -209,11 +209,21 @@ class Experiment:
         return test
 
 
-def start(config: RunConfig, folder: RunFolder) -> Experiment:
-    """Set up a new run: load the data, write profiles, build graph and model; records all of it in the folder."""
+def start(config: RunConfig, folder: RunFolder, *, progress: bool = False) -> Experiment:
+    """Set up a new run: load the data, write profiles, build graph and model; records all of it in the folder.
+
+    Parameters
+    ----------
+    config
+        All settings.
+    folder
+        Where the run is recorded.
+    progress
+        Whether to show a progress bar where encoding profiles takes long.
+    """
     dataset = load(config.data)
     config = _with_absolute_paths(config)
-    profiles = build_profiles(dataset, config.profiles)
+    profiles = build_profiles(dataset, config.profiles, progress=progress)
     vectors: Vectors = {}
     if profiles.user_vectors is not None and profiles.entity_vectors is not None:
         vectors = {"users": profiles.user_vectors, "entities": profiles.entity_vectors}

@@ -34,7 +34,7 @@ class RunByDefault(click.Group):
 
 @click.group(cls=RunByDefault)
 def profile() -> None:
-    """Profiles from a language model: run (the default), status, export, import."""
+    """Profiles: from a language model (run, the default; status, export, import), their vectors, their quality."""
 
 
 def with_settings(command: Any) -> Any:
@@ -147,6 +147,93 @@ def import_(file: Path, overrides: tuple[str, ...], config_file: Path | None) ->
     with Store.open(_store_path(options)) as store:
         counts = import_texts(file, TrainingData.of(dataset), store)
     click.echo(f"{options.store}: {_counted(counts)}")
+
+
+@profile.command()
+@with_settings
+@click.option(
+    "--out", type=FILE, help="Folder for the authors' *_embeddings.npz; nothing is written without."
+)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def encode(overrides: tuple[str, ...], config_file: Path | None, out: Path | None, quiet: bool) -> None:
+    """Make the vectors of all profiles, or what is missing of them; choose by profiles.encoder."""
+    from spike_dgl.profiles.build import build_profiles
+    from spike_dgl.profiles.encoders.openai import OpenAIEncoder
+    from spike_dgl.profiles.llm.prices import read_prices
+    from spike_dgl.profiles.vector_files import write_vectors
+
+    dataset, options = _load(config_file, overrides)
+    profiles = build_profiles(dataset.replace(vectors=None), options, progress=not quiet)
+    click.echo(f"{len(profiles.user_texts) + len(profiles.entity_texts):,} profiles by {profiles.encoder}")
+    if isinstance(encoder := profiles.fitted_encoder, OpenAIEncoder):
+        click.echo(
+            f"Paid in this run: ${_dollars(encoder.cost(read_prices()))} for {encoder.tokens:,} tokens."
+        )
+    for file in write_vectors(out, profiles, dataset.num_items) if out is not None else ():
+        click.echo(f"{file}")
+
+
+@profile.command()
+@with_settings
+@click.option(
+    "--judge", type=click.IntRange(min=1), metavar="N", help="Let a model mark N profiles a node type."
+)
+@click.option("--judge-model", default="gpt-4o-mini", show_default=True, help="The model that marks.")
+@click.option(
+    "--judge-store",
+    type=FILE,
+    default=Path("runs/judge.sqlite"),
+    show_default=True,
+    help="Keeps its answers.",
+)
+@click.option(
+    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop when the judge has cost so much."
+)
+@click.option("--prices", "prices_file", type=FILE, help="YAML file of your prices.")
+@click.option("--dry-run", is_flag=True, help="Show what the judge would cost; send nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask, however much it costs.")
+def quality(
+    overrides: tuple[str, ...],
+    config_file: Path | None,
+    judge: int | None,
+    judge_model: str,
+    judge_store: Path,
+    max_cost: float | None,
+    prices_file: Path | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Length, coverage, repetition, leaks and meaning of the profiles that training would use."""
+    from spike_dgl.profiles import judge as judging
+    from spike_dgl.profiles.build import build_profiles
+    from spike_dgl.profiles.llm.completion import complete
+    from spike_dgl.profiles.llm.estimate import Budget, estimate
+    from spike_dgl.profiles.llm.prices import read_prices
+    from spike_dgl.profiles.llm.requests import CompletionOptions
+    from spike_dgl.profiles.llm.store import Store
+    from spike_dgl.profiles.quality import measure, render
+
+    dataset, options = _load(config_file, overrides)
+    profiles = build_profiles(dataset, options, progress=True)
+    click.echo(render(measure(dataset, profiles, options)))
+    if judge is None:
+        return
+    requests = judging.judge_requests(
+        dataset, profiles, options, CompletionOptions(model=judge_model), number=judge
+    )
+    prices, client = read_prices(prices_file), options.llm.client
+    with Store.open(judge_store) as store:
+        estimates = estimate(requests, client, prices, store)
+        click.echo(f"\n{_estimate_table(estimates)}")
+        if dry_run:
+            click.echo("Nothing was sent.")
+            return
+        _confirm(estimates, options, max_cost, yes, store.spent())
+        outcome = complete(requests, store, client, Budget(max_cost, prices))
+        answers = store.answers([request.key for request in requests])
+    click.echo(f"\n{judging.render(requests, answers)}\nPaid in this run: ${outcome.cost:.4f}.")
+    if outcome.stopped:
+        click.echo(f"Stopped: {outcome.stopped}.")
 
 
 def _load(config_file: Path | None, overrides: Sequence[str]) -> tuple[Dataset, ProfileOptions]:

@@ -165,7 +165,7 @@ def _about_names(dataset: Dataset, named: NamedItems, train: NamedItems, part: s
             "chosen on it leans on them, the test part does not."
         )
     return (
-        f"{len(named.named) / named.pairs:.2%} of its pairs, {named.expected / named.pairs:.2%} expected by chance, "
+        f"{len(named.named) / named.pairs:.2%} of its pairs, {named.expected / named.pairs:.3%} expected by chance, "
         f"{len(train.named) / max(train.pairs, 1):.2%} in training: {', '.join(examples)}. {advice}"
     )
 

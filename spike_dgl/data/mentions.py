@@ -23,10 +23,9 @@ Words = tuple[str, ...]
 CLEARLY = 3.0
 """Standard deviations above what is expected by chance from which on something is more than that."""
 
-_WORD = re.compile(r"\w+")
-_PARENTHESES = re.compile(
-    r"\s*\([^()]*\)\s*$"
-)  # "Heat (1995)", "Air (band)": nobody writes that in a sentence
+# Nobody writes "Big_Fish", "Heat (1995)" or "Air (band)" in a sentence.
+_WORD = re.compile(r"[^\W_]+")
+_PARENTHESES = re.compile(r"\([^()]*\)\s*$")
 
 
 def spoken_words(name: str) -> Words:

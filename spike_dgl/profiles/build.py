@@ -47,7 +47,7 @@ class Profiles:
     fitted_encoder: Encoder | None = None
 
 
-def build_profiles(dataset: Dataset, options: ProfileOptions) -> Profiles:
+def build_profiles(dataset: Dataset, options: ProfileOptions, *, progress: bool = False) -> Profiles:
     """Collect or write the profile of every node, and encode it.
 
     Validation and test interactions have no influence: users are described by their training items.
@@ -58,6 +58,8 @@ def build_profiles(dataset: Dataset, options: ProfileOptions) -> Profiles:
         The data, with whatever profile texts or vectors it brings along.
     options
         `ProfileOptions.source` says what to use.
+    progress
+        Whether to show a progress bar where encoding takes long.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def build_profiles(dataset: Dataset, options: ProfileOptions) -> Profiles:
     if options.source == "auto" and dataset.vectors is not None and not texts_are_named:
         refuse_unfit_vectors(dataset, dataset.vectors, options)
         return _ready_made(dataset, dataset.vectors)
-    return _written(dataset, options)
+    return _written(dataset, options, progress)
 
 
 def _no_profiles(dataset: Dataset) -> Profiles:
@@ -98,12 +100,12 @@ def _ready_made(dataset: Dataset, vectors: NodeVectors) -> Profiles:
     )
 
 
-def _written(dataset: Dataset, options: ProfileOptions) -> Profiles:
+def _written(dataset: Dataset, options: ProfileOptions, progress: bool) -> Profiles:
     """Given texts, a language model's, templates for the nodes without one, and vectors of all."""
     texts = stored_texts(dataset, options)
     users, user_sources = texts.users
     entities, entity_sources = texts.entities
-    encoder, vectors = encode_profiles([*users, *entities], options, progress=True)
+    encoder, vectors = encode_profiles([*users, *entities], options, progress=progress)
     return Profiles(
         user_texts=users,
         entity_texts=entities,

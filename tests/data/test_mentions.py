@@ -43,6 +43,7 @@ def test_of_names_that_begin_alike_the_longest_counts(words: list[str]) -> None:
 
 
 def test_spoken_words_leave_out_what_stands_in_parentheses_at_the_end() -> None:
+    assert spoken_words("Big_Fish_(film)") == ("Big", "Fish")
     assert spoken_words("(500) Days of Summer (2009)") == ("500", "Days", "of", "Summer")
 
 

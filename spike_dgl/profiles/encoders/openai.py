@@ -14,6 +14,7 @@ from spike_dgl.profiles.llm.answers import Failure
 from spike_dgl.profiles.llm.client import OPENAI, connect, understand
 from spike_dgl.profiles.llm.completion import run_to_end
 from spike_dgl.profiles.llm.pace import Pace
+from spike_dgl.profiles.llm.prices import PriceTable
 from spike_dgl.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class OpenAIEncoder:
         shortened = f"/{self.options.dimensions}" if self.options.dimensions else ""
         elsewhere = f"@{self.client.address}" if self.client.address != OPENAI else ""
         return f"openai/{self.options.model}{shortened}{elsewhere}"
+
+    def cost(self, prices: PriceTable) -> float | None:
+        """US dollars for the tokens so far; None where the price is unknown."""
+        price = prices.price(self.options.model, self.client.is_local)
+        return None if price is None else price.cost(self.tokens, 0)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Vectors [n, d_t] of unit length; zeros for an empty text, which is not sent.
