@@ -70,7 +70,8 @@ class SpikeOptions:
     masked_edges
         Further KG edges left out of a training step; 512 in the code, for a loss whose weight is 0.
     kernels
-        What computes the attention: ``torch`` (fast, little memory) or ``dgl`` (DGL's message passing). Same numbers.
+        What computes the attention: ``compiled`` (on the CPU), ``torch`` (any device), ``dgl`` (DGL's message passing)
+        or ``auto``, the first that fits the device. Same numbers.
     """
 
     embedding_dim: int = Field(default=64, gt=0)
@@ -92,7 +93,7 @@ class SpikeOptions:
     shared_projection: bool = True
     idle_relations: int = Field(default=0, ge=0)
     masked_edges: int = Field(default=0, ge=0)
-    kernels: Kernels = "torch"
+    kernels: Kernels = "auto"
 
     def __post_init__(self) -> None:
         if self.embedding_dim % self.num_heads:
