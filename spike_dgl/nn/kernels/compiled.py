@@ -1,0 +1,304 @@
+"""Attention compiled for the CPU: passes over the edges that hold one row at a time.
+
+numba compiles the loops for the number and width of heads in use, once a machine, and keeps the result on disk. Every
+thread computes rows of its own, so no sum depends on which thread was faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from spike_dgl.nn.message_graph import MessageGraph
+
+EDGES_PER_THREAD = 4096
+"""For fewer it is not worth waking another thread."""
+
+Array = NDArray[Any]
+Loop = TypeVar("Loop", bound=Callable[..., None])
+
+
+def attend(
+    messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
+) -> tuple[Tensor, Tensor]:
+    """As `spike_dgl.nn.kernels.attend`, for tensors of one type on the CPU."""
+    return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Attention(torch.autograd.Function):
+    """Keeps its inputs and the weights [E, H]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, messages: MessageGraph, num_heads: int, projected: Tensor, states: Tensor, relations: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        loops, edges = _loops(num_heads, states.shape[1] // num_heads), Entering.of(messages)
+        queries = projected[messages.num_users :]
+        attention = states.new_empty(len(messages.edges), num_heads)
+        gathered = states.new_empty(len(queries), states.shape[1])
+        _run(loops.logits, edges, *_arrays(queries, projected, relations, attention))
+        attention.exp_()  # vectorised in torch, but not within a compiled loop
+        _run(loops.gather, edges, *_arrays(states, relations, attention, gathered))
+        ctx.messages, ctx.num_heads = messages, num_heads
+        ctx.save_for_backward(projected, states, relations, attention)
+        ctx.mark_non_differentiable(attention)
+        return gathered, attention
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[None, None, Tensor, Tensor, Tensor]:
+        messages: MessageGraph = ctx.messages
+        projected, states, relations, attention = ctx.saved_tensors
+        loops, edges = _loops(ctx.num_heads, states.shape[1] // ctx.num_heads), Entering.of(messages)
+        queries, grad = projected[messages.num_users :], grad.contiguous()
+        grad_logits, grad_states = torch.empty_like(attention), torch.empty_like(states)
+        grad_projected = torch.zeros_like(projected)
+        grad_relations = relations.new_zeros(len(_parts(edges.start)), *relations.shape)
+        _run(
+            loops.to_queries,
+            edges,
+            *_arrays(queries, projected, states, relations, attention, grad),
+            *_arrays(grad_logits, grad_projected[messages.num_users :]),
+            of_parts=_arrays(*grad_relations),
+        )
+        _run(
+            loops.to_sources,
+            Leaving.of(messages),
+            *_arrays(queries, relations, attention, grad, grad_logits, grad_projected, grad_states),
+        )
+        return None, None, grad_projected, grad_states, grad_relations.sum(0)
+
+
+class Entering(NamedTuple):
+    """Edges by target: those of target i are ``start[i]`` to ``start[i + 1] - 1``."""
+
+    start: Array
+    node: Array
+    relation: Array
+
+    @classmethod
+    def of(cls, messages: MessageGraph) -> Entering:
+        """All edges of a message graph."""
+        return cls(*_arrays(messages.edges.target_start, messages.edge_node, messages.edge_relation))
+
+
+class Leaving(NamedTuple):
+    """Edges by source: those of node i are ``order[start[i]]`` to ``order[start[i + 1] - 1]``."""
+
+    start: Array
+    order: Array
+    target: Array
+    relation: Array
+
+    @classmethod
+    def of(cls, messages: MessageGraph) -> Leaving:
+        """All edges of a message graph."""
+        edges = messages.edges
+        return cls(*_arrays(messages.node_start, edges.by_source, edges.target, messages.edge_relation))
+
+
+def _arrays(*tensors: Tensor) -> list[Array]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _run(
+    loop: Callable[..., None], edges: Entering | Leaving, *arrays: Array, of_parts: Sequence[Array] = ()
+) -> None:
+    """Call ``loop(first row, last row, edges, *arrays)`` for parts of the rows, the first one in this thread.
+
+    `of_parts` has one further array for each part.
+    """
+    parts = _parts(edges.start)
+    own = [[array] for array in of_parts] or [[]] * len(parts)
+    others = [
+        _pool().submit(loop, *rows, edges, *arrays, *extra)
+        for rows, extra in zip(parts[1:], own[1:], strict=True)
+    ]
+    loop(*parts[0], edges, *arrays, *own[0])
+    for other in others:
+        other.result()
+
+
+def _parts(start: Array) -> list[tuple[int, int]]:
+    """Rows, first and last, for each thread, with about as many edges each."""
+    rows, edges = len(start) - 1, int(start[-1])
+    threads = max(1, min(torch.get_num_threads(), edges // EDGES_PER_THREAD))
+    bounds = np.searchsorted(start, np.linspace(0, edges, threads + 1)[1:-1]).tolist()
+    return list(zip([0, *bounds], [*bounds, rows], strict=True))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="attention")
+
+
+class Loops(NamedTuple):
+    """The compiled loops for one number and width of heads."""
+
+    logits: Callable[..., None]
+    gather: Callable[..., None]
+    to_queries: Callable[..., None]
+    to_sources: Callable[..., None]
+
+
+@cache
+def _loops(num_heads: int, width: int) -> Loops:
+    """`num_heads` and `width` become constants of the machine code, which is what lets it be vectorised."""
+    dim = num_heads * width
+    scale = 1.0 / math.sqrt(width)
+
+    @_compiled
+    def logits(
+        first: int,
+        last: int,
+        edges: Entering,
+        queries: Array,
+        keys: Array,
+        relations: Array,
+        shifted: Array,
+    ) -> None:
+        """Logits [E, H], less the largest one of the same target and head."""
+        query = np.empty(dim, queries.dtype)
+        for i in range(first, last):
+            for d in range(dim):
+                query[d] = queries[i, d] * queries.dtype.type(scale)
+            for e in range(edges.start[i], edges.start[i + 1]):
+                key, by = keys[edges.node[e]], relations[edges.relation[e]]
+                for h in range(num_heads):
+                    total = queries.dtype.type(0)
+                    for d in range(width):
+                        total += query[h * width + d] * key[h * width + d] * by[h * width + d]
+                    shifted[e, h] = total
+            for h in range(num_heads):
+                highest = queries.dtype.type(-np.inf)
+                for e in range(edges.start[i], edges.start[i + 1]):
+                    highest = max(highest, shifted[e, h])
+                for e in range(edges.start[i], edges.start[i + 1]):
+                    shifted[e, h] -= highest
+
+    @_compiled
+    def gather(
+        first: int,
+        last: int,
+        edges: Entering,
+        values: Array,
+        relations: Array,
+        weights: Array,
+        gathered: Array,
+    ) -> None:
+        """Scale the weights [E, H] to a sum of one for each target, and sum the messages by them."""
+        total = np.empty(dim, values.dtype)
+        for i in range(first, last):
+            for h in range(num_heads):
+                whole = values.dtype.type(0)
+                for e in range(edges.start[i], edges.start[i + 1]):
+                    whole += weights[e, h]
+                for e in range(edges.start[i], edges.start[i + 1]):
+                    weights[e, h] /= whole
+            for d in range(dim):
+                total[d] = 0
+            for e in range(edges.start[i], edges.start[i + 1]):
+                value, by = values[edges.node[e]], relations[edges.relation[e]]
+                for h in range(num_heads):
+                    weight = weights[e, h]
+                    for d in range(width):
+                        total[h * width + d] += weight * value[h * width + d] * by[h * width + d]
+            for d in range(dim):
+                gathered[i, d] = total[d]
+
+    @_compiled
+    def to_queries(
+        first: int,
+        last: int,
+        edges: Entering,
+        queries: Array,
+        keys: Array,
+        values: Array,
+        relations: Array,
+        weights: Array,
+        grad: Array,
+        grad_logits: Array,
+        grad_queries: Array,
+        grad_relations: Array,
+    ) -> None:
+        """Gradients of logits and queries, and what this part of the targets gives those of the relations."""
+        query, above, total = np.empty(dim, grad.dtype), np.empty(dim, grad.dtype), np.empty(dim, grad.dtype)
+        mean = np.empty(num_heads, grad.dtype)
+        for i in range(first, last):
+            mean[:] = 0
+            for d in range(dim):
+                query[d], above[d], total[d] = queries[i, d], grad[i, d], 0
+            for e in range(edges.start[i], edges.start[i + 1]):
+                value, by = values[edges.node[e]], relations[edges.relation[e]]
+                for h in range(num_heads):
+                    slope = grad.dtype.type(0)
+                    for d in range(width):
+                        slope += above[h * width + d] * value[h * width + d] * by[h * width + d]
+                    grad_logits[e, h] = slope
+                    mean[h] += slope * weights[e, h]
+            for e in range(edges.start[i], edges.start[i + 1]):
+                key, value, by = keys[edges.node[e]], values[edges.node[e]], relations[edges.relation[e]]
+                grad_by = grad_relations[edges.relation[e]]
+                for h in range(num_heads):
+                    weight = weights[e, h]
+                    slope = weight * (grad_logits[e, h] - mean[h]) * grad.dtype.type(scale)
+                    grad_logits[e, h] = slope
+                    for d in range(h * width, h * width + width):
+                        total[d] += slope * key[d] * by[d]
+                        grad_by[d] += slope * query[d] * key[d] + weight * above[d] * value[d]
+            for d in range(dim):
+                grad_queries[i, d] = total[d]
+
+    @_compiled
+    def to_sources(
+        first: int,
+        last: int,
+        edges: Leaving,
+        queries: Array,
+        relations: Array,
+        weights: Array,
+        grad: Array,
+        grad_logits: Array,
+        grad_keys: Array,
+        grad_values: Array,
+    ) -> None:
+        """Gradients of the sources' keys, added to what is there, and of their values."""
+        to_key, to_value = np.empty(dim, grad.dtype), np.empty(dim, grad.dtype)
+        for i in range(first, last):
+            for d in range(dim):
+                to_key[d], to_value[d] = 0, 0
+            for position in range(edges.start[i], edges.start[i + 1]):
+                e = edges.order[position]
+                query, above, by = (
+                    queries[edges.target[e]],
+                    grad[edges.target[e]],
+                    relations[edges.relation[e]],
+                )
+                for h in range(num_heads):
+                    slope, weight = grad_logits[e, h], weights[e, h]
+                    for d in range(h * width, h * width + width):
+                        to_key[d] += slope * query[d] * by[d]
+                        to_value[d] += weight * above[d] * by[d]
+            for d in range(dim):
+                grad_keys[i, d] += to_key[d]
+                grad_values[i, d] = to_value[d]
+
+    return Loops(logits, gather, to_queries, to_sources)
+
+
+def _compiled(loop: Loop) -> Loop:
+    # Imported late: commands that train nothing should not wait for it.
+    import numba
+
+    # Sums may be reordered, so that they can be vectorised; infinities and NaN keep their meaning.
+    freedom = {"reassoc", "contract", "arcp", "nsz"}
+    return cast("Loop", numba.njit(nogil=True, cache=True, fastmath=freedom, error_model="numpy")(loop))
