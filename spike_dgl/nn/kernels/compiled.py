@@ -167,22 +167,25 @@ def _loops(num_heads: int, width: int) -> Loops:
         shifted: Array,
     ) -> None:
         """Logits [E, H], less the largest one of the same target and head."""
+        start, node, relation = edges
         query = np.empty(dim, queries.dtype)
         for i in range(first, last):
-            for d in range(dim):
-                query[d] = queries[i, d] * queries.dtype.type(scale)
-            for e in range(edges.start[i], edges.start[i + 1]):
-                key, by = keys[edges.node[e]], relations[edges.relation[e]]
+            for e in range(start[i], start[i + 1]):
+                if e == start[i] or relation[e] != relation[e - 1]:
+                    by = relations[relation[e]]
+                    for d in range(dim):
+                        query[d] = queries[i, d] * by[d] * queries.dtype.type(scale)
+                key = keys[node[e]]
                 for h in range(num_heads):
                     total = queries.dtype.type(0)
-                    for d in range(width):
-                        total += query[h * width + d] * key[h * width + d] * by[h * width + d]
+                    for d in range(h * width, h * width + width):
+                        total += query[d] * key[d]
                     shifted[e, h] = total
             for h in range(num_heads):
                 highest = queries.dtype.type(-np.inf)
-                for e in range(edges.start[i], edges.start[i + 1]):
+                for e in range(start[i], start[i + 1]):
                     highest = max(highest, shifted[e, h])
-                for e in range(edges.start[i], edges.start[i + 1]):
+                for e in range(start[i], start[i + 1]):
                     shifted[e, h] -= highest
 
     @_compiled
@@ -196,24 +199,28 @@ def _loops(num_heads: int, width: int) -> Loops:
         gathered: Array,
     ) -> None:
         """Scale the weights [E, H] to a sum of one for each target, and sum the messages by them."""
-        total = np.empty(dim, values.dtype)
+        start, node, relation = edges
+        of_run = np.empty(dim, values.dtype)
         for i in range(first, last):
             for h in range(num_heads):
                 whole = values.dtype.type(0)
-                for e in range(edges.start[i], edges.start[i + 1]):
+                for e in range(start[i], start[i + 1]):
                     whole += weights[e, h]
-                for e in range(edges.start[i], edges.start[i + 1]):
+                for e in range(start[i], start[i + 1]):
                     weights[e, h] /= whole
             for d in range(dim):
-                total[d] = 0
-            for e in range(edges.start[i], edges.start[i + 1]):
-                value, by = values[edges.node[e]], relations[edges.relation[e]]
+                of_run[d], gathered[i, d] = 0, 0
+            for e in range(start[i], start[i + 1]):
+                value = values[node[e]]
                 for h in range(num_heads):
                     weight = weights[e, h]
-                    for d in range(width):
-                        total[h * width + d] += weight * value[h * width + d] * by[h * width + d]
-            for d in range(dim):
-                gathered[i, d] = total[d]
+                    for d in range(h * width, h * width + width):
+                        of_run[d] += weight * value[d]
+                if e + 1 == start[i + 1] or relation[e + 1] != relation[e]:
+                    by = relations[relation[e]]
+                    for d in range(dim):
+                        gathered[i, d] += of_run[d] * by[d]
+                        of_run[d] = 0
 
     @_compiled
     def to_queries(
@@ -231,32 +238,41 @@ def _loops(num_heads: int, width: int) -> Loops:
         grad_relations: Array,
     ) -> None:
         """Gradients of logits and queries, and what this part of the targets gives those of the relations."""
-        query, above, total = np.empty(dim, grad.dtype), np.empty(dim, grad.dtype), np.empty(dim, grad.dtype)
+        start, node, relation = edges
+        above = np.empty(dim, grad.dtype)
+        to_query, to_value = np.empty(dim, grad.dtype), np.empty(dim, grad.dtype)
         mean = np.empty(num_heads, grad.dtype)
         for i in range(first, last):
             mean[:] = 0
-            for d in range(dim):
-                query[d], above[d], total[d] = queries[i, d], grad[i, d], 0
-            for e in range(edges.start[i], edges.start[i + 1]):
-                value, by = values[edges.node[e]], relations[edges.relation[e]]
+            for e in range(start[i], start[i + 1]):
+                if e == start[i] or relation[e] != relation[e - 1]:
+                    by = relations[relation[e]]
+                    for d in range(dim):
+                        above[d] = grad[i, d] * by[d]
+                value = values[node[e]]
                 for h in range(num_heads):
                     slope = grad.dtype.type(0)
-                    for d in range(width):
-                        slope += above[h * width + d] * value[h * width + d] * by[h * width + d]
+                    for d in range(h * width, h * width + width):
+                        slope += above[d] * value[d]
                     grad_logits[e, h] = slope
                     mean[h] += slope * weights[e, h]
-            for e in range(edges.start[i], edges.start[i + 1]):
-                key, value, by = keys[edges.node[e]], values[edges.node[e]], relations[edges.relation[e]]
-                grad_by = grad_relations[edges.relation[e]]
+            for d in range(dim):
+                to_query[d], to_value[d], grad_queries[i, d] = 0, 0, 0
+            for e in range(start[i], start[i + 1]):
+                key, value = keys[node[e]], values[node[e]]
                 for h in range(num_heads):
                     weight = weights[e, h]
                     slope = weight * (grad_logits[e, h] - mean[h]) * grad.dtype.type(scale)
                     grad_logits[e, h] = slope
                     for d in range(h * width, h * width + width):
-                        total[d] += slope * key[d] * by[d]
-                        grad_by[d] += slope * query[d] * key[d] + weight * above[d] * value[d]
-            for d in range(dim):
-                grad_queries[i, d] = total[d]
+                        to_query[d] += slope * key[d]
+                        to_value[d] += weight * value[d]
+                if e + 1 == start[i + 1] or relation[e + 1] != relation[e]:
+                    by, grad_by = relations[relation[e]], grad_relations[relation[e]]
+                    for d in range(dim):
+                        grad_queries[i, d] += to_query[d] * by[d]
+                        grad_by[d] += to_query[d] * queries[i, d] + to_value[d] * grad[i, d]
+                        to_query[d], to_value[d] = 0, 0
 
     @_compiled
     def to_sources(
@@ -272,25 +288,25 @@ def _loops(num_heads: int, width: int) -> Loops:
         grad_values: Array,
     ) -> None:
         """Gradients of the sources' keys, added to what is there, and of their values."""
-        to_key, to_value = np.empty(dim, grad.dtype), np.empty(dim, grad.dtype)
+        start, order, target, relation = edges
+        to_key, to_value = np.zeros(dim, grad.dtype), np.zeros(dim, grad.dtype)
         for i in range(first, last):
             for d in range(dim):
-                to_key[d], to_value[d] = 0, 0
-            for position in range(edges.start[i], edges.start[i + 1]):
-                e = edges.order[position]
-                query, above, by = (
-                    queries[edges.target[e]],
-                    grad[edges.target[e]],
-                    relations[edges.relation[e]],
-                )
+                grad_values[i, d] = 0
+            for position in range(start[i], start[i + 1]):
+                e = order[position]
+                query, above = queries[target[e]], grad[target[e]]
                 for h in range(num_heads):
                     slope, weight = grad_logits[e, h], weights[e, h]
                     for d in range(h * width, h * width + width):
-                        to_key[d] += slope * query[d] * by[d]
-                        to_value[d] += weight * above[d] * by[d]
-            for d in range(dim):
-                grad_keys[i, d] += to_key[d]
-                grad_values[i, d] = to_value[d]
+                        to_key[d] += slope * query[d]
+                        to_value[d] += weight * above[d]
+                if position + 1 == start[i + 1] or relation[order[position + 1]] != relation[e]:
+                    by = relations[relation[e]]
+                    for d in range(dim):
+                        grad_keys[i, d] += to_key[d] * by[d]
+                        grad_values[i, d] += to_value[d] * by[d]
+                        to_key[d], to_value[d] = 0, 0
 
     return Loops(logits, gather, to_queries, to_sources)
 
