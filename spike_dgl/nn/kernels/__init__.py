@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from spike_dgl.nn.kernels import compiled, with_dgl, with_torch
+from spike_dgl.nn.kernels import compiled_attention, with_dgl, with_torch
 from spike_dgl.nn.message_graph import Incidence, MessageGraph
 
 Kernels = Literal["auto", "compiled", "torch", "dgl"]
@@ -51,7 +51,7 @@ def attend(
     """
     if kernels == "auto":
         kernels = "compiled" if states.device.type == "cpu" else "torch"
-    form = {"compiled": compiled, "torch": with_torch, "dgl": with_dgl}[kernels]
+    form = {"compiled": compiled_attention, "torch": with_torch, "dgl": with_dgl}[kernels]
     gathered, attention = form.attend(messages, projected, states, relations, num_heads)
     return gathered, attention
 

@@ -7,24 +7,23 @@ thread computes rows of its own, so no sum depends on which thread was faster.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from spike_dgl.nn.kernels.compilation import Array, arrays, balanced_parts, compiled, run
+from spike_dgl.nn.kernels.prefetch import prefetch
 from spike_dgl.nn.message_graph import MessageGraph
 
-EDGES_PER_THREAD = 4096
-"""For fewer it is not worth waking another thread."""
-
-Array = NDArray[Any]
-Loop = TypeVar("Loop", bound=Callable[..., None])
+EDGES_AHEAD = 8
+"""How far ahead of the arithmetic rows are asked for."""
+LINE = 16
+"""Numbers of 4 bytes in a cache line."""
 
 
 def attend(
@@ -42,12 +41,12 @@ class _Attention(torch.autograd.Function):
         ctx: Any, messages: MessageGraph, num_heads: int, projected: Tensor, states: Tensor, relations: Tensor
     ) -> tuple[Tensor, Tensor]:
         loops, edges = _loops(num_heads, states.shape[1] // num_heads), Entering.of(messages)
-        queries = projected[messages.num_users :]
+        parts, queries = balanced_parts(edges.start, states.shape[1]), projected[messages.num_users :]
         attention = states.new_empty(len(messages.edges), num_heads)
         gathered = states.new_empty(len(queries), states.shape[1])
-        _run(loops.logits, edges, *_arrays(queries, projected, relations, attention))
+        run(loops.logits, parts, edges, *arrays(queries, projected, relations, attention))
         attention.exp_()  # vectorised in torch, but not within a compiled loop
-        _run(loops.gather, edges, *_arrays(states, relations, attention, gathered))
+        run(loops.gather, parts, edges, *arrays(states, relations, attention, gathered))
         ctx.messages, ctx.num_heads = messages, num_heads
         ctx.save_for_backward(projected, states, relations, attention)
         ctx.mark_non_differentiable(attention)
@@ -58,22 +57,26 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[None, None, Tensor, Tensor, Tensor]:
         messages: MessageGraph = ctx.messages
         projected, states, relations, attention = ctx.saved_tensors
-        loops, edges = _loops(ctx.num_heads, states.shape[1] // ctx.num_heads), Entering.of(messages)
+        loops = _loops(ctx.num_heads, states.shape[1] // ctx.num_heads)
+        entering, leaving = Entering.of(messages), Leaving.of(messages)
         queries, grad = projected[messages.num_users :], grad.contiguous()
         grad_logits, grad_states = torch.empty_like(attention), torch.empty_like(states)
         grad_projected = torch.zeros_like(projected)
-        grad_relations = relations.new_zeros(len(_parts(edges.start)), *relations.shape)
-        _run(
+        parts = balanced_parts(entering.start, states.shape[1])
+        grad_relations = relations.new_zeros(len(parts), *relations.shape)
+        run(
             loops.to_queries,
-            edges,
-            *_arrays(queries, projected, states, relations, attention, grad),
-            *_arrays(grad_logits, grad_projected[messages.num_users :]),
-            of_parts=_arrays(*grad_relations),
+            parts,
+            entering,
+            *arrays(queries, projected, states, relations, attention, grad),
+            *arrays(grad_logits, grad_projected[messages.num_users :]),
+            own=arrays(*grad_relations),
         )
-        _run(
+        run(
             loops.to_sources,
-            Leaving.of(messages),
-            *_arrays(queries, relations, attention, grad, grad_logits, grad_projected, grad_states),
+            balanced_parts(leaving.start, states.shape[1]),
+            leaving,
+            *arrays(queries, relations, attention, grad, grad_logits, grad_projected, grad_states),
         )
         return None, None, grad_projected, grad_states, grad_relations.sum(0)
 
@@ -88,7 +91,7 @@ class Entering(NamedTuple):
     @classmethod
     def of(cls, messages: MessageGraph) -> Entering:
         """All edges of a message graph."""
-        return cls(*_arrays(messages.edges.target_start, messages.edge_node, messages.edge_relation))
+        return cls(*arrays(messages.edges.target_start, messages.edge_node, messages.edge_relation))
 
 
 class Leaving(NamedTuple):
@@ -103,42 +106,7 @@ class Leaving(NamedTuple):
     def of(cls, messages: MessageGraph) -> Leaving:
         """All edges of a message graph."""
         edges = messages.edges
-        return cls(*_arrays(messages.node_start, edges.by_source, edges.target, messages.edge_relation))
-
-
-def _arrays(*tensors: Tensor) -> list[Array]:
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
-
-
-def _run(
-    loop: Callable[..., None], edges: Entering | Leaving, *arrays: Array, of_parts: Sequence[Array] = ()
-) -> None:
-    """Call ``loop(first row, last row, edges, *arrays)`` for parts of the rows, the first one in this thread.
-
-    `of_parts` has one further array for each part.
-    """
-    parts = _parts(edges.start)
-    own = [[array] for array in of_parts] or [[]] * len(parts)
-    others = [
-        _pool().submit(loop, *rows, edges, *arrays, *extra)
-        for rows, extra in zip(parts[1:], own[1:], strict=True)
-    ]
-    loop(*parts[0], edges, *arrays, *own[0])
-    for other in others:
-        other.result()
-
-
-def _parts(start: Array) -> list[tuple[int, int]]:
-    """Rows, first and last, for each thread, with about as many edges each."""
-    rows, edges = len(start) - 1, int(start[-1])
-    threads = max(1, min(torch.get_num_threads(), edges // EDGES_PER_THREAD))
-    bounds = np.searchsorted(start, np.linspace(0, edges, threads + 1)[1:-1]).tolist()
-    return list(zip([0, *bounds], [*bounds, rows], strict=True))
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_name_prefix="attention")
+        return cls(*arrays(messages.node_start, edges.by_source, edges.target, messages.edge_relation))
 
 
 class Loops(NamedTuple):
@@ -156,7 +124,7 @@ def _loops(num_heads: int, width: int) -> Loops:
     dim = num_heads * width
     scale = 1.0 / math.sqrt(width)
 
-    @_compiled
+    @compiled
     def logits(
         first: int,
         last: int,
@@ -175,6 +143,9 @@ def _loops(num_heads: int, width: int) -> Loops:
                     by = relations[relation[e]]
                     for d in range(dim):
                         query[d] = queries[i, d] * by[d] * queries.dtype.type(scale)
+                if e + EDGES_AHEAD < len(node):
+                    for d in range(0, dim, LINE):
+                        prefetch(keys, node[e + EDGES_AHEAD], d)
                 key = keys[node[e]]
                 for h in range(num_heads):
                     total = queries.dtype.type(0)
@@ -188,7 +159,7 @@ def _loops(num_heads: int, width: int) -> Loops:
                 for e in range(start[i], start[i + 1]):
                     shifted[e, h] -= highest
 
-    @_compiled
+    @compiled
     def gather(
         first: int,
         last: int,
@@ -211,6 +182,9 @@ def _loops(num_heads: int, width: int) -> Loops:
             for d in range(dim):
                 of_run[d], gathered[i, d] = 0, 0
             for e in range(start[i], start[i + 1]):
+                if e + EDGES_AHEAD < len(node):
+                    for d in range(0, dim, LINE):
+                        prefetch(values, node[e + EDGES_AHEAD], d)
                 value = values[node[e]]
                 for h in range(num_heads):
                     weight = weights[e, h]
@@ -222,7 +196,7 @@ def _loops(num_heads: int, width: int) -> Loops:
                         gathered[i, d] += of_run[d] * by[d]
                         of_run[d] = 0
 
-    @_compiled
+    @compiled
     def to_queries(
         first: int,
         last: int,
@@ -249,6 +223,9 @@ def _loops(num_heads: int, width: int) -> Loops:
                     by = relations[relation[e]]
                     for d in range(dim):
                         above[d] = grad[i, d] * by[d]
+                if e + EDGES_AHEAD < len(node):
+                    for d in range(0, dim, LINE):
+                        prefetch(values, node[e + EDGES_AHEAD], d)
                 value = values[node[e]]
                 for h in range(num_heads):
                     slope = grad.dtype.type(0)
@@ -259,6 +236,9 @@ def _loops(num_heads: int, width: int) -> Loops:
             for d in range(dim):
                 to_query[d], to_value[d], grad_queries[i, d] = 0, 0, 0
             for e in range(start[i], start[i + 1]):
+                if e + EDGES_AHEAD < len(node):
+                    for d in range(0, dim, LINE):
+                        prefetch(keys, node[e + EDGES_AHEAD], d)
                 key, value = keys[node[e]], values[node[e]]
                 for h in range(num_heads):
                     weight = weights[e, h]
@@ -274,7 +254,7 @@ def _loops(num_heads: int, width: int) -> Loops:
                         grad_by[d] += to_query[d] * queries[i, d] + to_value[d] * grad[i, d]
                         to_query[d], to_value[d] = 0, 0
 
-    @_compiled
+    @compiled
     def to_sources(
         first: int,
         last: int,
@@ -295,6 +275,11 @@ def _loops(num_heads: int, width: int) -> Loops:
                 grad_values[i, d] = 0
             for position in range(start[i], start[i + 1]):
                 e = order[position]
+                if position + EDGES_AHEAD < len(order):
+                    ahead = target[order[position + EDGES_AHEAD]]
+                    for d in range(0, dim, LINE):
+                        prefetch(queries, ahead, d)
+                        prefetch(grad, ahead, d)
                 query, above = queries[target[e]], grad[target[e]]
                 for h in range(num_heads):
                     slope, weight = grad_logits[e, h], weights[e, h]
@@ -309,12 +294,3 @@ def _loops(num_heads: int, width: int) -> Loops:
                         to_key[d], to_value[d] = 0, 0
 
     return Loops(logits, gather, to_queries, to_sources)
-
-
-def _compiled(loop: Loop) -> Loop:
-    # Imported late: commands that train nothing should not wait for it.
-    import numba
-
-    # Sums may be reordered, so that they can be vectorised; infinities and NaN keep their meaning.
-    freedom = {"reassoc", "contract", "arcp", "nsz"}
-    return cast("Loop", numba.njit(nogil=True, cache=True, fastmath=freedom, error_model="numpy")(loop))
