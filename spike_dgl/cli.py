@@ -17,6 +17,7 @@ from spike_dgl.profile_commands import profile
 if TYPE_CHECKING:
     from spike_dgl.evaluation.evaluate import Split
     from spike_dgl.experiment import Experiment
+    from spike_dgl.profiles.bottom_up import Sources
     from spike_dgl.recommend import Recommender, ScoredItem
 
 RUNS = Path("runs")
@@ -86,6 +87,15 @@ def _announce(experiment: Experiment) -> None:
         f"{experiment.config.model_name} on {data.name}: {data.num_users:,} users, {data.num_items:,} items, "
         f"{len(data.train):,} training interactions, {len(data.triples):,} triples -> {experiment.folder.path}"
     )
+    sources = experiment.profile_sources()
+    shares = (f"{side}: {_shares(of_side)}" for side, of_side in vars(sources).items())
+    click.echo(f"profiles of {'; '.join(shares)}")
+
+
+def _shares(sources: Sources) -> str:
+    from spike_dgl.profiles.bottom_up import counted
+
+    return ", ".join(f"{count:,} {source}" for source, count in counted(sources).items())
 
 
 def _show_result(experiment: Experiment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +78,8 @@ def run(
     dataset, options = _load(config_file, overrides)
     prices = read_prices(prices_file)
     if dry_run:
-        store = _existing_store(options)
-        estimates = estimate_generation(dataset, options, prices, store, batch)
+        with _existing_store(options) as existing:
+            estimates = estimate_generation(dataset, options, prices, existing, batch)
         click.echo(f"{_estimate_table(estimates)}\n\n{_notes(options, prices, batch)}\nNothing was sent.")
         return
     with Store.open(_store_path(options)) as store:
@@ -237,14 +238,14 @@ def quality(
 
 
 def _load(config_file: Path | None, overrides: Sequence[str]) -> tuple[Dataset, ProfileOptions]:
-    from spike_dgl.config import apply_overrides, build, dotted_keys, nearest_key, read_yaml
+    from spike_dgl.config import apply_overrides, build, dotted_keys, read_yaml
     from spike_dgl.data.options import DataOptions, load
     from spike_dgl.profiles.options import ProfileOptions
 
     known = [*dotted_keys(DataOptions, "data"), *dotted_keys(ProfileOptions, "profiles")]
     for key in (override.partition("=")[0] for override in overrides):
         if key.partition(".")[0] not in ("data", "profiles"):
-            raise ConfigError(f"unknown setting '{key}' of data or profiles; {nearest_key(key, known)}")
+            raise ConfigError(f"'{key}': here only settings of data and profiles can change")
     settings = apply_overrides(read_yaml(config_file) if config_file else {}, overrides, known)
     options = build(ProfileOptions, settings.get("profiles"), "profiles")
     return load(build(DataOptions, settings.get("data"), "data")), options
@@ -256,11 +257,12 @@ def _store_path(options: ProfileOptions) -> Path:
     return Path(options.store)
 
 
-def _existing_store(options: ProfileOptions) -> Store | None:
+def _existing_store(options: ProfileOptions) -> AbstractContextManager[Store | None]:
+    """The store if there is one; a dry run creates none."""
     from spike_dgl.profiles.llm.store import Store
 
     exists = options.store is not None and Path(options.store).is_file()
-    return Store.open(_store_path(options)) if exists else None
+    return Store.open(_store_path(options)) if exists else nullcontext()
 
 
 def _estimate_table(estimates: Sequence[Estimate]) -> str:
@@ -336,6 +338,7 @@ class _Bars:
         from tqdm import tqdm
 
         if node_type not in self._bars:
+            self.close()  # that of the stage before
             total = self._totals.get(node_type)
             self._bars[node_type] = tqdm(desc=node_type, total=total, unit=" requests", disable=self._quiet)
         bar = self._bars[node_type]

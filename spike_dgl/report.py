@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -15,7 +14,7 @@ from spike_dgl.config import read_yaml
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.evaluation import METRICS, Evaluation, by_source, render_groups
 from spike_dgl.markdown import markdown_table
-from spike_dgl.profiles.bottom_up import ProfileSources, Sources
+from spike_dgl.profiles.bottom_up import ProfileSources, counted
 from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.tracking import RunFolder, peak_memory_mb
 
@@ -51,7 +50,7 @@ def result_record(
         "users_without_test_items": test.users_without_items,
         "test_pairs_seen_in_training": test.pairs_seen_before,
         "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
-        "profiles": {"users": _counted(sources.users), "entities": _counted(sources.entities)},
+        "profiles": {"users": counted(sources.users), "entities": counted(sources.entities)},
         "test_by_profile": [
             {"by": table.title, "profile": group.label, **group.sizes, **group.means}
             for table in by_source(test, dataset, sources)
@@ -65,11 +64,6 @@ def result_record(
         "threads": torch.get_num_threads(),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-
-
-def _counted(sources: Sources) -> dict[str, int]:
-    names, counts = np.unique(sources, return_counts=True)
-    return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
 def render_result(

@@ -113,9 +113,9 @@ def _parameters(model: Spike) -> dict[str, torch.nn.Parameter]:
     named = {"embedding": model.embedding, "W_Q": model.attention.query_projection}
     for side in ("user", "entity"):
         projection = getattr(model, f"{side}_projection")
-        for layer in (0, 3):
+        for number, layer in ((0, projection.hidden), (3, projection.output)):
             for part in ("weight", "bias"):
-                named[f"{side}_projection_{layer}_{part}"] = getattr(projection[layer], part)
+                named[f"{side}_projection_{number}_{part}"] = getattr(layer, part)
     return named
 
 

@@ -9,17 +9,16 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn import functional
 
 from spike_dgl.config import STRICT
 from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderModel, register
 from spike_dgl.nn.attention import RelationalAttention
-from spike_dgl.nn.dropout import dropout
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources
 from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
 from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
 from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
+from spike_dgl.nn.rows import normalise
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -70,7 +69,8 @@ class SpikeOptions:
     masked_edges
         Further KG edges left out of a training step; 512 in the code, for a loss whose weight is 0.
     kernels
-        What computes the attention: ``torch`` (fast, little memory) or ``dgl`` (DGL's message passing). Same numbers.
+        What computes the attention: ``compiled`` (on the CPU), ``torch`` (any device), ``dgl`` (DGL's message passing)
+        or ``auto``, the first that fits the device. Same numbers.
     """
 
     embedding_dim: int = Field(default=64, gt=0)
@@ -92,7 +92,7 @@ class SpikeOptions:
     shared_projection: bool = True
     idle_relations: int = Field(default=0, ge=0)
     masked_edges: int = Field(default=0, ge=0)
-    kernels: Kernels = "torch"
+    kernels: Kernels = "auto"
 
     def __post_init__(self) -> None:
         if self.embedding_dim % self.num_heads:
@@ -233,29 +233,26 @@ class Spike(RecommenderModel):
     def _hop(self, messages: MessageGraph, state: Tensor) -> tuple[Tensor, Tensor]:
         gathered, attention = self.attention(messages, state)
         pooled = mean_of_sources(messages.pooling, state[self.num_users :], self.options.kernels)
-        heard = dropout(torch.cat([pooled, gathered]), self.options.message_dropout, training=self.training)
-        return functional.normalize(heard, dim=-1), attention
+        heard = torch.cat([pooled, gathered])
+        return normalise(heard, self.options.message_dropout if self.training else 0.0), attention
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """BPR, matching and L2, weighted; a term whose weight is 0 is left out."""
         states = self.propagate()
-        users, positives, negatives = (
-            rows.index_select(0, chosen)
-            for rows, chosen in (
-                (states.final, batch.users),
-                (states.final, batch.positives + self.num_users),
-                (states.final, batch.negatives + self.num_users),
-            )
-        )
+        # Gathered at once, so that the backward pass fills one tensor of all nodes, not three.
+        users, positives, negatives = states.final.index_select(0, self._rows(batch)).chunk(3)
         terms = {"bpr": bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))}
         if self.options.matching_weight and states.profile is not None:
             terms["matching"] = self.options.matching_weight * self.matching(states, self.sample_nodes())
         if self.options.l2_weight:
-            rows = (batch.users, batch.positives + self.num_users, batch.negatives + self.num_users)
             terms["l2"] = self.options.l2_weight * l2_loss(
-                *(self.embedding.index_select(0, row) for row in rows)
+                *self.embedding.index_select(0, self._rows(batch)).chunk(3)
             )
         return terms
+
+    def _rows(self, batch: Batch) -> Tensor:
+        """[3 B] rows of users, positives and negatives among all nodes."""
+        return torch.cat([batch.users, batch.positives + self.num_users, batch.negatives + self.num_users])
 
     def matching(self, states: SpikeStates, nodes: Tensor | None) -> Tensor:
         """Unweighted matching loss over samples of nodes [S, k] (users first), or over all nodes."""

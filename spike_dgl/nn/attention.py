@@ -34,11 +34,11 @@ class RelationalAttention(nn.Module):
     num_heads
         H.
     kernels
-        ``torch``, or ``dgl`` for DGL's own; see `spike_dgl.nn.kernels`.
+        What computes it; see `spike_dgl.nn.kernels`.
     """
 
     def __init__(
-        self, num_relation_rows: int, embedding_dim: int, num_heads: int, kernels: Kernels = "torch"
+        self, num_relation_rows: int, embedding_dim: int, num_heads: int, kernels: Kernels = "auto"
     ) -> None:
         super().__init__()
         if embedding_dim % num_heads:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from spike_dgl.nn.rows import normalise
 
 
 def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
@@ -35,12 +40,44 @@ def matching_loss(embeddings: Tensor, profiles: Tensor) -> Tensor:
     Tensor
         Scalar, the mean over samples. Gradients flow to both inputs.
     """
-    a, b = functional.normalize(embeddings, dim=-1), functional.normalize(profiles, dim=-1)
-    p, q = a - b, a + b
-    p_t = p.transpose(-1, -2)
-    pp, qq, pq = p_t @ p, q.transpose(-1, -2) @ q, p_t @ q
-    squares = (pp * qq).sum((-1, -2)) + (pq * pq.transpose(-1, -2)).sum((-1, -2))
-    return (squares / 2).mean() / embeddings.shape[-2] ** 2
+    shape = embeddings.shape
+    a, b = (normalise(rows.flatten(0, -2)).view(shape) for rows in (embeddings, profiles))
+    return _Matching.apply(a, b)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Matching(torch.autograd.Function):
+    """The loss of normalised rows A and B. One Gram matrix of [P Q] says all, also about the gradients.
+
+    With M = A A^T - B B^T the gradients are 4 M A / k^2 and -4 M B / k^2, and as M = (P Q^T + Q P^T) / 2,
+    A = (P + Q) / 2 and B = (Q - P) / 2, both are [P Q] times small matrices.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        both = torch.cat([a - b, a + b], dim=-1)
+        gram = both.transpose(-1, -2) @ both
+        pp, pq, _, qq = _quarters(gram)
+        squares = (pp * qq).sum() + (pq * pq.transpose(-1, -2)).sum()
+        ctx.mean_over = a.shape[:-2].numel() * a.shape[-2] ** 2
+        ctx.save_for_backward(both, gram)
+        loss: Tensor = squares / (2 * ctx.mean_over)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        both, gram = ctx.saved_tensors
+        pp, pq, qp, qq = _quarters(gram)
+        to_a = torch.cat([qp + qq, pp + pq], dim=-2)
+        to_b = torch.cat([qp - qq, pp - pq], dim=-2)
+        slopes = both @ (torch.cat([to_a, to_b], dim=-1) * (grad / ctx.mean_over))
+        of_a, of_b = slopes.chunk(2, dim=-1)
+        return of_a, of_b
+
+
+def _quarters(gram: Tensor) -> list[Tensor]:
+    """P'P, P'Q, Q'P and Q'Q of [P Q]'[P Q]."""
+    return [quarter for half in gram.chunk(2, dim=-2) for quarter in half.chunk(2, dim=-1)]
 
 
 def l2_loss(*embeddings: Tensor) -> Tensor:

@@ -114,10 +114,15 @@ class MessageGraph:
         """[U + N + 1] where the pairs of each node begin."""
         return _row_pointer(self.pair_node, self.num_users + self.edges.num_targets)
 
-    @property
+    @cached_property
     def edge_node(self) -> Tensor:
         """[E] row, in 0..U+N-1, of the node that each edge's message comes from."""
         return self.pair_node[self.edges.source]
+
+    @cached_property
+    def node_start(self) -> Tensor:
+        """[U + N + 1] where the edges from each node begin in the order of ``edges.by_source``."""
+        return _row_pointer(self.edge_node, len(self.pair_start) - 1)
 
     def keep(self, edges: Tensor, pooled: Tensor) -> MessageGraph:
         """The same nodes and pairs with only some of the edges: ascending positions in `edges` and `pooling`."""

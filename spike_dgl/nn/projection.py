@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spike_dgl.nn.dropout import Dropout
+from spike_dgl.nn.rows import relu
 
 
-class ProfileProjection(nn.Sequential):
+class ProfileProjection(nn.Module):
     """Profile vectors in the space of the ID embeddings: s = W2 dropout(relu(W1 t + b1)) + b2.
 
     W1 is d_t x d_t and W2 is D x d_t (SPiKE, METHOD section 1). Input [n, d_t], output [n, D].
@@ -26,12 +26,16 @@ class ProfileProjection(nn.Sequential):
     """
 
     def __init__(self, vector_dim: int, embedding_dim: int, dropout: float) -> None:
-        super().__init__(
-            nn.Linear(vector_dim, vector_dim),
-            nn.ReLU(),
-            Dropout(dropout),
-            nn.Linear(vector_dim, embedding_dim),
-        )
+        super().__init__()
+        self.hidden = nn.Linear(vector_dim, vector_dim)
+        self.output = nn.Linear(vector_dim, embedding_dim)
+        self.dropout = dropout
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """[n, D] from text vectors [n, d_t]."""
+        hidden = relu(self.hidden(vectors), self.dropout if self.training else 0.0)
+        projected: Tensor = self.output(hidden)
+        return projected
 
 
 class ConstantGate(nn.Module):

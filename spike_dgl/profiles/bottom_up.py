@@ -30,6 +30,12 @@ class ProfileSources:
     entities: Sources
 
 
+def counted(sources: Sources) -> dict[str, int]:
+    """How many nodes have each source."""
+    names, counts = np.unique(sources, return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
 class WrittenText(Protocol):
     """A profile and the model that wrote it."""
 

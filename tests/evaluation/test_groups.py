@@ -11,11 +11,14 @@ from spike_dgl.evaluation import (
     Evaluation,
     EvaluationOptions,
     by_item_popularity,
+    by_item_source,
     by_user_activity,
+    by_user_source,
     evaluate,
     render,
     render_groups,
 )
+from spike_dgl.profiles.bottom_up import ProfileSources
 from tests.evaluation.problems import problem
 
 
@@ -101,8 +104,36 @@ def test_table_reads_well(tiny: tuple[Evaluation, Dataset]) -> None:
     ]
 
 
-def test_both_tables_are_shown_at_a_cutoff_the_evaluation_has(tiny: tuple[Evaluation, Dataset]) -> None:
-    shown = render_groups(*tiny)
+def test_by_source_of_the_profiles_of_users_and_items(tiny: tuple[Evaluation, Dataset]) -> None:
+    evaluation, _ = tiny
+    users = by_user_source(evaluation, np.array(["llm:m", "llm:m", "template", "template"]), cutoff=2)
+    assert [(group.label, group.sizes) for group in users.groups] == [
+        ("llm:m", {"users": 2}),
+        ("template", {"users": 2}),
+    ]
+    assert users.groups[0].means["recall@2"] == pytest.approx(1 / 3)
+    assert users.groups[1].means["recall@2"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    items = by_item_source(evaluation, np.array(["none", "llm:m", "llm:m", "none", "none", "none"]), cutoff=2)
+    assert [(group.label, group.sizes) for group in items.groups] == [
+        ("llm:m", {"items": 2, "users": 3}),
+        ("none", {"items": 4, "users": 4}),
+    ]
+    assert items.groups[0].means["recall@2"] == pytest.approx(1.0)
+    assert items.groups[1].means["recall@2"] == pytest.approx((0 + 0 + 1 / 2 + 1 / 2) / 4)
+
+
+def sources(users: list[str], items: list[str]) -> ProfileSources:
+    return ProfileSources(np.array(users), np.array(items))
+
+
+def test_all_tables_are_shown_at_a_cutoff_the_evaluation_has(tiny: tuple[Evaluation, Dataset]) -> None:
+    shown = render_groups(*tiny, sources(["template", "none"] * 2, ["template", "given"] * 3))
     assert "By activity of users" in shown
     assert "By popularity of items" in shown
+    assert "By profile of the user" in shown
+    assert "By profile of the item" in shown
     assert "recall@2 " in shown
+
+
+def test_one_source_for_all_needs_no_table(tiny: tuple[Evaluation, Dataset]) -> None:
+    assert "By profile" not in render_groups(*tiny, sources(["template"] * 4, ["template"] * 6))

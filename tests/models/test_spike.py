@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,10 @@ import torch
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.graph import build_graph
+from spike_dgl.models import spike as spike_model
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.nn.kernels import mean_of_sources
 from spike_dgl.training.seeding import seed_everything
 from tests.toy import random_dataset
 
@@ -100,16 +101,17 @@ def test_matching_on_the_input_moves_only_what_it_sees() -> None:
     assert model.attention.query_projection.grad is None
 
 
-def test_both_kernels_give_the_same_loss_and_gradients() -> None:
+def test_all_kernels_give_the_same_loss_and_gradients() -> None:
     losses, gradients = [], []
-    for kernels in ("torch", "dgl"):
+    for kernels in ("compiled", "torch", "dgl"):
         model = spike(kernels=kernels).double().eval()
         total = sum(model.loss(BATCH).values())
         total.backward()
         losses.append(total.item())
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
-    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-12)
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -184,5 +186,5 @@ def test_golden_values(shared_golden: Path) -> None:
 def test_golden_check_can_fail(shared_golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests import golden
 
-    monkeypatch.setattr(math, "sqrt", lambda x: x**0.51)
+    monkeypatch.setattr(spike_model, "mean_of_sources", lambda *of: mean_of_sources(*of) + 0.001)
     assert golden.main([str(shared_golden / "spike_reference.npz")]) == 1

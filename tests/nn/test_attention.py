@@ -15,7 +15,7 @@ from spike_dgl.nn.message_graph import message_graph, num_relation_rows
 from tests.toy import dataset, random_dataset
 
 
-def layer_of(graph, dim: int = 6, heads: int = 2, kernels: str = "torch") -> RelationalAttention:
+def layer_of(graph, dim: int = 6, heads: int = 2, kernels: str = "auto") -> RelationalAttention:
     torch.manual_seed(0)
     return RelationalAttention(num_relation_rows(graph), dim, heads, kernels).double()
 
@@ -36,13 +36,15 @@ def test_one_entity_with_two_neighbours_by_hand() -> None:
     assert sorted(attention.flatten().tolist()) == pytest.approx(sorted([weight, 1 - weight, 1.0, 1.0]))
 
 
-@pytest.mark.parametrize("kernels", ["torch", "dgl"])
+@pytest.mark.parametrize("kernels", ["compiled", "torch", "dgl"])
 @pytest.mark.parametrize("users_among_neighbours", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_its_definition_on_the_heterograph(
     seed: int, users_among_neighbours: bool, kernels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spike_dgl.nn.kernels.EDGES_PER_BLOCK", 7)  # several blocks, the last one short
+    monkeypatch.setattr(
+        "spike_dgl.nn.kernels.with_torch.EDGES_PER_BLOCK", 7
+    )  # several blocks, the last one short
     data = random_dataset(seed)
     graph = build_graph(data)
     layer = layer_of(graph, kernels=kernels)
@@ -94,7 +96,7 @@ def test_messages_are_shared_by_source_and_relation() -> None:
     assert len(messages.edges) == 6
 
 
-@pytest.mark.parametrize("kernels", ["torch", "dgl"])
+@pytest.mark.parametrize("kernels", ["compiled", "torch", "dgl"])
 def test_pooling_is_the_mean_of_a_users_items(kernels: str) -> None:
     graph = build_graph(dataset([(0, 0), (0, 2), (1, 1)], [(0, 0, 3)], sizes=(3, 3, 4, 1)))
     states = torch.tensor([[2.0], [5.0], [4.0], [100.0]], requires_grad=True)
@@ -105,7 +107,7 @@ def test_pooling_is_the_mean_of_a_users_items(kernels: str) -> None:
     assert states.grad.flatten().tolist() == [0.5, 10.0, 0.5, 0.0]
 
 
-@pytest.mark.parametrize("kernels", ["torch", "dgl"])
+@pytest.mark.parametrize("kernels", ["compiled", "torch", "dgl"])
 def test_a_graph_without_edges_gathers_nothing(kernels: str) -> None:
     graph = build_graph(dataset([], [], sizes=(1, 2, 3, 1)))
     states = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)

@@ -139,6 +139,8 @@ class OpenAIServer:
         `time.monotonic` of each chat and embedding call.
     batch_polls
         How often a batch is asked about before it has ended.
+    lose_next
+        Paths whose next request of files or batches is carried out, but its answer lost with the connection.
     batch_end
         How it ends. An expired one has answered its first half; a failed one nothing.
     """
@@ -158,6 +160,7 @@ class OpenAIServer:
         self.batches: dict[str, Json] = {}
         self.batch_polls = 1
         self.batch_end: Literal["completed", "expired", "failed", "cancelled"] = "completed"
+        self.lose_next: set[str] = set()
         self._polls: Counter[str] = Counter()
         self._started = threading.Event()
 
@@ -241,7 +244,11 @@ class OpenAIServer:
                 return reply
             finally:
                 self.open_calls -= 1
-        return self._store(method, path, headers, content)
+        reply = self._store(method, path, headers, content)
+        if path in self.lose_next:
+            self.lose_next.remove(path)
+            return Reply(drop="after the answer")
+        return reply
 
     def _complete(self, path: str, body: Json, headers: dict[str, str]) -> Reply:
         """The reply to one chat or embedding body, counted as answered where it is a good answer."""

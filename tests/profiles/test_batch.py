@@ -201,6 +201,16 @@ def test_killed_around_the_creation_of_a_batch(server: OpenAIServer, tmp_path: P
     assert set(server.answered.values()) == {1}
 
 
+def test_a_batch_whose_creation_was_not_heard_of_is_not_created_twice(
+    server: OpenAIServer, store: Store
+) -> None:
+    server.lose_next = {"/batches"}
+    with pytest.raises(LanguageModelError, match="no connection"):
+        submit(some_requests(6), store, client_of(server))
+    assert submit(some_requests(6), store, client_of(server)).in_batch == 6
+    assert len(server.batches) == 1
+
+
 def test_two_processes_collect_once(server: OpenAIServer, store: Store, tmp_path: Path) -> None:
     client = client_of(server)
     submit(some_requests(3), store, client)

@@ -55,6 +55,14 @@ def test_status_counts_the_latest_request_of_every_node(store: Store) -> None:
     assert store.status()[0].done == 2, "an earlier answer counts again when its request comes back"
 
 
+def test_the_first_answer_stays(store: Store) -> None:
+    (request,) = some_requests(1)
+    store.record(request, good("First."), 1.0)
+    store.record(request, good("Second."), 1.0)
+    assert store.answers([request.key])[request.key].text == "First."
+    assert store.spent() == 2.0, "but both were paid"
+
+
 def test_spent_takes_in_what_other_processes_paid(store: Store, tmp_path: Path) -> None:
     requests = some_requests(3)
     with Store.open(tmp_path / "profiles.sqlite") as other:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spike_dgl.errors import ConfigError, LanguageModelError
-from spike_dgl.profiles.llm.answers import MISHAPS, Completion, Failure, read_completion
+from spike_dgl.profiles.llm.answers import Completion, Failure, read_completion
 from spike_dgl.profiles.llm.client import ClientOptions, body, connect, understand
 from spike_dgl.profiles.llm.estimate import Budget, TokenRatios
 from spike_dgl.profiles.llm.pace import Pace
@@ -27,6 +27,14 @@ Result = TypeVar("Result")
 
 NO_MONEY = "the cost limit is reached"
 SECONDS_BETWEEN_LOOKS = 1.0
+
+_REMEDIES: Mapping[str, str] = {
+    "no connection": "Is the server running, and client.base_url right?",
+    "timed out": "Raise client.timeout, or lower client.concurrency.",
+    "rate limited": "Set client.requests_per_minute and client.tokens_per_minute to the limits of your account.",
+    "server error": "Run the same command again when the server is well.",
+    "cut off": "Raise completion.max_tokens, or switch off the model's thinking.",
+}
 
 
 @dataclass(frozen=True)
@@ -325,11 +333,7 @@ class _Run:
         nobody_there = failure.reason == "no connection" and not self.outcome.answered
         if nobody_there or self.failures_in_row >= self.client.stop_after:
             many = "" if nobody_there else f"{self.failures_in_row} failures in a row, the last one "
-            remedy = (
-                "Is the server running, and client.base_url right?"
-                if failure.reason in MISHAPS
-                else "See the log."
-            )
+            remedy = _REMEDIES.get(failure.reason, "`main.py profile status` counts the reasons.")
             self._fail(LanguageModelError(f"{many}{failure.reason}: {failure.detail}\n  {remedy}"))
 
     def _fail(self, error: Exception) -> None:

@@ -78,10 +78,12 @@ def generate(
     LanguageModelError, ConfigError
         As `spike_dgl.profiles.llm.completion.complete`; answers that came before are stored.
     """
-    pipeline, stages = Pipeline(dataset, options, store), {}
+    pipeline = Pipeline(dataset, options, store)
+    stages: dict[NodeType, Outcome] = {}
     finish = _finish_in_batches if batch else _finish
     for node_type in STAGES:
         outcomes: list[Outcome] = []
+        stages[node_type] = Outcome()
         for portion in portions(pipeline.covered(node_type), MAX_REQUESTS if batch else PORTION):
             report = _reporter(progress, node_type, outcomes)
             outcomes.append(finish([request for _, request in portion], store, options, budget, report))

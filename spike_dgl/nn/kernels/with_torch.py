@@ -1,93 +1,36 @@
-"""The arithmetic of attention along edges, in torch alone and in DGL's kernels.
+"""The arithmetic of attention along edges in torch alone, on any device.
 
-Both give the same numbers and gradients. The torch form keeps no tensor of shape [E, D] for the backward pass: dot
-products are taken in blocks that fit the processor's cache, and weighted sums run through
-`torch.nn.functional.embedding_bag`, which reads each row and adds it where it belongs without storing it in between.
+No tensor of shape [E, D] is kept for the backward pass: dot products are taken in blocks that fit the processor's
+cache, and weighted sums run through `torch.nn.functional.embedding_bag`, which reads each row and adds it where it
+belongs without storing it in between.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from spike_dgl.dgl_import import edge_softmax, fn
 from spike_dgl.nn.message_graph import Incidence, MessageGraph
 
 EDGES_PER_BLOCK = 8192
 """Edges whose rows are gathered at a time: 2 MB each of both ends at D = 64."""
 
-Kernels = Literal["torch", "dgl"]
-
 
 def attend(
-    messages: MessageGraph,
-    projected: Tensor,
-    states: Tensor,
-    relations: Tensor,
-    num_heads: int,
-    kernels: Kernels = "torch",
+    messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
 ) -> tuple[Tensor, Tensor]:
-    """Every entity gathers messages, weighted by a softmax over all edges that enter it.
-
-    The message of a pair (node t, relation r) has the key ``projected[t] * relations[r]`` and the value
-    ``states[t] * relations[r]``; the query of an entity is its row of `projected`.
-
-    Parameters
-    ----------
-    messages
-        Pairs [P] and edges [E].
-    projected, states
-        [U + N, D], users first.
-    relations
-        [number of relation rows, D].
-    num_heads
-        H, a divisor of D.
-    kernels
-        What computes it.
-
-    Returns
-    -------
-    gathered : Tensor
-        [N, D]; zero for an entity without edges.
-    attention : Tensor
-        [E, H]; the weights of each entity's edges sum to one. Without gradient.
-    """
-    if kernels == "dgl":
-        return _attend_with_dgl(messages, projected, states, relations, num_heads)
+    """As `spike_dgl.nn.kernels.attend`."""
     return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def mean_of_sources(edges: Incidence, rows: Tensor, kernels: Kernels = "torch") -> Tensor:
-    """Mean of the sources' rows [n, D] over each target's edges: [m, D], zero where there is none."""
-    if kernels == "dgl":
-        graph = edges.dgl_graph
-        with graph.local_scope():
-            graph.srcdata["row"] = rows
-            graph.update_all(fn.copy_u("row", "message"), fn.mean("message", "mean"))
-            mean: Tensor = graph.dstdata["mean"]
-            return mean
+def mean_of_sources(edges: Incidence, rows: Tensor) -> Tensor:
+    """As `spike_dgl.nn.kernels.mean_of_sources`."""
     return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def _attend_with_dgl(
-    messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
-) -> tuple[Tensor, Tensor]:
-    graph = messages.edges.dgl_graph
-    query = _heads(projected[messages.num_users :], num_heads)
-    with graph.local_scope():
-        graph.dstdata["query"] = query
-        graph.srcdata["key"] = _heads(_of_pairs(messages, projected, relations), num_heads)
-        graph.srcdata["value"] = _heads(_of_pairs(messages, states, relations), num_heads)
-        graph.apply_edges(fn.u_dot_v("key", "query", "logit"))
-        attention = edge_softmax(graph, graph.edata["logit"] / math.sqrt(query.shape[-1]))
-        graph.edata["attention"] = attention
-        graph.update_all(fn.u_mul_e("value", "attention", "message"), fn.sum("message", "gathered"))
-        return graph.dstdata["gathered"].flatten(1), attention.detach().squeeze(-1)
 
 
 class _Attention(torch.autograd.Function):
@@ -98,10 +41,10 @@ class _Attention(torch.autograd.Function):
         ctx: Any, messages: MessageGraph, num_heads: int, projected: Tensor, states: Tensor, relations: Tensor
     ) -> tuple[Tensor, Tensor]:
         edges = messages.edges
-        query = _heads(projected[messages.num_users :], num_heads)
-        key = _heads(_of_pairs(messages, projected, relations), num_heads)
+        query = split_heads(projected[messages.num_users :], num_heads)
+        key = split_heads(of_pairs(messages, projected, relations), num_heads)
         attention = _softmax_of_targets(edges, _dot(edges, key, query) / math.sqrt(query.shape[-1]))
-        value = _heads(_of_pairs(messages, states, relations), num_heads)
+        value = split_heads(of_pairs(messages, states, relations), num_heads)
         ctx.messages, ctx.num_heads = messages, num_heads
         ctx.save_for_backward(projected, states, relations, attention)
         ctx.mark_non_differentiable(attention)
@@ -112,13 +55,13 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[None, None, Tensor, Tensor, Tensor]:
         messages: MessageGraph = ctx.messages
         projected, states, relations, attention = ctx.saved_tensors
-        edges, grad = messages.edges, _heads(grad.contiguous(), ctx.num_heads)
-        value = _heads(_of_pairs(messages, states, relations), ctx.num_heads)
+        edges, grad = messages.edges, split_heads(grad.contiguous(), ctx.num_heads)
+        value = split_heads(of_pairs(messages, states, relations), ctx.num_heads)
         weighted = attention * _dot(edges, value, grad)
         total = _sum_by_target(edges, weighted).index_select(0, edges.target)
         grad_logits = (weighted - attention * total) / math.sqrt(grad.shape[-1])
-        query = _heads(projected[messages.num_users :], ctx.num_heads)
-        key = _heads(_of_pairs(messages, projected, relations), ctx.num_heads)
+        query = split_heads(projected[messages.num_users :], ctx.num_heads)
+        key = split_heads(of_pairs(messages, projected, relations), ctx.num_heads)
         grad_projected, grad_relations = _pair_gradients(
             messages, _sum_to_sources(edges, grad_logits, query), projected, relations
         )
@@ -129,7 +72,7 @@ class _Attention(torch.autograd.Function):
         return None, None, grad_projected, grad_states, grad_relations + more
 
 
-def _of_pairs(messages: MessageGraph, rows: Tensor, relations: Tensor) -> Tensor:
+def of_pairs(messages: MessageGraph, rows: Tensor, relations: Tensor) -> Tensor:
     """[P, D] what a pair's message is made of: the node's row times that of the relation."""
     return rows.index_select(0, messages.pair_node) * relations.index_select(0, messages.pair_relation)
 
@@ -148,7 +91,7 @@ def _pair_gradients(
     )
 
 
-def _heads(rows: Tensor, num_heads: int) -> Tensor:
+def split_heads(rows: Tensor, num_heads: int) -> Tensor:
     """[n, D] as [n, H, d_k]."""
     return rows.view(len(rows), num_heads, rows.shape[1] // num_heads)
 

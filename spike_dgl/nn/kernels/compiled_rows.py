@@ -1,0 +1,89 @@
+"""What is done to every row between hops, compiled for the CPU."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from spike_dgl.nn.kernels.compilation import Array, arrays, compiled, equal_parts, run
+
+EPSILON = 1e-12
+"""Norm below which a row counts as zero."""
+LEVELS = 1 << 32
+"""Of the random numbers that decide what is dropped."""
+
+
+def relu(values: Tensor, dropout: float, seed: int, kept: Tensor) -> None:
+    """Write what is above zero and not dropped, scaled up, into `kept`."""
+    parts = equal_parts(*values.shape)
+    run(_relu, parts, *arrays(values), seed, round(dropout * LEVELS), 1.0 / (1.0 - dropout), *arrays(kept))
+
+
+def normalise(values: Tensor, dropout: float, seed: int, unit: Tensor, factor: Tensor) -> None:
+    """Write rows of length one into `unit`, and into `factor` [n] what its numbers were multiplied by."""
+    parts = equal_parts(*values.shape)
+    run(_normalise, parts, *arrays(values), seed, round(dropout * LEVELS), *arrays(unit, factor))
+
+
+def normalise_gradient(grad: Tensor, unit: Tensor, factor: Tensor, *, dropped: bool) -> Tensor:
+    """Gradient of `normalise`; where something was dropped, a zero of `unit` passes nothing on."""
+    below = torch.empty_like(unit)
+    run(_normalise_gradient, equal_parts(*unit.shape), *arrays(grad, unit, factor), dropped, *arrays(below))
+    return below
+
+
+@numba.njit(inline="always")
+def _draw(seed: int, position: int) -> int:
+    """32 random bits for one number: two rounds of a hash by C. Wellons ("lowbias32", public domain)."""
+    bits = np.uint32(position)
+    for _ in range(2):
+        bits ^= bits >> np.uint32(16)
+        bits = np.uint32(bits * np.uint32(0x7FEB352D))
+        bits ^= bits >> np.uint32(15)
+        bits = np.uint32(bits * np.uint32(0x846CA68B))
+        bits ^= bits >> np.uint32(16)
+        bits ^= np.uint32(seed)
+    return int(bits)
+
+
+@compiled
+def _relu(first: int, last: int, values: Array, seed: int, dropped: int, scale: float, kept: Array) -> None:
+    width, by, nothing = values.shape[1], values.dtype.type(scale), values.dtype.type(0)
+    for i in range(first, last):
+        for d in range(width):
+            value = values[i, d]
+            kept[i, d] = value * by if value > 0 and _draw(seed, i * width + d) >= dropped else nothing
+
+
+@compiled
+def _normalise(
+    first: int, last: int, values: Array, seed: int, dropped: int, unit: Array, factor: Array
+) -> None:
+    width, nothing = values.shape[1], values.dtype.type(0)
+    for i in range(first, last):
+        squares = nothing
+        for d in range(width):
+            value = values[i, d] if _draw(seed, i * width + d) >= dropped else nothing
+            unit[i, d] = value
+            squares += value * value
+        # A scale common to a row is lost in its norm: dropout needs none here.
+        by = values.dtype.type(1) / max(np.sqrt(squares), values.dtype.type(EPSILON))
+        factor[i] = by
+        for d in range(width):
+            unit[i, d] *= by
+
+
+@compiled
+def _normalise_gradient(
+    first: int, last: int, grad: Array, unit: Array, factor: Array, dropped: bool, below: Array
+) -> None:
+    width, nothing = grad.shape[1], grad.dtype.type(0)
+    for i in range(first, last):
+        along = nothing
+        for d in range(width):
+            along += grad[i, d] * unit[i, d]
+        for d in range(width):
+            is_kept = unit[i, d] != 0 or not dropped
+            below[i, d] = (grad[i, d] - along * unit[i, d]) * factor[i] if is_kept else nothing

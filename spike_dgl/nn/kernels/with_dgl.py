@@ -1,0 +1,38 @@
+"""The arithmetic of attention along edges in DGL's message passing."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from spike_dgl.dgl_import import edge_softmax, fn
+from spike_dgl.nn.kernels.with_torch import of_pairs, split_heads
+from spike_dgl.nn.message_graph import Incidence, MessageGraph
+
+
+def attend(
+    messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
+) -> tuple[Tensor, Tensor]:
+    """As `spike_dgl.nn.kernels.attend`."""
+    graph = messages.edges.dgl_graph
+    query = split_heads(projected[messages.num_users :], num_heads)
+    with graph.local_scope():
+        graph.dstdata["query"] = query
+        graph.srcdata["key"] = split_heads(of_pairs(messages, projected, relations), num_heads)
+        graph.srcdata["value"] = split_heads(of_pairs(messages, states, relations), num_heads)
+        graph.apply_edges(fn.u_dot_v("key", "query", "logit"))
+        attention = edge_softmax(graph, graph.edata["logit"] / math.sqrt(query.shape[-1]))
+        graph.edata["attention"] = attention
+        graph.update_all(fn.u_mul_e("value", "attention", "message"), fn.sum("message", "gathered"))
+        return graph.dstdata["gathered"].flatten(1), attention.detach().squeeze(-1)
+
+
+def mean_of_sources(edges: Incidence, rows: Tensor) -> Tensor:
+    """As `spike_dgl.nn.kernels.mean_of_sources`."""
+    graph = edges.dgl_graph
+    with graph.local_scope():
+        graph.srcdata["row"] = rows
+        graph.update_all(fn.copy_u("row", "message"), fn.mean("message", "mean"))
+        mean: Tensor = graph.dstdata["mean"]
+        return mean
