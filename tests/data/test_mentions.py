@@ -42,6 +42,12 @@ def test_of_names_that_begin_alike_the_longest_counts(words: list[str]) -> None:
     assert NameFinder(NAMES).find(" ".join(words)) == expected
 
 
+def test_a_name_inside_a_longer_one_does_not_count() -> None:
+    finder = NameFinder(["Yes We Can", "Can"])
+    assert finder.find("Yes We Can") == {0}
+    assert finder.find("Yes We Can Can") == {0, 1}
+
+
 def test_spoken_words_leave_out_what_stands_in_parentheses_at_the_end() -> None:
     assert spoken_words("Big_Fish_(film)") == ("Big", "Fish")
     assert spoken_words("(500) Days of Summer (2009)") == ("500", "Days", "of", "Summer")
