@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spike_dgl.nn.message_graph import MessageGraph
+from spike_dgl.nn.kernels import compiled_sampling
+from spike_dgl.nn.message_graph import MessageGraph, true_positions
 
 
 class EdgeDropout:
@@ -36,14 +37,14 @@ class EdgeDropout:
     ) -> None:
         self.messages, self.masked_edges = messages, masked_edges
         from_user = messages.edge_node < messages.num_users
-        kg_edges = (~from_user).nonzero(as_tuple=True)[0]
-        relation, order = messages.edge_relation[kg_edges].sort(stable=True)
-        last_row = int(messages.edge_relation[kg_edges].max()) + 1 if len(kg_edges) else 0
-        self._kg_edges = kg_edges[order]
-        kg_start = torch.searchsorted(relation, torch.arange(last_row - idle_relations + 1))
-        self._kg_sample = SegmentSample(kg_start, 1.0 - kg_dropout)
-        self._interaction_sample = SegmentSample(
-            torch.tensor([0, len(messages.pooling)]), 1.0 - interaction_dropout
+        relation = messages.edge_relation
+        rows = int(relation.max()) + 1 if len(relation) else 0
+        last_row = int(relation[~from_user].max()) if not from_user.all() else 0
+        share = relation.new_full((rows + 1,), 1.0 - kg_dropout, dtype=torch.float64)
+        share[last_row + 1 - idle_relations :] = 0.0
+        self._kg_sample = GroupSample(relation.masked_fill(from_user, rows), share)
+        self._interaction_sample = GroupSample(
+            torch.zeros_like(messages.pooling.target), share.new_tensor([1.0 - interaction_dropout])
         )
         self._edge_of_interaction = self._locate(from_user.nonzero(as_tuple=True)[0])
 
@@ -64,39 +65,45 @@ class EdgeDropout:
 
     def draw(self) -> MessageGraph:
         """A message graph with the same nodes and pairs, and fewer edges."""
-        kept = self._kg_edges[self._kg_sample.draw()]
+        kept = self._kg_sample.draw()
         if self.masked_edges:
-            kept = kept[torch.randperm(len(kept))[self.masked_edges :]]
+            kept = kept[torch.randperm(len(kept), device=kept.device)[self.masked_edges :]]
         pooled = self._interaction_sample.draw()
-        is_kept = torch.zeros(len(self.messages.edges), dtype=torch.bool)
-        is_kept[kept] = True
         if len(self._edge_of_interaction):
-            is_kept[self._edge_of_interaction[pooled]] = True
-        return self.messages.keep(is_kept.nonzero(as_tuple=True)[0], pooled)
+            kept = torch.cat([kept, self._edge_of_interaction.index_select(0, pooled)])
+        is_kept = torch.zeros(len(self.messages.edges), dtype=torch.bool, device=kept.device)
+        is_kept[kept] = True
+        return self.messages.keep(true_positions(is_kept, len(kept)), pooled)
 
 
-class SegmentSample:
-    """Draws a random share of each of several runs of consecutive positions.
+class GroupSample:
+    """Draws a random share of each of several groups.
 
     Parameters
     ----------
-    start
-        [S + 1] where each segment begins, and where the last one ends.
+    group
+        [n] group of each member, 0 to G - 1.
     share
-        Part of each segment to keep, rounded up; exactly so many, so that rare relations keep their share too.
+        [G] part of each group to draw, rounded up; exactly so many, so that rare relations keep their share too.
     """
 
-    def __init__(self, start: Tensor, share: float) -> None:
-        sizes = start.diff()
-        self._segment = torch.repeat_interleave(sizes)
-        rank = torch.arange(len(self._segment)) - start[:-1][self._segment]
-        self._is_kept = rank < sizes[self._segment] * share
+    def __init__(self, group: Tensor, share: Tensor) -> None:
+        self._group, self._sizes = group, group.bincount(minlength=len(share))
+        self._wanted = (self._sizes * share).ceil().long()
+        self._total = int(self._wanted.sum())
 
     def draw(self) -> Tensor:
-        """Positions, ascending."""
-        # Integers, because torch sorts them by radix, several times faster than floats.
-        noise = torch.empty_like(self._segment).random_(0, 1 << 32)
-        shuffled = ((self._segment << 32) | noise).argsort()
-        chosen = torch.zeros_like(self._is_kept)
-        chosen[shuffled] = self._is_kept
-        return chosen.nonzero(as_tuple=True)[0]
+        """Positions of the members drawn, ascending."""
+        sample = compiled_sampling.sample_groups if self._group.device.type == "cpu" else sample_by_sorting
+        return true_positions(sample(self._group, self._sizes, self._wanted), self._total)
+
+
+def sample_by_sorting(group: Tensor, sizes: Tensor, wanted: Tensor) -> Tensor:
+    """As `compiled_sampling.sample_groups`, on any device."""
+    # Integers, because torch sorts them by radix, several times faster than floats.
+    noise = torch.empty_like(group).random_(0, 1 << 32)
+    shuffled = ((group << 32) | noise).argsort()
+    of_shuffled = group.index_select(0, shuffled)
+    rank = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[of_shuffled]
+    is_taken = rank < wanted[of_shuffled]
+    return torch.empty_like(is_taken).scatter_(0, shuffled, is_taken)

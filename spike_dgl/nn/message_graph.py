@@ -72,13 +72,13 @@ class Incidence:
     def keep(self, edges: Tensor) -> Incidence:
         """Only some of the edges: ascending positions."""
         new_position = torch.full_like(self.by_source, -1)
-        new_position[edges] = torch.arange(len(edges))
-        by_source = new_position[self.by_source]
+        new_position[edges] = torch.arange(len(edges), device=edges.device)
+        by_source = new_position.index_select(0, self.by_source)
         return replace(
             self,
-            source=self.source[edges],
-            target=self.target[edges],
-            by_source=by_source[by_source >= 0],
+            source=self.source.index_select(0, edges),
+            target=self.target.index_select(0, edges),
+            by_source=by_source.index_select(0, true_positions(by_source >= 0, len(edges))),
         )
 
 
@@ -117,7 +117,7 @@ class MessageGraph:
     @cached_property
     def edge_node(self) -> Tensor:
         """[E] row, in 0..U+N-1, of the node that each edge's message comes from."""
-        return self.pair_node[self.edges.source]
+        return self.pair_node.index_select(0, self.edges.source)
 
     @cached_property
     def node_start(self) -> Tensor:
@@ -129,7 +129,7 @@ class MessageGraph:
         return replace(
             self,
             edges=self.edges.keep(edges),
-            edge_relation=self.edge_relation[edges],
+            edge_relation=self.edge_relation.index_select(0, edges),
             pooling=self.pooling.keep(pooled),
         )
 
@@ -189,3 +189,13 @@ def _row_pointer(rows: Tensor, num_rows: int) -> Tensor:
     start = rows.new_zeros(num_rows + 1)
     torch.cumsum(torch.bincount(rows, minlength=num_rows), 0, out=start[1:])
     return start
+
+
+def true_positions(mask: Tensor, count: int) -> Tensor:
+    """[count] ascending positions at which a mask [n] with so many true values is true.
+
+    Twice as fast as `Tensor.nonzero`, and on a GPU the host need not wait for a count that it knows.
+    """
+    place = torch.where(mask, mask.cumsum(0) - 1, count)
+    positions = torch.arange(len(mask), device=mask.device)
+    return place.new_empty(count + 1).scatter_(0, place, positions)[:count]

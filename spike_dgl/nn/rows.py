@@ -38,8 +38,8 @@ class _Relu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, dropout: float) -> Tensor:
         kept = torch.empty_like(values, memory_format=torch.contiguous_format)
-        compiled_rows.relu(values, dropout, _seed(dropout), kept)
-        ctx.scale = 1.0 / (1.0 - dropout)
+        compiled_rows.relu(values, dropout, kept)
+        ctx.dropout = dropout
         ctx.save_for_backward(kept)
         return kept
 
@@ -47,7 +47,7 @@ class _Relu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (kept,) = ctx.saved_tensors
-        return torch.where(kept > 0, grad * ctx.scale, 0.0), None
+        return compiled_rows.relu_gradient(grad, kept, ctx.dropout), None
 
 
 class _Normalise(torch.autograd.Function):
@@ -55,7 +55,7 @@ class _Normalise(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, dropout: float) -> Tensor:
         unit = torch.empty_like(values, memory_format=torch.contiguous_format)
         factor = values.new_empty(len(values))
-        compiled_rows.normalise(values, dropout, _seed(dropout), unit, factor)
+        compiled_rows.normalise(values, dropout, unit, factor)
         ctx.dropped = dropout > 0.0
         ctx.save_for_backward(unit, factor)
         return unit
@@ -65,8 +65,3 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         unit, factor = ctx.saved_tensors
         return compiled_rows.normalise_gradient(grad, unit, factor, dropped=ctx.dropped), None
-
-
-def _seed(dropout: float) -> int:
-    """A fresh one from torch's generator, so that runs repeat and resume as they do with torch's own dropout."""
-    return int(torch.empty((), dtype=torch.int64).random_()) if dropout else 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spike_dgl.graph import build_graph
-from spike_dgl.nn.edge_dropout import EdgeDropout, SegmentSample
+from spike_dgl.nn.edge_dropout import EdgeDropout, GroupSample, sample_by_sorting
+from spike_dgl.nn.kernels import compiled_sampling
 from spike_dgl.nn.message_graph import MessageGraph, message_graph
 from tests.toy import dataset, random_dataset
 
@@ -17,23 +18,34 @@ def full_messages(users: bool = True) -> MessageGraph:
     return message_graph(build_graph(random_dataset(2, density=60)), users_among_neighbours=users)
 
 
+SAMPLERS = [compiled_sampling.sample_groups, sample_by_sorting]
+
+
+@pytest.mark.parametrize("sample", SAMPLERS)
 @settings(deadline=None)
-@given(sizes=st.lists(st.integers(0, 20), min_size=1, max_size=6), share=st.floats(0.05, 1.0))
-def test_each_segment_keeps_its_share_rounded_up(sizes: list[int], share: float) -> None:
-    start = torch.tensor([0, *np.cumsum(sizes)])
-    kept = SegmentSample(start, share).draw()
-    assert (kept.diff() > 0).all()
-    counts = torch.histc(kept.double(), bins=max(1, int(start[-1])), min=0, max=max(1, int(start[-1])) - 0.5)
-    for first, last, size in zip(start[:-1], start[1:], sizes, strict=True):
-        assert counts[first:last].sum() == int(np.ceil(torch.tensor(size * share).item()))
+@given(group=st.lists(st.integers(0, 4), max_size=60), share=st.floats(0.0, 1.0))
+def test_each_group_gives_what_is_wanted(sample, group: list[int], share: float) -> None:
+    members = torch.tensor(group, dtype=torch.int64)
+    sizes = members.bincount(minlength=5)
+    wanted = (sizes * share).ceil().long()
+    taken = sample(members, sizes, wanted)
+    assert torch.equal(members[taken].bincount(minlength=5), wanted)
 
 
-def test_samples_differ_and_reach_every_edge() -> None:
+@pytest.mark.parametrize("sample", SAMPLERS)
+def test_every_member_is_as_likely_as_another_of_its_group(sample) -> None:
     torch.manual_seed(0)
-    start = torch.tensor([0, 6, 7, 17])
-    seen = [set(SegmentSample(start, 0.5).draw().tolist()) for _ in range(60)]
-    assert set.union(*seen) == set(range(17))
-    assert len({frozenset(sample) for sample in seen}) > 50
+    members = torch.tensor([0, 1, 0, 2, 1, 0, 0, 1, 1, 1, 0])
+    sizes, wanted = torch.tensor([5, 5, 1]), torch.tensor([2, 4, 0])
+    times = sum(sample(members, sizes, wanted).double() for _ in range(4000)) / 4000
+    expected = (wanted / sizes)[members].double()
+    torch.testing.assert_close(times, expected, rtol=0.0, atol=0.035)  # over four standard deviations
+
+
+def test_a_share_is_rounded_up() -> None:
+    sample = GroupSample(torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0.5, 0.5, 0.0]))
+    assert len(sample.draw()) == 3
+    assert (sample.draw().diff() > 0).all()
 
 
 def counts(messages: MessageGraph) -> list[int]:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from spike_dgl.nn.kernels.compilation import Array, arrays, compiled, equal_parts, run
+from spike_dgl.nn.kernels.random_bits import LEVELS, draw, random_seed
 
 EPSILON = 1e-12
 """Norm below which a row counts as zero."""
-LEVELS = 1 << 32
-"""Of the random numbers that decide what is dropped."""
 
 
-def relu(values: Tensor, dropout: float, seed: int, kept: Tensor) -> None:
+def relu(values: Tensor, dropout: float, kept: Tensor) -> None:
     """Write what is above zero and not dropped, scaled up, into `kept`."""
-    parts = equal_parts(*values.shape)
+    parts, seed = equal_parts(*values.shape), random_seed() if dropout else 0
     run(_relu, parts, *arrays(values), seed, round(dropout * LEVELS), 1.0 / (1.0 - dropout), *arrays(kept))
 
 
-def normalise(values: Tensor, dropout: float, seed: int, unit: Tensor, factor: Tensor) -> None:
+def relu_gradient(grad: Tensor, kept: Tensor, dropout: float) -> Tensor:
+    """Gradient of `relu`, which passes on what it kept."""
+    below = torch.empty_like(kept)
+    run(_relu_gradient, equal_parts(*kept.shape), *arrays(grad, kept), 1.0 / (1.0 - dropout), *arrays(below))
+    return below
+
+
+def normalise(values: Tensor, dropout: float, unit: Tensor, factor: Tensor) -> None:
     """Write rows of length one into `unit`, and into `factor` [n] what its numbers were multiplied by."""
-    parts = equal_parts(*values.shape)
+    parts, seed = equal_parts(*values.shape), random_seed() if dropout else 0
     run(_normalise, parts, *arrays(values), seed, round(dropout * LEVELS), *arrays(unit, factor))
 
 
@@ -34,27 +39,21 @@ def normalise_gradient(grad: Tensor, unit: Tensor, factor: Tensor, *, dropped: b
     return below
 
 
-@numba.njit(inline="always")
-def _draw(seed: int, position: int) -> int:
-    """32 random bits for one number: two rounds of a hash by C. Wellons ("lowbias32", public domain)."""
-    bits = np.uint32(position)
-    for _ in range(2):
-        bits ^= bits >> np.uint32(16)
-        bits = np.uint32(bits * np.uint32(0x7FEB352D))
-        bits ^= bits >> np.uint32(15)
-        bits = np.uint32(bits * np.uint32(0x846CA68B))
-        bits ^= bits >> np.uint32(16)
-        bits ^= np.uint32(seed)
-    return int(bits)
-
-
 @compiled
 def _relu(first: int, last: int, values: Array, seed: int, dropped: int, scale: float, kept: Array) -> None:
     width, by, nothing = values.shape[1], values.dtype.type(scale), values.dtype.type(0)
     for i in range(first, last):
         for d in range(width):
             value = values[i, d]
-            kept[i, d] = value * by if value > 0 and _draw(seed, i * width + d) >= dropped else nothing
+            kept[i, d] = value * by if value > 0 and draw(seed, i * width + d) >= dropped else nothing
+
+
+@compiled
+def _relu_gradient(first: int, last: int, grad: Array, kept: Array, scale: float, below: Array) -> None:
+    by, nothing = grad.dtype.type(scale), grad.dtype.type(0)
+    for i in range(first, last):
+        for d in range(grad.shape[1]):
+            below[i, d] = grad[i, d] * by if kept[i, d] > 0 else nothing
 
 
 @compiled
@@ -65,7 +64,7 @@ def _normalise(
     for i in range(first, last):
         squares = nothing
         for d in range(width):
-            value = values[i, d] if _draw(seed, i * width + d) >= dropped else nothing
+            value = values[i, d] if draw(seed, i * width + d) >= dropped else nothing
             unit[i, d] = value
             squares += value * value
         # A scale common to a row is lost in its norm: dropout needs none here.
