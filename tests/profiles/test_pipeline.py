@@ -309,6 +309,8 @@ def test_the_authors_files_are_imported_and_shape_later_stages(
     with Store.open(file) as store:
         stages = status(films(), options, store)
     assert [(stage.ready, stage.done) for stage in stages] == [(2, 1), (0, 4), (0, 2)]
+    brought = films(profiles=NodeTexts(entities={HEAT: "Heat, of the data set."}))
+    assert build_profiles(brought, options).entity_texts[:2] == ("Heat, of the data set.", "A profile.")
 
 
 @pytest.mark.parametrize(
@@ -356,6 +358,10 @@ def test_texts_of_a_folder_come_first(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no profile texts"):
         build_profiles(films(), ProfileOptions(texts=str(tmp_path)))
     (tmp_path / "entity_profiles.json").write_text('{"3": "Chicago, in a folder."}')
-    profiles = build_profiles(films(), ProfileOptions(texts=str(tmp_path)))
+    brought = films(
+        profiles=NodeTexts(entities={CHICAGO: "Of the data set.", MANN: "Mann, of the data set."})
+    )
+    profiles = build_profiles(brought, ProfileOptions(texts=str(tmp_path)))
+    assert profiles.entity_texts[MANN] == "Mann, of the data set."
     assert profiles.entity_texts[CHICAGO] == "Chicago, in a folder."
     assert profiles.entity_sources[CHICAGO] == "given"

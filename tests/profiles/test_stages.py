@@ -54,6 +54,12 @@ def test_entities_are_told_by_the_profiles_of_linked_items_best_known_first() ->
     )
 
 
+def test_the_best_known_item_speaks_for_an_entity() -> None:
+    popular = films(train=interactions([(0, HEAT), (0, ALI), (1, ALI)]))
+    assert "Heat" in told(asked("entity", linked_items=1)[MANN])
+    assert "Heat" not in told(asked("entity", popular, linked_items=1)[MANN])
+
+
 def test_users_are_told_by_the_profiles_of_their_training_items_rarest_first() -> None:
     requests = asked("user")
     assert told(requests[0]) == "<items>\n- Ali: A boxer's life.\n- Heat is tense.\n</items>"
