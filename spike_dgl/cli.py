@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,10 @@ from spike_dgl.profile_commands import profile
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:
     from spike_dgl.evaluation.evaluate import Split
-    from spike_dgl.experiment import Experiment
+    from spike_dgl.experiment import Experiment, RunConfig
     from spike_dgl.profiles.bottom_up import Sources
     from spike_dgl.recommend import Recommender, ScoredItem
+    from spike_dgl.training.tracking import RunFolder
 
 RUNS = Path("runs")
 EXISTING = click.Path(path_type=Path)
@@ -29,9 +31,15 @@ def main() -> None:
     try:
         cli()
     except SpikeError as error:
-        click.echo(f"error: {error}", err=True)
+        if _is_first_process() or not error.same_in_all_processes:
+            click.echo(f"error: {error}", err=True)
         signal_number = getattr(error, "signal_number", None)
         sys.exit(2 if signal_number is None else 128 + signal_number)
+
+
+def _is_first_process() -> bool:
+    """Whether this is the first of the processes that torchrun started, or the only one."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK") == "0"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,27 +66,42 @@ def train(
     show_config: bool,
     quiet: bool,
 ) -> None:
-    """Train a model, test it once, and show a list. Without arguments: SPiKE on the bundled MovieLens."""
+    """Train a model, test it once, and show a list. Without arguments: SPiKE on the bundled MovieLens.
+
+    With several processes or GPUs: torchrun --nproc_per_node=N main.py train ...
+    """
     from spike_dgl.experiment import load_config, reopen, start
+    from spike_dgl.training.distributed import join_processes
     from spike_dgl.training.tracking import RunFolder
 
-    if resume is not None:
-        if config_file is not None or out is not None:
-            raise click.UsageError(
-                "--resume takes its settings and folder from the run; leave out --config, --out"
-            )
-        experiment = reopen(RunFolder.open(resume), overrides)
-    else:
-        config = load_config(config_file, overrides)
-        if show_config:
-            click.echo(config.to_yaml(), nl=False)
-            return
-        name = f"{Path(config.data.path).name}-{config.model_name}-seed{config.training.seed}"
-        folder = RunFolder.create(out) if out is not None else RunFolder.next_free(RUNS, name)
-        experiment = start(config, folder, progress=not quiet)
-    _announce(experiment)
-    experiment.train(resume=resume is not None, progress=not quiet)
-    _show_result(experiment)
+    if resume is not None and (config_file is not None or out is not None or show_config):
+        raise click.UsageError(
+            "--resume takes its settings and folder from the run; leave out --config, --out, --show-config"
+        )
+    if show_config:
+        click.echo(load_config(config_file, overrides).to_yaml(), nl=False)
+        return
+    with join_processes() as processes:
+        if resume is not None:
+            experiment = reopen(RunFolder.open(resume), overrides, processes=processes)
+        else:
+            config = load_config(config_file, overrides)
+            folder = processes.on_first(lambda: _new_folder(config, out))
+            experiment = start(config, folder, processes, progress=not quiet)
+        if processes.is_first:
+            _announce(experiment)
+        experiment.train(resume=resume is not None, progress=not quiet)
+        if processes.is_first:
+            _show_result(experiment)
+
+
+def _new_folder(config: RunConfig, out: Path | None) -> RunFolder:
+    from spike_dgl.training.tracking import RunFolder
+
+    if out is not None:
+        return RunFolder.create(out)
+    name = f"{Path(config.data.path).name}-{config.model_name}-seed{config.training.seed}"
+    return RunFolder.next_free(RUNS, name)
 
 
 def _announce(experiment: Experiment) -> None:

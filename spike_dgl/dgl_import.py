@@ -13,8 +13,12 @@ import sys
 import types
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spike_dgl.errors import SpikeError
+from spike_dgl.errors import ConfigError, SpikeError
+
+if TYPE_CHECKING:
+    import torch
 
 # Without it DGL prints a notice and writes a configuration file into the home directory.
 os.environ.setdefault("DGLBACKEND", "pytorch")
@@ -74,4 +78,50 @@ from dgl import DGLGraph  # noqa: E402
 from dgl import function as fn  # noqa: E402
 from dgl.nn.functional import edge_softmax  # noqa: E402
 
-__all__ = ["GRAPHBOLT_REPLACED", "DGLGraph", "DglImportError", "dgl", "edge_softmax", "fn", "install_line"]
+
+class DglDeviceError(ConfigError):
+    """The installed DGL has no kernels for the device."""
+
+
+def require_dgl_on(device: torch.device, instead: str = "") -> None:
+    """Raise `DglDeviceError` where DGL's own message passing does not run on a device.
+
+    Parameters
+    ----------
+    device
+        Where it is wanted.
+    instead
+        The setting that does without, for the message; empty where there is none.
+    """
+    reason = why_dgl_does_not_run_on(device)
+    if reason is not None:
+        raise DglDeviceError(
+            f"the installed DGL {dgl.__version__} does not run on {device.type} ({reason})\n"
+            f"  Set {instead + ', or ' if instead else ''}training.device=cpu, or install a build of DGL with CUDA: "
+            "https://www.dgl.ai/pages/start.html"
+        )
+
+
+def why_dgl_does_not_run_on(device: torch.device) -> str | None:
+    """What DGL or torch says when a graph is to be moved to a device; None where that works."""
+    if device.type == "cpu":
+        return None
+    try:
+        dgl.rand_graph(2, 1).to(device)
+    except Exception as error:  # DGL raises its own error type, torch another, depending on what is missing
+        return str(error).strip().splitlines()[-1][:90]
+    return None
+
+
+__all__ = [
+    "GRAPHBOLT_REPLACED",
+    "DGLGraph",
+    "DglDeviceError",
+    "DglImportError",
+    "dgl",
+    "edge_softmax",
+    "fn",
+    "install_line",
+    "require_dgl_on",
+    "why_dgl_does_not_run_on",
+]

@@ -97,13 +97,12 @@ def _dgl_version() -> str:
 
 
 def _dgl_devices() -> str:
-    from spike_dgl.dgl_import import dgl
+    import torch
 
-    try:
-        dgl.rand_graph(2, 1).to("cuda")
-    except Exception as error:  # DGL raises its own error type, torch another, depending on what is missing
-        return f"CPU; CUDA: no ({str(error).strip().splitlines()[-1][:90]})"
-    return "CPU, CUDA"
+    from spike_dgl.dgl_import import why_dgl_does_not_run_on
+
+    reason = why_dgl_does_not_run_on(torch.device("cuda"))
+    return "CPU, CUDA" if reason is None else f"CPU; CUDA: no ({reason})"
 
 
 def _message_passing() -> str:

@@ -10,9 +10,14 @@ from pathlib import Path
 class SpikeError(Exception):
     """A mistake outside the program. The command line prints its message alone and exits with code 2."""
 
+    same_in_all_processes = False
+    """Whether every process of a run raises it alike, so that it is enough if the first prints it."""
+
 
 class ConfigError(SpikeError):
     """An unknown setting, or one of the wrong type or range."""
+
+    same_in_all_processes = True
 
 
 class UnknownIdError(SpikeError):

@@ -33,6 +33,8 @@ from spike_dgl.recommend import load_run_dataset
 from spike_dgl.report import render_result, result_record
 from spike_dgl.training.allocator import keep_freed_memory
 from spike_dgl.training.checkpoint import load_checkpoint
+from spike_dgl.training.devices import choose_device, describe_device, peak_device_memory_mb
+from spike_dgl.training.distributed import Processes
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
@@ -135,15 +137,19 @@ def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run that is set up: its folder, settings, data and model."""
+    """A run that is set up: its folder, settings, data and model, and what it runs on."""
 
     folder: RunFolder
     config: RunConfig
     dataset: Dataset
     model: RecommenderModel
+    device: torch.device
+    processes: Processes
 
     def train(self, *, resume: bool = False, progress: bool = True) -> Evaluation:
         """Train, then test the reported epoch once; writes the result into the run folder.
+
+        Of several processes all must call it.
 
         Parameters
         ----------
@@ -154,16 +160,16 @@ class Experiment:
         """
         trainer = self._trainer(progress)
         if resume:
-            self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may be new
             if self.folder.file("last.pt").is_file():
                 trainer.restore()
-                self.folder.metrics().keep_before(trainer.epoch)
+            self.processes.on_first(lambda: self._record_resumption(trainer.epoch))
         trainer.fit()
-        embeddings = self.best_embeddings()
-        self.folder.write_arrays(
-            "embeddings.npz", users=embeddings.users.numpy(), items=embeddings.items.numpy()
-        )
-        return self._report(embeddings)
+        return self.processes.on_first(self._report)
+
+    def _record_resumption(self, epoch: int) -> None:
+        self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may be new
+        if self.folder.file("last.pt").is_file():
+            self.folder.metrics().keep_before(epoch)
 
     def best_embeddings(self) -> Embeddings:
         """Embeddings of the epoch that is reported."""
@@ -186,6 +192,7 @@ class Experiment:
             dataset.num_items,
             batch_size=training.batch_size,
             seed=training.seed,
+            device=self.device,
         )
         return Trainer(
             self.model,
@@ -197,30 +204,43 @@ class Experiment:
             if len(dataset.valid)
             else None,
             progress=progress,
+            processes=self.processes,
         )
 
-    def _report(self, embeddings: Embeddings) -> Evaluation:
+    def _report(self) -> Evaluation:
+        embeddings = self.best_embeddings()
+        users, items = (rows.cpu().numpy() for rows in (embeddings.users, embeddings.items))
+        self.folder.write_arrays("embeddings.npz", users=users, items=items)
         test = self.evaluate(embeddings, "test")
         sources = self.profile_sources()
         record = result_record(self.folder, self.dataset, self.model, test, sources)
+        record |= {
+            "device": describe_device(self.device),
+            "processes": self.processes.number,
+            "peak_device_memory_mb": peak_device_memory_mb(self.device),
+        }
         self.folder.write_json("result.json", record)
         title = f"{self.config.model_name} on {self.dataset.name}, seed {self.config.training.seed}"
         self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test, sources))
         return test
 
 
-def start(config: RunConfig, folder: RunFolder, *, progress: bool = False) -> Experiment:
+def start(
+    config: RunConfig, folder: RunFolder, processes: Processes | None = None, *, progress: bool = False
+) -> Experiment:
     """Set up a new run: load the data, write profiles, build graph and model; records all of it in the folder.
 
-    Parameters
-    ----------
-    config
-        All settings.
-    folder
-        Where the run is recorded.
-    progress
-        Whether to show a progress bar where encoding profiles takes long.
+    Of several processes all must call it. The first does as above, and the others then read what it wrote.
+    With `progress`, a bar is shown where encoding profiles takes long.
     """
+    processes = processes or Processes()
+    started: list[Experiment] = []
+    processes.on_first(lambda: started.append(_start(config, folder, processes, progress)))
+    return started[0] if started else reopen(folder, processes=processes)
+
+
+def _start(config: RunConfig, folder: RunFolder, processes: Processes, progress: bool) -> Experiment:
+    _device_of(config, processes)  # where there is none, the run ends before anything is written
     dataset = load(config.data)
     config = _with_absolute_paths(config)
     profiles = build_profiles(dataset, config.profiles, progress=progress)
@@ -236,10 +256,16 @@ def start(config: RunConfig, folder: RunFolder, *, progress: bool = False) -> Ex
             profiles.fitted_encoder.save(partial)
     folder.write_json("environment.json", environment() | {"data": data, "encoder": profiles.encoder})
     folder.write_text("config.yaml", config.to_yaml())
-    return _set_up(config, folder, dataset, vectors)
+    return _set_up(config, folder, dataset, vectors, processes)
 
 
-def reopen(folder: RunFolder, overrides: Iterable[str] = (), *, section: str = "training") -> Experiment:
+def reopen(
+    folder: RunFolder,
+    overrides: Iterable[str] = (),
+    *,
+    section: str = "training",
+    processes: Processes | None = None,
+) -> Experiment:
     """Set up a run again from its folder, to go on with training or to evaluate.
 
     Parameters
@@ -249,18 +275,24 @@ def reopen(folder: RunFolder, overrides: Iterable[str] = (), *, section: str = "
     overrides
         Settings to change, such as ``training.epochs=200``.
     section
-        The only section that may change: what the run was trained on and how its model looks stays.
+        The only section that may change, ``training.device`` apart: what the run was trained on and how its model
+        looks stays.
+    processes
+        Those that go on together; a single one by default.
     """
     overrides = list(overrides)
     for override in overrides:
-        if not override.startswith(f"{section}."):
+        if not override.startswith((f"{section}.", "training.device=")):
             raise ConfigError(f"'{override}': here only settings of the {section} section can change")
     config = load_config(folder.file("config.yaml"), overrides)
     vectors = folder.read_arrays("profiles.npz") if folder.file("profiles.npz").is_file() else {}
-    return _set_up(config, folder, load_run_dataset(folder), vectors)
+    return _set_up(config, folder, load_run_dataset(folder), vectors, processes or Processes())
 
 
-def _set_up(config: RunConfig, folder: RunFolder, dataset: Dataset, vectors: Vectors) -> Experiment:
+def _set_up(
+    config: RunConfig, folder: RunFolder, dataset: Dataset, vectors: Vectors, processes: Processes
+) -> Experiment:
+    device = _device_of(config, processes)
     keep_freed_memory()
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
@@ -268,10 +300,13 @@ def _set_up(config: RunConfig, folder: RunFolder, dataset: Dataset, vectors: Vec
     users, entities = (
         torch.from_numpy(vectors[side]) if side in vectors else None for side in ("users", "entities")
     )
-    model = model_entry(config.model_name).model(
-        ModelInputs(build_graph(dataset), users, entities), config.model
-    )
-    return Experiment(folder, config, dataset, model)
+    inputs = ModelInputs(build_graph(dataset), users, entities, device=device)
+    model = model_entry(config.model_name).model(inputs, config.model).to(device)
+    return Experiment(folder, config, dataset, model, device, processes)
+
+
+def _device_of(config: RunConfig, processes: Processes) -> torch.device:
+    return choose_device(config.training.device, processes.local_rank, processes.local_number)
 
 
 def _with_absolute_paths(config: RunConfig) -> RunConfig:
@@ -279,10 +314,14 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
     profiles = config.profiles
     llm = dataclasses.replace(profiles.llm, prompts=_absolute(profiles.llm.prompts))
     store, texts = (path and _absolute(path) for path in (profiles.store, profiles.texts))
+    local = profiles.sentence_transformers
+    local = dataclasses.replace(local, model=_absolute(local.model))
     return dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, path=_absolute(config.data.path)),
-        profiles=dataclasses.replace(profiles, store=store, texts=texts, llm=llm),
+        profiles=dataclasses.replace(
+            profiles, store=store, texts=texts, llm=llm, sentence_transformers=local
+        ),
     )
 
 

@@ -18,6 +18,9 @@ from spike_dgl.profiles.bottom_up import ProfileSources, counted
 from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.tracking import RunFolder, peak_memory_mb
 
+NOT_COMPARED = ("seed", "threads", "device")
+"""Training settings in which runs may differ and yet be averaged."""
+
 
 def result_record(
     folder: RunFolder, dataset: Dataset, model: nn.Module, test: Evaluation, sources: ProfileSources
@@ -111,7 +114,7 @@ def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recal
     for folder in folders:
         config = read_yaml(folder.file("config.yaml"))
         record = folder.read_json("result.json")
-        seedless = config | {"training": config["training"] | {"seed": None, "threads": None}}
+        seedless = config | {"training": config["training"] | dict.fromkeys(NOT_COMPARED)}
         key = (record["data"], config["model"]["name"], repr(seedless))
         groups.setdefault(key, []).append(record)
     rows = [["data", "model", "runs", *metrics, "epochs", "s an epoch", "s in all", "peak MB"]]
@@ -150,9 +153,14 @@ def _left_out(record: Mapping[str, Any]) -> str:
 
 
 def _costs(record: Mapping[str, Any]) -> str:
-    text = (
-        f"{record['seconds_per_epoch']:.2f} s an epoch (median), {record['seconds']:.0f} s in all, "
-        f"{record['threads']} threads, {record['parameters']:,} parameters"
-    )
-    memory = record["peak_memory_mb"]
-    return text + (f", {memory:,.0f} MB peak memory." if memory is not None else ".")
+    processes = record["processes"]
+    parts = [
+        f"{record['seconds_per_epoch']:.2f} s an epoch (median)",
+        f"{record['seconds']:.0f} s in all",
+        f"{record['threads']} threads" + (f" in each of {processes} processes" if processes > 1 else ""),
+        f"{record['parameters']:,} parameters",
+    ]
+    for place, memory in (("", record["peak_memory_mb"]), (" GPU", record["peak_device_memory_mb"])):
+        if memory is not None:
+            parts.append(f"{memory:,.0f} MB peak{place} memory")
+    return f"On {record['device']}: {', '.join(parts)}."

@@ -275,3 +275,15 @@ def test_a_stopped_or_killed_process_goes_on_as_if_nothing_had_happened(
         for side in ("users", "items"):
             assert np.array_equal(whole[side], parts[side])
     assert epochs_of(tmp_path / "parts") == epochs_of(tmp_path / "whole")
+
+
+def test_a_run_is_evaluated_on_another_device_but_with_no_other_setting(run, trained: Path) -> None:
+    (trained / "config.yaml").write_text(
+        (trained / "config.yaml").read_text().replace("device: auto", "device: cuda")
+    )
+    code, out, error = run("evaluate", trained, "training.device=cpu", "--json")
+    assert code == 0, error
+    assert json.loads(out)["split"] == "test"
+    code, _, error = run("evaluate", trained, "training.epochs=9")
+    assert code == 2
+    assert "only settings of the evaluation section can change" in error

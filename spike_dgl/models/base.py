@@ -10,13 +10,16 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,15 @@ class ModelInputs:
         The heterograph of `spike_dgl.graph.build_graph`.
     user_vectors, entity_vectors
         Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None where a run uses no profiles.
+    device
+        Where the model will run. Graph and vectors come on the CPU; a model puts the structure it derives from them
+        there, and is itself moved with ``model.to(device)`` like any module.
     """
 
     graph: DGLGraph
     user_vectors: Tensor | None = None
     entity_vectors: Tensor | None = None
+    device: torch.device = field(default=CPU, kw_only=True)
 
     @property
     def num_users(self) -> int:

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
-from spike_dgl.dgl_import import dgl, fn
+from spike_dgl.dgl_import import dgl, fn, require_dgl_on
 from spike_dgl.graph import INTERACTS
 from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderModel, register
 from spike_dgl.nn.losses import bpr_loss, l2_loss
@@ -55,7 +55,9 @@ class LightGCN(RecommenderModel):
         num_nodes = inputs.num_users + inputs.num_items
         users, items = inputs.graph.edges(etype=INTERACTS)
         items = items + inputs.num_users
-        self.graph = dgl.graph((torch.cat([users, items]), torch.cat([items, users])), num_nodes=num_nodes)
+        require_dgl_on(inputs.device)
+        graph = dgl.graph((torch.cat([users, items]), torch.cat([items, users])), num_nodes=num_nodes)
+        self.graph = graph.to(inputs.device)
         scale = self.graph.in_degrees().clamp(min=1).float().rsqrt()
         self.register_buffer("scale", scale.unsqueeze(-1), persistent=False)
         self.embedding = nn.Parameter(torch.empty(num_nodes, options.embedding_dim))

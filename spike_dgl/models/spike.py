@@ -14,7 +14,7 @@ from spike_dgl.config import STRICT
 from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderModel, register
 from spike_dgl.nn.attention import RelationalAttention
 from spike_dgl.nn.edge_dropout import EdgeDropout
-from spike_dgl.nn.kernels import Kernels, mean_of_sources
+from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
 from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
 from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
 from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
@@ -142,9 +142,10 @@ class Spike(RecommenderModel):
     def __init__(self, inputs: ModelInputs, options: SpikeOptions) -> None:
         super().__init__()
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
+        require_kernels_on(inputs.device, options.kernels)
         self.messages = message_graph(
             inputs.graph, users_among_neighbours=options.item_neighbours == "kg-and-users"
-        )
+        ).to(inputs.device)
         self.edge_dropout = EdgeDropout(
             self.messages,
             kg_dropout=options.kg_dropout,
@@ -271,7 +272,8 @@ class Spike(RecommenderModel):
         if ratio == 1.0:
             return None
         size = max(2, int(ratio * total))
-        return torch.stack([torch.randperm(total)[:size] for _ in range(self.options.matching_samples)])
+        samples = range(self.options.matching_samples)
+        return torch.stack([torch.randperm(total, device=self.embedding.device)[:size] for _ in samples])
 
     def embeddings(self) -> Embeddings:
         """z of all users [U, D] and items [I, D], over the whole graph."""

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from spike_dgl.nn.precision import in_full_precision
 from spike_dgl.nn.rows import normalise
 
 
+@in_full_precision
 def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
     """Bayesian personalised ranking: the mean of -log sigmoid(positive - negative), scores [B].
 
@@ -20,6 +22,7 @@ def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
     return functional.softplus(negative_scores - positive_scores).mean()
 
 
+@in_full_precision
 def matching_loss(embeddings: Tensor, profiles: Tensor) -> Tensor:
     """How far the cosine similarities among node embeddings are from those among their profiles.
 
@@ -80,6 +83,7 @@ def _quarters(gram: Tensor) -> list[Tensor]:
     return [quarter for half in gram.chunk(2, dim=-2) for quarter in half.chunk(2, dim=-1)]
 
 
+@in_full_precision
 def l2_loss(*embeddings: Tensor) -> Tensor:
     """Half the squared norm of a batch's embeddings [B, D], averaged over the batch."""
     total = torch.stack([rows.square().sum() for rows in embeddings]).sum()

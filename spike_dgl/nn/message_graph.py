@@ -69,6 +69,15 @@ class Incidence:
             {"source": self.num_sources, "target": self.num_targets},
         )
 
+    def to(self, device: torch.device) -> Incidence:
+        """The same edges on a device."""
+        return replace(
+            self,
+            source=self.source.to(device),
+            target=self.target.to(device),
+            by_source=self.by_source.to(device),
+        )
+
     def keep(self, edges: Tensor) -> Incidence:
         """Only some of the edges: ascending positions."""
         new_position = torch.full_like(self.by_source, -1)
@@ -123,6 +132,17 @@ class MessageGraph:
     def node_start(self) -> Tensor:
         """[U + N + 1] where the edges from each node begin in the order of ``edges.by_source``."""
         return _row_pointer(self.edge_node, len(self.pair_start) - 1)
+
+    def to(self, device: torch.device) -> MessageGraph:
+        """The same structure on a device."""
+        return replace(
+            self,
+            pair_node=self.pair_node.to(device),
+            pair_relation=self.pair_relation.to(device),
+            edges=self.edges.to(device),
+            edge_relation=self.edge_relation.to(device),
+            pooling=self.pooling.to(device),
+        )
 
     def keep(self, edges: Tensor, pooled: Tensor) -> MessageGraph:
         """The same nodes and pairs with only some of the edges: ascending positions in `edges` and `pooling`."""
@@ -186,8 +206,10 @@ def _directed_edges(graph: DGLGraph, users_among_neighbours: bool) -> tuple[Tens
 
 
 def _row_pointer(rows: Tensor, num_rows: int) -> Tensor:
+    # As fast as torch.bincount, which on a GPU makes the host wait for the largest row.
+    count = rows.new_zeros(num_rows).scatter_add_(0, rows, rows.new_ones(1).expand_as(rows))
     start = rows.new_zeros(num_rows + 1)
-    torch.cumsum(torch.bincount(rows, minlength=num_rows), 0, out=start[1:])
+    torch.cumsum(count, 0, out=start[1:])
     return start
 
 

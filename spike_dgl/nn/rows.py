@@ -10,8 +10,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spike_dgl.nn.kernels import compiled_rows
+from spike_dgl.nn.precision import in_full_precision
 
 
+@in_full_precision
 def relu(values: Tensor, dropout: float = 0.0) -> Tensor:
     """What is above zero, less a random share of it.
 
@@ -27,6 +29,7 @@ def relu(values: Tensor, dropout: float = 0.0) -> Tensor:
     return _Relu.apply(values, dropout)  # type: ignore[no-any-return, no-untyped-call]
 
 
+@in_full_precision
 def normalise(values: Tensor, dropout: float = 0.0) -> Tensor:
     """Rows [n, D] scaled to length one, after a random share of the numbers became zero; a row of zeros stays one."""
     if values.device.type != "cpu":

@@ -21,6 +21,8 @@ class Interrupted(SpikeError):  # noqa: N818  (no error, like KeyboardInterrupt)
         Which signal asked for it.
     """
 
+    same_in_all_processes = True
+
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.training.devices import Device
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -19,7 +20,7 @@ class TrainingOptions:
     epochs
         At most so many passes over the training interactions.
     batch_size
-        Interactions a step.
+        Interactions a step, of all processes together.
     learning_rate
         Adam's step size.
     schedule
@@ -39,6 +40,11 @@ class TrainingOptions:
         Without validation data it is the last one.
     seed
         Of initial weights, dropout, shuffling and negatives.
+    device
+        ``cpu``, ``cuda``, or ``auto``: the GPU where torch finds one.
+    precision
+        ``float32``, or ``bfloat16`` for the matrix products of a training step; losses and sums along edges stay in
+        float32, and so do parameters, validation and test.
     threads
         CPU threads for torch; null leaves it to torch. One is best where other programs keep the cores busy.
     """
@@ -54,4 +60,6 @@ class TrainingOptions:
     patience: int | None = Field(default=20, ge=1)
     keep: Literal["best", "last"] = "best"
     seed: int = Field(default=2020, ge=0)
+    device: Device = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
     threads: int | None = Field(default=None, ge=1)

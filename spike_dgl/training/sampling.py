@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.errors import SpikeError
-from spike_dgl.models.base import Batch
+from spike_dgl.models.base import CPU, Batch
 
 
 class BprSampler:
@@ -28,12 +28,21 @@ class BprSampler:
         B; the last batch of an epoch is smaller.
     seed
         Of shuffling and negatives.
+    device
+        Where the batches go, an epoch at a time. They are drawn on the CPU, so they are the same everywhere.
     """
 
     def __init__(
-        self, train: Interactions, num_users: int, num_items: int, *, batch_size: int, seed: int
+        self,
+        train: Interactions,
+        num_users: int,
+        num_items: int,
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device = CPU,
     ) -> None:
-        self.num_items, self.batch_size, self.seed = num_items, batch_size, seed
+        self.num_items, self.batch_size, self.seed, self.device = num_items, batch_size, seed, device
         users, items = torch.from_numpy(train.users), torch.from_numpy(train.items)
         self._offsets = torch.from_numpy(train.offsets(num_users))
         self._degree = self._offsets.diff()
@@ -57,6 +66,7 @@ class BprSampler:
         order = torch.randperm(len(self._users), generator=generator)
         users, items = self._users[order], self._items[order]
         negatives = self.negatives(users, generator)
+        users, items, negatives = (rows.to(self.device) for rows in (users, items, negatives))
         for start in range(skip * self.batch_size, len(users), self.batch_size):
             part = slice(start, start + self.batch_size)
             yield Batch(users[part], items[part], negatives[part])

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from spike_dgl.errors import SpikeError
 from spike_dgl.models.base import Batch, Embeddings, RecommenderModel
 from spike_dgl.training.checkpoint import load_checkpoint, save_checkpoint
+from spike_dgl.training.distributed import Processes
 from spike_dgl.training.interrupt import Interrupted, StopRequest
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
@@ -28,6 +29,8 @@ STEPS_BETWEEN_CHECKS = 10
 
 class TrainingDivergedError(SpikeError):
     """The loss became infinite or not a number."""
+
+    same_in_all_processes = True
 
 
 class EpochLog(Protocol):
@@ -56,6 +59,8 @@ class Trainer:
         From embeddings to metrics; None where there is nothing to validate on.
     progress
         Whether to show a progress bar.
+    processes
+        Those that train the model together; each has a trainer of its own, and the first one's writes.
     """
 
     def __init__(
@@ -68,11 +73,15 @@ class Trainer:
         log: EpochLog,
         validate: Validate | None = None,
         progress: bool = True,
+        processes: Processes | None = None,
     ) -> None:
         self.model, self.sampler, self.options = model, sampler, options
+        self.processes = processes or Processes()
         self.folder, self.log, self.validate, self.progress = folder, log, validate, progress
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.device = self.parameters[0].device
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+            self.parameters, lr=options.learning_rate, weight_decay=options.weight_decay
         )
         self.stopping = EarlyStopping(options.patience)
         self.epoch = 1
@@ -82,7 +91,7 @@ class Trainer:
         self.seconds = 0.0
         """Seconds of training, validation included, over all sittings."""
         self._totals: dict[str, Tensor] = {}
-        self._norms: dict[str, float] = {}
+        self._norms: dict[str, Tensor] = {}
         self._epoch_seconds = 0.0
         self._metrics: dict[str, float] = {}
 
@@ -95,15 +104,19 @@ class Trainer:
             After Ctrl-C or SIGTERM, when everything is saved.
         TrainingDivergedError
             Where the loss is no finite number.
+        ProcessLostError
+            Where another of several processes has ended.
         """
+        self.processes.copy_from_first(self.model.state_dict().values())
         with StopRequest() as stop:
             while self.epoch <= self.options.epochs and not self.stopping.should_stop:
                 self._train_epoch(stop)
                 record = self._finish_epoch()
-                self.log.append(record)
+                if self.processes.is_first:
+                    self.log.append(record)
                 self.epoch, self.step = self.epoch + 1, 0
                 self.save()
-                self._stop_if_asked(stop)
+                self._stop_if_asked(self._asked(stop))
         if not self.reports_best:
             self._save_best(self.epoch - 1)
 
@@ -122,42 +135,52 @@ class Trainer:
             self._train_step(batch)
             self.step += 1
             bar.update()
-            if stop.signal_number is not None or self.step % STEPS_BETWEEN_CHECKS == 0:
+            asked = self._asked(stop)
+            if asked or self.step % STEPS_BETWEEN_CHECKS == 0:
                 bar.set_postfix(self._running_losses() | self._headline(), refresh=False)
-            if stop.signal_number is not None and self.step < len(self.sampler):
+            if asked and self.step < len(self.sampler):
                 self._epoch_seconds += time.perf_counter() - started
                 self.save()
-                self._stop_if_asked(stop)
+                self._stop_if_asked(asked)
         self._epoch_seconds += time.perf_counter() - started
         bar.set_postfix(self._running_losses() | self._headline(), refresh=True)
         bar.close()
 
     def _train_step(self, batch: Batch) -> None:
         self._set_learning_rate()
-        terms = self.model.loss(batch)
+        batch, weight = self.processes.share_of(batch)
+        low_precision = self.options.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
+            terms = self.model.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         if self.step == 0:
-            self._norms = self._backward_apart(terms)
+            self._norms = self._backward_apart(terms, weight)
         else:
-            torch.autograd.backward(list(terms.values()))
+            self._backward(terms, weight)
         self.optimizer.step()
         for name, term in terms.items():
-            total = self._totals.get(name)
-            self._totals[name] = term.detach() if total is None else total + term.detach()
+            loss = term.detach() * weight
+            self._totals[name] = self._totals[name] + loss if name in self._totals else loss
 
-    def _backward_apart(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
+    def _backward(self, terms: Mapping[str, Tensor], weight: float) -> None:
+        torch.autograd.backward(list(terms.values()))
+        used = [parameter for parameter in self.parameters if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in used if parameter.grad is not None]
+        for parameter, total in zip(used, self.processes.add_up(gradients, weight), strict=True):
+            parameter.grad = total
+
+    def _backward_apart(self, terms: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:
         """Backward one term after the other; the gradients add up as usual. Returns each term's gradient norm."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         norms = {}
         for position, (name, term) in enumerate(terms.items(), start=1):
             gradients = torch.autograd.grad(
-                term, parameters, retain_graph=position < len(terms), allow_unused=True
+                term, self.parameters, retain_graph=position < len(terms), allow_unused=True
             )
-            present = [gradient for gradient in gradients if gradient is not None]
-            norms[name] = float(torch.stack([gradient.norm() for gradient in present]).norm())
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is not None:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            used = [(p, g) for p, g in zip(self.parameters, gradients, strict=True) if g is not None]
+            totals = self.processes.add_up([gradient for _, gradient in used], weight)
+            norms[name] = torch.stack([total.norm() for total in totals]).norm()
+            for (parameter, _), total in zip(used, totals, strict=True):
+                parameter.grad = total if parameter.grad is None else parameter.grad + total
         return norms
 
     def _set_learning_rate(self) -> None:
@@ -168,7 +191,7 @@ class Trainer:
 
     def _running_losses(self) -> dict[str, float]:
         """Mean of each loss term over the epoch so far. Raises where one is not finite."""
-        losses = {name: float(total) / self.step for name, total in self._totals.items()}
+        losses = {name: float(total) / self.step for name, total in self._totals_of_all().items()}
         if not all(map(math.isfinite, losses.values())):
             raise TrainingDivergedError(
                 f"the loss is no finite number in epoch {self.epoch}: {losses}\n"
@@ -178,13 +201,18 @@ class Trainer:
             )
         return losses
 
+    def _totals_of_all(self) -> dict[str, Tensor]:
+        if not self._totals:
+            return {}
+        return dict(zip(self._totals, self.processes.add_up(list(self._totals.values())), strict=True))
+
     def _finish_epoch(self) -> dict[str, Any]:
         """Validate where it is time, keep the best, and return the epoch's record."""
         started = time.perf_counter()
         losses = self._running_losses()
         record: dict[str, Any] = {"epoch": self.epoch, "loss": sum(losses.values())}
         record |= {f"loss/{name}": value for name, value in losses.items()}
-        record |= {f"gradient_norm/{name}": value for name, value in self._norms.items()}
+        record |= {f"gradient_norm/{name}": float(norm) for name, norm in self._norms.items()}
         record |= {"learning_rate": self.optimizer.param_groups[0]["lr"]}
         if self.validate is not None and self._is_time_to_validate():
             self._metrics = self._validated()
@@ -203,8 +231,9 @@ class Trainer:
         return self.epoch % self.options.evaluate_every == 0 or self.epoch == self.options.epochs
 
     def _validated(self) -> dict[str, float]:
-        assert self.validate is not None
-        metrics = dict(self.validate(final_embeddings(self.model)))
+        validate = self.validate
+        assert validate is not None
+        metrics = self.processes.on_first(lambda: dict(validate(final_embeddings(self.model))))
         if self.options.metric not in metrics:
             raise SpikeError(
                 f"training.metric is '{self.options.metric}', but validation gives: {', '.join(metrics)}"
@@ -222,14 +251,16 @@ class Trainer:
             desc=f"epoch {self.epoch:3d}",
             unit="step",
             leave=False,
-            disable=None if self.progress else True,  # None: off where the output is no terminal
+            # None: off where the output is no terminal
+            disable=None if self.progress and self.processes.is_first else True,
             dynamic_ncols=True,
         )
         bar.set_postfix(self._headline(), refresh=False)
         return bar
 
     def _save_best(self, epoch: int) -> None:
-        save_checkpoint({"epoch": epoch, "model": self.model.state_dict()}, self.folder / "best.pt")
+        if self.processes.is_first:
+            save_checkpoint({"epoch": epoch, "model": self.model.state_dict()}, self.folder / "best.pt")
 
     def save(self) -> None:
         """Write ``last.pt``: all that `restore` needs to go on as if nothing had happened."""
@@ -240,15 +271,16 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "epoch_seconds": self._epoch_seconds,
-            "totals": self._totals,
+            "totals": self._totals_of_all(),
             "gradient_norms": self._norms,
             "metrics": self._metrics,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "stopping": self.stopping.state_dict(),
-            "random": random_state(),
+            "random": self.processes.gather(random_state(self.device)),
         }
-        save_checkpoint(state, self.folder / "last.pt")
+        if self.processes.is_first:
+            save_checkpoint(state, self.folder / "last.pt")
 
     def restore(self) -> None:
         """Go back to where ``last.pt`` was written. Raises `DataError` where it is missing or broken."""
@@ -258,15 +290,22 @@ class Trainer:
         self.stopping.load_state_dict(state["stopping"])
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self._epoch_seconds, self._metrics = state["epoch_seconds"], state["metrics"]
-        self._totals, self._norms = state["totals"], state["gradient_norms"]
-        set_random_state(state["random"])
+        self._norms = state["gradient_norms"]
+        share = 1.0 / self.processes.number
+        self._totals = {name: total.to(self.device) * share for name, total in state["totals"].items()}
+        # As many states as there were processes; these may be others.
+        set_random_state(state["random"][self.processes.rank % len(state["random"])], self.device)
 
-    def _stop_if_asked(self, stop: StopRequest) -> None:
-        if stop.signal_number is not None:
+    def _asked(self, stop: StopRequest) -> int:
+        """The signal that asked one of the processes to stop; 0 for none."""
+        return self.processes.highest(stop.signal_number or 0)
+
+    def _stop_if_asked(self, signal_number: int) -> None:
+        if signal_number:
             raise Interrupted(
                 f"stopped in epoch {self.epoch} after {self.step} of {len(self.sampler)} steps; all is saved.\n"
                 f"  Go on with: python main.py train --resume {self.folder}",
-                stop.signal_number,
+                signal_number,
             )
 
 

@@ -8,14 +8,32 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from spike_dgl.dgl_import import require_dgl_on
+from spike_dgl.errors import ConfigError
 from spike_dgl.nn.kernels import compiled_attention, with_dgl, with_torch
 from spike_dgl.nn.message_graph import Incidence, MessageGraph
+from spike_dgl.nn.precision import in_full_precision
 
 Kernels = Literal["auto", "compiled", "torch", "dgl"]
 
 
+def require_kernels_on(device: torch.device, kernels: Kernels) -> None:
+    """Raise `ConfigError` where a form does not run on a device."""
+    if device.type == "cpu":
+        return
+    if kernels == "compiled":
+        raise ConfigError(
+            f"model.kernels is 'compiled', which runs on the CPU, and the device is {device.type}\n"
+            "  Set model.kernels=auto, or training.device=cpu."
+        )
+    if kernels == "dgl":
+        require_dgl_on(device, "model.kernels=auto")
+
+
+@in_full_precision
 def attend(
     messages: MessageGraph,
     projected: Tensor,
@@ -56,6 +74,7 @@ def attend(
     return gathered, attention
 
 
+@in_full_precision
 def mean_of_sources(edges: Incidence, rows: Tensor, kernels: Kernels = "auto") -> Tensor:
     """Mean of the sources' rows [n, D] over each target's edges: [m, D], zero where there is none."""
     if kernels == "dgl":

@@ -86,7 +86,9 @@ def _pair_gradients(
     of_relations = grad * rows.index_select(0, messages.pair_node)
     return (
         # The pairs of a node stand together, so its gradient is a sum over consecutive rows.
-        functional.embedding_bag(torch.arange(len(grad)), of_nodes, messages.pair_start[:-1], mode="sum"),
+        functional.embedding_bag(
+            torch.arange(len(grad), device=grad.device), of_nodes, messages.pair_start[:-1], mode="sum"
+        ),
         torch.zeros_like(relations).index_add_(0, messages.pair_relation, of_relations),
     )
 
@@ -152,7 +154,7 @@ def _weighted_sum(index: Tensor, start: Tensor, weights: Tensor, rows: Tensor) -
 
     All heads go in one call: the row of node i and head h is row i * H + h of the flattened rows.
     """
-    heads = torch.arange(rows.shape[1]).unsqueeze(-1)
+    heads = torch.arange(rows.shape[1], device=rows.device).unsqueeze(-1)
     summed = functional.embedding_bag(
         (index * rows.shape[1] + heads).flatten(),
         rows.flatten(0, 1),

@@ -1,0 +1,54 @@
+"""On what a model is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from spike_dgl.errors import ConfigError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def choose_device(wanted: Device, local_rank: int = 0, local_number: int = 1) -> torch.device:
+    """The device of a process.
+
+    Parameters
+    ----------
+    wanted
+        ``auto`` takes a GPU where torch finds one.
+    local_rank, local_number
+        Place of the process among those of its machine, and how many they are: each takes a GPU of its own.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no GPU, or fewer than processes.
+    """
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        built_in = "finds no GPU" if torch.version.cuda else "is built without CUDA"
+        raise ConfigError(
+            f"training.device is 'cuda', but torch {torch.__version__} {built_in}\n"
+            "  Set training.device=cpu, or mend what `python main.py doctor` and `nvidia-smi` show."
+        )
+    if local_number > torch.cuda.device_count():
+        raise ConfigError(
+            f"{local_number} processes on this machine, but torch finds {torch.cuda.device_count()} GPUs\n"
+            "  Start as many processes as GPUs (--nproc_per_node), or set training.device=cpu."
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """Its kind and name, for the record of a run."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def peak_device_memory_mb(device: torch.device) -> float | None:
+    """Most GPU memory that tensors of this process have held at once, in MB; None on the CPU."""
+    return torch.cuda.max_memory_allocated(device) / 1024**2 if device.type == "cuda" else None

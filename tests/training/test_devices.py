@@ -1,0 +1,172 @@
+"""Training on a device: what is put where, what would make a GPU wait, mixed precision, and clear refusals.
+
+Where there is no GPU, torch's fake tensors stand in for one: they have a device and a shape but no values, so that
+mixing devices, or asking for a value, is an error.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
+
+from spike_dgl.errors import ConfigError
+from spike_dgl.graph import build_graph
+from spike_dgl.models.base import Batch, ModelInputs, model_entry
+from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.training.devices import choose_device
+from spike_dgl.training.options import TrainingOptions
+from spike_dgl.training.sampling import BprSampler
+from spike_dgl.training.seeding import seed_everything
+from spike_dgl.training.tracking import MetricsLog
+from spike_dgl.training.trainer import Trainer, final_embeddings
+from tests.toy import random_dataset
+
+DATA = random_dataset(3, sizes=(20, 25, 40, 3), density=150)
+BATCH = Batch(torch.arange(9), torch.arange(9), torch.arange(9, 18))
+CUDA = torch.device("cuda")
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
+]
+EVERY_DRAW = SpikeOptions(
+    embedding_dim=8, kernels="torch", l2_weight=0.1, matching_sample_ratio=0.5, masked_edges=5
+)
+
+
+def model_on(device: torch.device, options: SpikeOptions = EVERY_DRAW) -> Spike:
+    seed_everything(1)
+    vectors = (torch.randn(n, 8) for n in (DATA.num_users, DATA.num_entities))
+    return Spike(ModelInputs(build_graph(DATA), *vectors, device=device), options).to(device)
+
+
+def trainer(folder: Path, device: torch.device, model: Spike | None = None, **options: Any) -> Trainer:
+    settings = TrainingOptions(**{"epochs": 15, "batch_size": 32, "learning_rate": 0.01, **options})
+    sampler = BprSampler(DATA.train, 20, 25, batch_size=settings.batch_size, seed=1, device=device)
+    log = MetricsLog(folder / "metrics.jsonl")
+    return Trainer(model or model_on(device), sampler, settings, folder=folder, log=log, progress=False)
+
+
+def on_fake_gpu(thing: Any) -> Any:
+    """A copy of a model, a batch or what they hold, with tensors of torch's device ``meta`` instead."""
+    if isinstance(thing, Tensor):
+        tensor = torch.empty(thing.shape, dtype=thing.dtype, device="meta")
+        return torch.nn.Parameter(tensor) if isinstance(thing, torch.nn.Parameter) else tensor
+    if isinstance(thing, dict):
+        return {key: on_fake_gpu(value) for key, value in thing.items()}
+    if type(thing).__module__.startswith(("spike_dgl.", "torch.nn.modules")):
+        copied = copy.copy(thing)
+        vars(copied).update(on_fake_gpu(vars(thing)))
+        return copied
+    return thing
+
+
+class NothingWithoutDevice(TorchFunctionMode):
+    """Fails where a tensor is made without saying on which device."""
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        options = options or {}
+        assert function not in _device_constructors() or "device" in options, function
+        return function(*arguments, **options)
+
+
+@pytest.mark.parametrize("matching_sample_ratio", [0.5, 1.0])
+def test_a_step_mixes_no_devices_and_waits_for_no_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, matching_sample_ratio: float
+) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know the device meta
+    options = replace(EVERY_DRAW, matching_sample_ratio=matching_sample_ratio)
+    model = model_on(torch.device("cpu"), options)
+    with FakeTensorMode() as fake_mode:
+        fake_model, batch = on_fake_gpu(model), on_fake_gpu(BATCH)
+    run = trainer(tmp_path, torch.device("cpu"), fake_model)
+    run.optimizer.step = lambda: None  # torch's own, which counts its steps on the CPU
+    with fake_mode, NothingWithoutDevice():
+        for run.step in (0, 1):
+            run._train_step(batch)
+        final = final_embeddings(run.model)
+    gradients = [parameter.grad for parameter in run.model.parameters()]
+    assert len(gradients) == len(list(model.parameters()))
+    for tensor in (*gradients, *run._totals.values(), final.users, final.items):
+        assert tensor.device.type == "meta"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_torch_kernels_on_a_device_equal_those_of_dgl_on_the_cpu(device: str) -> None:
+    options = SpikeOptions(embedding_dim=8, l2_weight=0.1)
+    results = []
+    for kernels, place in (("dgl", "cpu"), ("torch", device)):
+        model = model_on(torch.device(place), SpikeOptions(**{**vars(options), "kernels": kernels})).double()
+        rows = (BATCH.users, BATCH.positives, BATCH.negatives)
+        terms = model.eval().loss(Batch(*(row.to(place) for row in rows)))
+        gradients = torch.autograd.grad(sum(terms.values()), list(model.parameters()))
+        results.append([tensor.cpu() for tensor in (*terms.values(), *gradients)])
+    for theirs, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_it_trains_and_goes_on_from_its_checkpoint(tmp_path: Path, device: str, precision: str) -> None:
+    trainer(tmp_path, torch.device(device), epochs=15, precision=precision).fit()
+    more = trainer(tmp_path, torch.device(device), epochs=20, precision=precision)
+    more.restore()
+    more.fit()
+    losses = [record["loss/bpr"] for record in MetricsLog(tmp_path / "metrics.jsonl").read()]
+    assert len(losses) == 20
+    assert losses[-1] < 0.9 * losses[0]
+    state = torch.load(tmp_path / "last.pt", map_location="cpu")
+    assert {tensor.dtype for tensor in state["model"].values()} == {torch.float32}
+    trainer(tmp_path, torch.device("cpu")).restore()  # wherever it was trained
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "torch"])
+def test_low_precision_is_close_and_its_losses_are_float32(tmp_path: Path, kernels: str) -> None:
+    cpu, results = torch.device("cpu"), {}
+    for precision in ("float32", "bfloat16"):
+        folder = tmp_path / precision
+        folder.mkdir()
+        model = model_on(cpu, SpikeOptions(embedding_dim=8, kernels=kernels))
+        run = trainer(folder, cpu, model, precision=precision)
+        run.fit()
+        losses = MetricsLog(folder / "metrics.jsonl").read()[-1]
+        results[precision] = (losses["loss/bpr"], losses["loss/matching"], final_embeddings(run.model).items)
+    assert results["bfloat16"][:2] == pytest.approx(results["float32"][:2], rel=0.05)
+    assert not torch.equal(results["bfloat16"][2], results["float32"][2])
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = model_on(cpu).loss(BATCH)
+    assert {term.dtype for term in terms.values()} == {torch.float32}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_one_clear_error() -> None:
+    assert choose_device("auto") == torch.device("cpu")
+    with pytest.raises(ConfigError, match=r"training\.device is 'cuda'.*\n.*training\.device=cpu"):
+        choose_device("cuda")
+
+
+def test_more_processes_than_gpus_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="3 processes on this machine, but torch finds 2 GPUs"):
+        choose_device("auto", local_rank=0, local_number=3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="DGL may have CUDA here")
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [("spike", {"kernels": "dgl"}), ("spike", {"kernels": "compiled"}), ("lightgcn", {})],
+)
+def test_kernels_that_do_not_run_on_a_gpu_are_refused_with_advice(model: str, options: dict) -> None:
+    entry = model_entry(model)
+    with pytest.raises(ConfigError, match=r"training\.device=cpu"):
+        entry.model(ModelInputs(build_graph(DATA), device=CUDA), entry.options(**options))
