@@ -98,6 +98,14 @@ def test_every_neighbour_of_every_node_is_the_whole_graph(users: bool) -> None:
         assert torch.equal(ours.target, theirs.target)
 
 
+def test_the_last_fan_out_is_that_of_the_seeds() -> None:
+    messages = whole(dataset([], [(0, 0, tail) for tail in range(1, 5)], sizes=(1, 1, 5, 1)))
+    for fanouts, drawn in (([1, ALL], 4), ([ALL, 1], 1)):
+        flow = NeighbourSampler(messages, fanouts).draw(torch.tensor([1]))
+        assert len(edges_of(flow.blocks[1])) == drawn
+        assert Counter(receiver for _, _, receiver in edges_of(flow.blocks[0]))[1] == 5 - drawn
+
+
 def test_relations_keep_their_shares_in_a_sample() -> None:
     triples = [(0, 0, tail) for tail in range(1, 91)] + [(0, 1, tail) for tail in range(91, 101)]
     sampler = NeighbourSampler(whole(dataset([], triples, sizes=(1, 1, 101, 2))), [10])
