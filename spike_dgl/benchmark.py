@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spike_dgl.config import build, to_mapping
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.load import load_dataset
 from spike_dgl.data.synthetic import synthetic_dataset
@@ -53,6 +54,8 @@ class Workload:
         Size of a generated one; see `synthetic_dataset`.
     batch_size
         Interactions a step.
+    fanout
+        Of sampled neighbourhoods; empty for the whole graph.
     """
 
     path: str = ""
@@ -60,6 +63,7 @@ class Workload:
     num_edges: int = 0
     num_relations: int = 0
     batch_size: int = 4096
+    fanout: tuple[int, ...] = ()
 
     def dataset(self) -> Dataset:
         """Load or generate it."""
@@ -91,11 +95,12 @@ class Contest:
     """
 
     def __init__(self, workload: Workload) -> None:
-        dataset = workload.dataset()
+        self.workload, dataset = workload, workload.dataset()
         seed_everything(0)
         vectors = (torch.randn(n, VECTOR_DIM) for n in (dataset.num_users, dataset.num_entities))
         self.dataset = dataset
-        self.model = Spike(ModelInputs(build_graph(dataset), *vectors), METHOD).train()
+        options = build(SpikeOptions, to_mapping(METHOD) | {"fanout": list(workload.fanout)}, "model")
+        self.model = Spike(ModelInputs(build_graph(dataset), *vectors), options).train()
         self.sampler = BprSampler(
             dataset.train, dataset.num_users, dataset.num_items, batch_size=workload.batch_size, seed=0
         )
@@ -111,6 +116,13 @@ class Contest:
         """The same on a batch of the size that the authors chose."""
         columns = (self.batch.users, self.batch.positives, self.batch.negatives)
         return self._timed(self._loss_of(form, Batch(*(rows[:RELEASED_BATCH_SIZE] for rows in columns))))
+
+    def num_sampled_nodes(self) -> int:
+        """Nodes that a step on sampled neighbourhoods reads."""
+        assert self.model.sampler is not None
+        first_item = self.model.num_users
+        items = torch.cat([self.batch.positives, self.batch.negatives])
+        return len(self.model.sampler.draw(torch.cat([self.batch.users, items + first_item])).input_nodes)
 
     def layer(self, form: str) -> Timing:
         """The attention layer alone, over all edges."""
@@ -197,6 +209,26 @@ def scale(sizes: Sequence[Workload], *, repeats: int) -> str:
                 f"{seconds:.3f}",
                 f"{seconds / edges * 1e6:.2f}",
                 _mb(memory),
+            ]
+        )
+    return markdown_table(rows)
+
+
+def compare_sampled(sizes: Sequence[Workload], fanout: tuple[int, ...], *, repeats: int) -> str:
+    """A table of time and peak memory of our step, on the whole graph and on sampled neighbourhoods."""
+    keep_freed_memory()
+    rows = [["nodes", "edges", "step, s", "sampled, s", "memory, MB", "sampled, MB", "sampled, nodes"]]
+    for workload in sizes:
+        whole, sampled = Contest(workload), Contest(replace(workload, fanout=fanout))
+        seconds = [(whole.step("ours").total, sampled.step("ours").total) for _ in range(repeats)]
+        memory = [memory_of_a_step(contest.workload, "ours") for contest in (whole, sampled)]
+        rows.append(
+            [
+                f"{len(whole.model.embedding):,}",
+                f"{len(whole.model.messages.edges):,}",
+                *(f"{median(times):.3f}" for times in zip(*seconds, strict=True)),
+                *(_mb(added) for added in memory),
+                f"{sampled.num_sampled_nodes():,}",
             ]
         )
     return markdown_table(rows)
