@@ -32,6 +32,7 @@ from spike_dgl.training.allocator import keep_freed_memory
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.training.tracking import peak_memory_mb
+from spike_dgl.training.trainer import final_embeddings
 
 VECTOR_DIM = 128
 RELEASED_BATCH_SIZE = 1024
@@ -117,12 +118,18 @@ class Contest:
         columns = (self.batch.users, self.batch.positives, self.batch.negatives)
         return self._timed(self._loss_of(form, Batch(*(rows[:RELEASED_BATCH_SIZE] for rows in columns))))
 
-    def num_sampled_nodes(self) -> int:
-        """Nodes that a step on sampled neighbourhoods reads."""
-        assert self.model.sampler is not None
-        first_item = self.model.num_users
-        items = torch.cat([self.batch.positives, self.batch.negatives])
-        return len(self.model.sampler.draw(torch.cat([self.batch.users, items + first_item])).input_nodes)
+    def step_and_embeddings(self) -> tuple[float, float]:
+        """Seconds of our training step, and of the embeddings of all nodes for evaluation."""
+        step, started = self.step("ours").total, time.perf_counter()
+        final_embeddings(self.model)
+        return step, time.perf_counter() - started
+
+    def num_nodes_read(self) -> int:
+        """Nodes whose embeddings and profiles a training step reads."""
+        self.step("ours")
+        gradient = self.model.embedding.grad
+        assert gradient is not None
+        return int((gradient != 0).any(-1).sum())
 
     def layer(self, form: str) -> Timing:
         """The attention layer alone, over all edges."""
@@ -215,27 +222,45 @@ def scale(sizes: Sequence[Workload], *, repeats: int) -> str:
 
 
 def compare_sampled(sizes: Sequence[Workload], fanout: tuple[int, ...], *, repeats: int) -> str:
-    """A table of time and peak memory of our step, on the whole graph and on sampled neighbourhoods."""
+    """A table of time and peak memory on the whole graph and on sampled neighbourhoods, turn by turn.
+
+    Parameters
+    ----------
+    sizes
+        What is trained on.
+    fanout
+        Of the sampled neighbourhoods.
+    repeats
+        Turns each gets; medians are shown.
+    """
     keep_freed_memory()
-    rows = [["nodes", "edges", "step, s", "sampled, s", "memory, MB", "sampled, MB", "sampled, nodes"]]
+    rows = [["nodes", "edges", "fan-out", "step reads", "step, s", "MB", "embeddings, s", "MB"]]
     for workload in sizes:
-        whole, sampled = Contest(workload), Contest(replace(workload, fanout=fanout))
-        seconds = [(whole.step("ours").total, sampled.step("ours").total) for _ in range(repeats)]
-        memory = [memory_of_a_step(contest.workload, "ours") for contest in (whole, sampled)]
-        rows.append(
-            [
-                f"{len(whole.model.embedding):,}",
-                f"{len(whole.model.messages.edges):,}",
-                *(f"{median(times):.3f}" for times in zip(*seconds, strict=True)),
-                *(_mb(added) for added in memory),
-                f"{sampled.num_sampled_nodes():,}",
-            ]
-        )
+        contests = [Contest(workload), Contest(replace(workload, fanout=fanout))]
+        turns = [[contest.step_and_embeddings() for contest in contests] for _ in range(repeats)]
+        for contest, times in zip(contests, zip(*turns, strict=True), strict=True):
+            rows.append(_row_of_sampled(contest, times))
     return markdown_table(rows)
 
 
+def _row_of_sampled(contest: Contest, times: Sequence[tuple[float, float]]) -> list[str]:
+    step, embeddings = (f"{median(seconds):.2f}" for seconds in zip(*times, strict=True))
+    memory = [_mb(memory_of_a_step(contest.workload, form)) for form in ("ours", "embeddings")]
+    return [
+        f"{len(contest.model.embedding):,}",
+        f"{len(contest.model.messages.edges):,}",
+        ", ".join(map(str, contest.workload.fanout)) or "whole graph",
+        f"{contest.num_nodes_read():,}",
+        *(step, memory[0]),
+        *(embeddings, memory[1]),
+    ]
+
+
 def memory_of_a_step(workload: Workload, form: str) -> float | None:
-    """MB that one training step adds to the peak of a fresh process; None where the system does not tell."""
+    """MB that one training step adds to the peak of a fresh process; None where the system does not tell.
+
+    The form ``embeddings`` stands for our embeddings of all nodes instead of a step.
+    """
     arguments = json.dumps({"workload": vars(workload), "form": form})
     child = subprocess.run(
         [sys.executable, "-m", "spike_dgl.benchmark", arguments],
@@ -253,7 +278,10 @@ def memory_of_a_step(workload: Workload, form: str) -> float | None:
 def _print_memory_of_a_step(arguments: dict[str, Any]) -> None:
     contest = Contest(Workload(**arguments["workload"]))
     before = _start_memory_peak()
-    contest.step(arguments["form"])
+    if arguments["form"] == "embeddings":
+        final_embeddings(contest.model)
+    else:
+        contest.step(arguments["form"])
     after = peak_memory_mb()
     print(json.dumps(None if before is None or after is None else after - before))
 
