@@ -137,9 +137,11 @@ class MessageGraph:
         num_users, num_entities
             U and N.
         """
-        order = kg_edges[0].argsort(stable=True)
-        heads, tails, relations = (part[order] for part in kg_edges)
+        heads, tails, relations = kg_edges
         num_rows = int(relations.max()) + 1 if len(relations) else 1
+        # Of a head's edges those of one relation stand together: kernels multiply by it once for all of them.
+        order = (heads * num_rows + relations).argsort(stable=True)
+        heads, tails, relations = (part[order] for part in kg_edges)
         pairs, pair_of_edge = torch.unique(tails * num_rows + relations, return_inverse=True)
         users, items = interactions
         by_user = users.argsort(stable=True)

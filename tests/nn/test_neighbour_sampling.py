@@ -96,6 +96,7 @@ def test_every_neighbour_of_every_node_is_the_whole_graph(users: bool) -> None:
     for ours, theirs in ((block.messages.edges, messages.edges), (block.messages.pooling, messages.pooling)):
         assert (ours.num_sources, ours.num_targets) == (theirs.num_sources, theirs.num_targets)
         assert torch.equal(ours.target, theirs.target)
+    assert torch.equal(block.messages.edge_relation, messages.edge_relation)  # by head, then by relation
 
 
 def test_the_last_fan_out_is_that_of_the_seeds() -> None:
