@@ -273,7 +273,7 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
 @bench.command()
 @click.argument("path", default="")
 @click.option(
-    "--nodes", default=50_000, show_default=True, help="Nodes of generated graphs, where no PATH is given."
+    "--nodes", default=20_000, show_default=True, help="Nodes of the smallest graph, where no PATH is given."
 )
 @click.option(
     "--fanout",
@@ -289,13 +289,17 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
 def sampling(
     path: str, nodes: int, fanout: tuple[int, ...], batch_size: int, repeats: int, threads: int | None
 ) -> None:
-    """A step on sampled neighbours against one on the whole graph, as edges grow or on the data set in PATH."""
+    """A step on sampled neighbours against one on the whole graph, on the data set in PATH or as a graph grows.
+
+    First its edges grow tenfold, then its nodes.
+    """
     from spike_dgl.benchmark import Workload, compare_sampled
 
     _use_threads(threads)
     workloads = [Workload(path=path, batch_size=batch_size)]
     if not path:
-        workloads = [Workload("", nodes, nodes * factor, 9, batch_size) for factor in (5, 20, 80)]
+        sizes = ((nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes))
+        workloads = [Workload("", *size, 9, batch_size) for size in sizes]
     click.echo(compare_sampled(workloads, fanout, repeats=repeats))
 
 
