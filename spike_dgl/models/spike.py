@@ -17,7 +17,7 @@ from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderMod
 from spike_dgl.nn.attention import RelationalAttention
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
-from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
+from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss, softmax_loss
 from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
 from spike_dgl.nn.neighbour_sampling import ALL, Block, MessageFlow, NeighbourSampler
 from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
@@ -52,6 +52,11 @@ class SpikeOptions:
     item_neighbours
         ``kg`` (code: KG neighbours only, so user states are read by no hop) or ``kg-and-users`` (paper, Figure 1:
         items also gather from their users, by a relation of its own in the same softmax).
+    ranking_loss
+        ``bpr`` (both: one negative an interaction) or ``softmax`` (ours: the negatives of the batch serve all of its
+        interactions, which learns more from a step).
+    softmax_negatives
+        So many of the batch's negatives, at most, are in the softmax.
     matching_target
         What profiles are matched with: ``final`` (code: the representations that score) or ``input`` (paper, as
         Figure 1 seems to draw it: the ID embeddings).
@@ -92,6 +97,8 @@ class SpikeOptions:
     injection: Literal["inject-and-remove", "inject", "none"] = "inject-and-remove"
     item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"
     matching_target: Literal["final", "input"] = "final"
+    ranking_loss: Literal["bpr", "softmax"] = "bpr"
+    softmax_negatives: int = Field(default=2048, ge=1)
     matching_weight: float = Field(default=5.0, ge=0.0)
     matching_sample_ratio: float = Field(default=1.0, gt=0.0, le=1.0)
     matching_samples: int = Field(default=8, ge=1)
@@ -312,20 +319,26 @@ class Spike(RecommenderModel):
         return normalise(heard, self.options.message_dropout if self.training else 0.0), attention
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """BPR, matching and L2, weighted; a term whose weight is 0 is left out."""
+        """Ranking, matching and L2, weighted; a term whose weight is 0 is left out."""
         rows = self._rows(batch)
         flow = self.sampler.draw(rows) if self.sampler is not None and self.training else None
         states = self.propagate(flow)
         # Gathered at once, so that the backward pass fills one tensor of all nodes, not three.
         positions = rows if flow is None else flow.positions(rows)
         users, positives, negatives = states.final.index_select(0, positions).chunk(3)
-        terms = {"bpr": bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))}
+        terms: dict[str, Tensor] = {self.options.ranking_loss: self.ranking(users, positives, negatives)}
         if self.options.matching_weight and states.profile is not None:
             samples = self.sample_nodes(len(states.final))
             terms["matching"] = self.options.matching_weight * self.matching(states, samples)
         if self.options.l2_weight:
             terms["l2"] = self.options.l2_weight * l2_loss(*self.embedding.index_select(0, rows).chunk(3))
         return terms
+
+    def ranking(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """Ranking loss of a batch, from the rows [B, D] of its users and items."""
+        if self.options.ranking_loss == "bpr":
+            return bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))
+        return softmax_loss(users, positives, negatives[: self.options.softmax_negatives])
 
     def _rows(self, batch: Batch) -> Tensor:
         """[3 B] rows of users, positives and negatives among all nodes."""

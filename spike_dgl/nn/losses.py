@@ -1,4 +1,4 @@
-"""Losses: Bayesian personalised ranking, pairwise profile matching, and L2 on a batch."""
+"""Losses: Bayesian personalised ranking, sampled softmax, pairwise profile matching, and L2 on a batch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from torch.nn import functional
 from spike_dgl.nn.precision import in_full_precision
 from spike_dgl.nn.rows import normalise
 
+USERS_PER_BLOCK = 512
+"""Users whose scores of all negatives are in memory at a time."""
+
 
 @in_full_precision
 def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
@@ -20,6 +23,55 @@ def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
     Source: Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
     """
     return functional.softplus(negative_scores - positive_scores).mean()
+
+
+@in_full_precision
+def softmax_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """Sampled softmax: the mean of -log of the share of each positive among itself and the negatives of all.
+
+    Parameters
+    ----------
+    users, positives
+        [B, D] the two ends of each interaction.
+    negatives
+        [M, D] items that every user of the batch shares. One of them may be a positive of some user; uniform
+        sampling makes that rare.
+
+    Source: Wu et al., "On the Effectiveness of Sampled Softmax Loss for Item Recommendation", TOIS 2024, here with
+    inner products rather than cosines and without a temperature.
+    """
+    return _Softmax.apply(users, positives, negatives)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Softmax(torch.autograd.Function):
+    """Loss and gradients at once, for some users at a time: the scores [B, M] are never there as a whole."""
+
+    @staticmethod
+    def forward(ctx: Any, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        to_users, to_positives = torch.empty_like(users), torch.empty_like(positives)
+        to_negatives, loss = torch.zeros_like(negatives), users.new_zeros(())
+        for first in range(0, len(users), USERS_PER_BLOCK):
+            block = slice(first, first + USERS_PER_BLOCK)
+            user, positive = users[block], positives[block]
+            own = (user * positive).sum(-1, keepdim=True)
+            shares = user @ negatives.t()
+            highest = torch.maximum(shares.amax(-1, keepdim=True), own)
+            shares.sub_(highest).exp_()
+            own_share = (own - highest).exp()
+            total = shares.sum(-1, keepdim=True) + own_share
+            loss += (total.log() + highest - own).sum()
+            shares /= total
+            missing = own_share / total - 1.0
+            to_users[block] = torch.addmm(missing * positive, shares, negatives)
+            to_positives[block] = missing * user
+            to_negatives.addmm_(shares.t(), user)
+        ctx.save_for_backward(to_users, to_positives, to_negatives)
+        return loss / len(users)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        return tuple(slope * (grad / len(ctx.saved_tensors[0])) for slope in ctx.saved_tensors)
 
 
 @in_full_precision

@@ -120,6 +120,7 @@ def test_all_kernels_give_the_same_loss_and_gradients() -> None:
         ({}, {"bpr", "matching"}),
         ({"matching_weight": 0.0}, {"bpr"}),
         ({"l2_weight": 0.1}, {"bpr", "matching", "l2"}),
+        ({"ranking_loss": "softmax"}, {"softmax", "matching"}),
         ({"vectors": False}, {"bpr"}),
     ],
 )

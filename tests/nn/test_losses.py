@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from spike_dgl.nn import losses
 from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
 
 
@@ -64,3 +65,21 @@ def test_l2_is_half_the_squared_norm_a_row() -> None:
     assert l2_loss(torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.ones(2, 2)).item() == pytest.approx(
         (6 + 4) / 4
     )
+
+
+def test_softmax_is_the_cross_entropy_of_the_positive_among_the_negatives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(losses, "USERS_PER_BLOCK", 4)  # several blocks, the last one short
+    torch.manual_seed(0)
+    inputs = [torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (10, 10, 6)]
+    users, positives, negatives = inputs
+    scores = torch.cat([(users * positives).sum(-1, keepdim=True), users @ negatives.T], dim=1)
+    expected = torch.nn.functional.cross_entropy(scores, torch.zeros(10, dtype=torch.int64))
+    torch.testing.assert_close(losses.softmax_loss(*inputs), expected)
+    assert torch.autograd.gradcheck(losses.softmax_loss, inputs)
+
+
+def test_softmax_of_large_scores_is_finite() -> None:
+    rows = torch.full((2, 4), 30.0)
+    assert losses.softmax_loss(rows, rows, rows[:1]).item() == pytest.approx(0.6931, abs=1e-3)

@@ -86,6 +86,7 @@ def test_a_step_mixes_no_devices_and_waits_for_no_value(
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know the device meta
     options = replace(EVERY_DRAW, matching_sample_ratio=matching_sample_ratio)
     model = model_on(torch.device("cpu"), options)
+    _ = model.edge_dropout  # set up by the first pass, which reads how many edges there are
     with FakeTensorMode() as fake_mode:
         fake_model, batch = on_fake_gpu(model), on_fake_gpu(BATCH)
     run = trainer(tmp_path, torch.device("cpu"), fake_model)
