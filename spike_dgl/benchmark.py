@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spike_dgl.config import build, to_mapping
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.load import load_dataset
 from spike_dgl.data.synthetic import synthetic_dataset
@@ -27,10 +29,11 @@ from spike_dgl.graph import build_graph
 from spike_dgl.markdown import markdown_table
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike, SpikeOptions
-from spike_dgl.training.allocator import keep_freed_memory
+from spike_dgl.training.allocator import keep_freed_memory, return_freed_memory
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.training.tracking import peak_memory_mb
+from spike_dgl.training.trainer import final_embeddings
 
 VECTOR_DIM = 128
 RELEASED_BATCH_SIZE = 1024
@@ -53,6 +56,8 @@ class Workload:
         Size of a generated one; see `synthetic_dataset`.
     batch_size
         Interactions a step.
+    fanout
+        Of sampled neighbourhoods; empty for the whole graph.
     """
 
     path: str = ""
@@ -60,6 +65,7 @@ class Workload:
     num_edges: int = 0
     num_relations: int = 0
     batch_size: int = 4096
+    fanout: tuple[int, ...] = ()
 
     def dataset(self) -> Dataset:
         """Load or generate it."""
@@ -91,11 +97,12 @@ class Contest:
     """
 
     def __init__(self, workload: Workload) -> None:
-        dataset = workload.dataset()
+        self.workload, dataset = workload, workload.dataset()
         seed_everything(0)
         vectors = (torch.randn(n, VECTOR_DIM) for n in (dataset.num_users, dataset.num_entities))
         self.dataset = dataset
-        self.model = Spike(ModelInputs(build_graph(dataset), *vectors), METHOD).train()
+        options = build(SpikeOptions, to_mapping(METHOD) | {"fanout": list(workload.fanout)}, "model")
+        self.model = Spike(ModelInputs(build_graph(dataset), *vectors), options).train()
         self.sampler = BprSampler(
             dataset.train, dataset.num_users, dataset.num_items, batch_size=workload.batch_size, seed=0
         )
@@ -111,6 +118,19 @@ class Contest:
         """The same on a batch of the size that the authors chose."""
         columns = (self.batch.users, self.batch.positives, self.batch.negatives)
         return self._timed(self._loss_of(form, Batch(*(rows[:RELEASED_BATCH_SIZE] for rows in columns))))
+
+    def step_and_embeddings(self) -> tuple[float, float]:
+        """Seconds of our training step, and of the embeddings of all nodes for evaluation."""
+        step, started = self.step("ours").total, time.perf_counter()
+        final_embeddings(self.model)
+        return step, time.perf_counter() - started
+
+    def num_nodes_read(self) -> int:
+        """Nodes whose embeddings and profiles a training step reads."""
+        self.step("ours")
+        gradient = self.model.embedding.grad
+        assert gradient is not None
+        return int((gradient != 0).any(-1).sum())
 
     def layer(self, form: str) -> Timing:
         """The attention layer alone, over all edges."""
@@ -202,8 +222,46 @@ def scale(sizes: Sequence[Workload], *, repeats: int) -> str:
     return markdown_table(rows)
 
 
+def compare_sampled(sizes: Sequence[Workload], fanout: tuple[int, ...], *, repeats: int) -> str:
+    """A table of time and peak memory on the whole graph and on sampled neighbourhoods, turn by turn.
+
+    Parameters
+    ----------
+    sizes
+        What is trained on.
+    fanout
+        Of the sampled neighbourhoods.
+    repeats
+        Turns each gets; medians are shown.
+    """
+    keep_freed_memory()
+    rows = [["nodes", "edges", "fan-out", "step reads", "step, s", "MB", "embeddings, s", "MB"]]
+    for workload in sizes:
+        contests = [Contest(workload), Contest(replace(workload, fanout=fanout))]
+        turns = [[contest.step_and_embeddings() for contest in contests] for _ in range(repeats)]
+        for contest, times in zip(contests, zip(*turns, strict=True), strict=True):
+            rows.append(_row_of_sampled(contest, times))
+    return markdown_table(rows)
+
+
+def _row_of_sampled(contest: Contest, times: Sequence[tuple[float, float]]) -> list[str]:
+    step, embeddings = (f"{median(seconds):.2f}" for seconds in zip(*times, strict=True))
+    memory = [_mb(memory_of_a_step(contest.workload, form)) for form in ("ours", "embeddings")]
+    return [
+        f"{len(contest.model.embedding):,}",
+        f"{len(contest.model.messages.edges):,}",
+        ", ".join(map(str, contest.workload.fanout)) or "whole graph",
+        f"{contest.num_nodes_read():,}",
+        *(step, memory[0]),
+        *(embeddings, memory[1]),
+    ]
+
+
 def memory_of_a_step(workload: Workload, form: str) -> float | None:
-    """MB that one training step adds to the peak of a fresh process; None where the system does not tell."""
+    """MB that one training step adds to the peak of a fresh process; None where the system does not tell.
+
+    The form ``embeddings`` stands for our embeddings of all nodes instead of a step.
+    """
     arguments = json.dumps({"workload": vars(workload), "form": form})
     child = subprocess.run(
         [sys.executable, "-m", "spike_dgl.benchmark", arguments],
@@ -220,14 +278,20 @@ def memory_of_a_step(workload: Workload, form: str) -> float | None:
 
 def _print_memory_of_a_step(arguments: dict[str, Any]) -> None:
     contest = Contest(Workload(**arguments["workload"]))
+    run: Callable[[], object] = partial(contest.step, arguments["form"])
+    if arguments["form"] == "embeddings":
+        run = partial(final_embeddings, contest.model)
+    run()  # loads what is compiled, which is no memory of a step
+    contest.model.zero_grad(set_to_none=True)
     before = _start_memory_peak()
-    contest.step(arguments["form"])
+    run()
     after = peak_memory_mb()
     print(json.dumps(None if before is None or after is None else after - before))
 
 
 def _start_memory_peak() -> float | None:
     """Let the peak begin at the memory in use now, which is returned in MB; None where the system cannot."""
+    return_freed_memory()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

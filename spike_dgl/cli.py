@@ -261,8 +261,8 @@ def speed(
     from spike_dgl.benchmark import Workload, compare
 
     _use_threads(threads)
-    size = {} if path else {"num_nodes": nodes, "num_edges": edges, "num_relations": relations}
-    click.echo(compare(Workload(path=path, batch_size=batch_size, **size), repeats=repeats))
+    size = (0, 0, 0) if path else (nodes, edges, relations)
+    click.echo(compare(Workload(path, *size, batch_size), repeats=repeats))
 
 
 @bench.command()
@@ -284,6 +284,39 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
         for factor in (1, 10, 100)
     ]
     click.echo(scale(sizes, repeats=repeats))
+
+
+@bench.command()
+@click.argument("path", default="")
+@click.option(
+    "--nodes", default=20_000, show_default=True, help="Nodes of the smallest graph, where no PATH is given."
+)
+@click.option(
+    "--fanout",
+    multiple=True,
+    default=(10, 10),
+    show_default=True,
+    help="Neighbours a layer, once a layer.",
+    type=click.IntRange(min=-1),
+)
+@click.option("--batch-size", default=512, show_default=True)
+@click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
+def sampling(
+    path: str, nodes: int, fanout: tuple[int, ...], batch_size: int, repeats: int, threads: int | None
+) -> None:
+    """A step on sampled neighbours against one on the whole graph, on the data set in PATH or as a graph grows.
+
+    First its edges grow tenfold, then its nodes.
+    """
+    from spike_dgl.benchmark import Workload, compare_sampled
+
+    _use_threads(threads)
+    workloads = [Workload(path=path, batch_size=batch_size)]
+    if not path:
+        sizes = ((nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes))
+        workloads = [Workload("", *size, 9, batch_size) for size in sizes]
+    click.echo(compare_sampled(workloads, fanout, repeats=repeats))
 
 
 def _use_threads(threads: int | None) -> None:

@@ -158,7 +158,9 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
         first = error.errors()[0]
         place = ".".join([where, *(str(part) for part in first["loc"])])
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{place}: {message}; got {first['input']!r}") from None
+        # An error without a place is about several settings at once, and names them itself.
+        got = f"; got {first['input']!r}" if first["loc"] else ""
+        raise ConfigError(f"{place}: {message}{got}") from None
 
 
 def _check_keys(options: type, values: Mapping[str, Any], where: str) -> None:

@@ -101,6 +101,37 @@ def test_evaluate_gives_what_training_reported(run, trained: Path) -> None:
     assert {name: metrics[name] for name in reported} == reported
 
 
+def test_a_sampled_run_is_resumed_and_evaluated_like_any_other(
+    run, data_folder: Path, tmp_path: Path
+) -> None:
+    folders = tmp_path / "whole", tmp_path / "parts"
+    settings = (f"data.path={data_folder}", "model.fanout=[2, 2]", *SMALL, "--quiet")
+    for folder, epochs in zip(folders, (3, 2), strict=True):
+        code, _, error = run("train", *settings, f"training.epochs={epochs}", "--out", folder)
+        assert code == 0, error
+    run("train", "--resume", folders[1], "training.epochs=3", "--quiet")
+    whole, parts = (json.loads(run("evaluate", folder, "--json")[1]) for folder in folders)
+    assert whole == parts
+    reported = json.loads((folders[0] / "result.json").read_text())["test"]
+    assert {name: whole[name] for name in reported} == reported
+
+
+def test_a_fanout_for_another_number_of_layers_is_one_clear_error(run, data_folder: Path) -> None:
+    code, _, error = run("train", f"data.path={data_folder}", "model.fanout=[10]")
+    assert code == 2
+    assert error == "error: model: fanout needs one number a layer, and num_layers is 2\n"
+
+
+@pytest.mark.slow
+def test_bench_sampling_sets_sampled_steps_beside_whole_ones(run, data_folder: Path) -> None:
+    code, out, _ = run("bench", "sampling", data_folder, "--fanout", 1, "--fanout", 2, "--repeats", 1)
+    assert code == 0
+    whole, sampled = ([cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines()[2:])
+    assert whole[:3] == ["72", "320", "whole graph"]
+    assert sampled[:3] == ["72", "320", "1, 2"]
+    assert all(re.fullmatch(r"\d+\.\d\d", row[place]) for row in (whole, sampled) for place in (4, 6))
+
+
 def test_evaluate_at_other_cutoffs(run, trained: Path) -> None:
     code, out, _ = run("evaluate", trained, "evaluation.cutoffs=[3, 20]", "--split", "valid", "--json")
     assert code == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass as plain_dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 
 import torch
@@ -17,10 +19,14 @@ from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
 from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
 from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
+from spike_dgl.nn.neighbour_sampling import ALL, Block, MessageFlow, NeighbourSampler
 from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
 from spike_dgl.nn.rows import normalise
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+NODES_PER_PROJECTION = 8192
+"""Profiles projected at a time where the whole graph is computed in parts: 50 MB at d_t = 1,536."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -61,6 +67,11 @@ class SpikeOptions:
         Dropout on what a hop gathered and inside the profile projection; 0.1 in both.
     kg_dropout, interaction_dropout
         Share of each relation's edges and of the interactions left out of a training step; 0.5 in both.
+    fanout
+        Empty propagates over the whole graph. Else a training step computes on a sampled neighbourhood of its users
+        and items: one number of neighbours a layer, the last for these nodes themselves, -1 for all; edge dropout
+        takes its share of what was drawn. Matching then runs on the users and items of the step, and the
+        sample ratio is a share of those. Ours, for graphs whose propagation does not fit in memory.
     shared_projection
         Project the profiles once a step. The code does so three times with different dropout masks, so that what it
         removes is not quite what it injected.
@@ -92,6 +103,7 @@ class SpikeOptions:
     shared_projection: bool = True
     idle_relations: int = Field(default=0, ge=0)
     masked_edges: int = Field(default=0, ge=0)
+    fanout: tuple[int, ...] = ()
     kernels: Kernels = "auto"
 
     def __post_init__(self) -> None:
@@ -101,16 +113,28 @@ class SpikeOptions:
             )
         if self.profile_gate == "learned" and not 0.0 < self.profile_scale < 1.0:
             raise ValueError("a learned profile_gate needs a profile_scale between 0 and 1 to start from")
+        if self.fanout:
+            self._check_fanout()
+
+    def _check_fanout(self) -> None:
+        if len(self.fanout) != self.num_layers:
+            raise ValueError(f"fanout needs one number a layer, and num_layers is {self.num_layers}")
+        if any(number < 1 and number != ALL for number in self.fanout):
+            raise ValueError("a fanout counts neighbours: at least 1, or -1 for all")
+        if self.idle_relations or self.masked_edges:
+            raise ValueError("idle_relations and masked_edges are about the whole graph; leave out fanout")
 
 
 @plain_dataclass(frozen=True)
 class SpikeStates:
-    """Result of one propagation.
+    """Result of one propagation over the whole graph, or over a sampled neighbourhood of fewer nodes.
 
     Parameters
     ----------
     final
         z, [U + N, D], users first: what scores.
+    embedding
+        e, [U + N, D], the ID embeddings of the same nodes.
     profile
         s, [U + N, D], the projected profiles the matching loss compares with; None without profiles.
     attention
@@ -118,6 +142,7 @@ class SpikeStates:
     """
 
     final: Tensor
+    embedding: Tensor
     profile: Tensor | None
     attention: tuple[Tensor, ...]
 
@@ -139,20 +164,26 @@ class Spike(RecommenderModel):
         See `SpikeOptions`.
     """
 
+    user_vectors: Tensor
+    entity_vectors: Tensor
+
     def __init__(self, inputs: ModelInputs, options: SpikeOptions) -> None:
         super().__init__()
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         require_kernels_on(inputs.device, options.kernels)
-        self.messages = message_graph(
+        messages = message_graph(
             inputs.graph, users_among_neighbours=options.item_neighbours == "kg-and-users"
-        ).to(inputs.device)
-        self.edge_dropout = EdgeDropout(
-            self.messages,
-            kg_dropout=options.kg_dropout,
-            interaction_dropout=options.interaction_dropout,
-            idle_relations=options.idle_relations,
-            masked_edges=options.masked_edges,
         )
+        self.messages = messages.to(inputs.device)
+        self.sampler: NeighbourSampler | None = None
+        if options.fanout:
+            self.sampler = NeighbourSampler(
+                messages,
+                options.fanout,
+                kg_dropout=options.kg_dropout,
+                interaction_dropout=options.interaction_dropout,
+                device=inputs.device,
+            )
         self.embedding = nn.Parameter(
             torch.empty(inputs.num_users + inputs.num_entities, options.embedding_dim)
         )
@@ -180,75 +211,120 @@ class Spike(RecommenderModel):
             return ConstantGate(self.options.profile_scale)
         return LearnedGate(self.options.embedding_dim, self.options.profile_scale)
 
-    def project_profiles(self) -> Tensor | None:
-        """s, [U + N, D]: the profiles in the space of the ID embeddings; None without profiles."""
+    @cached_property
+    def edge_dropout(self) -> EdgeDropout:
+        """Of passes over the whole graph; set up by the first."""
+        return EdgeDropout(
+            self.messages,
+            kg_dropout=self.options.kg_dropout,
+            interaction_dropout=self.options.interaction_dropout,
+            idle_relations=self.options.idle_relations,
+            masked_edges=self.options.masked_edges,
+        )
+
+    def project_profiles(self, nodes: Tensor | None = None) -> Tensor | None:
+        """s, [U + N, D]: the profiles in the space of the ID embeddings; None without profiles.
+
+        Of some nodes only, where their rows are given, ascending.
+        """
         if not self.has_profiles:
             return None
-        return torch.cat(
-            [self.user_projection(self.user_vectors), self.entity_projection(self.entity_vectors)]
-        )
+        users, entities = self.user_vectors, self.entity_vectors
+        if nodes is not None:
+            first_entity = self._num_users_among(nodes)
+            users = users.index_select(0, nodes[:first_entity])
+            entities = entities.index_select(0, nodes[first_entity:] - self.num_users)
+        return torch.cat([self.user_projection(users), self.entity_projection(entities)])
 
-    def gate(self, profile: Tensor) -> Tensor:
-        """[U + N, 1] how much of each node's profile enters its state."""
-        users, entities = slice(self.num_users), slice(self.num_users, None)
-        return torch.cat(
-            [
-                self.user_gate(self.embedding[users], profile[users]),
-                self.entity_gate(self.embedding[entities], profile[entities]),
-            ]
-        )
+    def _num_users_among(self, nodes: Tensor | None) -> int:
+        return self.num_users if nodes is None else int((nodes < self.num_users).sum())
 
-    def propagate(self) -> SpikeStates:
-        """Inject, hop `num_layers` times, sum, remove. In training mode a random part of the edges is used."""
-        injected, removed, matched = self._profiles_of_one_pass()
-        state = self.embedding if injected is None else self.embedding + injected
-        total, attention = state, []
-        messages = self._messages_of_one_pass()
-        for _ in range(self.options.num_layers):
-            state, weights = self._hop(messages, state)
-            total = total + state
+    def propagate(self, flow: MessageFlow | None = None) -> SpikeStates:
+        """Inject, hop `num_layers` times, sum, remove.
+
+        Over the whole graph, in training mode over a random part of its edges; or along a sampled flow, for
+        the results of its seeds.
+        """
+        state, total, matched = self._start(None if flow is None else flow.input_nodes)
+        attention = []
+        for messages, receivers in self._hops_of_one_pass(flow):
+            state, weights = self._hop(messages, state, receivers)
+            total = _select(total, receivers) + state
             attention.append(weights)
-        return SpikeStates(total if removed is None else total - removed, matched, tuple(attention))
+        if flow is None:
+            return SpikeStates(total, self.embedding, matched, tuple(attention))
+        if matched is not None:
+            matched = _select(matched, flow.seeds_among_inputs)
+        return SpikeStates(total, _select(self.embedding, flow.seeds), matched, tuple(attention))
 
-    def _profiles_of_one_pass(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def _start(self, nodes: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """h^0 of some or all nodes, the sum of layers so far less what is removed from it, and what is matched."""
+        embedding = _select(self.embedding, nodes)
+        injected, removed, matched = self._profiles_of_one_pass(embedding, nodes)
+        state = embedding if injected is None else embedding + injected
+        return state, state if removed is None else state - removed, matched
+
+    def _profiles_of_one_pass(
+        self, embedding: Tensor, nodes: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """What is injected, what is removed, and what the matching loss sees: three times s, the first two scaled."""
-        shared = self.project_profiles()
+        shared = self.project_profiles(nodes)
         if shared is None:
             return None, None, None
 
         def profile() -> Tensor:
-            fresh = shared if self.options.shared_projection else self.project_profiles()
+            fresh = shared if self.options.shared_projection else self.project_profiles(nodes)
             assert fresh is not None
             return fresh
 
         injected = removed = None
         if self.options.injection != "none":
-            injected = self.gate(shared) * shared
-        if self.options.injection == "inject-and-remove":
-            removed = injected if self.options.shared_projection else self.gate(shared) * profile()
+            gate = self.gate(embedding, shared, self._num_users_among(nodes))
+            injected = gate * shared
+            if self.options.injection == "inject-and-remove":
+                removed = injected if self.options.shared_projection else gate * profile()
         return injected, removed, profile()
 
-    def _messages_of_one_pass(self) -> MessageGraph:
-        return self.edge_dropout.draw() if self.training else self.messages
+    def gate(self, embedding: Tensor, profile: Tensor, num_users: int) -> Tensor:
+        """[n, 1] how much of each node's profile enters its state; inputs [n, D], users first."""
+        users, entities = slice(num_users), slice(num_users, None)
+        return torch.cat(
+            [
+                self.user_gate(embedding[users], profile[users]),
+                self.entity_gate(embedding[entities], profile[entities]),
+            ]
+        )
 
-    def _hop(self, messages: MessageGraph, state: Tensor) -> tuple[Tensor, Tensor]:
+    def _hops_of_one_pass(self, flow: MessageFlow | None) -> Iterable[tuple[MessageGraph, Tensor | None]]:
+        if flow is not None:
+            return [(block.messages, block.receivers) for block in flow.blocks]
+        return [
+            (self.edge_dropout.draw() if self.training else self.messages, None)
+        ] * self.options.num_layers
+
+    def _hop(
+        self, messages: MessageGraph, state: Tensor, receivers: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Next states of all nodes of `messages`, or of the receivers among them, and the attention [E, H]."""
         gathered, attention = self.attention(messages, state)
-        pooled = mean_of_sources(messages.pooling, state[self.num_users :], self.options.kernels)
-        heard = torch.cat([pooled, gathered])
+        pooled = mean_of_sources(messages.pooling, state[messages.num_users :], self.options.kernels)
+        heard = _select(torch.cat([pooled, gathered]), receivers)
         return normalise(heard, self.options.message_dropout if self.training else 0.0), attention
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """BPR, matching and L2, weighted; a term whose weight is 0 is left out."""
-        states = self.propagate()
+        rows = self._rows(batch)
+        flow = self.sampler.draw(rows) if self.sampler is not None and self.training else None
+        states = self.propagate(flow)
         # Gathered at once, so that the backward pass fills one tensor of all nodes, not three.
-        users, positives, negatives = states.final.index_select(0, self._rows(batch)).chunk(3)
+        positions = rows if flow is None else flow.positions(rows)
+        users, positives, negatives = states.final.index_select(0, positions).chunk(3)
         terms = {"bpr": bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))}
         if self.options.matching_weight and states.profile is not None:
-            terms["matching"] = self.options.matching_weight * self.matching(states, self.sample_nodes())
+            samples = self.sample_nodes(len(states.final))
+            terms["matching"] = self.options.matching_weight * self.matching(states, samples)
         if self.options.l2_weight:
-            terms["l2"] = self.options.l2_weight * l2_loss(
-                *self.embedding.index_select(0, self._rows(batch)).chunk(3)
-            )
+            terms["l2"] = self.options.l2_weight * l2_loss(*self.embedding.index_select(0, rows).chunk(3))
         return terms
 
     def _rows(self, batch: Batch) -> Tensor:
@@ -256,9 +332,9 @@ class Spike(RecommenderModel):
         return torch.cat([batch.users, batch.positives + self.num_users, batch.negatives + self.num_users])
 
     def matching(self, states: SpikeStates, nodes: Tensor | None) -> Tensor:
-        """Unweighted matching loss over samples of nodes [S, k] (users first), or over all nodes."""
+        """Unweighted matching loss over samples [S, k] of the nodes in `states`, or over all of them."""
         assert states.profile is not None
-        target = states.final if self.options.matching_target == "final" else self.embedding
+        target = states.final if self.options.matching_target == "final" else states.embedding
         if nodes is None:
             return matching_loss(target, states.profile)
         sampled = (
@@ -266,16 +342,36 @@ class Spike(RecommenderModel):
         )
         return matching_loss(*sampled)
 
-    def sample_nodes(self) -> Tensor | None:
-        """Fresh samples of nodes [S, k] for the matching loss; None where all nodes are matched."""
-        total, ratio = len(self.embedding), self.options.matching_sample_ratio
+    def sample_nodes(self, num_nodes: int | None = None) -> Tensor | None:
+        """Fresh samples [S, k] of so many nodes, U + N by default; None where all are matched."""
+        total, ratio = num_nodes or len(self.embedding), self.options.matching_sample_ratio
         if ratio == 1.0:
             return None
-        size = max(2, int(ratio * total))
+        size = min(total, max(2, int(ratio * total)))
         samples = range(self.options.matching_samples)
         return torch.stack([torch.randperm(total, device=self.embedding.device)[:size] for _ in samples])
 
     def embeddings(self) -> Embeddings:
         """z of all users [U, D] and items [I, D], over the whole graph."""
-        final = self.propagate().final
+        final = self.propagate().final if self.sampler is None else self.propagate_in_parts(self.sampler)
         return Embeddings(final[: self.num_users], final[self.num_users : self.num_users + self.num_items])
+
+    @torch.no_grad()
+    def propagate_in_parts(self, sampler: NeighbourSampler) -> Tensor:
+        """z as `propagate` computes it, [U + N, D], hop by hop and part by part; never more than four such tensors."""
+        state, total = torch.empty_like(self.embedding), torch.empty_like(self.embedding)
+        for nodes in torch.split(torch.arange(len(state), device=state.device), NODES_PER_PROJECTION):
+            state[nodes], total[nodes], _ = self._start(nodes)
+        for _ in range(self.options.num_layers):
+            # Each part's result follows the one before: their receivers are consecutive nodes.
+            state = torch.cat([self._hop_of_part(block, state) for block in sampler.parts()])
+            total += state
+        return total
+
+    def _hop_of_part(self, block: Block, state: Tensor) -> Tensor:
+        return self._hop(block.messages, _select(state, block.nodes), block.receivers)[0]
+
+
+def _select(table: Tensor, rows: Tensor | None) -> Tensor:
+    """The chosen rows, or all where none are chosen."""
+    return table if rows is None else table.index_select(0, rows)

@@ -118,6 +118,42 @@ class MessageGraph:
     edge_relation: Tensor
     pooling: Incidence
 
+    @classmethod
+    def build(
+        cls,
+        kg_edges: tuple[Tensor, Tensor, Tensor],
+        interactions: tuple[Tensor, Tensor],
+        num_users: int,
+        num_entities: int,
+    ) -> MessageGraph:
+        """From edges in any order.
+
+        Parameters
+        ----------
+        kg_edges
+            Head (an entity), tail (a row of U + N) and relation row of every edge that attention runs on, each [E].
+        interactions
+            Users and items, each [X].
+        num_users, num_entities
+            U and N.
+        """
+        heads, tails, relations = kg_edges
+        num_rows = int(relations.max()) + 1 if len(relations) else 1
+        # Of a head's edges those of one relation stand together: kernels multiply by it once for all of them.
+        order = (heads * num_rows + relations).argsort(stable=True)
+        heads, tails, relations = (part[order] for part in kg_edges)
+        pairs, pair_of_edge = torch.unique(tails * num_rows + relations, return_inverse=True)
+        users, items = interactions
+        by_user = users.argsort(stable=True)
+        return cls(
+            num_users=num_users,
+            pair_node=pairs // num_rows,
+            pair_relation=pairs % num_rows,
+            edges=Incidence.build(pair_of_edge, heads, len(pairs), num_entities),
+            edge_relation=relations,
+            pooling=Incidence.build(items[by_user], users[by_user], num_entities, num_users),
+        )
+
     @cached_property
     def pair_start(self) -> Tensor:
         """[U + N + 1] where the pairs of each node begin."""
@@ -166,19 +202,11 @@ def message_graph(graph: DGLGraph, *, users_among_neighbours: bool) -> MessageGr
     users_among_neighbours
         Whether items also receive from the users who interacted with them, by a relation of their own.
     """
-    num_users, num_entities = graph.num_nodes("user"), graph.num_nodes("entity")
-    heads, tails, relations = _directed_edges(graph, users_among_neighbours)
-    num_rows = num_relation_rows(graph)
-    pairs, pair_of_edge = torch.unique(tails * num_rows + relations, return_inverse=True)
-    users, items = graph.edges(etype=INTERACTS, order="eid")
-    by_user = users.argsort(stable=True)
-    return MessageGraph(
-        num_users=num_users,
-        pair_node=pairs // num_rows,
-        pair_relation=pairs % num_rows,
-        edges=Incidence.build(pair_of_edge, heads, len(pairs), num_entities),
-        edge_relation=relations,
-        pooling=Incidence.build(items[by_user], users[by_user], num_entities, num_users),
+    return MessageGraph.build(
+        _directed_edges(graph, users_among_neighbours),
+        graph.edges(etype=INTERACTS, order="eid"),
+        graph.num_nodes("user"),
+        graph.num_nodes("entity"),
     )
 
 
@@ -188,7 +216,7 @@ def num_relation_rows(graph: DGLGraph) -> int:
 
 
 def _directed_edges(graph: DGLGraph, users_among_neighbours: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Head (an entity), tail (a row of U + N) and relation row of every edge, ascending by head."""
+    """Head (an entity), tail (a row of U + N) and relation row of every edge."""
     first_entity = graph.num_nodes("user")
     parts = []
     for edge_type in graph.canonical_etypes:
@@ -201,8 +229,7 @@ def _directed_edges(graph: DGLGraph, users_among_neighbours: bool) -> tuple[Tens
     if not parts:
         return (torch.empty(0, dtype=torch.int64),) * 3
     heads, tails, relations = (torch.cat(part) for part in zip(*parts, strict=True))
-    order = heads.argsort(stable=True)
-    return heads[order], tails[order], relations[order]
+    return heads, tails, relations
 
 
 def _row_pointer(rows: Tensor, num_rows: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # from malloc.h
 NEVER, NONE, SPARE_BYTES = -1, 0, 1 << 26
@@ -22,3 +23,9 @@ def keep_freed_memory() -> bool:
     settings = ((M_MMAP_MAX, NONE), (M_TRIM_THRESHOLD, NEVER), (M_TOP_PAD, SPARE_BYTES))
     accepted = [mallopt(name, value) for name, value in settings]
     return all(accepted)
+
+
+def return_freed_memory() -> None:
+    """Let glibc give the system back what is free, so that the next peak does not hide in it; elsewhere nothing."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

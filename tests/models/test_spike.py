@@ -136,9 +136,9 @@ def test_l2_is_on_the_id_embeddings_of_the_batch() -> None:
 
 def test_separate_projections_differ_in_training_only() -> None:
     model = spike(shared_projection=False, projection_dropout=0.5)
-    injected, removed, _ = model.train()._profiles_of_one_pass()
+    injected, removed, _ = model.train()._profiles_of_one_pass(model.embedding, None)
     assert not torch.allclose(injected, removed)
-    injected, removed, _ = model.eval()._profiles_of_one_pass()
+    injected, removed, _ = model.eval()._profiles_of_one_pass(model.embedding, None)
     torch.testing.assert_close(injected, removed)
 
 
