@@ -14,9 +14,10 @@ from spike_dgl.errors import ConfigError, SpikeError
 
 if TYPE_CHECKING:
     from spike_dgl.data.dataset import Dataset
-    from spike_dgl.profiles.llm.estimate import Estimate
+    from spike_dgl.profiles.llm.estimate import Budget, Estimate
     from spike_dgl.profiles.llm.generate import Generation, Progress
     from spike_dgl.profiles.llm.prices import PriceTable
+    from spike_dgl.profiles.llm.requests import Request
     from spike_dgl.profiles.llm.store import Store
     from spike_dgl.profiles.options import ProfileOptions
 
@@ -205,34 +206,46 @@ def quality(
     yes: bool,
 ) -> None:
     """Length, coverage, repetition, leaks and meaning of the profiles that training would use."""
-    from spike_dgl.profiles import judge as judging
     from spike_dgl.profiles.build import build_profiles
-    from spike_dgl.profiles.llm.completion import complete
-    from spike_dgl.profiles.llm.estimate import Budget, estimate
+    from spike_dgl.profiles.judge import judge_requests
+    from spike_dgl.profiles.llm.estimate import Budget
     from spike_dgl.profiles.llm.prices import read_prices
     from spike_dgl.profiles.llm.requests import CompletionOptions
-    from spike_dgl.profiles.llm.store import Store
     from spike_dgl.profiles.quality import measure, render
 
+    if judge is None and (dry_run or yes or max_cost is not None or prices_file is not None):
+        raise click.UsageError("--dry-run, --yes, --max-cost and --prices are about a judge; add --judge N")
     dataset, options = _load(config_file, overrides)
     profiles = build_profiles(dataset, options, progress=True)
     click.echo(render(measure(dataset, profiles, options)))
-    if judge is None:
+    if judge is not None:
+        model = CompletionOptions(model=judge_model)
+        requests = judge_requests(dataset, profiles, options, model, number=judge)
+        _judge(requests, options, judge_store, Budget(max_cost, read_prices(prices_file)), dry_run, yes)
+
+
+def _judge(
+    requests: Sequence[Request], options: ProfileOptions, file: Path, budget: Budget, dry_run: bool, yes: bool
+) -> None:
+    from spike_dgl.profiles.judge import render
+    from spike_dgl.profiles.llm.completion import complete
+    from spike_dgl.profiles.llm.estimate import estimate
+    from spike_dgl.profiles.llm.store import Store
+
+    client = options.llm.client
+    if dry_run and not file.is_file():
+        click.echo(f"\n{_estimate_table(estimate(requests, client, budget.prices))}\nNothing was sent.")
         return
-    requests = judging.judge_requests(
-        dataset, profiles, options, CompletionOptions(model=judge_model), number=judge
-    )
-    prices, client = read_prices(prices_file), options.llm.client
-    with Store.open(judge_store) as store:
-        estimates = estimate(requests, client, prices, store)
+    with Store.open(file) as store:
+        estimates = estimate(requests, client, budget.prices, store)
         click.echo(f"\n{_estimate_table(estimates)}")
         if dry_run:
             click.echo("Nothing was sent.")
             return
-        _confirm(estimates, options, max_cost, yes, store.spent())
-        outcome = complete(requests, store, client, Budget(max_cost, prices))
+        _confirm(estimates, options, budget.max_cost, yes, store.spent())
+        outcome = complete(requests, store, client, budget)
         answers = store.answers([request.key for request in requests])
-    click.echo(f"\n{judging.render(requests, answers)}\nPaid in this run: ${outcome.cost:.4f}.")
+    click.echo(f"\n{render(requests, answers)}\nPaid in this run: ${outcome.cost:.4f}.")
     if outcome.stopped:
         click.echo(f"Stopped: {outcome.stopped}.")
 

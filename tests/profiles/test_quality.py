@@ -184,6 +184,7 @@ def test_quality_with_a_judge_is_paid_once(folder: Path, server: OpenAIServer, t
     judge = (*command, "--judge", 2, "--judge-store", tmp_path / "judge.sqlite")
     assert "Nothing was sent" in invoke(*judge, "--dry-run")
     assert not server.calls
+    assert not (tmp_path / "judge.sqlite").exists()
     shown = invoke(*judge)
     assert "4.00" in shown
     assert "2.00" in shown
@@ -191,6 +192,12 @@ def test_quality_with_a_judge_is_paid_once(folder: Path, server: OpenAIServer, t
     assert 3 <= asked <= 6
     assert "4.00" in invoke(*judge)
     assert server.calls["/chat/completions"] == asked
+
+
+def test_options_of_a_judge_want_a_judge(folder: Path) -> None:
+    result = CliRunner().invoke(cli, ["profile", "quality", f"data.path={folder}", "--max-cost", "1"])
+    assert result.exit_code == 2
+    assert "add --judge N" in result.output
 
 
 def test_quality_shows_texts_names_and_similarity(folder: Path) -> None:
