@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass as plain_dataclass
-from functools import cached_property
 from typing import Annotated, Literal
 
 import torch
@@ -182,6 +181,8 @@ class Spike(RecommenderModel):
             inputs.graph, users_among_neighbours=options.item_neighbours == "kg-and-users"
         )
         self.messages = messages.to(inputs.device)
+        # A training step leaves out edges of the whole graph, or of the neighbourhood that it draws.
+        self.edge_dropout: EdgeDropout | None = None
         self.sampler: NeighbourSampler | None = None
         if options.fanout:
             self.sampler = NeighbourSampler(
@@ -190,6 +191,14 @@ class Spike(RecommenderModel):
                 kg_dropout=options.kg_dropout,
                 interaction_dropout=options.interaction_dropout,
                 device=inputs.device,
+            )
+        else:
+            self.edge_dropout = EdgeDropout(
+                self.messages,
+                kg_dropout=options.kg_dropout,
+                interaction_dropout=options.interaction_dropout,
+                idle_relations=options.idle_relations,
+                masked_edges=options.masked_edges,
             )
         self.embedding = nn.Parameter(
             torch.empty(inputs.num_users + inputs.num_entities, options.embedding_dim)
@@ -217,17 +226,6 @@ class Spike(RecommenderModel):
         if self.options.profile_gate == "constant":
             return ConstantGate(self.options.profile_scale)
         return LearnedGate(self.options.embedding_dim, self.options.profile_scale)
-
-    @cached_property
-    def edge_dropout(self) -> EdgeDropout:
-        """Of passes over the whole graph; set up by the first."""
-        return EdgeDropout(
-            self.messages,
-            kg_dropout=self.options.kg_dropout,
-            interaction_dropout=self.options.interaction_dropout,
-            idle_relations=self.options.idle_relations,
-            masked_edges=self.options.masked_edges,
-        )
 
     def project_profiles(self, nodes: Tensor | None = None) -> Tensor | None:
         """s, [U + N, D]: the profiles in the space of the ID embeddings; None without profiles.
@@ -305,9 +303,10 @@ class Spike(RecommenderModel):
     def _hops_of_one_pass(self, flow: MessageFlow | None) -> Iterable[tuple[MessageGraph, Tensor | None]]:
         if flow is not None:
             return [(block.messages, block.receivers) for block in flow.blocks]
-        return [
-            (self.edge_dropout.draw() if self.training else self.messages, None)
-        ] * self.options.num_layers
+        messages = self.messages
+        if self.training and self.edge_dropout is not None:
+            messages = self.edge_dropout.draw()
+        return [(messages, None)] * self.options.num_layers
 
     def _hop(
         self, messages: MessageGraph, state: Tensor, receivers: Tensor | None = None

@@ -101,6 +101,45 @@ def test_a_step_mixes_no_devices_and_waits_for_no_value(
         assert tensor.device.type == "meta"
 
 
+def test_a_step_on_a_sampled_neighbourhood_mixes_no_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    model = model_on(torch.device("cpu"), replace(EVERY_DRAW, masked_edges=0, fanout=(2, 2)))
+    flow = model.sampler.draw(model._rows(BATCH))
+    with FakeTensorMode() as fake_mode:
+        fake_model, fake_flow, batch = on_fake_gpu(model), on_fake_gpu(flow), on_fake_gpu(BATCH)
+        fake_flow = replace(fake_flow, blocks=tuple(on_fake_gpu(block) for block in flow.blocks))
+    # Neighbours are drawn on the CPU, so this much is waited for; all else of the step is as above.
+    fake_model.sampler.draw = lambda rows: fake_flow
+    monkeypatch.setattr(Spike, "_num_users_among", lambda *_: flow.blocks[0].messages.num_users)
+    run = trainer(tmp_path, torch.device("cpu"), fake_model)
+    run.optimizer.step = lambda: None
+    with fake_mode, NothingWithoutDevice():
+        for run.step in (0, 1):
+            run._train_step(batch)
+    assert {parameter.grad.device.type for parameter in run.model.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_sampled_step_on_a_device_equals_that_on_the_cpu(device: str) -> None:
+    options = replace(
+        EVERY_DRAW, masked_edges=0, fanout=(2, 2), matching_sample_ratio=1.0, projection_dropout=0.0,
+        message_dropout=0.0,
+    )  # fmt: skip
+    results = []
+    for place in ("cpu", device):
+        model = model_on(torch.device(place), options).double().train()
+        torch.manual_seed(7)
+        rows = (rows.to(place) for rows in (BATCH.users, BATCH.positives, BATCH.negatives))
+        terms = model.loss(Batch(*rows))
+        gradients = torch.autograd.grad(sum(terms.values()), list(model.parameters()))
+        final = final_embeddings(model)
+        results.append([t.cpu() for t in (*terms.values(), *gradients, final.users, final.items)])
+    for theirs, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_torch_kernels_on_a_device_equal_those_of_dgl_on_the_cpu(device: str) -> None:
     options = SpikeOptions(embedding_dim=8, l2_weight=0.1)
