@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
@@ -98,6 +98,8 @@ def render_result(
 def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> str:
     """Finished runs as one table: mean and standard deviation over the seeds of runs that are otherwise alike.
 
+    "s to 99 %" is `seconds_to_quality`.
+
     Parameters
     ----------
     folders
@@ -116,12 +118,32 @@ def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recal
         record = folder.read_json("result.json")
         seedless = config | {"training": config["training"] | dict.fromkeys(NOT_COMPARED)}
         key = (record["data"], config["model"]["name"], repr(seedless))
+        record["seconds_to_quality"] = seconds_to_quality(
+            folder.metrics().read(), config["training"]["metric"]
+        )
         groups.setdefault(key, []).append(record)
-    rows = [["data", "model", "runs", *metrics, "epochs", "s an epoch", "s in all", "peak MB"]]
+    rows = [["data", "model", "runs", *metrics, "epochs", "s an epoch", "s to 99 %", "s in all", "peak MB"]]
     for (data, model, _), records in sorted(groups.items()):
         scores = [_spread([record["test"][metric] for record in records]) for metric in metrics]
         rows.append([data, model, str(len(records)), *scores, *_mean_costs(records)])
     return markdown_table(rows)
+
+
+def seconds_to_quality(epochs: Iterable[Mapping[str, Any]], metric: str) -> float | None:
+    """Seconds of training until validation was first within 1 % of the best it ever reached; None without validation.
+
+    Parameters
+    ----------
+    epochs
+        Records of ``metrics.jsonl``, in order.
+    metric
+        Validation metric, such as ``ndcg@20``.
+    """
+    reached = [
+        (epoch[f"valid/{metric}"], epoch["elapsed_seconds"]) for epoch in epochs if f"valid/{metric}" in epoch
+    ]
+    best = max((value for value, _ in reached), default=None)
+    return next((seconds for value, seconds in reached if value >= 0.99 * best), None) if best else None
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -131,9 +153,11 @@ def _spread(values: Sequence[float]) -> str:
 
 def _mean_costs(records: Sequence[Mapping[str, Any]]) -> list[str]:
     memory = [record["peak_memory_mb"] for record in records]
+    to_quality = [record["seconds_to_quality"] for record in records]
     return [
         f"{mean(record['reported_epoch'] for record in records):.0f}",
         f"{mean(record['seconds_per_epoch'] for record in records):.2f}",
+        "unknown" if None in to_quality else f"{mean(to_quality):.0f}",
         f"{mean(record['seconds'] for record in records):.0f}",
         "unknown" if None in memory else f"{mean(memory):,.0f}",
     ]
