@@ -235,7 +235,11 @@ def start(
     """
     processes = processes or Processes()
     started: list[Experiment] = []
-    processes.on_first(lambda: started.append(_start(config, folder, processes, progress)))
+    try:
+        processes.on_first(lambda: started.append(_start(config, folder, processes, progress)))
+    except BaseException:
+        folder.remove_if_empty()
+        raise
     return started[0] if started else reopen(folder, processes=processes)
 
 

@@ -318,3 +318,10 @@ def test_a_run_is_evaluated_on_another_device_but_with_no_other_setting(run, tra
     code, _, error = run("evaluate", trained, "training.epochs=9")
     assert code == 2
     assert "only settings of the evaluation section can change" in error
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(run, tmp_path: Path) -> None:
+    code, _, errors = run("train", "data.path=nowhere/at/all", "--out", tmp_path / "run")
+    assert code == 2
+    assert "nowhere/at/all" in errors
+    assert not (tmp_path / "run").exists()

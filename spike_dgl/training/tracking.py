@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,11 @@ class RunFolder:
                 path, "is not a run folder (it has no config.yaml)", "Name a folder that train wrote."
             )
         return cls(path)
+
+    def remove_if_empty(self) -> None:
+        """Take the folder away again where nothing was written: a mistyped setting should leave no trace."""
+        with suppress(OSError):
+            self.path.rmdir()
 
     def file(self, name: str) -> Path:
         """Path of one of the run's files."""
