@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,7 @@ def train(
 
     With several processes or GPUs: torchrun --nproc_per_node=N main.py train ...
     """
+    started = time.perf_counter()
     from spike_dgl.experiment import load_config, reopen, start
     from spike_dgl.training.distributed import join_processes
     from spike_dgl.training.tracking import RunFolder
@@ -89,7 +91,7 @@ def train(
             folder = processes.on_first(lambda: _new_folder(config, out))
             experiment = start(config, folder, processes, progress=not quiet)
         if processes.is_first:
-            _announce(experiment)
+            _announce(experiment, time.perf_counter() - started)
         experiment.train(resume=resume is not None, progress=not quiet)
         if processes.is_first:
             _show_result(experiment)
@@ -104,7 +106,7 @@ def _new_folder(config: RunConfig, out: Path | None) -> RunFolder:
     return RunFolder.next_free(RUNS, name)
 
 
-def _announce(experiment: Experiment) -> None:
+def _announce(experiment: Experiment, seconds: float) -> None:
     data = experiment.dataset
     click.echo(
         f"{experiment.config.model_name} on {data.name}: {data.num_users:,} users, {data.num_items:,} items, "
@@ -113,6 +115,7 @@ def _announce(experiment: Experiment) -> None:
     sources = experiment.profile_sources()
     shares = (f"{side}: {_shares(of_side)}" for side, of_side in vars(sources).items())
     click.echo(f"profiles of {'; '.join(shares)}")
+    click.echo(f"set up in {seconds:.1f} s")
 
 
 def _shares(sources: Sources) -> str:
