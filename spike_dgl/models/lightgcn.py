@@ -11,7 +11,7 @@ from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import dgl, fn, require_dgl_on
 from spike_dgl.graph import INTERACTS
 from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderModel, register
-from spike_dgl.nn.losses import bpr_loss, l2_loss
+from spike_dgl.nn.losses import RankingLoss, l2_loss, ranking_loss
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -24,12 +24,18 @@ class LightGCNOptions:
         D.
     num_layers
         Hops between users and items; 3 in the paper's main tables.
+    ranking_loss
+        ``bpr`` (the paper) or ``softmax``, which compares with the negatives of the whole batch.
+    softmax_negatives
+        So many of the batch's negatives, at most, are in the softmax.
     l2_weight
         Weight of the L2 loss on the batch's ID embeddings; 1e-4 in the paper.
     """
 
     embedding_dim: int = Field(default=64, gt=0)
     num_layers: int = Field(default=3, ge=1)
+    ranking_loss: RankingLoss = "bpr"
+    softmax_negatives: int = Field(default=2048, ge=1)
     l2_weight: float = Field(default=1e-4, ge=0.0)
 
 
@@ -80,11 +86,12 @@ class LightGCN(RecommenderModel):
             return summed * self.scale
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """BPR on the propagated embeddings, and L2 on the ID embeddings of the batch."""
+        """Ranking on the propagated embeddings, and L2 on the ID embeddings of the batch."""
         rows = (batch.users, batch.positives + self.num_users, batch.negatives + self.num_users)
         final = self.propagate()
         users, positives, negatives = (final.index_select(0, row) for row in rows)
-        terms = {"bpr": bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))}
+        name, shared = self.options.ranking_loss, self.options.softmax_negatives
+        terms: dict[str, Tensor] = {name: ranking_loss(name, users, positives, negatives, shared)}
         if self.options.l2_weight:
             terms["l2"] = self.options.l2_weight * l2_loss(
                 *(self.embedding.index_select(0, row) for row in rows)

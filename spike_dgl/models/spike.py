@@ -16,7 +16,7 @@ from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderMod
 from spike_dgl.nn.attention import RelationalAttention
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
-from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss, softmax_loss
+from spike_dgl.nn.losses import RankingLoss, l2_loss, matching_loss, ranking_loss
 from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
 from spike_dgl.nn.neighbour_sampling import ALL, Block, MessageFlow, NeighbourSampler
 from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
@@ -96,7 +96,7 @@ class SpikeOptions:
     injection: Literal["inject-and-remove", "inject", "none"] = "inject-and-remove"
     item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"
     matching_target: Literal["final", "input"] = "final"
-    ranking_loss: Literal["bpr", "softmax"] = "bpr"
+    ranking_loss: RankingLoss = "bpr"
     softmax_negatives: int = Field(default=2048, ge=1)
     matching_weight: float = Field(default=5.0, ge=0.0)
     matching_sample_ratio: float = Field(default=1.0, gt=0.0, le=1.0)
@@ -325,19 +325,14 @@ class Spike(RecommenderModel):
         # Gathered at once, so that the backward pass fills one tensor of all nodes, not three.
         positions = rows if flow is None else flow.positions(rows)
         users, positives, negatives = states.final.index_select(0, positions).chunk(3)
-        terms: dict[str, Tensor] = {self.options.ranking_loss: self.ranking(users, positives, negatives)}
+        name, shared = self.options.ranking_loss, self.options.softmax_negatives
+        terms: dict[str, Tensor] = {name: ranking_loss(name, users, positives, negatives, shared)}
         if self.options.matching_weight and states.profile is not None:
             samples = self.sample_nodes(len(states.final))
             terms["matching"] = self.options.matching_weight * self.matching(states, samples)
         if self.options.l2_weight:
             terms["l2"] = self.options.l2_weight * l2_loss(*self.embedding.index_select(0, rows).chunk(3))
         return terms
-
-    def ranking(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Ranking loss of a batch, from the rows [B, D] of its users and items."""
-        if self.options.ranking_loss == "bpr":
-            return bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))
-        return softmax_loss(users, positives, negatives[: self.options.softmax_negatives])
 
     def _rows(self, batch: Batch) -> Tensor:
         """[3 B] rows of users, positives and negatives among all nodes."""

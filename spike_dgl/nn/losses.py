@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -72,6 +72,21 @@ class _Softmax(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         return tuple(slope * (grad / len(ctx.saved_tensors[0])) for slope in ctx.saved_tensors)
+
+
+RankingLoss = Literal["bpr", "softmax"]
+
+
+def ranking_loss(
+    name: RankingLoss, users: Tensor, positives: Tensor, negatives: Tensor, softmax_negatives: int
+) -> Tensor:
+    """The ranking loss of that name, from the rows [B, D] of a batch's users and items.
+
+    Of the negatives, the softmax takes the first `softmax_negatives`.
+    """
+    if name == "bpr":
+        return bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))
+    return softmax_loss(users, positives, negatives[:softmax_negatives])
 
 
 @in_full_precision
