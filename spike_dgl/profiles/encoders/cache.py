@@ -93,8 +93,10 @@ def _connect(file: Path) -> sqlite3.Connection:
         ) from None
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        # No write-ahead log: switching to it fails at once, without waiting, where another process does the same.
+        connection.execute("BEGIN IMMEDIATE")
         connection.execute(SCHEMA)
+        connection.commit()
     except sqlite3.Error:
         connection.close()
         raise
