@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,16 @@ def test_many_writers_lose_nothing(tmp_path: Path) -> None:
     with Store.open(path) as store:
         assert store.spent() == 120
         assert len(store.answers(request.key for request in requests)) == 120
+
+
+def test_a_new_file_may_be_opened_by_several_at_the_same_moment(tmp_path: Path) -> None:
+    start = threading.Barrier(4)
+
+    def open_all(_: int) -> None:
+        for number in range(50):
+            start.wait(30)
+            with Store.open(tmp_path / f"{number}.sqlite") as store:
+                assert store.status() == ()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(open_all, range(4)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,9 @@ class Database:
             elif version != VERSION:
                 problem = f"has version {version} of the store's layout, this program knows {VERSION}"
                 raise DataError(self.path, problem, "Install the version of spike_dgl that wrote it.")
-        if self.value("PRAGMA journal_mode") != "wal":
-            self.value("PRAGMA journal_mode = wal")
+        # The file remembers it. Where another process is about to switch too, sqlite says "locked" without waiting.
+        with suppress(sqlite3.OperationalError):
+            self._connection.execute("PRAGMA journal_mode = wal")
         # FULL would wait for the disk at every answer; NORMAL can lose the last ones in a power cut, not in a kill.
         self.execute("PRAGMA synchronous = NORMAL")
 
