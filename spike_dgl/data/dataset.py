@@ -147,8 +147,37 @@ class NodeVectors:
     entity_hashes: NDArray[np.bytes_] | None = None
 
 
+class HasVocabularies:
+    """Counts of whatever holds the four vocabularies."""
+
+    users: Vocabulary
+    items: Vocabulary
+    entities: Vocabulary
+    relations: Vocabulary
+
+    @property
+    def num_users(self) -> int:
+        """U."""
+        return len(self.users)
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return len(self.items)
+
+    @property
+    def num_entities(self) -> int:
+        """N, items included."""
+        return len(self.entities)
+
+    @property
+    def num_relations(self) -> int:
+        """R, without inverses."""
+        return len(self.relations)
+
+
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(HasVocabularies):
     """Interactions and knowledge graph of one recommendation problem.
 
     Parameters
@@ -184,26 +213,6 @@ class Dataset:
     descriptions: NodeTexts = field(default_factory=NodeTexts)
     vectors: NodeVectors | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def num_users(self) -> int:
-        """U."""
-        return len(self.users)
-
-    @property
-    def num_items(self) -> int:
-        """I."""
-        return len(self.items)
-
-    @property
-    def num_entities(self) -> int:
-        """N, items included."""
-        return len(self.entities)
-
-    @property
-    def num_relations(self) -> int:
-        """R, without inverses."""
-        return len(self.relations)
 
     def replace(self, **changes: object) -> Dataset:
         """A copy with some fields changed."""

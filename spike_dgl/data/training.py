@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from spike_dgl.data.dataset import Dataset, Interactions, NodeTexts, Triples, Vocabulary
+from spike_dgl.data.dataset import Dataset, HasVocabularies, Interactions, NodeTexts, Triples, Vocabulary
 
 
 @dataclass(frozen=True)
-class TrainingData:
+class TrainingData(HasVocabularies):
     """The parts of a `Dataset` that a profile may be written from.
 
     It has no validation and no test interactions, so that whoever is given one cannot leak them.
@@ -37,23 +37,3 @@ class TrainingData:
     def of(cls, dataset: Dataset) -> TrainingData:
         """The training side of a data set."""
         return cls(**{field.name: getattr(dataset, field.name) for field in fields(cls)})
-
-    @property
-    def num_users(self) -> int:
-        """U."""
-        return len(self.users)
-
-    @property
-    def num_items(self) -> int:
-        """I."""
-        return len(self.items)
-
-    @property
-    def num_entities(self) -> int:
-        """N, items included."""
-        return len(self.entities)
-
-    @property
-    def num_relations(self) -> int:
-        """R, without inverses."""
-        return len(self.relations)
