@@ -112,7 +112,7 @@ def _announce(experiment: Experiment, seconds: float) -> None:
         f"{experiment.config.model_name} on {data.name}: {data.num_users:,} users, {data.num_items:,} items, "
         f"{len(data.train):,} training interactions, {len(data.triples):,} triples -> {experiment.folder.path}"
     )
-    sources = experiment.profile_sources()
+    sources = experiment.profile_sources
     shares = (f"{side}: {_shares(of_side)}" for side, of_side in vars(sources).items())
     click.echo(f"profiles of {'; '.join(shares)}")
     click.echo(f"set up in {seconds:.1f} s")
@@ -154,7 +154,7 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
         return
     table = metrics_table(evaluation.means, evaluation.cutoffs)
     click.echo(
-        f"{split} split\n\n{table}\n\n{render_groups(evaluation, experiment.dataset, experiment.profile_sources())}"
+        f"{split} split\n\n{table}\n\n{render_groups(evaluation, experiment.dataset, experiment.profile_sources)}"
     )
 
 

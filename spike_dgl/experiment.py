@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -180,6 +181,7 @@ class Experiment:
         """Rank all items for the users of a split, ``valid`` or ``test``."""
         return evaluate(embeddings.users, embeddings.items, self.dataset, split, self.config.evaluation)
 
+    @cached_property
     def profile_sources(self) -> ProfileSources:
         """Where the profile of each node came from."""
         return read_profile_texts(self.folder.file("profiles.jsonl.gz")).sources
@@ -212,7 +214,7 @@ class Experiment:
         users, items = (rows.cpu().numpy() for rows in (embeddings.users, embeddings.items))
         self.folder.write_arrays("embeddings.npz", users=users, items=items)
         test = self.evaluate(embeddings, "test")
-        sources = self.profile_sources()
+        sources = self.profile_sources
         record = result_record(self.folder, self.dataset, self.model, test, sources)
         record |= {
             "device": describe_device(self.device),

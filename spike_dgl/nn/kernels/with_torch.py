@@ -80,7 +80,7 @@ def of_pairs(messages: MessageGraph, rows: Tensor, relations: Tensor) -> Tensor:
 def _pair_gradients(
     messages: MessageGraph, grad: Tensor, rows: Tensor, relations: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of `_of_pairs` for the nodes' rows and the relations', from that of the pairs [P, H, d_k]."""
+    """Gradients of `of_pairs` for the nodes' rows and the relations', from that of the pairs [P, H, d_k]."""
     grad = grad.flatten(1)
     of_nodes = grad * relations.index_select(0, messages.pair_relation)
     of_relations = grad * rows.index_select(0, messages.pair_node)
