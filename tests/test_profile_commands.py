@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from spike_dgl import cli
+from tests.command_line import run_command
 from tests.profiles.openai_server import OpenAIServer, error, slow
 
 ROOT = Path(__file__).parents[1]
@@ -34,18 +34,7 @@ def server() -> Iterator[OpenAIServer]:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Exit code, output and errors of a command."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["main.py", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
+    return lambda *arguments: run_command(monkeypatch, capsys, *arguments)
 
 
 @pytest.fixture

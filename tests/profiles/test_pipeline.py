@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +28,6 @@ from tests.profiles.llm_requests import client_of
 from tests.profiles.openai_server import Json, OpenAIServer, error, says, server_error
 
 DEAR = PriceTable({"*": Price(input=1000.0, output=1000.0)}, {}, "", "")
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
 
 
 @pytest.fixture

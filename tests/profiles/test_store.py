@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,12 +18,6 @@ from spike_dgl.profiles.llm.store import Store
 from tests.profiles.llm_requests import some_requests
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "profiles.sqlite") as opened:
-        yield opened
 
 
 def good(text: str = "A text.") -> Completion:
