@@ -30,7 +30,7 @@ def result_record(
     Parameters
     ----------
     folder
-        The run, with its epoch records and ``best.pt``.
+        The run, with its epoch records and, where the model was trained, ``best.pt``.
     dataset, model
         What was trained, on what.
     test
@@ -39,7 +39,8 @@ def result_record(
         Where the profiles came from.
     """
     records = folder.metrics().read()
-    reported = int(load_checkpoint(folder.file("best.pt"))["epoch"])
+    trained = folder.file("best.pt").is_file()
+    reported = int(load_checkpoint(folder.file("best.pt"))["epoch"]) if trained else 0
     best = next((record for record in records if record["epoch"] == reported), {})
     epoch_seconds = sorted(record["seconds"] for record in records)
     return {
@@ -47,7 +48,7 @@ def result_record(
         "checksum": dataset.checksum,
         "split_hash": dataset.split_hash,
         "reported_epoch": reported,
-        "epochs": len(records),
+        "epochs": records[-1]["epoch"] if records else 0,
         "test": test.means,
         "test_users": len(test.users),
         "users_without_test_items": test.users_without_items,
@@ -75,12 +76,14 @@ def render_result(
     """``RESULT.md``: test metrics, how they came about, and who is served well."""
     valid = record["valid"]
     reported, epochs = record["reported_epoch"], record["epochs"]
-    selection = (
-        f"The reported epoch, {reported} of {epochs}, was chosen on the validation split; the test split was ranked "
-        "once, at the end."
-        if valid
-        else f"Reported is the last of {epochs} epochs; there was no validation split to choose on."
-    )
+    selection = f"Reported is the last of {epochs} epochs; there was no validation split to choose on."
+    if not epochs:
+        selection = "This model is not trained."
+    elif valid:
+        selection = (
+            f"The reported epoch, {reported} of {epochs}, was chosen on the validation split; the test split was "
+            "ranked once, at the end."
+        )
     return (
         "\n\n".join(
             [
