@@ -87,6 +87,17 @@ def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[s
     return result
 
 
+def merge(*layers: Mapping[str, Any]) -> Mapped:
+    """Settings laid over each other: a later one replaces what an earlier one says, sections are merged."""
+    result: Mapped = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = result.get(key)
+            both = isinstance(value, Mapping) and isinstance(below, Mapping)
+            result[key] = merge(below or {}, value) if both else copy.deepcopy(value)
+    return result
+
+
 def _section(mapping: Mapped, sections: Iterable[str], key: str) -> Mapped:
     """The mapping inside some sections, made where it is missing."""
     part: Any = mapping
