@@ -98,6 +98,15 @@ def merge(*layers: Mapping[str, Any]) -> Mapped:
     return result
 
 
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Mapped:
+    """Settings by dotted key."""
+    result: Mapped = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        result |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return result
+
+
 def _section(mapping: Mapped, sections: Iterable[str], key: str) -> Mapped:
     """The mapping inside some sections, made where it is missing."""
     part: Any = mapping

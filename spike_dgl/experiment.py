@@ -92,11 +92,14 @@ class RunConfig:
             )
         return config
 
+    def to_mapping(self) -> dict[str, Any]:
+        """All settings, defaults included, as `from_mapping` reads them back."""
+        model = {"model": {"name": self.model_name, **to_mapping(self.model)}}
+        return model | {name: to_mapping(getattr(self, name)) for name in SECTIONS}
+
     def to_yaml(self) -> str:
         """All settings, defaults included, as YAML that `load_config` reads back."""
-        model = {"model": {"name": self.model_name, **to_mapping(self.model)}}
-        sections = {name: to_mapping(getattr(self, name)) for name in SECTIONS}
-        return write_yaml(model | sections)
+        return write_yaml(self.to_mapping())
 
 
 SECTIONS: dict[str, Any] = {
@@ -222,6 +225,7 @@ class Experiment:
         self.folder.write_arrays("embeddings.npz", users=users, items=items)
         test = self.evaluate(embeddings, "test")
         sources = self.profile_sources
+        self.folder.write_arrays("test_users.npz", users=test.users, **test.per_user)
         record = result_record(self.folder, self.dataset, self.model, test, sources)
         record |= {
             "device": describe_device(self.device),

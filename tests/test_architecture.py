@@ -19,9 +19,11 @@ LAYERS = [
     {"training"},
     {"recommend", "report", "doctor", "benchmark"},
     {"experiment"},
+    {"runs"},
     {"comparison"},
     {"profile_commands"},
     {"cli"},
+    {"__main__"},
 ]
 """First layer first. Modules of one layer may import each other only inside their own sub-package."""
 

@@ -3,6 +3,7 @@
 from spike_dgl.evaluation.evaluate import Evaluation, evaluate, evaluate_scores
 from spike_dgl.evaluation.groups import (
     GroupTable,
+    by_count,
     by_item_popularity,
     by_item_source,
     by_source,
@@ -23,6 +24,7 @@ __all__ = [
     "GroupTable",
     "RankingMetrics",
     "ScoreFunction",
+    "by_count",
     "by_item_popularity",
     "by_item_source",
     "by_source",
