@@ -129,6 +129,8 @@ def _show_result(experiment: Experiment) -> None:
 
     run = experiment.folder.path
     click.echo("\n" + experiment.folder.file("RESULT.md").read_text(encoding="utf-8"))
+    if not experiment.folder.file("embeddings.npz").is_file():
+        return
     recommender = Recommender(experiment.dataset, **experiment.folder.read_arrays("embeddings.npz"))
     user = experiment.dataset.users.ids[0]
     _show_list(recommender, user, recommender.recommend(user, 10)[0])
@@ -148,7 +150,7 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
     from spike_dgl.training.tracking import RunFolder
 
     experiment = reopen(RunFolder.open(run), overrides, section="evaluation")
-    evaluation = experiment.evaluate(experiment.best_embeddings(), split)
+    evaluation = experiment.evaluate(experiment.best_scores(), split)
     if as_json:
         click.echo(json.dumps({"split": split, **evaluation.means}))
         return
@@ -162,7 +164,7 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
 @click.argument("runs", type=EXISTING, nargs=-1, required=True)
 def results(runs: tuple[Path, ...]) -> None:
     """One table of the finished RUNS: mean and standard deviation over seeds."""
-    from spike_dgl.report import results_table
+    from spike_dgl.averages import results_table
     from spike_dgl.training.tracking import RunFolder
 
     click.echo(results_table([RunFolder.open(run) for run in runs]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +27,14 @@ from spike_dgl.errors import ConfigError
 from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate, metric_names
 from spike_dgl.evaluation.evaluate import Split
 from spike_dgl.graph import build_graph
-from spike_dgl.models.base import Embeddings, ModelInputs, RecommenderModel, model_entry
+from spike_dgl.models.base import (
+    EmbeddingModel,
+    Embeddings,
+    ModelInputs,
+    RecommenderModel,
+    ScoreFunction,
+    model_entry,
+)
 from spike_dgl.profiles import ProfileOptions, TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.bottom_up import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts, write_profile_texts
@@ -169,12 +177,13 @@ class Experiment:
         progress
             Show a progress bar.
         """
-        trainer = self._trainer(progress)
-        if resume:
-            if self.folder.file("last.pt").is_file():
-                trainer.restore()
-            self.processes.on_first(lambda: self._record_resumption(trainer.epoch))
-        trainer.fit()
+        if isinstance(self.model, EmbeddingModel):
+            trainer = self._trainer(self.model, progress)
+            if resume:
+                if self.folder.file("last.pt").is_file():
+                    trainer.restore()
+                self.processes.on_first(lambda: self._record_resumption(trainer.epoch))
+            trainer.fit()
         return self.processes.on_first(self._report)
 
     def _record_resumption(self, epoch: int) -> None:
@@ -182,21 +191,26 @@ class Experiment:
         if self.folder.file("last.pt").is_file():
             self.folder.metrics().keep_before(epoch)
 
-    def best_embeddings(self) -> Embeddings:
-        """Embeddings of the epoch that is reported."""
-        self.model.load_state_dict(load_checkpoint(self.folder.file("best.pt"))["model"])
-        return final_embeddings(self.model)
+    def best_scores(self) -> ScoreFunction:
+        """Scores by the weights of the epoch that is reported; an untrained model has no weights."""
+        if isinstance(self.model, EmbeddingModel):
+            return self._best_embeddings(self.model).scores
+        return self.model.score_function()
 
-    def evaluate(self, embeddings: Embeddings, split: Split) -> Evaluation:
+    def _best_embeddings(self, model: EmbeddingModel) -> Embeddings:
+        model.load_state_dict(load_checkpoint(self.folder.file("best.pt"))["model"])
+        return final_embeddings(model)
+
+    def evaluate(self, scores: ScoreFunction, split: Split) -> Evaluation:
         """Rank all items for the users of a split, ``valid`` or ``test``."""
-        return evaluate(embeddings.users, embeddings.items, self.dataset, split, self.config.evaluation)
+        return evaluate(scores, self.dataset, split, self.config.evaluation)
 
     @cached_property
     def profile_sources(self) -> ProfileSources:
         """Where the profile of each node came from."""
         return read_profile_texts(self.folder.file("profiles.jsonl.gz")).sources
 
-    def _trainer(self, progress: bool) -> Trainer:
+    def _trainer(self, model: EmbeddingModel, progress: bool) -> Trainer:
         training, dataset = self.config.training, self.dataset
         sampler = BprSampler(
             dataset.train,
@@ -207,23 +221,36 @@ class Experiment:
             device=self.device,
         )
         return Trainer(
-            self.model,
+            model,
             sampler,
             training,
             folder=self.folder.path,
             log=self.folder.metrics(),
-            validate=(lambda embeddings: self.evaluate(embeddings, "valid").means)
+            validate=(lambda embeddings: self.evaluate(embeddings.scores, "valid").means)
             if len(dataset.valid)
             else None,
             progress=progress,
             processes=self.processes,
         )
 
+    def _record_untrained(self, scores: ScoreFunction) -> None:
+        """The one record of a model without epochs."""
+        started = time.perf_counter()
+        metrics = self.evaluate(scores, "valid").means if len(self.dataset.valid) else {}
+        seconds = time.perf_counter() - started
+        record = {f"valid/{name}": value for name, value in metrics.items()}
+        self.folder.metrics().append({"epoch": 0, **record, "seconds": 0.0, "elapsed_seconds": seconds})
+
     def _report(self) -> Evaluation:
-        embeddings = self.best_embeddings()
-        users, items = (rows.cpu().numpy() for rows in (embeddings.users, embeddings.items))
-        self.folder.write_arrays("embeddings.npz", users=users, items=items)
-        test = self.evaluate(embeddings, "test")
+        if isinstance(self.model, EmbeddingModel):
+            embeddings = self._best_embeddings(self.model)
+            users, items = (rows.cpu().numpy() for rows in (embeddings.users, embeddings.items))
+            self.folder.write_arrays("embeddings.npz", users=users, items=items)
+            scores: ScoreFunction = embeddings.scores
+        else:
+            scores = self.model.score_function()
+            self._record_untrained(scores)
+        test = self.evaluate(scores, "test")
         sources = self.profile_sources
         self.folder.write_arrays("test_users.npz", users=test.users, **test.per_user)
         record = result_record(self.folder, self.dataset, self.model, test, sources)

@@ -46,7 +46,10 @@ class Recommender:
 
     @classmethod
     def load(cls, run: str | Path) -> Recommender:
-        """Open a run folder. Raises `DataError` where it is unfinished, or the data has changed since."""
+        """Open a run folder.
+
+        Raises `DataError` where it is unfinished, its model is not trained, or the data has changed since.
+        """
         folder = RunFolder.open(Path(run))
         embeddings = folder.read_arrays("embeddings.npz")
         return cls(load_run_dataset(folder), embeddings["users"], embeddings["items"])

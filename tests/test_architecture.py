@@ -17,7 +17,7 @@ LAYERS = [
     {"models"},
     {"evaluation"},
     {"training"},
-    {"recommend", "report", "doctor", "benchmark"},
+    {"recommend", "report", "averages", "doctor", "benchmark"},
     {"experiment"},
     {"runs"},
     {"comparison"},

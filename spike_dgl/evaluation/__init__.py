@@ -1,6 +1,6 @@
 """Full-ranking evaluation: chunked top-k lists, metrics for each user, and groups of users and items."""
 
-from spike_dgl.evaluation.evaluate import Evaluation, evaluate, evaluate_scores
+from spike_dgl.evaluation.evaluate import Evaluation, evaluate
 from spike_dgl.evaluation.groups import (
     GroupTable,
     by_count,
@@ -14,7 +14,7 @@ from spike_dgl.evaluation.groups import (
 )
 from spike_dgl.evaluation.metrics import METRICS, RankingMetrics, metric_names
 from spike_dgl.evaluation.options import EvaluationOptions
-from spike_dgl.evaluation.ranking import NO_ITEM, ScoreFunction, inner_product, rank
+from spike_dgl.evaluation.ranking import NO_ITEM, rank
 
 __all__ = [
     "METRICS",
@@ -23,7 +23,6 @@ __all__ = [
     "EvaluationOptions",
     "GroupTable",
     "RankingMetrics",
-    "ScoreFunction",
     "by_count",
     "by_item_popularity",
     "by_item_source",
@@ -31,8 +30,6 @@ __all__ = [
     "by_user_activity",
     "by_user_source",
     "evaluate",
-    "evaluate_scores",
-    "inner_product",
     "metric_names",
     "rank",
     "render",

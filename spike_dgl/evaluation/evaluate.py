@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.errors import SpikeError
 from spike_dgl.evaluation.metrics import RankingMetrics
 from spike_dgl.evaluation.options import EvaluationOptions
-from spike_dgl.evaluation.ranking import NO_ITEM, ScoreFunction, inner_product, rank
+from spike_dgl.evaluation.ranking import NO_ITEM, rank
+from spike_dgl.models.base import ScoreFunction
 from spike_dgl.typing import BoolArray, IndexArray
 
 Split: TypeAlias = Literal["valid", "test"]
@@ -60,18 +60,15 @@ class Evaluation:
 
 
 def evaluate(
-    user_embeddings: Tensor,
-    item_embeddings: Tensor,
-    dataset: Dataset,
-    split: Split,
-    options: EvaluationOptions = DEFAULTS,
+    score: ScoreFunction, dataset: Dataset, split: Split, options: EvaluationOptions = DEFAULTS
 ) -> Evaluation:
-    """Rank all items for every user of a split by inner product, and score the lists.
+    """Rank all items for every user of a split, and score the lists.
 
     Parameters
     ----------
-    user_embeddings, item_embeddings
-        Final representations [U, D] and [I, D], on the device that is to do the work.
+    score
+        Gives the scores of all items for a few users; `Embeddings.scores` of what was trained, on the device that
+        is to do the work.
     dataset
         Says which items are relevant, and which are left out of the lists because they are known already: the
         training items, and for the test the validation items as well.
@@ -85,17 +82,8 @@ def evaluate(
     SpikeError
         If the split holds nothing to evaluate on.
     ValueError
-        If the embeddings do not fit the data set, or are not numbers.
+        If the scores do not fit the data set, or are not numbers.
     """
-    if len(user_embeddings) != dataset.num_users:
-        raise ValueError(f"expected embeddings of {dataset.num_users} users, got {len(user_embeddings)}")
-    return evaluate_scores(inner_product(user_embeddings, item_embeddings), dataset, split, options)
-
-
-def evaluate_scores(
-    score: ScoreFunction, dataset: Dataset, split: Split, options: EvaluationOptions = DEFAULTS
-) -> Evaluation:
-    """The same as `evaluate` for anything that scores items, such as an untrained baseline."""
     seen = dataset.train if split == "valid" else dataset.train.union(dataset.valid)
     pairs = dataset.valid if split == "valid" else dataset.test
     is_known = isin_pairs(pairs, seen, dataset.num_items)

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 import torch
 from torch import Tensor
 
 from spike_dgl.data.dataset import Interactions
-
-ScoreFunction: TypeAlias = Callable[[Tensor], Tensor]
-"""From rows of users [b], int64 on the CPU, to the scores of all items [b, I], on any device."""
+from spike_dgl.models.base import ScoreFunction
 
 NO_ITEM = -1
 """Stands in a ranking where a user has no unseen item left."""
-
-
-def inner_product(user_embeddings: Tensor, item_embeddings: Tensor) -> ScoreFunction:
-    """Scores by inner product, of embeddings [U, D] and [I, D]."""
-
-    def score(users: Tensor) -> Tensor:
-        return user_embeddings[users.to(user_embeddings.device)] @ item_embeddings.T
-
-    return score
 
 
 @torch.no_grad()

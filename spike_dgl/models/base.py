@@ -1,7 +1,7 @@
-"""What the trainer asks of a model, and how a model file makes itself known.
+"""What evaluation and the trainer ask of a model, and how a model file makes itself known.
 
 A model is one file in this folder: a frozen options dataclass and a `RecommenderModel` subclass with the decorator
-`@register("name", Options)`. Nothing else needs editing.
+`@register("name", Options)`. Nothing else needs editing. One that is trained is an `EmbeddingModel`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,24 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
+from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
+from spike_dgl.nn.losses import RankingLoss, l2_loss, ranking_loss
 
 CPU = torch.device("cpu")
+
+ScoreFunction: TypeAlias = Callable[[Tensor], Tensor]
+"""From rows of users [b], int64 on the CPU, to the scores of all items [b, I], on any device."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,10 @@ class Batch:
     users: Tensor
     positives: Tensor
     negatives: Tensor
+
+    def rows(self, num_users: int) -> Tensor:
+        """[3 B] users, positives and negatives as rows of a table of all nodes, users first."""
+        return torch.cat([self.users, self.positives + num_users, self.negatives + num_users])
 
 
 @dataclass(frozen=True)
@@ -74,9 +85,21 @@ class Embeddings:
     users: Tensor
     items: Tensor
 
+    def scores(self, users: Tensor) -> Tensor:
+        """[b, I] of all items for some rows of users [b]: a `ScoreFunction`."""
+        return self.users[users.to(self.users.device)] @ self.items.T
+
 
 class RecommenderModel(nn.Module, ABC):
-    """A model that the trainer can train. It knows nothing of epochs, files or settings outside its own."""
+    """Anything that scores items for users. It knows nothing of epochs, files or settings outside its own."""
+
+    @abstractmethod
+    def score_function(self) -> ScoreFunction:
+        """What gives the scores of all items for some users; call in evaluation mode, without gradients."""
+
+
+class EmbeddingModel(RecommenderModel):
+    """A model that is trained, and scores by inner products of user and item embeddings."""
 
     @abstractmethod
     def propagate(self) -> Any:
@@ -90,24 +113,96 @@ class RecommenderModel(nn.Module, ABC):
     def embeddings(self) -> Embeddings:
         """Final representations of all users and items, as `loss` scores them; call in evaluation mode."""
 
+    def score_function(self) -> ScoreFunction:
+        """Inner products of the `embeddings`."""
+        return self.embeddings().scores
+
+
+@checked_dataclass(frozen=True, config=STRICT)
+class NoOptions:
+    """A model without settings, as the untrained ones are."""
+
+
+@checked_dataclass(frozen=True, config=STRICT)
+class RankingOptions:
+    """Settings that all trained models share.
+
+    Parameters
+    ----------
+    embedding_dim
+        D.
+    ranking_loss
+        ``bpr`` (what nearly all papers train with) or ``softmax``, which compares with the negatives of the whole
+        batch.
+    softmax_negatives
+        So many of the batch's negatives, at most, are in the softmax.
+    l2_weight
+        Weight of the L2 loss on the batch's ID embeddings.
+    """
+
+    embedding_dim: int = Field(default=64, gt=0)
+    ranking_loss: RankingLoss = "bpr"
+    softmax_negatives: int = Field(default=2048, ge=1)
+    l2_weight: float = Field(default=0.0, ge=0.0)
+
+
+def ranking_terms(
+    final: Tensor, ids: Tensor, rows: Tensor, options: RankingOptions, positions: Tensor | None = None
+) -> dict[str, Tensor]:
+    """The ranking loss of a batch and, where it has a weight, the L2 loss on its ID embeddings.
+
+    Parameters
+    ----------
+    final
+        [n, D] what scores, users first.
+    ids
+        [n, D] ID embeddings in the same order.
+    rows
+        `Batch.rows` [3 B].
+    options
+        Which loss, and its weights.
+    positions
+        Where these rows stand in `final`, if that holds only some of the nodes.
+    """
+    # Gathered at once, so that the backward pass fills one tensor of all nodes, not three.
+    users, positives, negatives = final.index_select(0, rows if positions is None else positions).chunk(3)
+    name, shared = options.ranking_loss, options.softmax_negatives
+    terms: dict[str, Tensor] = {name: ranking_loss(name, users, positives, negatives, shared)}
+    if options.l2_weight:
+        terms["l2"] = options.l2_weight * l2_loss(*ids.index_select(0, rows).chunk(3))
+    return terms
+
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A registered model: its class and the dataclass of its options."""
+    """A registered model.
+
+    Parameters
+    ----------
+    model
+        Its class.
+    options
+        The dataclass of its options.
+    search
+        The values that tuning tries, by dotted setting such as ``model.num_layers``.
+    """
 
     model: Callable[[ModelInputs, Any], RecommenderModel]
     options: type
+    search: Mapping[str, Sequence[Any]]
 
 
 _REGISTRY: dict[str, ModelEntry] = {}
 Model = TypeVar("Model", bound=Callable[..., RecommenderModel])
 
 
-def register(name: str, options: type) -> Callable[[Model], Model]:
-    """Class decorator that makes a model known as `name` in configurations (`model.name`)."""
+def register(
+    name: str, options: type, search: Mapping[str, Sequence[Any]] | None = None
+) -> Callable[[Model], Model]:
+    """Class decorator that makes a model known as `name` in configurations (`model.name`); see `ModelEntry`."""
 
     def add(model: Model) -> Model:
-        _REGISTRY[name] = ModelEntry(model, options)
+        _REGISTRY[name] = ModelEntry(model, options, search or {})
         return model
 
     return add

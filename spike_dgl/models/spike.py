@@ -12,11 +12,19 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
-from spike_dgl.models.base import Batch, Embeddings, ModelInputs, RecommenderModel, register
+from spike_dgl.models.base import (
+    Batch,
+    EmbeddingModel,
+    Embeddings,
+    ModelInputs,
+    RankingOptions,
+    ranking_terms,
+    register,
+)
 from spike_dgl.nn.attention import RelationalAttention
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
-from spike_dgl.nn.losses import RankingLoss, l2_loss, matching_loss, ranking_loss
+from spike_dgl.nn.losses import matching_loss
 from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
 from spike_dgl.nn.neighbour_sampling import ALL, Block, MessageFlow, NeighbourSampler
 from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
@@ -29,13 +37,14 @@ NODES_PER_PROJECTION = 8192
 
 
 @dataclass(frozen=True, config=STRICT)
-class SpikeOptions:
-    """Settings of SPiKE. "Paper" and "code" name the two sides where the authors' paper and code differ.
+class SpikeOptions(RankingOptions):
+    """Settings of SPiKE, besides those of `RankingOptions`.
+
+    "Paper" and "code" name the two sides where the authors' paper and code differ. Both train 64 dimensions with BPR;
+    the code logs an L2 loss but leaves it out of the sum that is minimised.
 
     Parameters
     ----------
-    embedding_dim
-        D; 64 in paper and code.
     num_layers
         Hops over the graph; 2 in both.
     num_heads
@@ -51,11 +60,6 @@ class SpikeOptions:
     item_neighbours
         ``kg`` (code: KG neighbours only, so user states are read by no hop) or ``kg-and-users`` (paper, Figure 1:
         items also gather from their users, by a relation of its own in the same softmax).
-    ranking_loss
-        ``bpr`` (both: one negative an interaction) or ``softmax`` (ours: the negatives of the batch serve all of its
-        interactions, which learns more from a step).
-    softmax_negatives
-        So many of the batch's negatives, at most, are in the softmax.
     matching_target
         What profiles are matched with: ``final`` (code: the representations that score) or ``input`` (paper, as
         Figure 1 seems to draw it: the ID embeddings).
@@ -65,8 +69,6 @@ class SpikeOptions:
         gamma: the share of all nodes in a sample; 0.1 in both. 1 matches all nodes, without sampling noise.
     matching_samples
         Fresh samples a step; 8 in the code. With all nodes in it one sample says everything.
-    l2_weight
-        Weight of the L2 loss on the batch's ID embeddings; the code logs one but leaves it out of the sum.
     message_dropout, projection_dropout
         Dropout on what a hop gathered and inside the profile projection; 0.1 in both.
     kg_dropout, interaction_dropout
@@ -88,7 +90,6 @@ class SpikeOptions:
         or ``auto``, the first that fits the device. Same numbers.
     """
 
-    embedding_dim: int = Field(default=64, gt=0)
     num_layers: int = Field(default=2, ge=1)
     num_heads: int = Field(default=2, ge=1)
     profile_gate: Literal["constant", "learned"] = "learned"
@@ -96,12 +97,9 @@ class SpikeOptions:
     injection: Literal["inject-and-remove", "inject", "none"] = "inject-and-remove"
     item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"
     matching_target: Literal["final", "input"] = "final"
-    ranking_loss: RankingLoss = "bpr"
-    softmax_negatives: int = Field(default=2048, ge=1)
     matching_weight: float = Field(default=5.0, ge=0.0)
     matching_sample_ratio: float = Field(default=1.0, gt=0.0, le=1.0)
     matching_samples: int = Field(default=8, ge=1)
-    l2_weight: float = Field(default=0.0, ge=0.0)
     message_dropout: Share = 0.1
     projection_dropout: Share = 0.1
     kg_dropout: Share = 0.5
@@ -154,7 +152,7 @@ class SpikeStates:
 
 
 @register("spike", SpikeOptions)
-class Spike(RecommenderModel):
+class Spike(EmbeddingModel):
     """SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
 
     Profiles are injected into the ID embeddings, ``h^0 = e + lambda_p s``; entities gather from their KG neighbours
@@ -319,24 +317,15 @@ class Spike(RecommenderModel):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Ranking, matching and L2, weighted; a term whose weight is 0 is left out."""
-        rows = self._rows(batch)
+        rows = batch.rows(self.num_users)
         flow = self.sampler.draw(rows) if self.sampler is not None and self.training else None
         states = self.propagate(flow)
-        # Gathered at once, so that the backward pass fills one tensor of all nodes, not three.
-        positions = rows if flow is None else flow.positions(rows)
-        users, positives, negatives = states.final.index_select(0, positions).chunk(3)
-        name, shared = self.options.ranking_loss, self.options.softmax_negatives
-        terms: dict[str, Tensor] = {name: ranking_loss(name, users, positives, negatives, shared)}
+        positions = None if flow is None else flow.positions(rows)
+        terms = ranking_terms(states.final, self.embedding, rows, self.options, positions)
         if self.options.matching_weight and states.profile is not None:
             samples = self.sample_nodes(len(states.final))
             terms["matching"] = self.options.matching_weight * self.matching(states, samples)
-        if self.options.l2_weight:
-            terms["l2"] = self.options.l2_weight * l2_loss(*self.embedding.index_select(0, rows).chunk(3))
         return terms
-
-    def _rows(self, batch: Batch) -> Tensor:
-        """[3 B] rows of users, positives and negatives among all nodes."""
-        return torch.cat([batch.users, batch.positives + self.num_users, batch.negatives + self.num_users])
 
     def matching(self, states: SpikeStates, nodes: Tensor | None) -> Tensor:
         """Unweighted matching loss over samples [S, k] of the nodes in `states`, or over all of them."""

@@ -127,7 +127,9 @@ class RunFolder:
                 return {key: stored[key] for key in stored.files}
         except (OSError, ValueError, EOFError) as error:
             raise DataError(
-                file, f"cannot be read ({error})", "Did the run finish? Go on with --resume."
+                file,
+                f"cannot be read ({error})",
+                "Was the model trained to the end? If not, go on with --resume.",
             ) from None
 
     def metrics(self) -> MetricsLog:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from spike_dgl.errors import SpikeError
-from spike_dgl.models.base import Batch, Embeddings, RecommenderModel
+from spike_dgl.models.base import Batch, EmbeddingModel, Embeddings
 from spike_dgl.training.checkpoint import load_checkpoint, save_checkpoint
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.interrupt import Interrupted, StopRequest
@@ -41,7 +41,7 @@ class EpochLog(Protocol):
 
 
 class Trainer:
-    """Trains a `RecommenderModel` with Adam, early stopping, and checkpoints to go on from.
+    """Trains a `EmbeddingModel` with Adam, early stopping, and checkpoints to go on from.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: RecommenderModel,
+        model: EmbeddingModel,
         sampler: BprSampler,
         options: TrainingOptions,
         *,
@@ -320,7 +320,7 @@ def learning_rate_factor(step: int, total_steps: int, options: TrainingOptions) 
 
 
 @torch.no_grad()
-def final_embeddings(model: RecommenderModel) -> Embeddings:
+def final_embeddings(model: EmbeddingModel) -> Embeddings:
     """A model's embeddings in evaluation mode, without gradients."""
     was_training = model.training
     model.eval()

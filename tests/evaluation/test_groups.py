@@ -18,6 +18,7 @@ from spike_dgl.evaluation import (
     render,
     render_groups,
 )
+from spike_dgl.models.base import Embeddings
 from spike_dgl.profiles.bottom_up import ProfileSources
 from tests.evaluation.problems import problem
 
@@ -33,7 +34,9 @@ def tiny() -> tuple[Evaluation, Dataset]:
     test = [(user, item) for user in range(4) for item in (2, 3, 5) if (user, item) != (3, 2)]
     data = problem(4, 6, train, [], test)
     scores = -torch.arange(6.0).unsqueeze(1)
-    return evaluate(torch.ones(4, 1), scores, data, "test", EvaluationOptions(cutoffs=(2,))), data
+    return evaluate(
+        Embeddings(torch.ones(4, 1), scores).scores, data, "test", EvaluationOptions(cutoffs=(2,))
+    ), data
 
 
 def test_users_by_activity(tiny: tuple[Evaluation, Dataset]) -> None:
@@ -70,7 +73,9 @@ def test_item_groups_hold_about_equal_shares_of_the_training_interactions() -> N
     rng = np.random.default_rng(0)
     pairs = {(user, min(int(rng.exponential(12)), 79)) for user in range(200) for _ in range(20)}
     data = problem(200, 80, pairs, [], [(0, 79), (1, 3)])
-    table = by_item_popularity(evaluate(torch.ones(200, 1), torch.ones(80, 1), data, "test"), data)
+    table = by_item_popularity(
+        evaluate(Embeddings(torch.ones(200, 1), torch.ones(80, 1)).scores, data, "test"), data
+    )
     counts = np.bincount(data.train.items, minlength=80)
     ranges = [group.label.split()[0].split("-") for group in table.groups if "cold" not in group.label]
     shares = [counts[(counts >= int(low[0])) & (counts <= int(low[-1]))].sum() for low in ranges]
@@ -83,7 +88,9 @@ def test_item_groups_hold_about_equal_shares_of_the_training_interactions() -> N
 def test_user_groups_are_about_equal_and_cover_everyone() -> None:
     train = [(user, item) for user in range(100) for item in range(user // 4)]
     data = problem(100, 50, train, [], [(user, 49) for user in range(100)])
-    table = by_user_activity(evaluate(torch.ones(100, 1), torch.ones(50, 1), data, "test"), data)
+    table = by_user_activity(
+        evaluate(Embeddings(torch.ones(100, 1), torch.ones(50, 1)).scores, data, "test"), data
+    )
     assert [group.label for group in table.groups] == [
         "0-5 training items",
         "6-11 training items",

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.data.dataset import Interactions
-from spike_dgl.evaluation import NO_ITEM, inner_product, rank
+from spike_dgl.evaluation import NO_ITEM, rank
+from spike_dgl.models.base import Embeddings
 from tests.evaluation.problems import interactions, items_of, slow_ranking
 
 
@@ -35,7 +36,7 @@ def test_list_ends_where_no_unseen_item_is_left() -> None:
 def test_only_the_users_asked_for_are_ranked() -> None:
     seen = interactions([(0, 0), (2, 1), (3, 0)])
     users, items = torch.eye(4)[:, :2] + 1, torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.0]])
-    lists = rank(inner_product(users, items), torch.tensor([2, 0, 2]), seen, num_items=3, k=2)
+    lists = rank(Embeddings(users, items).scores, torch.tensor([2, 0, 2]), seen, num_items=3, k=2)
     assert lists.tolist() == [[0, 2], [1, 2], [0, 2]]
 
 

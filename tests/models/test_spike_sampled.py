@@ -164,5 +164,5 @@ def test_it_learns_the_checkerboard_from_few_neighbours(tmp_path: Path) -> None:
     sampler = BprSampler(data.train, data.num_users, data.num_items, batch_size=64, seed=1)
     Trainer(model, sampler, options, folder=tmp_path, log=MetricsLog(tmp_path / "log"), progress=False).fit()
     final = final_embeddings(model)
-    result = evaluate(final.users, final.items, data, "test", EvaluationOptions(cutoffs=(2,)))
+    result = evaluate(final.scores, data, "test", EvaluationOptions(cutoffs=(2,)))
     assert result.means["recall@2"] > 0.95

@@ -106,7 +106,7 @@ def test_a_step_on_a_sampled_neighbourhood_mixes_no_devices(
 ) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     model = model_on(torch.device("cpu"), replace(EVERY_DRAW, masked_edges=0, fanout=(2, 2)))
-    flow = model.sampler.draw(model._rows(BATCH))
+    flow = model.sampler.draw(BATCH.rows(model.num_users))
     with FakeTensorMode() as fake_mode:
         fake_model, fake_flow, batch = on_fake_gpu(model), on_fake_gpu(flow), on_fake_gpu(BATCH)
         fake_flow = replace(fake_flow, blocks=tuple(on_fake_gpu(block) for block in flow.blocks))
@@ -204,7 +204,7 @@ def test_more_processes_than_gpus_is_one_clear_error(monkeypatch: pytest.MonkeyP
 @pytest.mark.skipif(torch.cuda.is_available(), reason="DGL may have CUDA here")
 @pytest.mark.parametrize(
     ("model", "options"),
-    [("spike", {"kernels": "dgl"}), ("spike", {"kernels": "compiled"}), ("lightgcn", {})],
+    [("spike", {"kernels": "dgl"}), ("spike", {"kernels": "compiled"})],
 )
 def test_kernels_that_do_not_run_on_a_gpu_are_refused_with_advice(model: str, options: dict) -> None:
     entry = model_entry(model)

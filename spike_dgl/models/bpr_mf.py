@@ -1,0 +1,64 @@
+"""BPR-MF: matrix factorisation, the baseline without any graph."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from spike_dgl.config import STRICT
+from spike_dgl.models.base import (
+    Batch,
+    EmbeddingModel,
+    Embeddings,
+    ModelInputs,
+    RankingOptions,
+    ranking_terms,
+    register,
+)
+
+
+@dataclass(frozen=True, config=STRICT)
+class BprMfOptions(RankingOptions):
+    """Settings of BPR-MF: those of `RankingOptions`."""
+
+    l2_weight: float = Field(default=1e-3, ge=0.0)
+
+
+SEARCH = {
+    "training.learning_rate": (3e-4, 1e-3, 3e-3, 1e-2),
+    "model.l2_weight": (0.0, 1e-4, 1e-3, 1e-2, 3e-2),
+    "model.ranking_loss": ("bpr", "softmax"),
+}
+
+
+@register("bpr-mf", BprMfOptions, SEARCH)
+class BprMf(EmbeddingModel):
+    """Matrix factorisation (Rendle et al., "BPR", UAI 2009): a user's score of an item is <e_u, e_i>.
+
+    Parameters
+    ----------
+    inputs
+        Says how many users and items there are; its edges are not used.
+    options
+        See `BprMfOptions`.
+    """
+
+    def __init__(self, inputs: ModelInputs, options: BprMfOptions) -> None:
+        super().__init__()
+        self.options, self.num_users = options, inputs.num_users
+        self.embedding = nn.Parameter(torch.empty(inputs.num_users + inputs.num_items, options.embedding_dim))
+        nn.init.normal_(self.embedding, std=0.1)
+
+    def propagate(self) -> Tensor:
+        """The embeddings themselves, [U + I, D], users first."""
+        return self.embedding
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Ranking, and L2 on the embeddings of the batch."""
+        return ranking_terms(self.embedding, self.embedding, batch.rows(self.num_users), self.options)
+
+    def embeddings(self) -> Embeddings:
+        """The embeddings of users [U, D] and items [I, D]."""
+        return Embeddings(self.embedding[: self.num_users], self.embedding[self.num_users :])

@@ -1,0 +1,43 @@
+"""Item-item cosine: the untrained baseline that a trained model must beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spike_dgl.models.base import ModelInputs, NoOptions, RecommenderModel, ScoreFunction, register
+from spike_dgl.nn.interaction_graph import InteractionGraph
+
+
+@register("item-cosine", NoOptions)
+class ItemCosine(RecommenderModel):
+    """An item's score is the sum of its cosine similarities to the user's training items.
+
+    Items are compared by who interacted with them: cos(i, j) = |U_i and U_j| / sqrt(|U_i| |U_j|). The scores of some
+    users are two hops on the interaction graph, so no matrix of item pairs is formed.
+    Source: Sarwar et al., "Item-based Collaborative Filtering Recommendation Algorithms", WWW 2001.
+    """
+
+    def __init__(self, inputs: ModelInputs, _options: NoOptions) -> None:
+        super().__init__()
+        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
+        # An item without users has nothing to be compared by; its scale of 1 multiplies a sum of nothing.
+        self.item_scale = self.interactions.scale[inputs.num_users :]
+
+    def score_function(self) -> ScoreFunction:
+        """Item to user to item, for the histories of some users at once."""
+        return self._scores
+
+    def _scores(self, users: Tensor) -> Tensor:
+        graph = self.interactions
+        asked = torch.zeros(graph.num_users + graph.num_items, len(users), device=graph.device)
+        asked[users, torch.arange(len(users), device=graph.device)] = 1.0
+        history = self._to_items(graph.sum_of_neighbours(asked))
+        similar_users = graph.sum_of_neighbours(history)
+        similar_users[graph.num_users :] = 0.0
+        return self._to_items(graph.sum_of_neighbours(similar_users))[graph.num_users :].T
+
+    def _to_items(self, rows: Tensor) -> Tensor:
+        """What arrived at items, scaled; nothing of what arrived at users."""
+        num_users = self.interactions.num_users
+        return torch.cat([torch.zeros_like(rows[:num_users]), rows[num_users:] * self.item_scale])

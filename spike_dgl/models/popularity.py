@@ -1,0 +1,23 @@
+"""Popularity: the untrained baseline that gives everyone the same list."""
+
+from __future__ import annotations
+
+import torch
+
+from spike_dgl.models.base import ModelInputs, NoOptions, RecommenderModel, ScoreFunction, register
+from spike_dgl.nn.interaction_graph import InteractionGraph
+
+
+@register("popularity", NoOptions)
+class Popularity(RecommenderModel):
+    """An item's score is the number of its training interactions, for every user alike."""
+
+    def __init__(self, inputs: ModelInputs, _options: NoOptions) -> None:
+        super().__init__()
+        interactions = InteractionGraph.of(inputs.graph, inputs.device)
+        counts = torch.bincount(interactions.items, minlength=inputs.num_items).float()
+        self.counts = counts.to(inputs.device)
+
+    def score_function(self) -> ScoreFunction:
+        """The same counts for each user."""
+        return lambda users: self.counts.expand(len(users), -1)
