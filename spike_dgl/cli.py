@@ -164,7 +164,7 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
 @click.argument("runs", type=EXISTING, nargs=-1, required=True)
 def results(runs: tuple[Path, ...]) -> None:
     """One table of the finished RUNS: mean and standard deviation over seeds."""
-    from spike_dgl.report import results_table
+    from spike_dgl.averages import results_table
     from spike_dgl.training.tracking import RunFolder
 
     click.echo(results_table([RunFolder.open(run) for run in runs]))

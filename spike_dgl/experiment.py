@@ -100,11 +100,14 @@ class RunConfig:
             )
         return config
 
+    def to_mapping(self) -> dict[str, Any]:
+        """All settings, defaults included, as `from_mapping` reads them back."""
+        model = {"model": {"name": self.model_name, **to_mapping(self.model)}}
+        return model | {name: to_mapping(getattr(self, name)) for name in SECTIONS}
+
     def to_yaml(self) -> str:
         """All settings, defaults included, as YAML that `load_config` reads back."""
-        model = {"model": {"name": self.model_name, **to_mapping(self.model)}}
-        sections = {name: to_mapping(getattr(self, name)) for name in SECTIONS}
-        return write_yaml(model | sections)
+        return write_yaml(self.to_mapping())
 
 
 SECTIONS: dict[str, Any] = {
@@ -123,18 +126,25 @@ def load_config(file: Path | None = None, overrides: Iterable[str] = ()) -> RunC
     ConfigError
         For an unreadable file, an unknown key (naming the nearest), or a value of the wrong type or range.
     """
-    mapping = read_yaml(file) if file is not None else {}
-    overrides = list(overrides)
-    model_options = model_entry(_model_name(mapping, overrides)).options
-    known = ["model.name", *dotted_keys(model_options, "model")]
+    return RunConfig.from_mapping(override(read_yaml(file) if file is not None else {}, overrides))
+
+
+def override(mapping: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of some settings of a run with ``section.key=value`` laid over them. Raises `ConfigError`."""
+    mapping, overrides = dict(mapping), list(overrides)
+    chosen = [value for key, _, value in (item.partition("=") for item in overrides) if key == "model.name"]
+    known = [
+        "model.name",
+        *dotted_keys(model_entry(chosen[-1] if chosen else name_of_model(mapping)).options, "model"),
+    ]
     for section, options in SECTIONS.items():
         known += dotted_keys(options, section)
-    return RunConfig.from_mapping(apply_overrides(mapping, overrides, known))
+    return apply_overrides(mapping, overrides, known)
 
 
-def _model_name(mapping: Mapping[str, Any], overrides: Iterable[str]) -> str:
-    chosen = [value for key, _, value in (item.partition("=") for item in overrides) if key == "model.name"]
-    return chosen[-1] if chosen else str(_section(mapping, "model").get("name", DEFAULT_MODEL))
+def name_of_model(mapping: Mapping[str, Any]) -> str:
+    """The model that settings of a run name, or the default."""
+    return str(_section(mapping, "model").get("name", DEFAULT_MODEL))
 
 
 def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -242,6 +252,7 @@ class Experiment:
             self._record_untrained(scores)
         test = self.evaluate(scores, "test")
         sources = self.profile_sources
+        self.folder.write_arrays("test_users.npz", users=test.users, **test.per_user)
         record = result_record(self.folder, self.dataset, self.model, test, sources)
         record |= {
             "device": describe_device(self.device),
@@ -275,7 +286,7 @@ def start(
 def _start(config: RunConfig, folder: RunFolder, processes: Processes, progress: bool) -> Experiment:
     _device_of(config, processes)  # where there is none, the run ends before anything is written
     dataset = load(config.data)
-    config = _with_absolute_paths(config)
+    config = with_absolute_paths(config)
     profiles = build_profiles(dataset, config.profiles, progress=progress)
     vectors: Vectors = {}
     if profiles.user_vectors is not None and profiles.entity_vectors is not None:
@@ -342,8 +353,8 @@ def _device_of(config: RunConfig, processes: Processes) -> torch.device:
     return choose_device(config.training.device, processes.local_rank, processes.local_number)
 
 
-def _with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The settings with paths that also hold from another working directory."""
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The settings with paths that also hold from another working directory, as a run folder records them."""
     profiles = config.profiles
     llm = dataclasses.replace(profiles.llm, prompts=_absolute(profiles.llm.prompts))
     store, texts = (path and _absolute(path) for path in (profiles.store, profiles.texts))

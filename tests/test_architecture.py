@@ -17,9 +17,13 @@ LAYERS = [
     {"models"},
     {"evaluation"},
     {"training"},
-    {"recommend", "report", "doctor", "benchmark"},
-    {"experiment", "profile_commands"},
+    {"recommend", "report", "averages", "doctor", "benchmark"},
+    {"experiment"},
+    {"runs"},
+    {"comparison"},
+    {"profile_commands"},
     {"cli"},
+    {"__main__"},
 ]
 """First layer first. Modules of one layer may import each other only inside their own sub-package."""
 
