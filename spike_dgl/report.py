@@ -42,6 +42,7 @@ def result_record(
         "data": dataset.name,
         "checksum": dataset.checksum,
         "split_hash": dataset.split_hash,
+        "altered": list(dataset.altered),
         "reported_epoch": reported,
         "epochs": records[-1]["epoch"] if records else 0,
         "test": test.means,
@@ -89,6 +90,7 @@ def render_result(
             [
                 f"# {title}",
                 metrics_table(test.means, test.cutoffs),
+                *([f"Changed on purpose: {'; '.join(dataset.altered)}."] if dataset.altered else []),
                 selection + _left_out(record),
                 _costs(record),
                 render_groups(test, dataset, sources),
