@@ -230,7 +230,9 @@ class Spike(EmbeddingModel):
         present = torch.cat([inputs.user_vectors.any(dim=1), inputs.entity_vectors.any(dim=1)])
         some_are_absent = not present.all()
         self.register_buffer("absent", ~present[:, None] if some_are_absent else None, persistent=False)
-        self.register_buffer("profiled", present.nonzero()[:, 0] if some_are_absent else None, persistent=False)
+        self.register_buffer(
+            "profiled", present.nonzero()[:, 0] if some_are_absent else None, persistent=False
+        )
         sizes = (inputs.user_vectors.shape[1], options.embedding_dim, options.projection_dropout)
         self.user_projection, self.entity_projection = ProfileProjection(*sizes), ProfileProjection(*sizes)
         self.user_gate, self.entity_gate = self._gate(), self._gate()
