@@ -58,6 +58,7 @@ cli.add_command(profile)
 @click.option("--out", type=EXISTING, help="Run folder to write; runs/DATA-MODEL-seedN by default.")
 @click.option("--resume", type=EXISTING, metavar="RUN", help="Go on with a run that was stopped.")
 @click.option("--show-config", is_flag=True, help="Print every setting and stop.")
+@click.option("--no-test", is_flag=True, help="Leave out the test, which --resume makes up for.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def train(
     overrides: tuple[str, ...],
@@ -65,6 +66,7 @@ def train(
     out: Path | None,
     resume: Path | None,
     show_config: bool,
+    no_test: bool,
     quiet: bool,
 ) -> None:
     """Train a model, test it once, and show a list. Without arguments: SPiKE on the bundled MovieLens.
@@ -92,6 +94,9 @@ def train(
             experiment = start(config, folder, processes, progress=not quiet)
         if processes.is_first:
             _announce(experiment, time.perf_counter() - started)
+        if no_test:
+            experiment.train_untested(resume=resume is not None, progress=not quiet)
+            return
         experiment.train(resume=resume is not None, progress=not quiet)
         if processes.is_first:
             _show_result(experiment)
