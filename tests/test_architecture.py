@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "spike_dgl"
 
 LAYERS = [
-    {"__init__", "config", "typing", "errors", "markdown"},
+    {"__init__", "config", "typing", "errors", "markdown", "command_group", "plots"},
     {"data"},
     {"profiles", "dgl_import"},
     {"graph"},
@@ -21,7 +21,7 @@ LAYERS = [
     {"experiment"},
     {"runs"},
     {"comparison"},
-    {"profile_commands"},
+    {"profile_commands", "bench_commands"},
     {"cli"},
     {"__main__"},
 ]

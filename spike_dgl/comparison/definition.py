@@ -91,6 +91,8 @@ class Row:
     ----------
     label
         Unique in the study.
+    variant
+        Label of its variant.
     contender
         What is compared: the variant, or of a single variant the value of the axis.
     value
@@ -100,6 +102,7 @@ class Row:
     """
 
     label: str
+    variant: str
     contender: str
     value: Number | None
     settings: Settings
@@ -235,15 +238,15 @@ def _rows(file: BenchFile, variants: Mapping[str, Settings], tuned: dict[str, Se
         below = override(merge(file.base, {"model": {"name": model}}, tuned[model]), file.overrides)
         settings = merge(below, own)
         if file.axis is None:
-            yield Row(label, label, None, settings)
+            yield Row(label, label, label, None, settings)
             continue
         for value in file.axis.values:
             place = f"{file.axis.name} = {value:g}"
             of_value = override(settings, [f"{file.axis.setting}={value}"])
             if len(variants) == 1:
-                yield Row(place, f"{value:g}", value, of_value)
+                yield Row(place, label, f"{value:g}", value, of_value)
             else:
-                yield Row(f"{label}, {place}", label, value, of_value)
+                yield Row(f"{label}, {place}", label, label, value, of_value)
 
 
 def _tuned(file: BenchFile, model: str) -> Settings:
