@@ -14,7 +14,9 @@ import click
 
 from spike_dgl.bench_commands import bench
 from spike_dgl.errors import SpikeError
+from spike_dgl.export_command import export
 from spike_dgl.profile_commands import profile
+from spike_dgl.tune_command import tune
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ def cli() -> None:
 
 
 cli.add_command(profile)
+cli.add_command(tune)
+cli.add_command(export)
 cli.add_command(bench)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from spike_dgl.data.controls import thin_knowledge
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.graph import build_graph
 from spike_dgl.models import spike as spike_model
@@ -137,6 +138,15 @@ def test_where_all_have_profiles_all_are_matched_and_none_where_no_one_has() -> 
     model = Spike(empty, SpikeOptions(embedding_dim=8))
     assert set(model.loss(BATCH)) == {"bpr"}
     torch.testing.assert_close(model.eval()._start(None)[0], model.embedding)
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "torch", "dgl"])
+@pytest.mark.parametrize("neighbours", ["kg", "kg-and-users"])
+def test_it_trains_without_a_single_triple(kernels: str, neighbours: str) -> None:
+    model = spike(thin_knowledge(random_dataset(4), 0.0, 1), kernels=kernels, item_neighbours=neighbours)
+    sum(model.loss(BATCH).values()).backward()
+    assert model.embedding.grad.isfinite().all()
+    assert model.eval().embeddings().items.isfinite().all()
 
 
 def test_matching_on_the_input_moves_only_what_it_sees() -> None:
