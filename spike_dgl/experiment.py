@@ -126,20 +126,18 @@ def load_config(file: Path | None = None, overrides: Iterable[str] = ()) -> RunC
     ConfigError
         For an unreadable file, an unknown key (naming the nearest), or a value of the wrong type or range.
     """
-    return RunConfig.from_mapping(override(read_yaml(file) if file is not None else {}, overrides))
-
-
-def override(mapping: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """A copy of some settings of a run with ``section.key=value`` laid over them. Raises `ConfigError`."""
-    mapping, overrides = dict(mapping), list(overrides)
+    mapping, overrides = read_yaml(file) if file is not None else {}, list(overrides)
     chosen = [value for key, _, value in (item.partition("=") for item in overrides) if key == "model.name"]
-    known = [
-        "model.name",
-        *dotted_keys(model_entry(chosen[-1] if chosen else name_of_model(mapping)).options, "model"),
-    ]
+    known = known_settings(chosen[-1] if chosen else name_of_model(mapping))
+    return RunConfig.from_mapping(apply_overrides(mapping, overrides, known))
+
+
+def known_settings(model: str | None = None) -> list[str]:
+    """Dotted keys of all settings, with the options of a model where one is named."""
+    known = ["model.name", *(dotted_keys(model_entry(model).options, "model") if model else ())]
     for section, options in SECTIONS.items():
         known += dotted_keys(options, section)
-    return apply_overrides(mapping, overrides, known)
+    return known
 
 
 def name_of_model(mapping: Mapping[str, Any]) -> str:

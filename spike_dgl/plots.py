@@ -64,8 +64,9 @@ def bars(title: str, panels: Mapping[str, Mapping[str, Point]], highlighted: str
             _bar(axis, place, points[label], ORANGE if label == highlighted else BLUE)
         # From zero, as the length of a bar is what is read; the numbers need room.
         axis.set_xlim(0.0, 1.3 * max(point.mean for point in points.values()) or 1.0)
-    axes[0].set_yticks(range(len(labels)), labels)
-    axes[0].invert_yaxis()
+        axis.set_yticks(range(len(labels)), labels)
+        axis.tick_params(axis="y", labelleft=axis is axes[0])
+        axis.invert_yaxis()
     return figure
 
 
@@ -123,8 +124,6 @@ def _figure(title: str, number: int, height: float) -> tuple[Figure, Sequence[An
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4 * number, height))
-        axes = figure.subplots(1, number, sharey=False, squeeze=False)[0]
-        for later in axes[1:]:
-            later.tick_params(labelleft=True)
+        axes = figure.subplots(1, number, squeeze=False)[0]
     figure.suptitle(title, fontsize=16)
     return figure, axes

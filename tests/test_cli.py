@@ -20,23 +20,6 @@ ROOT = Path(__file__).parents[1]
 SMALL = ["model.embedding_dim=8", "training.threads=1", "profiles.vector_dim=16"]
 
 
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in the authors' layout: users like items of one of two genres."""
-    folder = tmp_path_factory.mktemp("data") / "tiny"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    train, test = [], []
-    for user in range(30):
-        liked = random.permutation(np.arange(user % 2, 40, 2))[:12]
-        train.append(" ".join(map(str, [user, *liked[:9]])))
-        test.append(" ".join(map(str, [user, *liked[9:]])))
-    (folder / "train.txt").write_text("\n".join(train) + "\n")
-    (folder / "test.txt").write_text("\n".join(test) + "\n")
-    (folder / "kg_final.txt").write_text("".join(f"{item} 0 {40 + item % 2}\n" for item in range(40)))
-    return folder
-
-
 @pytest.fixture
 def run(monkeypatch, capsys):
     return lambda *arguments: run_command(monkeypatch, capsys, *arguments)

@@ -11,9 +11,9 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from spike_dgl.config import STRICT, build, merge, read_yaml, to_mapping, write_yaml
+from spike_dgl.config import STRICT, apply_overrides, build, merge, read_yaml, to_mapping, write_yaml
 from spike_dgl.errors import ConfigError, nearest
-from spike_dgl.experiment import RunConfig, name_of_model, override, with_absolute_paths
+from spike_dgl.experiment import RunConfig, known_settings, name_of_model, with_absolute_paths
 
 Settings: TypeAlias = dict[str, Any]
 Number: TypeAlias = int | float
@@ -232,21 +232,25 @@ def _sets(settings: Mapping[str, Any], key: str) -> bool:
 
 def _rows(file: BenchFile, variants: Mapping[str, Settings], tuned: dict[str, Settings]) -> Iterator[Row]:
     for label, own in variants.items():
-        model = name_of_model(merge(override(file.base, file.overrides), own))
+        model = name_of_model(merge(_override(file.base, file.overrides), own))
         if model not in tuned:
             tuned[model] = _tuned(file, model)
-        below = override(merge(file.base, {"model": {"name": model}}, tuned[model]), file.overrides)
+        below = _override(merge(file.base, {"model": {"name": model}}, tuned[model]), file.overrides)
         settings = merge(below, own)
         if file.axis is None:
             yield Row(label, label, label, None, settings)
             continue
         for value in file.axis.values:
             place = f"{file.axis.name} = {value:g}"
-            of_value = override(settings, [f"{file.axis.setting}={value}"])
+            of_value = _override(settings, [f"{file.axis.setting}={value}"])
             if len(variants) == 1:
                 yield Row(place, label, f"{value:g}", value, of_value)
             else:
                 yield Row(f"{label}, {place}", label, label, value, of_value)
+
+
+def _override(settings: Settings, overrides: Iterable[str]) -> Settings:
+    return apply_overrides(settings, overrides, known_settings())
 
 
 def _tuned(file: BenchFile, model: str) -> Settings:
@@ -257,7 +261,7 @@ def _tuned(file: BenchFile, model: str) -> Settings:
         raise ConfigError(
             f"tuned: no such folder '{file.tuned}'; make it with main.py tune, or leave `tuned` out"
         )
-    data = override(file.base, file.overrides).get("data") or {}
+    data = _override(file.base, file.overrides).get("data") or {}
     chosen = tuned_file(Path(file.tuned), str(data.get("path", "movielens")), model)
     return read_yaml(chosen) if chosen.is_file() else {}
 

@@ -57,7 +57,7 @@ class StudyFolder:
         """Run what is missing, `jobs` at a time; returns why runs failed, by their names."""
         runs = planned_runs(study, self.path)
         for run in runs:
-            run.check_settings()
+            run.check_settings()  # before study.yaml is replaced
         with only_one(self.path):
             self._write("study.yaml", study.to_yaml())
             if not all(run.is_finished for run in runs):
