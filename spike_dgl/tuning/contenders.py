@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from spike_dgl.comparison.definition import BenchFile
-from spike_dgl.config import build, flat, merge, nested, read_yaml
+from spike_dgl.config import apply_overrides, build, flat, merge, nested, read_yaml
 from spike_dgl.errors import ConfigError, nearest
-from spike_dgl.experiment import RunConfig, name_of_model, override, with_absolute_paths
+from spike_dgl.experiment import RunConfig, known_settings, name_of_model, with_absolute_paths
 from spike_dgl.models.base import model_entry
 from spike_dgl.tuning.space import Grid, Point, as_grid
 
@@ -102,6 +102,6 @@ def _of_bench_file(content: Settings, models: Sequence[str], overrides: list[str
 
 
 def _contender(settings: Settings, own: Settings, overrides: Iterable[str]) -> Contender:
-    settings = override(settings, overrides)
+    settings = apply_overrides(dict(settings), overrides, known_settings())
     model = name_of_model(settings)
     return Contender(model, settings, as_grid(model_entry(model).search), own)
