@@ -65,7 +65,8 @@ def tune(
     budget = Budget(trials, seed, sampler, jobs)
     contenders = read_contenders(config_file, names, overrides)
     if out is None:
-        out = Path("runs") / f"tune-{config_file.stem if config_file else 'movielens'}"
+        data = Path(contenders[0].config({}).data.path).name
+        out = Path("runs") / f"tune-{config_file.stem if config_file else data}"
     to_tune = [contender for contender in contenders if contender.grid.values]
     for contender in contenders:
         if contender not in to_tune:

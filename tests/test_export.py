@@ -125,6 +125,7 @@ def test_runs_of_two_splits_are_not_exported_as_one(run, popularity: Path, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # ranx compiles its metrics
 @pytest.mark.filterwarnings("ignore:.*unsafe cast")  # inside ranx's compiled functions
 def test_ranx_finds_the_same_metrics(run, tmp_path: Path) -> None:
     ranx = pytest.importorskip("ranx", reason='needs ranx: pip install -e ".[crosscheck]"')

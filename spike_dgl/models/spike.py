@@ -129,6 +129,15 @@ class SpikeOptions(RankingOptions):
             raise ValueError("idle_relations and masked_edges are about the whole graph; leave out fanout")
 
 
+SEARCH = {
+    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_layers": (1, 2, 3),
+    "model.profile_scale": (0.1, 0.25, 0.5),
+    "model.matching_weight": (0.0, 0.5, 5.0),
+    "model.ranking_loss": ("bpr", "softmax"),
+}
+
+
 @plain_dataclass(frozen=True)
 class SpikeStates:
     """Result of one propagation over the whole graph, or over a sampled neighbourhood of fewer nodes.
@@ -159,7 +168,7 @@ class SpikeStates:
         return self.profile is not None and (self.profiled is None or len(self.profiled) > 0)
 
 
-@register("spike", SpikeOptions)
+@register("spike", SpikeOptions, SEARCH)
 class Spike(EmbeddingModel):
     """SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
 

@@ -68,14 +68,15 @@ def table(folder: Path) -> list[dict[str, str]]:
 def findings(folder: Path) -> list[object]:
     """All that tuning wrote, apart from when, how long and where, and apart from what names the whole data."""
     tuned = (folder / "tuned" / "toy" / "lightgcn.yaml").read_text().splitlines()
-    rows = table(folder)
-    epochs, records = [], []
-    for trial in sorted((folder / "out" / "lightgcn").glob("trial-?")):
-        assert not [
-            file.name for file in trial.iterdir() if "test" in file.name or "result" in file.name.lower()
-        ]
-        epochs.append([json.loads(line) for line in (trial / "metrics.jsonl").read_text().splitlines()])
-        records.append(json.loads((trial / "validation.json").read_text()))
+    rows = [row | {"failure": row["failure"].partition("; see")[0]} for row in table(folder)]
+    written = [file.name.lower() for file in (folder / "out/lightgcn").glob("trial-?/*")]
+    assert not [name for name in written if "test" in name or "result" in name]
+    out = folder / "out"
+    epochs = [
+        [json.loads(line) for line in file.read_text().splitlines()]
+        for file in sorted(out.rglob("metrics.jsonl"))
+    ]
+    records = [json.loads(file.read_text()) for file in sorted(out.rglob("validation.json"))]
     for entry in itertools.chain(rows, *epochs, records):
         for key in [*entry]:
             if "seconds" in key or "memory" in key or key in ("finished", "checksum", "split_hash"):
