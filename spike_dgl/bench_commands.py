@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from spike_dgl.command_group import RunByDefault
 from spike_dgl.errors import SpikeError
+
+if TYPE_CHECKING:
+    from spike_dgl.export import ExportFormat
 
 FILE = click.Path(path_type=Path)
 
@@ -23,8 +27,20 @@ def bench() -> None:
 )
 @click.option("--out", type=FILE, help="Folder of the study; runs/bench-NAME by default.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Runs at a time.")
+@click.option(
+    "--export",
+    "export_format",
+    type=click.Choice(["recbole", "cornac"]),
+    help="Write split, lists and metrics for that library too, to OUT/export-LIBRARY.",
+)
 @click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
-def run(config_file: Path | None, out: Path | None, jobs: int, overrides: tuple[str, ...]) -> None:
+def run(
+    config_file: Path | None,
+    out: Path | None,
+    jobs: int,
+    export_format: ExportFormat | None,
+    overrides: tuple[str, ...],
+) -> None:
     """Run the variants of a bench file with every seed, where they are missing, and print one table.
 
     Finished runs are not run again, and stopped ones go on. With --out alone: the study that is in that folder.
@@ -40,6 +56,8 @@ def run(config_file: Path | None, out: Path | None, jobs: int, overrides: tuple[
     study = read_study(config_file or folder.bench_file(), overrides)
     failures = folder.run(study, jobs, say=click.echo)
     click.echo("\n" + folder.write_report(folder.comparison()))
+    if export_format:
+        click.echo(f"\n{folder.export(study, export_format)}")
     if failures:
         listed = "".join(f"\n  {name}: {failure}" for name, failure in failures.items())
         raise SpikeError(f"{len(failures)} of {len(study.rows) * len(study.file.seeds)} runs failed{listed}")

@@ -14,7 +14,9 @@ import click
 
 from spike_dgl.bench_commands import bench
 from spike_dgl.errors import SpikeError
+from spike_dgl.export_command import export
 from spike_dgl.profile_commands import profile
+from spike_dgl.tune_command import tune
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ def cli() -> None:
 
 
 cli.add_command(profile)
+cli.add_command(tune)
+cli.add_command(export)
 cli.add_command(bench)
 
 
@@ -60,6 +64,7 @@ cli.add_command(bench)
 @click.option("--out", type=EXISTING, help="Run folder to write; runs/DATA-MODEL-seedN by default.")
 @click.option("--resume", type=EXISTING, metavar="RUN", help="Go on with a run that was stopped.")
 @click.option("--show-config", is_flag=True, help="Print every setting and stop.")
+@click.option("--no-test", is_flag=True, help="Leave out the test, which --resume makes up for.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def train(
     overrides: tuple[str, ...],
@@ -67,6 +72,7 @@ def train(
     out: Path | None,
     resume: Path | None,
     show_config: bool,
+    no_test: bool,
     quiet: bool,
 ) -> None:
     """Train a model, test it once, and show a list. Without arguments: SPiKE on the bundled MovieLens.
@@ -94,6 +100,9 @@ def train(
             experiment = start(config, folder, processes, progress=not quiet)
         if processes.is_first:
             _announce(experiment, time.perf_counter() - started)
+        if no_test:
+            experiment.train_untested(resume=resume is not None, progress=not quiet)
+            return
         experiment.train(resume=resume is not None, progress=not quiet)
         if processes.is_first:
             _show_result(experiment)

@@ -107,6 +107,15 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Mapped:
     return result
 
 
+def nested(settings: Mapping[str, Any]) -> Mapped:
+    """Settings by dotted key as the sections they stand in; what `flat` takes apart."""
+    result: Mapped = {}
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        _section(result, sections, key)[name] = value
+    return result
+
+
 def _section(mapping: Mapped, sections: Iterable[str], key: str) -> Mapped:
     """The mapping inside some sections, made where it is missing."""
     part: Any = mapping

@@ -39,7 +39,7 @@ from spike_dgl.profiles import ProfileOptions, TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.bottom_up import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts, write_profile_texts
 from spike_dgl.recommend import load_run_dataset
-from spike_dgl.report import render_result, result_record
+from spike_dgl.report import record_of_test, record_of_training, render_result
 from spike_dgl.training.allocator import keep_freed_memory
 from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.devices import choose_device, describe_device, peak_device_memory_mb
@@ -175,14 +175,27 @@ class Experiment:
         progress
             Show a progress bar.
         """
-        if isinstance(self.model, EmbeddingModel):
-            trainer = self._trainer(self.model, progress)
-            if resume:
-                if self.folder.file("last.pt").is_file():
-                    trainer.restore()
-                self.processes.on_first(lambda: self._record_resumption(trainer.epoch))
-            trainer.fit()
+        self._fit(resume, progress)
         return self.processes.on_first(self._report)
+
+    def train_untested(self, *, resume: bool = False, progress: bool = True) -> None:
+        """As `train`, but nothing of the test split is ranked: for choosing settings.
+
+        What the run reached on validation is written to ``validation.json``. `train` with `resume` tests it later.
+        """
+        self._fit(resume, progress)
+        self.processes.on_first(lambda: self.folder.write_json("validation.json", self._record()))
+
+    def _fit(self, resume: bool, progress: bool) -> None:
+        if not isinstance(self.model, EmbeddingModel):
+            self.processes.on_first(self._record_untrained)
+            return
+        trainer = self._trainer(self.model, progress)
+        if resume:
+            if self.folder.file("last.pt").is_file():
+                trainer.restore()
+            self.processes.on_first(lambda: self._record_resumption(trainer.epoch))
+        trainer.fit()
 
     def _record_resumption(self, epoch: int) -> None:
         self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may be new
@@ -231,13 +244,22 @@ class Experiment:
             processes=self.processes,
         )
 
-    def _record_untrained(self, scores: ScoreFunction) -> None:
+    def _record_untrained(self) -> None:
         """The one record of a model without epochs."""
+        if self.folder.metrics().read():
+            return
         started = time.perf_counter()
-        metrics = self.evaluate(scores, "valid").means if len(self.dataset.valid) else {}
+        metrics = self.evaluate(self.best_scores(), "valid").means if len(self.dataset.valid) else {}
         seconds = time.perf_counter() - started
         record = {f"valid/{name}": value for name, value in metrics.items()}
         self.folder.metrics().append({"epoch": 0, **record, "seconds": 0.0, "elapsed_seconds": seconds})
+
+    def _record(self) -> dict[str, Any]:
+        return record_of_training(self.folder, self.dataset, self.model, self.profile_sources) | {
+            "device": describe_device(self.device),
+            "processes": self.processes.number,
+            "peak_device_memory_mb": peak_device_memory_mb(self.device),
+        }
 
     def _report(self) -> Evaluation:
         if isinstance(self.model, EmbeddingModel):
@@ -247,16 +269,10 @@ class Experiment:
             scores: ScoreFunction = embeddings.scores
         else:
             scores = self.model.score_function()
-            self._record_untrained(scores)
         test = self.evaluate(scores, "test")
         sources = self.profile_sources
         self.folder.write_arrays("test_users.npz", users=test.users, **test.per_user)
-        record = result_record(self.folder, self.dataset, self.model, test, sources)
-        record |= {
-            "device": describe_device(self.device),
-            "processes": self.processes.number,
-            "peak_device_memory_mb": peak_device_memory_mb(self.device),
-        }
+        record = self._record() | record_of_test(test, self.dataset, sources)
         self.folder.write_json("result.json", record)
         title = f"{self.config.model_name} on {self.dataset.name}, seed {self.config.training.seed}"
         self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test, sources))

@@ -17,10 +17,10 @@ from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.tracking import RunFolder, peak_memory_mb
 
 
-def result_record(
-    folder: RunFolder, dataset: Dataset, model: nn.Module, test: Evaluation, sources: ProfileSources
+def record_of_training(
+    folder: RunFolder, dataset: Dataset, model: nn.Module, sources: ProfileSources
 ) -> dict[str, Any]:
-    """All figures of a finished run, as plain values.
+    """All figures of a run but those of the test, as plain values.
 
     Parameters
     ----------
@@ -28,8 +28,6 @@ def result_record(
         The run, with its epoch records and, where the model was trained, ``best.pt``.
     dataset, model
         What was trained, on what.
-    test
-        Evaluation of the reported epoch on the test split.
     sources
         Where the profiles came from.
     """
@@ -42,14 +40,28 @@ def result_record(
         "data": dataset.name,
         "checksum": dataset.checksum,
         "split_hash": dataset.split_hash,
+        "altered": list(dataset.altered),
         "reported_epoch": reported,
         "epochs": records[-1]["epoch"] if records else 0,
+        "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
+        "profiles": {"users": counted(sources.users), "entities": counted(sources.entities)},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds_per_epoch": epoch_seconds[len(epoch_seconds) // 2] if epoch_seconds else None,
+        "seconds_to_reported_epoch": best.get("elapsed_seconds"),
+        "seconds": records[-1]["elapsed_seconds"] if records else None,
+        "peak_memory_mb": peak_memory_mb(),
+        "threads": torch.get_num_threads(),
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def record_of_test(test: Evaluation, dataset: Dataset, sources: ProfileSources) -> dict[str, Any]:
+    """The figures of the reported epoch on the test split, as plain values; parameters as in `record_of_training`."""
+    return {
         "test": test.means,
         "test_users": len(test.users),
         "users_without_test_items": test.users_without_items,
         "test_pairs_seen_in_training": test.pairs_seen_before,
-        "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
-        "profiles": {"users": counted(sources.users), "entities": counted(sources.entities)},
         "test_by_profile": [
             {"by": table.title, "profile": group.label, **group.sizes, **group.means}
             for table in by_source(test, dataset, sources)
@@ -60,13 +72,6 @@ def result_record(
             for table in by_count(test, dataset)
             for group in table.groups
         ],
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "seconds_per_epoch": epoch_seconds[len(epoch_seconds) // 2] if epoch_seconds else None,
-        "seconds_to_reported_epoch": best.get("elapsed_seconds"),
-        "seconds": records[-1]["elapsed_seconds"] if records else None,
-        "peak_memory_mb": peak_memory_mb(),
-        "threads": torch.get_num_threads(),
-        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
 
 
@@ -89,6 +94,7 @@ def render_result(
             [
                 f"# {title}",
                 metrics_table(test.means, test.cutoffs),
+                *([f"Changed on purpose: {'; '.join(dataset.altered)}."] if dataset.altered else []),
                 selection + _left_out(record),
                 _costs(record),
                 render_groups(test, dataset, sources),

@@ -35,11 +35,14 @@ class PlannedRun:
         All its settings, with absolute paths.
     folder
         Its run folder. Beside it lie its settings (``.yaml``) and what it printed (``.log``).
+    is_tested
+        False for a run that ends with validation.
     """
 
     name: str
     config: RunConfig
     folder: Path
+    is_tested: bool = True
 
     @property
     def is_started(self) -> bool:
@@ -49,7 +52,7 @@ class PlannedRun:
     @property
     def is_finished(self) -> bool:
         """Whether its result is there."""
-        return (self.folder / "result.json").is_file()
+        return (self.folder / ("result.json" if self.is_tested else "validation.json")).is_file()
 
     @property
     def log(self) -> Path:
@@ -78,6 +81,7 @@ class PlannedRun:
     def command(self, arguments: Sequence[str] = ()) -> list[str]:
         """The ``train`` command that starts the run or goes on with it; writes the configuration file it reads."""
         train = [sys.executable, "-m", "spike_dgl", "train", "--quiet", *arguments]
+        train += [] if self.is_tested else ["--no-test"]
         if self.is_started:
             return [*train, "--resume", str(self.folder)]
         self.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -19,9 +19,10 @@ LAYERS = [
     {"training"},
     {"recommend", "report", "averages", "doctor", "benchmark"},
     {"experiment"},
-    {"runs"},
+    {"runs", "export"},
     {"comparison"},
-    {"profile_commands", "bench_commands"},
+    {"tuning"},
+    {"profile_commands", "bench_commands", "tune_command", "export_command"},
     {"cli"},
     {"__main__"},
 ]

@@ -52,6 +52,25 @@ def test_a_run_folder_tells_its_whole_story(trained: Path, data_folder: Path) ->
     assert "spike on tiny" in (trained / "RESULT.md").read_text()
 
 
+def test_a_run_that_is_not_tested_ends_with_validation_and_is_tested_later(
+    run, trained: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "untested"
+    command = ["train", f"data.path={data_folder}", "training.epochs=3", *SMALL, "--out", folder, "--quiet"]
+    code, out, error = run(*command, "--no-test")
+    assert code == 0, error
+    names = {file.name for file in folder.iterdir()}
+    assert "validation.json" in names
+    assert not {"result.json", "RESULT.md", "embeddings.npz", "test_users.npz"} & names
+    record = json.loads((folder / "validation.json").read_text())
+    assert not any(key.startswith("test") for key in record)
+    assert "recall" not in out
+    assert run("train", "--resume", folder, "--quiet")[0] == 0
+    tested, other = (json.loads((path / "result.json").read_text()) for path in (folder, trained))
+    assert tested["valid"] == record["valid"] == other["valid"]
+    assert tested["test"] == other["test"]
+
+
 def test_training_ends_with_metrics_and_a_list(run, data_folder: Path, tmp_path: Path) -> None:
     code, out, _ = run(
         "train", f"data.path={data_folder}", "training.epochs=1", *SMALL, "--out", tmp_path / "run", "--quiet"

@@ -262,8 +262,13 @@ def _tuned(file: BenchFile, model: str) -> Settings:
             f"tuned: no such folder '{file.tuned}'; make it with main.py tune, or leave `tuned` out"
         )
     data = _override(file.base, file.overrides).get("data") or {}
-    chosen = Path(file.tuned) / Path(str(data.get("path", "movielens"))).name / f"{model}.yaml"
+    chosen = tuned_file(Path(file.tuned), str(data.get("path", "movielens")), model)
     return read_yaml(chosen) if chosen.is_file() else {}
+
+
+def tuned_file(folder: Path, data_path: str, model: str) -> Path:
+    """Where the settings stand that tuning chose for a model on the data of a path."""
+    return folder / Path(data_path).name / f"{model}.yaml"
 
 
 def _check_rows(file: BenchFile, rows: tuple[Row, ...]) -> None:

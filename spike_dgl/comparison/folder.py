@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from spike_dgl.comparison.figure import draw
 from spike_dgl.comparison.outcome import Comparison, compare, planned_runs
 from spike_dgl.comparison.table import render
 from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.export import ExportFormat, export_runs
 from spike_dgl.plots import require_matplotlib, save
 from spike_dgl.runs import only_one, run_missing
 from spike_dgl.training.tracking import environment
@@ -30,6 +32,7 @@ class StudyFolder:
     ``table.md``             the comparison to read
     ``table.csv``            the same unrounded
     ``plot.png``             the same as a plot, with matplotlib
+    ``export-LIBRARY``       the finished runs for another library to check, where it was asked for
     ======================== =====================================================
 
     Parameters
@@ -81,6 +84,21 @@ class StudyFolder:
         with whole_file(self.path / "plot.png") as partial:
             save(draw(comparison), partial)
         return report
+
+    def export(self, study: Study, format: ExportFormat) -> Path:
+        """Write the finished runs for another library; see `spike_dgl.export.export_runs`. Gives the folder.
+
+        What was exported there before is replaced.
+        """
+        folder = self.path / f"export-{format}"
+        runs = {
+            f"{run.folder.parent.name}-{run.folder.name}": run.folder
+            for run in planned_runs(study, self.path)
+            if run.is_finished
+        }
+        shutil.rmtree(folder, ignore_errors=True)
+        export_runs(runs, folder, format)
+        return folder
 
     def _write(self, name: str, text: str) -> None:
         with whole_file(self.path / name) as partial:

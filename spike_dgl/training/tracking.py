@@ -37,6 +37,7 @@ class RunFolder:
     ``best.pt``            weights of the reported epoch
     ``embeddings.npz``     final user and item embeddings of the reported epoch
     ``test_users.npz``     test metrics of every user
+    ``validation.json``    what was reached, in place of a result where nothing was tested
     ``result.json``        test metrics, and what they were measured with
     ``RESULT.md``          the same to read
     ====================== ============================================================
