@@ -41,6 +41,10 @@ class Batch:
         """[3 B] users, positives and negatives as rows of a table of all nodes, users first."""
         return torch.cat([self.users, self.positives + num_users, self.negatives + num_users])
 
+    def distinct_rows(self, num_users: int) -> tuple[Tensor, Tensor]:
+        """Users and positives, each once, as rows of a table of all nodes: what a contrast compares."""
+        return self.users.unique(), self.positives.unique() + num_users
+
 
 @dataclass(frozen=True)
 class ModelInputs:
