@@ -41,7 +41,7 @@ def dense_attention(model: KGRec, entities: Tensor) -> dict[tuple[int, int, int]
         (h, r, t): (query[h] * query[t] * relation[r]).sum(-1) / math.sqrt(query.shape[-1])
         for h, r, t in edges()
     }
-    total = {h: sum(logit[edge].exp() for edge in logit if edge[0] == h) for h, _, _ in logit}
+    total = {h: sum(logit[edge].exp() for edge in logit if edge[0] == h) for h in {edge[0] for edge in logit}}
     return {edge: logit[edge].exp() / total[edge[0]] for edge in logit}
 
 
