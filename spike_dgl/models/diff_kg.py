@@ -15,13 +15,13 @@ from spike_dgl.models.base import (
     Embeddings,
     ModelInputs,
     RankingOptions,
+    contrast_of_batch,
     ranking_terms,
     register,
 )
 from spike_dgl.nn.interaction_graph import InteractionGraph
 from spike_dgl.nn.knowledge_attention import KnowledgeAttention
 from spike_dgl.nn.knowledge_diffusion import KnowledgeDiffusion
-from spike_dgl.nn.losses import contrastive_loss
 from spike_dgl.nn.message_graph import message_graph, num_relation_rows
 
 
@@ -171,9 +171,11 @@ class DiffKG(EmbeddingModel):
         final = self.propagate()
         terms = ranking_terms(final, self.embedding, batch.rows(self.num_users), self.options)
         if self.training and self.options.contrastive_weight:
-            terms["contrastive"] = self.options.contrastive_weight * self.contrast(
-                final, self.propagate(self.generated_edges()), batch
+            generated = self.propagate(self.generated_edges())
+            contrast = contrast_of_batch(
+                final, generated, batch, self.num_users, self.options.contrastive_temperature
             )
+            terms["contrastive"] = self.options.contrastive_weight * contrast
             terms |= self.denoiser_terms()
         return terms
 
@@ -181,15 +183,6 @@ class DiffKG(EmbeddingModel):
         """Of all users [U, D] and items [I, D], over the whole graph."""
         final = self.propagate()
         return Embeddings(final[: self.num_users], final[self.num_users :])
-
-    def contrast(self, whole: Tensor, generated: Tensor, batch: Batch) -> Tensor:
-        """Unweighted InfoNCE between the two graphs' embeddings [U + I, D] of the batch's users and positives."""
-        kinds = torch.unique(batch.users), torch.unique(batch.positives) + self.num_users
-        losses = [
-            contrastive_loss(whole[rows], generated[rows], self.options.contrastive_temperature)
-            for rows in kinds
-        ]
-        return torch.stack(losses).sum()
 
     def generated_edges(self) -> Tensor:
         """Ascending positions of the edges of the generated graph."""

@@ -34,12 +34,15 @@ def test_items_hear_from_the_knowledge_graph_and_then_from_users() -> None:
     torch.testing.assert_close(model.propagate(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_contrast_is_of_the_batch_s_users_and_positives_each_once() -> None:
-    model = build()
-    whole, generated = torch.randn(2, U + I, 8)
-    expected = contrastive_loss(whole[[0, 1]], generated[[0, 1]], 0.1)
-    expected += contrastive_loss(whole[[U + 3, U + 4]], generated[[U + 3, U + 4]], 0.1)
-    torch.testing.assert_close(model.contrast(whole, generated, BATCH), expected)
+def test_the_generated_graph_is_contrasted_with_the_whole() -> None:
+    model = build(message_dropout=0.0, generated_links=1)
+    whole, generated = model.propagate(), model.propagate(model.generated_edges())
+    expected = 0.1 * sum(
+        contrastive_loss(whole[rows], generated[rows], 0.1) for rows in ([0, 1], [U + 3, U + 4])
+    )
+    torch.testing.assert_close(model.loss(BATCH)["contrastive"], expected)
+    same = build(message_dropout=0.0, generated_links=N)
+    assert same.loss(BATCH)["contrastive"] < expected
 
 
 def test_the_generated_graph_has_so_many_links_of_each_entity_and_their_reverses() -> None:
