@@ -51,7 +51,8 @@ class ModelInputs:
     graph
         The heterograph of `spike_dgl.graph.build_graph`.
     user_vectors, entity_vectors
-        Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None where a run uses no profiles.
+        Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None where a run uses no profiles. A node
+        without a profile has a zero vector.
     device
         Where the model will run. Graph and vectors come on the CPU; a model puts the structure it derives from them
         there, and is itself moved with ``model.to(device)`` like any module.
