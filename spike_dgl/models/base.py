@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
-from spike_dgl.nn.losses import RankingLoss, l2_loss, ranking_loss
+from spike_dgl.nn.losses import RankingLoss, contrastive_loss, l2_loss, ranking_loss
 
 CPU = torch.device("cpu")
 
@@ -51,7 +51,8 @@ class ModelInputs:
     graph
         The heterograph of `spike_dgl.graph.build_graph`.
     user_vectors, entity_vectors
-        Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None where a run uses no profiles.
+        Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None where a run uses no profiles. A node
+        without a profile has a zero vector.
     device
         Where the model will run. Graph and vectors come on the CPU; a model puts the structure it derives from them
         there, and is itself moved with ``model.to(device)`` like any module.
@@ -171,6 +172,26 @@ def ranking_terms(
     if options.l2_weight:
         terms["l2"] = options.l2_weight * l2_loss(*ids.index_select(0, rows).chunk(3))
     return terms
+
+
+def contrast_of_batch(one: Tensor, other: Tensor, batch: Batch, num_users: int, temperature: float) -> Tensor:
+    """`contrastive_loss` of two views over the batch's users, plus that over its positive items.
+
+    Each node of the batch counts once, and is compared with the batch's others of its kind.
+
+    Parameters
+    ----------
+    one, other
+        [U + I, D] the views, users first.
+    batch
+        Whose nodes are compared.
+    num_users
+        U.
+    temperature
+        tau.
+    """
+    kinds = torch.unique(batch.users), torch.unique(batch.positives) + num_users
+    return torch.stack([contrastive_loss(one[rows], other[rows], temperature) for rows in kinds]).sum()
 
 
 @dataclass(frozen=True)
