@@ -229,6 +229,7 @@ class Experiment:
             dataset.num_items,
             batch_size=training.batch_size,
             seed=training.seed,
+            popularity_exponent=training.negative_popularity,
             device=self.device,
         )
         return Trainer(
