@@ -153,6 +153,7 @@ class CoLaKG(EmbeddingModel):
         Where the run has no profiles, or where DGL does not run on the device.
     """
 
+    options: CoLaKGOptions
     user_texts: Tensor
     item_texts: Tensor
 

@@ -84,6 +84,7 @@ class LightGCL(EmbeddingModel):
         See `LightGCLOptions`.
     """
 
+    options: LightGCLOptions
     left: Tensor
     right: Tensor
 

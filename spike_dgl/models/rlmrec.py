@@ -87,6 +87,7 @@ class RLMRec(EmbeddingModel):
         Where the run has no profiles.
     """
 
+    options: RLMRecOptions
     vectors: Tensor
 
     def __init__(self, inputs: ModelInputs, options: RLMRecOptions) -> None:

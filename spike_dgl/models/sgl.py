@@ -78,6 +78,8 @@ class SGL(EmbeddingModel):
         See `SGLOptions`.
     """
 
+    options: SGLOptions
+
     def __init__(self, inputs: ModelInputs, options: SGLOptions) -> None:
         super().__init__()
         self.options, self.num_users = options, inputs.num_users
