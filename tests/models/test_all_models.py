@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +23,7 @@ from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.training.tracking import MetricsLog
-from spike_dgl.training.trainer import Trainer
+from spike_dgl.training.trainer import Trainer, final_embeddings
 from tests.toy import checkerboard
 
 DATA = checkerboard()
@@ -84,3 +85,10 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
     sum(model.loss(Batch(torch.arange(10), torch.arange(10), torch.arange(10, 20))).values()).backward()
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert not without
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_final_embeddings_are_plain_numbers(name: str) -> None:
+    final = final_embeddings(build(name))
+    assert np.isfinite(final.users.numpy()).all()
+    assert np.isfinite(final.items.numpy()).all()
