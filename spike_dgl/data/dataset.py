@@ -198,6 +198,8 @@ class Dataset(HasVocabularies):
         Ready-made text vectors of all nodes, or None.
     dropped
         What loading left out, e.g. ``{"duplicate pairs in train": 3}``.
+    altered
+        What settings changed on purpose, a clause each; see `spike_dgl.data.controls`.
     """
 
     name: str
@@ -213,6 +215,7 @@ class Dataset(HasVocabularies):
     descriptions: NodeTexts = field(default_factory=NodeTexts)
     vectors: NodeVectors | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    altered: tuple[str, ...] = ()
 
     def replace(self, **changes: object) -> Dataset:
         """A copy with some fields changed."""

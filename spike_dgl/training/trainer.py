@@ -325,6 +325,8 @@ def final_embeddings(model: EmbeddingModel) -> Embeddings:
     was_training = model.training
     model.eval()
     try:
-        return model.embeddings()
+        final = model.scored_embeddings()
+        # Rows of a parameter ask for gradients even here.
+        return Embeddings(final.users.detach(), final.items.detach())
     finally:
         model.train(was_training)
