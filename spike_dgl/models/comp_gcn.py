@@ -38,16 +38,21 @@ class CompGcnOptions(RankingOptions):
         circular ``correlation`` (HolE).
     dropout
         On what a hop gathered.
+    readout
+        What scores: the ``last`` layer, as in the paper, or the ``sum`` of all, ID embeddings included, as in SPiKE and
+        LightGCN. The sum ranks better on real data, and learns small data by heart.
     """
 
     num_layers: int = Field(default=2, ge=1)
     composition: Composition = "multiplication"
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    readout: Literal["last", "sum"] = "last"
 
 
 SEARCH = {
     "training.learning_rate": (1e-3, 3e-3, 1e-2),
     "model.num_layers": (1, 2, 3),
+    "model.readout": ("last", "sum"),
     "model.composition": ("subtraction", "multiplication", "correlation"),
     "model.l2_weight": (0.0, 1e-5, 1e-4, 1e-3),
     "model.ranking_loss": ("bpr", "softmax"),
@@ -115,10 +120,10 @@ class CompGcn(EmbeddingModel):
         z_r^{l+1} = W_rel z_r^l
 
     with one matrix for the original and one for the inverse direction of edges, d the degrees among edges of one
-    direction, and phi a composition. The last layer's inner products score.
+    direction, and phi a composition. What `CompGcnOptions.readout` says scores by its inner products.
 
     Where we leave the paper: it scores triples by a decoder; we rank items. The factors c_uv and the division by three
-    are those of the authors' code, whose batch normalisation is left out. The last layer is linear.
+    are those of the authors' code, whose batch normalisation is left out.
 
     Parameters
     ----------
@@ -160,19 +165,21 @@ class CompGcn(EmbeddingModel):
         return product.to(self.embedding.dtype).rsqrt().unsqueeze(-1)
 
     def propagate(self) -> Tensor:
-        """[U + N, D] of all nodes, users first."""
+        """[U + N, D] what scores, users first."""
         relations: Tensor = self.relations
-        state: Tensor = self.layers[0](self.graph, self.embedding, relations, self.scale)
+        state: Tensor = torch.tanh(self.layers[0](self.graph, self.embedding, relations, self.scale))
+        total = self.embedding + state
         for layer, update in zip(self.layers[1:], self.relation_updates, strict=True):
             relations = update(relations)
-            state = layer(self.graph, torch.tanh(state), relations, self.scale)
-        return state
+            state = torch.tanh(layer(self.graph, state, relations, self.scale))
+            total = total + state
+        return total if self.options.readout == "sum" else state
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking on the last layer, and L2 on the ID embeddings of the batch."""
+        """Ranking on what `propagate` gives, and L2 on the ID embeddings of the batch."""
         return ranking_terms(self.propagate(), self.embedding, batch.rows(self.num_users), self.options)
 
     def embeddings(self) -> Embeddings:
-        """The last layer's users [U, D] and items [I, D]."""
+        """What `propagate` gives for users [U, D] and items [I, D]."""
         final = self.propagate()
         return Embeddings(final[: self.num_users], final[self.num_users : self.num_users + self.num_items])

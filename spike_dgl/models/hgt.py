@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -37,11 +38,15 @@ class HgtOptions(RankingOptions):
         H; 8 in the paper, of 32 dimensions each.
     dropout
         On what a hop adds; 0.2 in the authors' code.
+    readout
+        What scores: the ``last`` layer, as in the paper, or the ``sum`` of all, ID embeddings included, as in SPiKE and
+        LightGCN. The sum ranks better on real data, and learns small data by heart.
     """
 
     num_layers: int = Field(default=2, ge=1)
     num_heads: int = Field(default=2, ge=1)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    readout: Literal["last", "sum"] = "last"
 
     def __post_init__(self) -> None:
         """Check what belongs together."""
@@ -54,7 +59,7 @@ class HgtOptions(RankingOptions):
 SEARCH = {
     "training.learning_rate": (1e-3, 3e-3, 1e-2),
     "model.num_layers": (1, 2, 3),
-    "model.num_heads": (1, 2, 4),
+    "model.readout": ("last", "sum"),
     "model.l2_weight": (0.0, 1e-5, 1e-4, 1e-3),
     "model.ranking_loss": ("bpr", "softmax"),
 }
@@ -135,10 +140,10 @@ class Hgt(EmbeddingModel):
         m_t            = sum over (s, r) of alpha(s, r, t) (V_tau(s) h_s) W_r^MSG, heads concatenated
         h_t^{l+1}      = a A_tau(t) GELU(m_t) + (1 - a) h_t,   a = sigmoid(skip_tau(t))
 
-    from ID embeddings h^0; the last layer's inner products score.
+    from ID embeddings h^0. What `HgtOptions.readout` says scores by its inner products.
 
-    Where we leave the paper: it adds h_t whole; the gate of the residual is that of the authors' code and
-    of DGL's layer. There are no time stamps, so nothing encodes time, and no sampling. The projections have no bias.
+    Where we leave the paper: it adds h_t whole; the gate of the residual is that of the authors' code and of DGL's
+    layer. There are no time stamps, so nothing encodes time, and no sampling. The projections have no bias.
 
     Parameters
     ----------
@@ -166,17 +171,19 @@ class Hgt(EmbeddingModel):
         self.register_buffer("node_types", node_types, persistent=False)
 
     def propagate(self) -> Tensor:
-        """[U + N, D] of all nodes, users first."""
+        """[U + N, D] what scores, users first."""
         state: Tensor = self.embedding
+        total = state
         for layer in self.layers:
             state = layer(self.graph, self.node_types, state)
-        return state
+            total = total + state
+        return total if self.options.readout == "sum" else state
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking on the last layer, and L2 on the ID embeddings of the batch."""
+        """Ranking on what `propagate` gives, and L2 on the ID embeddings of the batch."""
         return ranking_terms(self.propagate(), self.embedding, batch.rows(self.num_users), self.options)
 
     def embeddings(self) -> Embeddings:
-        """The last layer's users [U, D] and items [I, D]."""
+        """What `propagate` gives for users [U, D] and items [I, D]."""
         final = self.propagate()
         return Embeddings(final[: self.num_users], final[self.num_users : self.num_users + self.num_items])

@@ -95,7 +95,8 @@ class Kgat(EmbeddingModel):
 
     Where we leave the paper: it takes steps on the ranking loss and steps on the triples in turn, each with an
     optimiser of its own; here every step minimises the sum of both, on triples drawn afresh. The corrupted tail t' is
-    any node, also if that triple happens to exist. L2 is on the ID embeddings of the batch alone. As in the paper
+    any node, also if that triple happens to exist. Training starts from Glorot's initialisation, not from the
+    embeddings of a trained matrix factorisation. L2 is on the ID embeddings of the batch alone. As in the paper
     and unlike the authors' code, which computes it once an epoch, attention is that of the current parameters.
 
     Parameters

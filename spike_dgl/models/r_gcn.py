@@ -39,7 +39,7 @@ class RgcnOptions(RankingOptions):
 
     num_layers: int = Field(default=2, ge=1)
     num_bases: int = Field(default=4, ge=1)
-    edge_dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    edge_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     self_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
 
 
@@ -47,7 +47,7 @@ SEARCH = {
     "training.learning_rate": (1e-3, 3e-3, 1e-2),
     "model.num_layers": (1, 2, 3),
     "model.l2_weight": (0.0, 1e-5, 1e-4, 1e-3),
-    "model.self_dropout": (0.0, 0.2, 0.5),
+    "model.self_dropout": (0.2, 0.5, 0.8),
     "model.ranking_loss": ("bpr", "softmax"),
 }
 

@@ -58,10 +58,12 @@ def hop_over_edges(layer: HeterogeneousAttention, model: Hgt, state: torch.Tenso
 
 def test_hops_follow_the_equation() -> None:
     model = hgt(num_layers=2)
-    state = model.embedding
+    state = total = model.embedding
     for layer in model.layers:
         state = hop_over_edges(layer, model, state)
+        total = total + state
     torch.testing.assert_close(model.propagate(), state)
+    torch.testing.assert_close(hgt(num_layers=2, readout="sum").propagate(), total)
 
 
 def test_a_hop_equals_dgls_layer_but_for_the_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
