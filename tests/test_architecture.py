@@ -18,7 +18,7 @@ LAYERS = [
     {"evaluation"},
     {"training"},
     {"recommend", "report", "doctor", "benchmark"},
-    {"experiment", "profile_commands"},
+    {"experiment", "profile_commands", "data_commands"},
     {"cli"},
 ]
 """First layer first. Modules of one layer may import each other only inside their own sub-package."""
