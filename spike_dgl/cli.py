@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spike_dgl.bench_commands import bench
 from spike_dgl.data_commands import data, prepare
 from spike_dgl.errors import SpikeError
+from spike_dgl.export_command import export
 from spike_dgl.profile_commands import profile
+from spike_dgl.tune_command import tune
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ def cli() -> None:
 cli.add_command(profile)
 cli.add_command(data)
 cli.add_command(prepare)
+cli.add_command(tune)
+cli.add_command(export)
+cli.add_command(bench)
 
 
 @cli.command()
@@ -60,6 +66,7 @@ cli.add_command(prepare)
 @click.option("--out", type=EXISTING, help="Run folder to write; runs/DATA-MODEL-seedN by default.")
 @click.option("--resume", type=EXISTING, metavar="RUN", help="Go on with a run that was stopped.")
 @click.option("--show-config", is_flag=True, help="Print every setting and stop.")
+@click.option("--no-test", is_flag=True, help="Leave out the test, which --resume makes up for.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def train(
     overrides: tuple[str, ...],
@@ -67,6 +74,7 @@ def train(
     out: Path | None,
     resume: Path | None,
     show_config: bool,
+    no_test: bool,
     quiet: bool,
 ) -> None:
     """Train a model, test it once, and show a list. Without arguments: SPiKE on the bundled MovieLens.
@@ -94,6 +102,9 @@ def train(
             experiment = start(config, folder, processes, progress=not quiet)
         if processes.is_first:
             _announce(experiment, time.perf_counter() - started)
+        if no_test:
+            experiment.train_untested(resume=resume is not None, progress=not quiet)
+            return
         experiment.train(resume=resume is not None, progress=not quiet)
         if processes.is_first:
             _show_result(experiment)
@@ -166,7 +177,7 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
 @click.argument("runs", type=EXISTING, nargs=-1, required=True)
 def results(runs: tuple[Path, ...]) -> None:
     """One table of the finished RUNS: mean and standard deviation over seeds."""
-    from spike_dgl.report import results_table
+    from spike_dgl.averages import results_table
     from spike_dgl.training.tracking import RunFolder
 
     click.echo(results_table([RunFolder.open(run) for run in runs]))
@@ -198,93 +209,6 @@ def _show_list(recommender: Recommender, user: str, items: list[ScoredItem]) -> 
     click.echo(f"user {user}, who liked {', '.join(history[:3])}{more}")
     for place, item in enumerate(items, start=1):
         click.echo(f"{place:4d}  {item.score:7.3f}  {item.name}  [{item.id}]")
-
-
-@cli.group()
-def bench() -> None:
-    """Measure."""
-
-
-@bench.command()
-@click.argument("path", default="")
-@click.option(
-    "--nodes", default=30_000, show_default=True, help="Nodes of a generated graph, where no PATH is given."
-)
-@click.option("--edges", default=250_000, show_default=True, help="Its edges.")
-@click.option("--relations", default=9, show_default=True, help="Its relations.")
-@click.option("--batch-size", default=4096, show_default=True)
-@click.option("--repeats", default=7, show_default=True, type=click.IntRange(min=1))
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
-def speed(
-    path: str, nodes: int, edges: int, relations: int, batch_size: int, repeats: int, threads: int | None
-) -> None:
-    """Ours against the straightforward formulation, on the data set in PATH or on a generated graph."""
-    from spike_dgl.benchmark import Workload, compare
-
-    _use_threads(threads)
-    size = (0, 0, 0) if path else (nodes, edges, relations)
-    click.echo(compare(Workload(path, *size, batch_size), repeats=repeats))
-
-
-@bench.command()
-@click.option(
-    "--nodes",
-    default=2_000,
-    show_default=True,
-    help="Nodes of the smallest graph; there are ten times as many edges.",
-)
-@click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
-def scaling(nodes: int, repeats: int, threads: int | None) -> None:
-    """Time and memory of a training step as the graph grows tenfold and a hundredfold."""
-    from spike_dgl.benchmark import Workload, scale
-
-    _use_threads(threads)
-    sizes = [
-        Workload(num_nodes=nodes * factor, num_edges=10 * nodes * factor, num_relations=9)
-        for factor in (1, 10, 100)
-    ]
-    click.echo(scale(sizes, repeats=repeats))
-
-
-@bench.command()
-@click.argument("path", default="")
-@click.option(
-    "--nodes", default=20_000, show_default=True, help="Nodes of the smallest graph, where no PATH is given."
-)
-@click.option(
-    "--fanout",
-    multiple=True,
-    default=(10, 10),
-    show_default=True,
-    help="Neighbours a layer, once a layer.",
-    type=click.IntRange(min=-1),
-)
-@click.option("--batch-size", default=512, show_default=True)
-@click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
-def sampling(
-    path: str, nodes: int, fanout: tuple[int, ...], batch_size: int, repeats: int, threads: int | None
-) -> None:
-    """A step on sampled neighbours against one on the whole graph, on the data set in PATH or as a graph grows.
-
-    First its edges grow tenfold, then its nodes.
-    """
-    from spike_dgl.benchmark import Workload, compare_sampled
-
-    _use_threads(threads)
-    workloads = [Workload(path=path, batch_size=batch_size)]
-    if not path:
-        sizes = ((nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes))
-        workloads = [Workload("", *size, 9, batch_size) for size in sizes]
-    click.echo(compare_sampled(workloads, fanout, repeats=repeats))
-
-
-def _use_threads(threads: int | None) -> None:
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
 
 
 @cli.command()

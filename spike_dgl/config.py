@@ -87,6 +87,35 @@ def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[s
     return result
 
 
+def merge(*layers: Mapping[str, Any]) -> Mapped:
+    """Settings laid over each other: a later one replaces what an earlier one says, sections are merged."""
+    result: Mapped = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = result.get(key)
+            both = isinstance(value, Mapping) and isinstance(below, Mapping)
+            result[key] = merge(below or {}, value) if both else copy.deepcopy(value)
+    return result
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Mapped:
+    """Settings by dotted key."""
+    result: Mapped = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        result |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return result
+
+
+def nested(settings: Mapping[str, Any]) -> Mapped:
+    """Settings by dotted key as the sections they stand in; what `flat` takes apart."""
+    result: Mapped = {}
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        _section(result, sections, key)[name] = value
+    return result
+
+
 def _section(mapping: Mapped, sections: Iterable[str], key: str) -> Mapped:
     """The mapping inside some sections, made where it is missing."""
     part: Any = mapping

@@ -39,7 +39,7 @@ from spike_dgl.profiles import ProfileOptions, TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.bottom_up import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts, write_profile_texts
 from spike_dgl.recommend import load_run_dataset
-from spike_dgl.report import render_result, result_record
+from spike_dgl.report import record_of_test, record_of_training, render_result
 from spike_dgl.training.allocator import keep_freed_memory
 from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.devices import choose_device, describe_device, peak_device_memory_mb
@@ -100,11 +100,14 @@ class RunConfig:
             )
         return config
 
+    def to_mapping(self) -> dict[str, Any]:
+        """All settings, defaults included, as `from_mapping` reads them back."""
+        model = {"model": {"name": self.model_name, **to_mapping(self.model)}}
+        return model | {name: to_mapping(getattr(self, name)) for name in SECTIONS}
+
     def to_yaml(self) -> str:
         """All settings, defaults included, as YAML that `load_config` reads back."""
-        model = {"model": {"name": self.model_name, **to_mapping(self.model)}}
-        sections = {name: to_mapping(getattr(self, name)) for name in SECTIONS}
-        return write_yaml(model | sections)
+        return write_yaml(self.to_mapping())
 
 
 SECTIONS: dict[str, Any] = {
@@ -123,18 +126,23 @@ def load_config(file: Path | None = None, overrides: Iterable[str] = ()) -> RunC
     ConfigError
         For an unreadable file, an unknown key (naming the nearest), or a value of the wrong type or range.
     """
-    mapping = read_yaml(file) if file is not None else {}
-    overrides = list(overrides)
-    model_options = model_entry(_model_name(mapping, overrides)).options
-    known = ["model.name", *dotted_keys(model_options, "model")]
-    for section, options in SECTIONS.items():
-        known += dotted_keys(options, section)
+    mapping, overrides = read_yaml(file) if file is not None else {}, list(overrides)
+    chosen = [value for key, _, value in (item.partition("=") for item in overrides) if key == "model.name"]
+    known = known_settings(chosen[-1] if chosen else name_of_model(mapping))
     return RunConfig.from_mapping(apply_overrides(mapping, overrides, known))
 
 
-def _model_name(mapping: Mapping[str, Any], overrides: Iterable[str]) -> str:
-    chosen = [value for key, _, value in (item.partition("=") for item in overrides) if key == "model.name"]
-    return chosen[-1] if chosen else str(_section(mapping, "model").get("name", DEFAULT_MODEL))
+def known_settings(model: str | None = None) -> list[str]:
+    """Dotted keys of all settings, with the options of a model where one is named."""
+    known = ["model.name", *(dotted_keys(model_entry(model).options, "model") if model else ())]
+    for section, options in SECTIONS.items():
+        known += dotted_keys(options, section)
+    return known
+
+
+def name_of_model(mapping: Mapping[str, Any]) -> str:
+    """The model that settings of a run name, or the default."""
+    return str(_section(mapping, "model").get("name", DEFAULT_MODEL))
 
 
 def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -167,14 +175,27 @@ class Experiment:
         progress
             Show a progress bar.
         """
-        if isinstance(self.model, EmbeddingModel):
-            trainer = self._trainer(self.model, progress)
-            if resume:
-                if self.folder.file("last.pt").is_file():
-                    trainer.restore()
-                self.processes.on_first(lambda: self._record_resumption(trainer.epoch))
-            trainer.fit()
+        self._fit(resume, progress)
         return self.processes.on_first(self._report)
+
+    def train_untested(self, *, resume: bool = False, progress: bool = True) -> None:
+        """As `train`, but nothing of the test split is ranked: for choosing settings.
+
+        What the run reached on validation is written to ``validation.json``. `train` with `resume` tests it later.
+        """
+        self._fit(resume, progress)
+        self.processes.on_first(lambda: self.folder.write_json("validation.json", self._record()))
+
+    def _fit(self, resume: bool, progress: bool) -> None:
+        if not isinstance(self.model, EmbeddingModel):
+            self.processes.on_first(self._record_untrained)
+            return
+        trainer = self._trainer(self.model, progress)
+        if resume:
+            if self.folder.file("last.pt").is_file():
+                trainer.restore()
+            self.processes.on_first(lambda: self._record_resumption(trainer.epoch))
+        trainer.fit()
 
     def _record_resumption(self, epoch: int) -> None:
         self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may be new
@@ -208,6 +229,7 @@ class Experiment:
             dataset.num_items,
             batch_size=training.batch_size,
             seed=training.seed,
+            popularity_exponent=training.negative_popularity,
             device=self.device,
         )
         return Trainer(
@@ -223,13 +245,22 @@ class Experiment:
             processes=self.processes,
         )
 
-    def _record_untrained(self, scores: ScoreFunction) -> None:
+    def _record_untrained(self) -> None:
         """The one record of a model without epochs."""
+        if self.folder.metrics().read():
+            return
         started = time.perf_counter()
-        metrics = self.evaluate(scores, "valid").means if len(self.dataset.valid) else {}
+        metrics = self.evaluate(self.best_scores(), "valid").means if len(self.dataset.valid) else {}
         seconds = time.perf_counter() - started
         record = {f"valid/{name}": value for name, value in metrics.items()}
         self.folder.metrics().append({"epoch": 0, **record, "seconds": 0.0, "elapsed_seconds": seconds})
+
+    def _record(self) -> dict[str, Any]:
+        return record_of_training(self.folder, self.dataset, self.model, self.profile_sources) | {
+            "device": describe_device(self.device),
+            "processes": self.processes.number,
+            "peak_device_memory_mb": peak_device_memory_mb(self.device),
+        }
 
     def _report(self) -> Evaluation:
         if isinstance(self.model, EmbeddingModel):
@@ -239,15 +270,10 @@ class Experiment:
             scores: ScoreFunction = embeddings.scores
         else:
             scores = self.model.score_function()
-            self._record_untrained(scores)
         test = self.evaluate(scores, "test")
         sources = self.profile_sources
-        record = result_record(self.folder, self.dataset, self.model, test, sources)
-        record |= {
-            "device": describe_device(self.device),
-            "processes": self.processes.number,
-            "peak_device_memory_mb": peak_device_memory_mb(self.device),
-        }
+        self.folder.write_arrays("test_users.npz", users=test.users, **test.per_user)
+        record = self._record() | record_of_test(test, self.dataset, sources)
         self.folder.write_json("result.json", record)
         title = f"{self.config.model_name} on {self.dataset.name}, seed {self.config.training.seed}"
         self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test, sources))
@@ -275,7 +301,7 @@ def start(
 def _start(config: RunConfig, folder: RunFolder, processes: Processes, progress: bool) -> Experiment:
     _device_of(config, processes)  # where there is none, the run ends before anything is written
     dataset = load(config.data)
-    config = _with_absolute_paths(config)
+    config = with_absolute_paths(config)
     profiles = build_profiles(dataset, config.profiles, progress=progress)
     vectors: Vectors = {}
     if profiles.user_vectors is not None and profiles.entity_vectors is not None:
@@ -342,8 +368,8 @@ def _device_of(config: RunConfig, processes: Processes) -> torch.device:
     return choose_device(config.training.device, processes.local_rank, processes.local_number)
 
 
-def _with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The settings with paths that also hold from another working directory."""
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The settings with paths that also hold from another working directory, as a run folder records them."""
     profiles = config.profiles
     llm = dataclasses.replace(profiles.llm, prompts=_absolute(profiles.llm.prompts))
     store, texts = (path and _absolute(path) for path in (profiles.store, profiles.texts))

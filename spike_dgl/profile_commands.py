@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spike_dgl.command_group import RunByDefault
 from spike_dgl.errors import ConfigError, SpikeError
 
 if TYPE_CHECKING:
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
     from spike_dgl.profiles.options import ProfileOptions
 
 FILE = click.Path(path_type=Path)
-
-
-class RunByDefault(click.Group):
-    """A group whose command ``run`` need not be named."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put ``run`` before arguments that name no command."""
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
 
 
 @click.group(cls=RunByDefault)

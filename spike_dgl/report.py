@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import mean, stdev
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from spike_dgl.config import read_yaml
 from spike_dgl.data.dataset import Dataset
-from spike_dgl.evaluation import METRICS, Evaluation, by_source, render_groups
+from spike_dgl.evaluation import METRICS, Evaluation, by_count, by_source, render_groups
 from spike_dgl.markdown import markdown_table
 from spike_dgl.profiles.bottom_up import ProfileSources, counted
 from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.tracking import RunFolder, peak_memory_mb
 
-NOT_COMPARED = ("seed", "threads", "device")
-"""Training settings in which runs may differ and yet be averaged."""
 
-
-def result_record(
-    folder: RunFolder, dataset: Dataset, model: nn.Module, test: Evaluation, sources: ProfileSources
+def record_of_training(
+    folder: RunFolder, dataset: Dataset, model: nn.Module, sources: ProfileSources
 ) -> dict[str, Any]:
-    """All figures of a finished run, as plain values.
+    """All figures of a run but those of the test, as plain values.
 
     Parameters
     ----------
@@ -33,8 +28,6 @@ def result_record(
         The run, with its epoch records and, where the model was trained, ``best.pt``.
     dataset, model
         What was trained, on what.
-    test
-        Evaluation of the reported epoch on the test split.
     sources
         Where the profiles came from.
     """
@@ -47,19 +40,11 @@ def result_record(
         "data": dataset.name,
         "checksum": dataset.checksum,
         "split_hash": dataset.split_hash,
+        "altered": list(dataset.altered),
         "reported_epoch": reported,
         "epochs": records[-1]["epoch"] if records else 0,
-        "test": test.means,
-        "test_users": len(test.users),
-        "users_without_test_items": test.users_without_items,
-        "test_pairs_seen_in_training": test.pairs_seen_before,
         "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
         "profiles": {"users": counted(sources.users), "entities": counted(sources.entities)},
-        "test_by_profile": [
-            {"by": table.title, "profile": group.label, **group.sizes, **group.means}
-            for table in by_source(test, dataset, sources)
-            for group in table.groups
-        ],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds_per_epoch": epoch_seconds[len(epoch_seconds) // 2] if epoch_seconds else None,
         "seconds_to_reported_epoch": best.get("elapsed_seconds"),
@@ -67,6 +52,26 @@ def result_record(
         "peak_memory_mb": peak_memory_mb(),
         "threads": torch.get_num_threads(),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def record_of_test(test: Evaluation, dataset: Dataset, sources: ProfileSources) -> dict[str, Any]:
+    """The figures of the reported epoch on the test split, as plain values; parameters as in `record_of_training`."""
+    return {
+        "test": test.means,
+        "test_users": len(test.users),
+        "users_without_test_items": test.users_without_items,
+        "test_pairs_seen_in_training": test.pairs_seen_before,
+        "test_by_profile": [
+            {"by": table.title, "profile": group.label, **group.sizes, **group.means}
+            for table in by_source(test, dataset, sources)
+            for group in table.groups
+        ],
+        "test_by_group": [
+            {"by": table.title, "group": group.label, **group.sizes, **group.means}
+            for table in by_count(test, dataset)
+            for group in table.groups
+        ],
     }
 
 
@@ -89,6 +94,7 @@ def render_result(
             [
                 f"# {title}",
                 metrics_table(test.means, test.cutoffs),
+                *([f"Changed on purpose: {'; '.join(dataset.altered)}."] if dataset.altered else []),
                 selection + _left_out(record),
                 _costs(record),
                 render_groups(test, dataset, sources),
@@ -96,74 +102,6 @@ def render_result(
         )
         + "\n"
     )
-
-
-def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> str:
-    """Finished runs as one table: mean and standard deviation over the seeds of runs that are otherwise alike.
-
-    "s to 99 %" is `seconds_to_quality`.
-
-    Parameters
-    ----------
-    folders
-        Finished runs, in any order.
-    metrics
-        Test metrics to show.
-
-    Raises
-    ------
-    DataError
-        Where a run is not finished.
-    """
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for folder in folders:
-        config = read_yaml(folder.file("config.yaml"))
-        record = folder.read_json("result.json")
-        seedless = config | {"training": config["training"] | dict.fromkeys(NOT_COMPARED)}
-        key = (record["data"], config["model"]["name"], repr(seedless))
-        record["seconds_to_quality"] = seconds_to_quality(
-            folder.metrics().read(), config["training"]["metric"]
-        )
-        groups.setdefault(key, []).append(record)
-    rows = [["data", "model", "runs", *metrics, "epochs", "s an epoch", "s to 99 %", "s in all", "peak MB"]]
-    for (data, model, _), records in sorted(groups.items()):
-        scores = [_spread([record["test"][metric] for record in records]) for metric in metrics]
-        rows.append([data, model, str(len(records)), *scores, *_mean_costs(records)])
-    return markdown_table(rows)
-
-
-def seconds_to_quality(epochs: Iterable[Mapping[str, Any]], metric: str) -> float | None:
-    """Seconds of training until validation was first within 1 % of the best it ever reached; None without validation.
-
-    Parameters
-    ----------
-    epochs
-        Records of ``metrics.jsonl``, in order.
-    metric
-        Validation metric, such as ``ndcg@20``.
-    """
-    reached = [
-        (epoch[f"valid/{metric}"], epoch["elapsed_seconds"]) for epoch in epochs if f"valid/{metric}" in epoch
-    ]
-    best = max((value for value, _ in reached), default=None)
-    return next((seconds for value, seconds in reached if value >= 0.99 * best), None) if best else None
-
-
-def _spread(values: Sequence[float]) -> str:
-    deviation = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{mean(values):.4f}{deviation}"
-
-
-def _mean_costs(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    memory = [record["peak_memory_mb"] for record in records]
-    to_quality = [record["seconds_to_quality"] for record in records]
-    return [
-        f"{mean(record['reported_epoch'] for record in records):.0f}",
-        f"{mean(record['seconds_per_epoch'] for record in records):.2f}",
-        "unknown" if None in to_quality else f"{mean(to_quality):.0f}",
-        f"{mean(record['seconds'] for record in records):.0f}",
-        "unknown" if None in memory else f"{mean(memory):,.0f}",
-    ]
 
 
 def metrics_table(means: Mapping[str, float], cutoffs: tuple[int, ...]) -> str:

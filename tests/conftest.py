@@ -10,6 +10,7 @@ os.environ.setdefault("DGLBACKEND", "pytorch")
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -30,4 +31,21 @@ def shared_golden() -> Path:
     folder = SHARED / "golden"
     if not folder.is_dir():
         pytest.skip(f"needs the golden values in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in the authors' layout: users like items of one of two genres."""
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    train, test = [], []
+    for user in range(30):
+        liked = random.permutation(np.arange(user % 2, 40, 2))[:12]
+        train.append(" ".join(map(str, [user, *liked[:9]])))
+        test.append(" ".join(map(str, [user, *liked[9:]])))
+    (folder / "train.txt").write_text("\n".join(train) + "\n")
+    (folder / "test.txt").write_text("\n".join(test) + "\n")
+    (folder / "kg_final.txt").write_text("".join(f"{item} 0 {40 + item % 2}\n" for item in range(40)))
     return folder

@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "spike_dgl"
 
 LAYERS = [
-    {"__init__", "config", "typing", "errors", "markdown"},
+    {"__init__", "config", "typing", "errors", "markdown", "command_group", "plots"},
     {"data"},
     {"profiles", "dgl_import"},
     {"graph"},
@@ -17,9 +17,14 @@ LAYERS = [
     {"models"},
     {"evaluation"},
     {"training"},
-    {"recommend", "report", "doctor", "benchmark"},
-    {"experiment", "profile_commands", "data_commands"},
+    {"recommend", "report", "averages", "doctor", "benchmark"},
+    {"experiment"},
+    {"runs", "export"},
+    {"comparison"},
+    {"tuning"},
+    {"profile_commands", "data_commands", "bench_commands", "tune_command", "export_command"},
     {"cli"},
+    {"__main__"},
 ]
 """First layer first. Modules of one layer may import each other only inside their own sub-package."""
 

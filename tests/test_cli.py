@@ -20,23 +20,6 @@ ROOT = Path(__file__).parents[1]
 SMALL = ["model.embedding_dim=8", "training.threads=1", "profiles.vector_dim=16"]
 
 
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in the authors' layout: users like items of one of two genres."""
-    folder = tmp_path_factory.mktemp("data") / "tiny"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    train, test = [], []
-    for user in range(30):
-        liked = random.permutation(np.arange(user % 2, 40, 2))[:12]
-        train.append(" ".join(map(str, [user, *liked[:9]])))
-        test.append(" ".join(map(str, [user, *liked[9:]])))
-    (folder / "train.txt").write_text("\n".join(train) + "\n")
-    (folder / "test.txt").write_text("\n".join(test) + "\n")
-    (folder / "kg_final.txt").write_text("".join(f"{item} 0 {40 + item % 2}\n" for item in range(40)))
-    return folder
-
-
 @pytest.fixture
 def run(monkeypatch, capsys):
     return lambda *arguments: run_command(monkeypatch, capsys, *arguments)
@@ -56,7 +39,7 @@ def test_a_run_folder_tells_its_whole_story(trained: Path, data_folder: Path) ->
     names = {file.name for file in trained.iterdir()}
     assert names == {
         "config.yaml", "environment.json", "profiles.npz", "profiles.jsonl.gz", "encoder.npz", "metrics.jsonl",
-        "last.pt", "best.pt", "embeddings.npz", "result.json", "RESULT.md",
+        "last.pt", "best.pt", "embeddings.npz", "test_users.npz", "result.json", "RESULT.md",
     }  # fmt: skip
     environment = json.loads((trained / "environment.json").read_text())
     assert {"python", "packages", "platform", "data", "command"} <= environment.keys()
@@ -67,6 +50,25 @@ def test_a_run_folder_tells_its_whole_story(trained: Path, data_folder: Path) ->
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3]
     assert "spike on tiny" in (trained / "RESULT.md").read_text()
+
+
+def test_a_run_that_is_not_tested_ends_with_validation_and_is_tested_later(
+    run, trained: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "untested"
+    command = ["train", f"data.path={data_folder}", "training.epochs=3", *SMALL, "--out", folder, "--quiet"]
+    code, out, error = run(*command, "--no-test")
+    assert code == 0, error
+    names = {file.name for file in folder.iterdir()}
+    assert "validation.json" in names
+    assert not {"result.json", "RESULT.md", "embeddings.npz", "test_users.npz"} & names
+    record = json.loads((folder / "validation.json").read_text())
+    assert not any(key.startswith("test") for key in record)
+    assert "recall" not in out
+    assert run("train", "--resume", folder, "--quiet")[0] == 0
+    tested, other = (json.loads((path / "result.json").read_text()) for path in (folder, trained))
+    assert tested["valid"] == record["valid"] == other["valid"]
+    assert tested["test"] == other["test"]
 
 
 def test_training_ends_with_metrics_and_a_list(run, data_folder: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def audit(dataset: Dataset) -> list[Finding]:
         One for each check, whether it found something or not. With ids out of range, the checks that could
         not be trusted then are left out.
     """
-    findings = [_ids_out_of_range(dataset), *_left_out(dataset)]
+    findings = [_ids_out_of_range(dataset), *_left_out(dataset), *_altered(dataset)]
     if findings[0].level == "fail":
         return findings
     return [
@@ -85,6 +85,12 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
     for what, count in dropped.items():
         if what not in pairs:
             yield finding(what, count, "warn", "They were left out.")
+
+
+def _altered(dataset: Dataset) -> Iterator[Finding]:
+    """What settings changed on purpose; nothing where they changed nothing."""
+    if dataset.altered:
+        yield Finding("changed by settings", "warn", len(dataset.altered), f"{'; '.join(dataset.altered)}.")
 
 
 def _leaks(dataset: Dataset) -> Iterator[Finding]:

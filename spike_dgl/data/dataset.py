@@ -204,6 +204,8 @@ class Dataset(HasVocabularies):
         the user's first pair in that part.
     dropped
         What loading left out, e.g. ``{"duplicate pairs in train": 3}``.
+    altered
+        What settings changed on purpose, a clause each; see `spike_dgl.data.controls`.
     """
 
     name: str
@@ -221,6 +223,7 @@ class Dataset(HasVocabularies):
     linked_names: Mapping[int, str] = field(default_factory=dict)
     late_pairs: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    altered: tuple[str, ...] = ()
 
     def replace(self, **changes: object) -> Dataset:
         """A copy with some fields changed."""

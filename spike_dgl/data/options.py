@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.data.controls import make_items_cold, permute_knowledge, thin_knowledge
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.load import load_dataset
 
@@ -24,20 +25,42 @@ class DataOptions:
         Share of each user's training interactions that becomes the validation part, where the data has none.
         With 0 there is none: nothing can be selected, and the last epoch is reported.
     split_seed
-        Of that split; apart from the training seed, so that seeds are compared on one split.
+        Of that split and of the random choices below; apart from the training seed, so that seeds are compared on
+        one split.
+    kg_fraction
+        Share of the triples that is kept, at random: a weaker knowledge graph. Smaller shares are parts of larger ones.
+    permute_kg
+        Give every item the triples of another one. Degrees stay and meaning goes: a gain that is left does not come
+        from what the graph says.
+    cold_items
+        Share of the items, at random, all of whose interactions become test pairs. Their metrics stand apart, in
+        the group of items without training users.
+
+    Templates and a language model's prompts are written from the data after these changes; texts and vectors that the
+    data set brings stay as they are.
     """
 
     path: str = "movielens"
     format: str = "auto"
     valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     split_seed: int = Field(default=2020, ge=0)
+    kg_fraction: float = Field(default=1.0, ge=0.0, le=1.0)
+    permute_kg: bool = False
+    cold_items: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 def load(options: DataOptions) -> Dataset:
-    """The data set that the options name; see `spike_dgl.data.load_dataset`."""
-    return load_dataset(
+    """The data set that the options name, with the changes they ask for; see `spike_dgl.data.load_dataset`."""
+    dataset = load_dataset(
         options.path,
         format=options.format,
         valid_fraction=options.valid_fraction,
         seed=options.split_seed,
     )
+    if options.kg_fraction < 1:
+        dataset = thin_knowledge(dataset, options.kg_fraction, options.split_seed)
+    if options.permute_kg:
+        dataset = permute_knowledge(dataset, options.split_seed)
+    if options.cold_items:
+        dataset = make_items_cold(dataset, options.cold_items, options.split_seed)
+    return dataset

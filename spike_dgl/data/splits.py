@@ -48,7 +48,7 @@ def carve_validation(
     counts = np.bincount(train.users, minlength=num_users)
     wanted = np.clip(_share(counts, fraction), 1, np.maximum(counts - 1, 1))
     wanted[counts < FEWEST_PAIRS_TO_CARVE] = 0
-    rank, order = _rank_within_user(train.users, _random_priorities(len(train), seed))
+    rank, order = _rank_within_user(train.users, random_priorities(len(train), seed))
     held_out = np.zeros(len(train), dtype=bool)
     held_out[order] = rank < wanted[train.users[order]]
     return train.select(~held_out), train.select(held_out)
@@ -105,7 +105,7 @@ def split_at_random(
 ) -> tuple[Interactions, Interactions, Interactions]:
     """Split each user's pairs at random: `split_by_time` with random times."""
     pairs = Interactions.from_pairs(users, items)
-    times = _random_priorities(len(pairs), seed)
+    times = random_priorities(len(pairs), seed)
     return split_by_time(
         pairs.users, pairs.items, times, valid_fraction=valid_fraction, test_fraction=test_fraction
     )
@@ -174,7 +174,7 @@ def _share(counts: NDArray[np.int64], fraction: float) -> IndexArray:
     return nearest
 
 
-def _random_priorities(length: int, seed: int) -> NDArray[np.uint64]:
+def random_priorities(length: int, seed: int) -> NDArray[np.uint64]:
     """Random numbers from the raw bit stream, which numpy promises never to change."""
     priorities: NDArray[np.uint64] = np.random.PCG64(seed).random_raw(length)
     return priorities

@@ -3,6 +3,7 @@
 from spike_dgl.evaluation.evaluate import Evaluation, evaluate
 from spike_dgl.evaluation.groups import (
     GroupTable,
+    by_count,
     by_item_popularity,
     by_item_source,
     by_source,
@@ -22,6 +23,7 @@ __all__ = [
     "EvaluationOptions",
     "GroupTable",
     "RankingMetrics",
+    "by_count",
     "by_item_popularity",
     "by_item_source",
     "by_source",

@@ -211,14 +211,15 @@ def by_source(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources)
     return [table for table in tables if len(table.groups) > 1]
 
 
+def by_count(evaluation: Evaluation, dataset: Dataset) -> list[GroupTable]:
+    """Users by activity and items by popularity, at the evaluation's cut-off nearest to 20."""
+    cutoff = _shown_cutoff(evaluation)
+    return [of(evaluation, dataset, cutoff=cutoff) for of in (by_user_activity, by_item_popularity)]
+
+
 def render_groups(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources) -> str:
     """All tables at the evaluation's cut-off nearest to 20."""
-    cutoff = _shown_cutoff(evaluation)
-    tables = (
-        by_user_activity(evaluation, dataset, cutoff=cutoff),
-        by_item_popularity(evaluation, dataset, cutoff=cutoff),
-        *by_source(evaluation, dataset, sources),
-    )
+    tables = (*by_count(evaluation, dataset), *by_source(evaluation, dataset, sources))
     return "\n\n".join(map(render, tables))
 
 

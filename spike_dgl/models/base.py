@@ -7,6 +7,7 @@ A model is one file in this folder: a frozen options dataclass and a `Recommende
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
-from spike_dgl.nn.losses import RankingLoss, l2_loss, ranking_loss
+from spike_dgl.nn.losses import RankingLoss, contrastive_loss, l2_loss, ranking_loss
+from spike_dgl.nn.rows import normalise
 
 CPU = torch.device("cpu")
 
@@ -51,7 +53,8 @@ class ModelInputs:
     graph
         The heterograph of `spike_dgl.graph.build_graph`.
     user_vectors, entity_vectors
-        Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None where a run uses no profiles.
+        Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None where a run uses no profiles. A node
+        without a profile has a zero vector.
     device
         Where the model will run. Graph and vectors come on the CPU; a model puts the structure it derives from them
         there, and is itself moved with ``model.to(device)`` like any module.
@@ -99,7 +102,9 @@ class RecommenderModel(nn.Module, ABC):
 
 
 class EmbeddingModel(RecommenderModel):
-    """A model that is trained, and scores by inner products of user and item embeddings."""
+    """A model that is trained, and scores by inner products, or cosines, of user and item embeddings."""
+
+    options: RankingOptions
 
     @abstractmethod
     def propagate(self) -> Any:
@@ -111,11 +116,18 @@ class EmbeddingModel(RecommenderModel):
 
     @abstractmethod
     def embeddings(self) -> Embeddings:
-        """Final representations of all users and items, as `loss` scores them; call in evaluation mode."""
+        """Final representations of all users and items; call in evaluation mode."""
+
+    def scored_embeddings(self) -> Embeddings:
+        """The `embeddings` such that their inner products are the scores: of length one where these are cosines."""
+        final = self.embeddings()
+        if self.options.score_temperature is None:
+            return final
+        return Embeddings(normalise(final.users), normalise(final.items))
 
     def score_function(self) -> ScoreFunction:
-        """Inner products of the `embeddings`."""
-        return self.embeddings().scores
+        """Inner products of the `scored_embeddings`."""
+        return self.scored_embeddings().scores
 
 
 @checked_dataclass(frozen=True, config=STRICT)
@@ -136,6 +148,9 @@ class RankingOptions:
         batch.
     softmax_negatives
         So many of the batch's negatives, at most, are in the softmax.
+    score_temperature
+        None scores by inner products, as most papers do. A number scores by cosines, and the ranking loss sees them
+        divided by it: how often an item was met then cannot lengthen its embedding.
     l2_weight
         Weight of the L2 loss on the batch's ID embeddings.
     """
@@ -143,6 +158,7 @@ class RankingOptions:
     embedding_dim: int = Field(default=64, gt=0)
     ranking_loss: RankingLoss = "bpr"
     softmax_negatives: int = Field(default=2048, ge=1)
+    score_temperature: float | None = Field(default=None, gt=0.0)
     l2_weight: float = Field(default=0.0, ge=0.0)
 
 
@@ -165,12 +181,35 @@ def ranking_terms(
         Where these rows stand in `final`, if that holds only some of the nodes.
     """
     # Gathered at once, so that the backward pass fills one tensor of all nodes, not three.
-    users, positives, negatives = final.index_select(0, rows if positions is None else positions).chunk(3)
+    gathered = final.index_select(0, rows if positions is None else positions)
+    if options.score_temperature is not None:
+        gathered = normalise(gathered) / math.sqrt(options.score_temperature)
+    users, positives, negatives = gathered.chunk(3)
     name, shared = options.ranking_loss, options.softmax_negatives
     terms: dict[str, Tensor] = {name: ranking_loss(name, users, positives, negatives, shared)}
     if options.l2_weight:
         terms["l2"] = options.l2_weight * l2_loss(*ids.index_select(0, rows).chunk(3))
     return terms
+
+
+def contrast_of_batch(one: Tensor, other: Tensor, batch: Batch, num_users: int, temperature: float) -> Tensor:
+    """`contrastive_loss` of two views over the batch's users, plus that over its positive items.
+
+    Each node of the batch counts once, and is compared with the batch's others of its kind.
+
+    Parameters
+    ----------
+    one, other
+        [U + I, D] the views, users first.
+    batch
+        Whose nodes are compared.
+    num_users
+        U.
+    temperature
+        tau.
+    """
+    kinds = torch.unique(batch.users), torch.unique(batch.positives) + num_users
+    return torch.stack([contrastive_loss(one[rows], other[rows], temperature) for rows in kinds]).sum()
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,15 @@ class SpikeOptions(RankingOptions):
             raise ValueError("idle_relations and masked_edges are about the whole graph; leave out fanout")
 
 
+SEARCH = {
+    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_layers": (1, 2, 3),
+    "model.profile_scale": (0.1, 0.25, 0.5),
+    "model.matching_weight": (0.0, 0.5, 5.0),
+    "model.ranking_loss": ("bpr", "softmax"),
+}
+
+
 @plain_dataclass(frozen=True)
 class SpikeStates:
     """Result of one propagation over the whole graph, or over a sampled neighbourhood of fewer nodes.
@@ -141,6 +150,8 @@ class SpikeStates:
         e, [U + N, D], the ID embeddings of the same nodes.
     profile
         s, [U + N, D], the projected profiles the matching loss compares with; None without profiles.
+    profiled
+        Rows of the nodes that have a profile; None where all have. The others are not matched.
     attention
         One [E, H] tensor a layer, in the order of the propagated `MessageGraph.edges`.
     """
@@ -148,10 +159,16 @@ class SpikeStates:
     final: Tensor
     embedding: Tensor
     profile: Tensor | None
+    profiled: Tensor | None
     attention: tuple[Tensor, ...]
 
+    @property
+    def has_profiles(self) -> bool:
+        """Whether any of the nodes has a profile."""
+        return self.profile is not None and (self.profiled is None or len(self.profiled) > 0)
 
-@register("spike", SpikeOptions)
+
+@register("spike", SpikeOptions, SEARCH)
 class Spike(EmbeddingModel):
     """SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
 
@@ -163,13 +180,16 @@ class Spike(EmbeddingModel):
     Parameters
     ----------
     inputs
-        Graph and text vectors. Without vectors nothing is injected and nothing matched.
+        Graph and text vectors. Without vectors nothing is injected and nothing matched; the same holds for a node
+        whose vector is zero.
     options
         See `SpikeOptions`.
     """
 
     user_vectors: Tensor
     entity_vectors: Tensor
+    absent: Tensor | None
+    profiled: Tensor | None
 
     def __init__(self, inputs: ModelInputs, options: SpikeOptions) -> None:
         super().__init__()
@@ -216,6 +236,12 @@ class Spike(EmbeddingModel):
         # Not part of the state: a run folder holds the vectors once, not in every checkpoint.
         self.register_buffer("user_vectors", inputs.user_vectors, persistent=False)
         self.register_buffer("entity_vectors", inputs.entity_vectors, persistent=False)
+        present = torch.cat([inputs.user_vectors.any(dim=1), inputs.entity_vectors.any(dim=1)])
+        some_are_absent = not present.all()
+        self.register_buffer("absent", ~present[:, None] if some_are_absent else None, persistent=False)
+        self.register_buffer(
+            "profiled", present.nonzero()[:, 0] if some_are_absent else None, persistent=False
+        )
         sizes = (inputs.user_vectors.shape[1], options.embedding_dim, options.projection_dropout)
         self.user_projection, self.entity_projection = ProfileProjection(*sizes), ProfileProjection(*sizes)
         self.user_gate, self.entity_gate = self._gate(), self._gate()
@@ -228,7 +254,8 @@ class Spike(EmbeddingModel):
     def project_profiles(self, nodes: Tensor | None = None) -> Tensor | None:
         """s, [U + N, D]: the profiles in the space of the ID embeddings; None without profiles.
 
-        Of some nodes only, where their rows are given, ascending.
+        Of some nodes only, where their rows are given, ascending. A node without a profile has zeros: the
+        projection has biases, and would give all such nodes the same profile.
         """
         if not self.has_profiles:
             return None
@@ -237,7 +264,8 @@ class Spike(EmbeddingModel):
             first_entity = self._num_users_among(nodes)
             users = users.index_select(0, nodes[:first_entity])
             entities = entities.index_select(0, nodes[first_entity:] - self.num_users)
-        return torch.cat([self.user_projection(users), self.entity_projection(entities)])
+        projected = torch.cat([self.user_projection(users), self.entity_projection(entities)])
+        return projected if self.absent is None else projected.masked_fill(_select(self.absent, nodes), 0.0)
 
     def _num_users_among(self, nodes: Tensor | None) -> int:
         return self.num_users if nodes is None else int((nodes < self.num_users).sum())
@@ -255,10 +283,13 @@ class Spike(EmbeddingModel):
             total = _select(total, receivers) + state
             attention.append(weights)
         if flow is None:
-            return SpikeStates(total, self.embedding, matched, tuple(attention))
+            profiled = self.profiled if matched is not None else None
+            return SpikeStates(total, self.embedding, matched, profiled, tuple(attention))
+        profiled = None
         if matched is not None:
             matched = _select(matched, flow.seeds_among_inputs)
-        return SpikeStates(total, _select(self.embedding, flow.seeds), matched, tuple(attention))
+            profiled = None if self.absent is None else (~self.absent[flow.seeds, 0]).nonzero()[:, 0]
+        return SpikeStates(total, _select(self.embedding, flow.seeds), matched, profiled, tuple(attention))
 
     def _start(self, nodes: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """h^0 of some or all nodes, the sum of layers so far less what is removed from it, and what is matched."""
@@ -322,10 +353,17 @@ class Spike(EmbeddingModel):
         states = self.propagate(flow)
         positions = None if flow is None else flow.positions(rows)
         terms = ranking_terms(states.final, self.embedding, rows, self.options, positions)
-        if self.options.matching_weight and states.profile is not None:
-            samples = self.sample_nodes(len(states.final))
-            terms["matching"] = self.options.matching_weight * self.matching(states, samples)
+        if self.options.matching_weight and states.has_profiles:
+            nodes = self._sample_profiled(states)
+            terms["matching"] = self.options.matching_weight * self.matching(states, nodes)
         return terms
+
+    def _sample_profiled(self, states: SpikeStates) -> Tensor | None:
+        """Fresh samples [S, k] of the nodes that have a profile; None for all nodes."""
+        if states.profiled is None:
+            return self.sample_nodes(len(states.final))
+        nodes = self.sample_nodes(len(states.profiled))
+        return states.profiled[None] if nodes is None else states.profiled[nodes]
 
     def matching(self, states: SpikeStates, nodes: Tensor | None) -> Tensor:
         """Unweighted matching loss over samples [S, k] of the nodes in `states`, or over all of them."""

@@ -58,6 +58,10 @@ class InteractionGraph:
             self.users[pairs], self.items[pairs], self.num_users, self.num_items, self.device
         )
 
+    def drop(self, share: float) -> InteractionGraph:
+        """The graph of a random part of the pairs: each is left out with the probability `share`."""
+        return self.keep(torch.rand(len(self.users)) >= share)
+
     def sum_of_neighbours(self, rows: Tensor) -> Tensor:
         """A x for rows x [U + I, D], A the adjacency matrix."""
         adjacency = self._adjacency
@@ -75,9 +79,13 @@ class InteractionGraph:
         summed: Tensor = self.scale * self.sum_of_neighbours(self.scale * rows)
         return summed
 
-    def mean_of_hops(self, rows: Tensor, num_hops: int) -> Tensor:
-        """Mean of x and of what 1, 2, ... hops make of it, [U + I, D]."""
+    def hops(self, rows: Tensor, num_hops: int) -> list[Tensor]:
+        """x and what 1, 2, ... hops make of it, each [U + I, D]."""
         layers = [rows]
         for _ in range(num_hops):
             layers.append(self.hop(layers[-1]))
-        return torch.stack(layers).mean(0)
+        return layers
+
+    def mean_of_hops(self, rows: Tensor, num_hops: int) -> Tensor:
+        """Mean of x and of what 1, 2, ... hops make of it, [U + I, D]."""
+        return torch.stack(self.hops(rows, num_hops)).mean(0)

@@ -1,4 +1,4 @@
-"""Losses: Bayesian personalised ranking, sampled softmax, pairwise profile matching, and L2 on a batch."""
+"""Losses: Bayesian personalised ranking, sampled softmax, contrast, pairwise profile matching, and L2 on a batch."""
 
 from __future__ import annotations
 
@@ -40,14 +40,42 @@ def softmax_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     Source: Wu et al., "On the Effectiveness of Sampled Softmax Loss for Item Recommendation", TOIS 2024, here with
     inner products rather than cosines and without a temperature.
     """
-    return _Softmax.apply(users, positives, negatives)  # type: ignore[no-any-return, no-untyped-call]
+    return _Softmax.apply(users, positives, negatives, False)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@in_full_precision
+def contrastive_loss(anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """InfoNCE: each row of one view shall be closer to the same row of the other view than to the other rows.
+
+    .. math:: -\\frac{1}{n} \\sum_i \\log
+        \\frac{\\exp(\\cos(a_i, b_i) / \\tau)}{\\sum_j \\exp(\\cos(a_i, b_j) / \\tau)}
+
+    The n x n cosines are computed for some anchors at a time and never there as a whole.
+
+    Parameters
+    ----------
+    anchors, others
+        [n, D] the same n nodes in both views, each node once.
+    temperature
+        tau; the smaller, the more the closest rows count.
+
+    Source: van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018, with the cosines
+    of Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
+    """
+    a, b = normalise(anchors) / temperature, normalise(others)
+    return _Softmax.apply(a, b, b, True)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Softmax(torch.autograd.Function):
-    """Loss and gradients at once, for some users at a time: the scores [B, M] are never there as a whole."""
+    """Loss and gradients at once, for some users at a time: the scores [B, M] are never there as a whole.
+
+    `positive_among` says that the negatives hold each positive too, which then counts once.
+    """
 
     @staticmethod
-    def forward(ctx: Any, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, users: Tensor, positives: Tensor, negatives: Tensor, positive_among: bool
+    ) -> Tensor:
         to_users, to_positives = torch.empty_like(users), torch.empty_like(positives)
         to_negatives, loss = torch.zeros_like(negatives), users.new_zeros(())
         for first in range(0, len(users), USERS_PER_BLOCK):
@@ -57,7 +85,7 @@ class _Softmax(torch.autograd.Function):
             shares = user @ negatives.t()
             highest = torch.maximum(shares.amax(-1, keepdim=True), own)
             shares.sub_(highest).exp_()
-            own_share = (own - highest).exp()
+            own_share = torch.zeros_like(own) if positive_among else (own - highest).exp()
             total = shares.sum(-1, keepdim=True) + own_share
             loss += (total.log() + highest - own).sum()
             shares /= total
@@ -70,8 +98,8 @@ class _Softmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        return tuple(slope * (grad / len(ctx.saved_tensors[0])) for slope in ctx.saved_tensors)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *(slope * (grad / len(ctx.saved_tensors[0])) for slope in ctx.saved_tensors), None
 
 
 RankingLoss = Literal["bpr", "softmax"]

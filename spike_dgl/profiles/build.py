@@ -9,6 +9,7 @@ import numpy as np
 
 from spike_dgl.data.dataset import Dataset, NodeVectors
 from spike_dgl.profiles.bottom_up import Sources
+from spike_dgl.profiles.controls import leave_out, permute_profiles
 from spike_dgl.profiles.encode import encode_profiles
 from spike_dgl.profiles.encoders import Encoder
 from spike_dgl.profiles.llm.pipeline import stored_texts
@@ -27,7 +28,8 @@ class Profiles:
         Paragraphs of all users [U] and entities [N], items first; empty where there is none.
     user_sources, entity_sources
         Where each node's vector comes from: ``given`` (a ready-made text), ``llm:<model>``, ``template``, ``vector``
-        (a ready-made vector of the data set), or ``none`` (no text: a zero vector, or no vectors at all).
+        (a ready-made vector of the data set), or ``none`` (no text: a zero vector, or no vectors at all); with
+        ``permuted`` before it where it is that of another node.
     user_vectors, entity_vectors
         Text vectors [U, d_t] and [N, d_t]; None where profiles are switched off.
     encoder
@@ -57,7 +59,7 @@ def build_profiles(dataset: Dataset, options: ProfileOptions, *, progress: bool 
     dataset
         The data, with whatever profile texts or vectors it brings along.
     options
-        `ProfileOptions.source` says what to use.
+        `ProfileOptions.source` says what to use, and `without` and `permute` what to change about it.
     progress
         Whether to show a progress bar where encoding takes long.
 
@@ -68,6 +70,14 @@ def build_profiles(dataset: Dataset, options: ProfileOptions, *, progress: bool 
     """
     if options.source == "none":
         return _no_profiles(dataset)
+    profiles = _collected(dataset, options, progress)
+    if options.permute:
+        profiles = permute_profiles(profiles, dataset.num_items, options.seed)
+    return leave_out(profiles, dataset.num_items, options.without) if options.without else profiles
+
+
+def _collected(dataset: Dataset, options: ProfileOptions, progress: bool) -> Profiles:
+    """Ready-made vectors, or those of texts."""
     texts_are_named = options.store is not None or options.texts is not None
     if options.source == "auto" and dataset.vectors is not None and not texts_are_named:
         refuse_unfit_vectors(dataset, dataset.vectors, options)

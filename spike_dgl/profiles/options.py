@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.profiles.controls import Kind
 from spike_dgl.profiles.encoders.options import OpenAIEncoderOptions, SentenceTransformersOptions
 from spike_dgl.profiles.llm.options import LlmOptions
 
@@ -44,8 +45,14 @@ class ProfileOptions:
         Most words of a template profile of an item, an auxiliary entity and a user; those of the paper.
     neighbours
         Most names a template lists of one relation.
+    without
+        Kinds of nodes whose profiles are left out: ``user``, ``item``, ``auxiliary`` (entities that are no items).
+        Profiles that were written from theirs keep what they quote.
+    permute
+        Exchange the profiles among users, among items and among auxiliary entities: the same texts, at nodes that
+        they say nothing about.
     seed
-        Of the randomised matrix factorisation in ``tfidf-svd``.
+        Of the randomised matrix factorisation in ``tfidf-svd``, and of `permute`.
     """
 
     source: Literal["auto", "llm", "template", "none"] = "auto"
@@ -61,4 +68,12 @@ class ProfileOptions:
     entity_words: int = Field(default=150, ge=1)
     user_words: int = Field(default=100, ge=1)
     neighbours: int = Field(default=8, ge=1)
+    without: tuple[Kind, ...] = ()
+    permute: bool = False
     seed: int = Field(default=2020, ge=0)
+
+    def __post_init__(self) -> None:
+        if self.source == "none" and (self.without or self.permute):
+            raise ValueError("without and permute change profiles, and source is none: there are none")
+        if set(self.without) >= {"user", "item", "auxiliary"}:
+            raise ValueError("without leaves no profile at all; set source to none instead")

@@ -29,6 +29,9 @@ class TrainingOptions:
         Steps over which the learning rate rises from zero first.
     weight_decay
         Decoupled weight decay of all parameters (AdamW); 0 is plain Adam.
+    negative_popularity
+        Negatives are drawn in proportion to an item's number of training users to this power. 0 draws them uniformly,
+        as nearly all papers do; below 0 spares popular items, above 0 prefers them.
     metric
         Validation metric that chooses the best epoch and stops training.
     evaluate_every
@@ -55,6 +58,7 @@ class TrainingOptions:
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0.0)
+    negative_popularity: float = Field(default=0.0, ge=-2.0, le=2.0)
     metric: str = "ndcg@20"
     evaluate_every: int = Field(default=1, ge=1)
     patience: int | None = Field(default=20, ge=1)

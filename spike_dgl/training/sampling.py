@@ -11,9 +11,12 @@ from spike_dgl.data.dataset import Interactions
 from spike_dgl.errors import SpikeError
 from spike_dgl.models.base import CPU, Batch
 
+REDRAWS = 8
+"""Times that a negative which hit a training positive is drawn by popularity again, before it is drawn uniformly."""
+
 
 class BprSampler:
-    """Shuffled batches of training interactions with uniform negatives that are never training positives.
+    """Shuffled batches of training interactions with negatives that are never training positives of their user.
 
     An epoch's batches depend on the seed and the epoch's number alone, so a resumed run sees the same ones.
     Users who interacted with every item have no negative; their interactions are left out (`num_left_out`).
@@ -28,6 +31,8 @@ class BprSampler:
         B; the last batch of an epoch is smaller.
     seed
         Of shuffling and negatives.
+    popularity_exponent
+        Negatives are drawn in proportion to an item's number of training users to this power; 0 is uniform.
     device
         Where the batches go, an epoch at a time. They are drawn on the CPU, so they are the same everywhere.
     """
@@ -40,6 +45,7 @@ class BprSampler:
         *,
         batch_size: int,
         seed: int,
+        popularity_exponent: float = 0.0,
         device: torch.device = CPU,
     ) -> None:
         self.num_items, self.batch_size, self.seed, self.device = num_items, batch_size, seed, device
@@ -50,6 +56,10 @@ class BprSampler:
         # since p_j - j counts the non-positives before p_j. One sorted key a positive answers for all users.
         before = items - (torch.arange(len(items)) - self._offsets[users])
         self._keys = users * (num_items + 1) + before
+        self._pairs = users * num_items + items
+        self._drawing_bounds = (
+            None if popularity_exponent == 0 else _bounds(items, num_items, popularity_exponent)
+        )
         has_negative = self._degree[users] < num_items
         self._users, self._items = users[has_negative], items[has_negative]
         self.num_left_out = int((~has_negative).sum())
@@ -72,9 +82,37 @@ class BprSampler:
             yield Batch(users[part], items[part], negatives[part])
 
     def negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        """One item for each of `users` [n], uniform over the items that are not the user's training positives."""
+        """One item for each of `users` [n], none of them a training positive of that user."""
+        if self._drawing_bounds is None:
+            return self._uniform(users, generator)
+        drawn = _draw(self._drawing_bounds, len(users), generator)
+        hit = self._are_positives(users, drawn).nonzero(as_tuple=True)[0]
+        for _ in range(REDRAWS):
+            drawn[hit] = _draw(self._drawing_bounds, len(hit), generator)
+            hit = hit[self._are_positives(users[hit], drawn[hit])]
+        drawn[hit] = self._uniform(users[hit], generator)
+        return drawn
+
+    def _uniform(self, users: Tensor, generator: torch.Generator) -> Tensor:
         free = self.num_items - self._degree[users]
         rank = (torch.rand(len(users), generator=generator, dtype=torch.float64) * free).long()
         rank = torch.minimum(rank, free - 1)
         below = torch.searchsorted(self._keys, users * (self.num_items + 1) + rank, right=True)
         return rank + below - self._offsets[users]
+
+    def _are_positives(self, users: Tensor, items: Tensor) -> Tensor:
+        """True [n] for each of the pairs that is a training interaction."""
+        pairs = users * self.num_items + items
+        place = torch.searchsorted(self._pairs, pairs).clamp(max=len(self._pairs) - 1)
+        return self._pairs[place] == pairs
+
+
+def _bounds(items: Tensor, num_items: int, exponent: float) -> Tensor:
+    """[I] where each item's part of the interval from 0 to 1 ends; an item without users counts as with one."""
+    weights = torch.bincount(items, minlength=num_items).clamp(min=1).double().pow(exponent)
+    return weights.cumsum(0) / weights.sum()
+
+
+def _draw(bounds: Tensor, number: int, generator: torch.Generator) -> Tensor:
+    places = torch.rand(number, generator=generator, dtype=torch.float64)
+    return torch.searchsorted(bounds, places, right=True).clamp(max=len(bounds) - 1)

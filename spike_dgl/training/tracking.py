@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spike_dgl.errors import DataError, SpikeError
-from spike_dgl.training.whole_file import whole_file
-from spike_dgl.typing import FloatArray
+from spike_dgl.training.whole_file import PARTIAL, whole_file
 
+SET_UP_FILES = {"profiles.npz", "profiles.jsonl.gz", "encoder.npz", "environment.json", "config.yaml"}
+"""What a run writes before training, ``config.yaml`` last: with it a run can go on."""
 PACKAGES = ("spike_dgl", "torch", "dgl", "numpy", "scipy", "scikit-learn")
 
 
@@ -34,6 +36,8 @@ class RunFolder:
     ``last.pt``            state to go on from
     ``best.pt``            weights of the reported epoch
     ``embeddings.npz``     final user and item embeddings of the reported epoch
+    ``test_users.npz``     test metrics of every user
+    ``validation.json``    what was reached, in place of a result where nothing was tested
     ``result.json``        test metrics, and what they were measured with
     ``RESULT.md``          the same to read
     ====================== ============================================================
@@ -49,7 +53,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """A new, empty folder. Raises `SpikeError` where there already is something."""
+        """A new, empty folder. Raises `SpikeError` where there already is something.
+
+        What a run leaves that was killed before it was set up is no more than input to training, and cleared away.
+        """
+        files = list(path.iterdir()) if path.is_dir() and not (path / "config.yaml").exists() else []
+        if {file.name.removesuffix(PARTIAL) for file in files} <= SET_UP_FILES:
+            for file in files:
+                file.unlink()
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise SpikeError(
                 f"{path} already exists\n  Go on with it (--resume {path}) or name another folder (--out)."
@@ -104,12 +115,12 @@ class RunFolder:
             ) from None
         return dict(content)
 
-    def write_arrays(self, name: str, **arrays: FloatArray) -> None:
+    def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Write an npz file as a whole or not at all."""
         with whole_file(self.file(name)) as partial, partial.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
 
-    def read_arrays(self, name: str) -> dict[str, FloatArray]:
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Read an npz file of the run. Raises `DataError` where it is missing or broken."""
         file = self.file(name)
         try:

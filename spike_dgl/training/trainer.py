@@ -325,6 +325,6 @@ def final_embeddings(model: EmbeddingModel) -> Embeddings:
     was_training = model.training
     model.eval()
     try:
-        return model.embeddings()
+        return model.scored_embeddings()
     finally:
         model.train(was_training)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from spike_dgl.config import build
 from spike_dgl.data import Dataset, load_dataset
 from spike_dgl.data.audit import audit
+from spike_dgl.data.export import recbole
 from spike_dgl.data.prepare import pipeline
 from spike_dgl.data.prepare.own_tables import OwnTablesOptions, own_tables
 from spike_dgl.errors import ConfigError, DataError
@@ -172,7 +173,7 @@ class TestFolder:
         before = contents()
         make(raw, also=("recbole",), split="random", triples="kg.tsv", links="links.tsv")
         assert contents() == before
-        assert len(before) == 12 + 7
+        assert len(before) == 12 + 8
 
     def test_recbole_files_hold_the_same(self, raw: Path) -> None:
         data, _ = make(raw, also=("recbole",))
@@ -275,7 +276,7 @@ class TestMistakes:
         def fail(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(pipeline, "write_recbole", fail)
+        monkeypatch.setattr(recbole, "write", fail)
         with pytest.raises(DataError, match="cannot be written: No space left on device"):
             make(raw, also=("recbole",))
         assert [path.name for path in raw.parent.iterdir()] == ["raw"]

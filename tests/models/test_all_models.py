@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,13 +32,13 @@ UNPERSONAL = {"popularity"}
 """Models that give everyone the same list, and so cannot tell the colours apart."""
 
 
-def build(name: str) -> RecommenderModel:
+def build(name: str, **options: Any) -> RecommenderModel:
     seed_everything(1)
     entry = model_entry(name)
     # Texts that know the colour of even and odd rows, as profiles should.
     colours = (torch.eye(2)[torch.arange(n) % 2] for n in (DATA.num_users, DATA.num_entities))
     vectors = [torch.cat([colour, 0.3 * torch.rand(len(colour), 4)], dim=1) for colour in colours]
-    return entry.model(ModelInputs(build_graph(DATA), *vectors), entry.options())
+    return entry.model(ModelInputs(build_graph(DATA), *vectors), entry.options(**options))
 
 
 def trained(model: EmbeddingModel, folder: Path) -> EmbeddingModel:
@@ -59,16 +60,21 @@ def test_it_learns_the_checkerboard(name: str, tmp_path: Path) -> None:
     assert result.means["recall@2"] > 0.95
 
 
+@pytest.mark.parametrize("temperature", [None, 0.2])
 @pytest.mark.parametrize("name", TRAINED)
-def test_embeddings_score_as_the_loss_does(name: str) -> None:
-    model = build(name).eval()
+def test_embeddings_score_as_the_loss_does(name: str, temperature: float | None) -> None:
+    model = build(name, score_temperature=temperature, ranking_loss="bpr")
+    assert isinstance(model, EmbeddingModel)
+    model.eval()
     batch = Batch(torch.tensor([0, 3]), torch.tensor([2, 1]), torch.tensor([5, 4]))
-    final = model.embeddings()
+    final = model.scored_embeddings()
     assert final.users.shape[0] == DATA.num_users
     assert final.items.shape[0] == DATA.num_items
+    if temperature is not None:
+        torch.testing.assert_close(final.items.norm(dim=-1), torch.ones(DATA.num_items))
     users = final.users[batch.users]
     margin = (users * (final.items[batch.positives] - final.items[batch.negatives])).sum(-1)
-    expected = torch.nn.functional.softplus(-margin).mean()
+    expected = torch.nn.functional.softplus(-margin / (temperature or 1.0)).mean()
     torch.testing.assert_close(model.loss(batch)["bpr"], expected)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from spike_dgl.data.controls import thin_knowledge
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.graph import build_graph
 from spike_dgl.models import spike as spike_model
@@ -92,6 +93,60 @@ def test_matching_samples_and_all_nodes() -> None:
     everything = torch.arange(len(model.embedding))[None]
     states = model.eval().propagate()
     torch.testing.assert_close(model.matching(states, None), model.matching(states, everything))
+
+
+def some_without_profiles(**options: object) -> Spike:
+    """The first three users and the entities 1 and 12 have none."""
+    data = random_dataset(4)
+    seed_everything(0)
+    users, entities = torch.randn(data.num_users, 5), torch.randn(data.num_entities, 5)
+    users[:3], entities[[1, 12]] = 0.0, 0.0
+    inputs = ModelInputs(build_graph(data), users, entities)
+    return Spike(inputs, SpikeOptions(**{"embedding_dim": 8, "profile_gate": "constant", **options}))
+
+
+ABSENT = torch.tensor([0, 1, 2, 8, 19])
+
+
+def test_a_node_without_a_profile_has_nothing_injected() -> None:
+    model = some_without_profiles().eval()
+    with torch.no_grad():
+        model.user_projection.output.bias += 3.0  # a bias alone would look like a profile
+    projected = model.project_profiles()
+    assert not projected[ABSENT].any()
+    assert projected.any(dim=1).sum() == len(projected) - len(ABSENT)
+    state, _, _ = model._start(None)
+    torch.testing.assert_close(state[ABSENT], model.embedding[ABSENT])
+    torch.testing.assert_close(model.project_profiles(ABSENT + 1), projected[ABSENT + 1])
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+@pytest.mark.parametrize("fanout", [(), (-1, -1)])
+def test_nodes_without_a_profile_are_not_matched(ratio: float, fanout: tuple[int, ...]) -> None:
+    model = some_without_profiles(
+        matching_sample_ratio=ratio, matching_samples=3, matching_target="input", fanout=fanout
+    ).train()
+    gradient = torch.autograd.grad(model.loss(BATCH)["matching"], model.embedding)[0]
+    assert not gradient[ABSENT].any()
+    assert gradient.any()
+
+
+def test_where_all_have_profiles_all_are_matched_and_none_where_no_one_has() -> None:
+    assert spike().propagate().profiled is None
+    data = random_dataset(4)
+    empty = ModelInputs(build_graph(data), torch.zeros(data.num_users, 5), torch.zeros(data.num_entities, 5))
+    model = Spike(empty, SpikeOptions(embedding_dim=8))
+    assert set(model.loss(BATCH)) == {"bpr"}
+    torch.testing.assert_close(model.eval()._start(None)[0], model.embedding)
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "torch", "dgl"])
+@pytest.mark.parametrize("neighbours", ["kg", "kg-and-users"])
+def test_it_trains_without_a_single_triple(kernels: str, neighbours: str) -> None:
+    model = spike(thin_knowledge(random_dataset(4), 0.0, 1), kernels=kernels, item_neighbours=neighbours)
+    sum(model.loss(BATCH).values()).backward()
+    assert model.embedding.grad.isfinite().all()
+    assert model.eval().embeddings().items.isfinite().all()
 
 
 def test_matching_on_the_input_moves_only_what_it_sees() -> None:

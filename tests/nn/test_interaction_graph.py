@@ -50,3 +50,13 @@ def test_a_part_of_the_pairs_has_degrees_of_its_own() -> None:
     torch.testing.assert_close(part.scale, matrix.sum(1).clamp(min=1).rsqrt().unsqueeze(1))
     rows = torch.randn(len(matrix), 3)
     torch.testing.assert_close(part.sum_of_neighbours(rows), matrix @ rows)
+
+
+def test_dropping_leaves_out_about_that_share_of_the_pairs_and_none_of_the_nodes() -> None:
+    torch.manual_seed(0)
+    pairs = torch.arange(1000) % 50
+    graph = InteractionGraph(pairs, pairs.flip(0), 50, 60, CPU)
+    part = graph.drop(0.3)
+    assert len(part.users) / 1000 == pytest.approx(0.7, abs=0.05)
+    assert len(part.scale) == 110
+    assert len(graph.drop(0.0).users) == 1000

@@ -83,3 +83,20 @@ def test_softmax_is_the_cross_entropy_of_the_positive_among_the_negatives(
 def test_softmax_of_large_scores_is_finite() -> None:
     rows = torch.full((2, 4), 30.0)
     assert losses.softmax_loss(rows, rows, rows[:1]).item() == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_contrast_is_the_cross_entropy_of_the_same_row_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "USERS_PER_BLOCK", 4)
+    torch.manual_seed(0)
+    anchors, others = inputs = [torch.randn(10, 3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    cosines = cosine_similarity(anchors[:, None], others[None], dim=-1)
+    expected = torch.nn.functional.cross_entropy(cosines / 0.2, torch.arange(10))
+    torch.testing.assert_close(losses.contrastive_loss(*inputs, 0.2), expected)
+    assert torch.autograd.gradcheck(lambda a, b: losses.contrastive_loss(a, b, 0.2), inputs)
+
+
+def test_contrast_by_hand() -> None:
+    # Cosines 1 and 0 at temperature 1: log(e + 1) - 1 for each row, whatever the lengths.
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    expected = math.log(math.e + 1) - 1
+    assert losses.contrastive_loss(rows, 5 * rows, 1.0).item() == pytest.approx(expected)

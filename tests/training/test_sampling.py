@@ -17,16 +17,21 @@ pair_lists = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=
 
 
 @settings(deadline=None)
-@given(pairs=pair_lists, batch_size=st.integers(1, 9), epoch=st.integers(1, 50))
+@given(
+    pairs=pair_lists,
+    batch_size=st.integers(1, 9),
+    epoch=st.integers(1, 50),
+    exponent=st.sampled_from([-1.0, 0.0, 2.0]),
+)
 def test_an_epoch_is_every_interaction_once_with_a_true_negative(
-    pairs: list[tuple[int, int]], batch_size: int, epoch: int
+    pairs: list[tuple[int, int]], batch_size: int, epoch: int, exponent: float
 ) -> None:
     train = interactions(pairs)
     full = {user for user in range(6) if (train.users == user).sum() == 8}
     expected = sorted((u, i) for u, i in set(pairs) if u not in full)
     if not expected:
         return
-    sampler = BprSampler(train, 6, 8, batch_size=batch_size, seed=3)
+    sampler = BprSampler(train, 6, 8, batch_size=batch_size, seed=3, popularity_exponent=exponent)
     batches = list(sampler.epoch(epoch))
     assert len(batches) == len(sampler)
     assert {len(batch.users) for batch in batches[:-1]} <= {batch_size}
@@ -45,6 +50,27 @@ def test_negatives_are_uniform_over_the_rest() -> None:
     assert (counts[[0, 3, 4]] == 0).all()
     free = counts[[1, 2, 5, 6, 7, 8, 9]]
     assert np.abs(free - 10_000).max() < 500  # five standard deviations
+
+
+@pytest.mark.parametrize(
+    ("exponent", "shares"), [(1.0, [4, 2, 1, 1]), (-1.0, [1, 2, 4, 4]), (0.0, [1, 1, 1, 1])]
+)
+def test_negatives_follow_the_popularity_of_items(exponent: float, shares: list[int]) -> None:
+    """Items 0 to 2 have 4, 2 and 1 users, and item 3, which has none, counts as having one."""
+    train = interactions([(user, 0) for user in range(4)] + [(0, 1), (1, 1), (0, 2), (9, 4)])
+    sampler = BprSampler(train, 10, 5, batch_size=4, seed=0, popularity_exponent=exponent)
+    drawn = sampler.negatives(torch.full((70_000,), 9), torch.Generator().manual_seed(1))
+    counts = np.bincount(drawn.numpy(), minlength=5)
+    assert counts[4] == 0
+    assert counts[:4] / 70_000 == pytest.approx(np.array(shares) / sum(shares), abs=0.01)
+
+
+def test_a_user_who_has_nearly_everything_gets_the_rest() -> None:
+    """However improbable it is: the popular items are taken, and redrawing by popularity meets them again."""
+    train = interactions([(0, 0), (0, 1)] + [(user, item) for user in range(1, 1000) for item in (0, 1)])
+    sampler = BprSampler(train, 1000, 3, batch_size=4, seed=0, popularity_exponent=2.0)
+    drawn = sampler.negatives(torch.zeros(500, dtype=torch.int64), torch.Generator().manual_seed(1))
+    assert (drawn == 2).all()
 
 
 def test_epochs_differ_and_repeat() -> None:

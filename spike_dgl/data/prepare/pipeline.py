@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spike_dgl.data.dataset import Interactions
+from spike_dgl.data.export import recbole
+from spike_dgl.data.load import load_dataset
 from spike_dgl.data.prepare.collect import InteractionTable, read_log, reviews
 from spike_dgl.data.prepare.interactions import InteractionLog, first_of_each_pair, k_core, within_days
 from spike_dgl.data.prepare.knowledge import Fact, KnowledgeGraph, link, with_inverses, without_rare
 from spike_dgl.data.prepare.options import PrepareOptions, milliseconds
-from spike_dgl.data.prepare.recbole_files import write_recbole
 from spike_dgl.data.prepare.tables import BrokenRows
 from spike_dgl.data.prepare.triple_files import TripleFiles
 from spike_dgl.data.prepare.write import (
@@ -164,7 +165,9 @@ def prepare(
                 folder / REVIEWS, _training_reviews(source.interactions, log, parts[0], broken, progress)
             )
         if "recbole" in also:
-            write_recbole(dataset, folder / "recbole" / source.name)
+            atomic = folder / "recbole" / source.name
+            atomic.mkdir(parents=True)
+            recbole.write(load_dataset(folder, valid_fraction=0), atomic)
         for file in source.enclosed:
             (folder / file.name).write_bytes(file.read_bytes())
         return write_card(folder, card)

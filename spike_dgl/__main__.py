@@ -1,0 +1,6 @@
+"""``python -m spike_dgl``: the same as ``python main.py``, wherever it is called."""
+
+from spike_dgl.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Finished runs, averaged over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean, stdev
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from spike_dgl.config import read_yaml
+from spike_dgl.markdown import markdown_table
+from spike_dgl.training.tracking import RunFolder
+
+Record: TypeAlias = dict[str, Any]
+"""``result.json`` of a run."""
+
+NOT_COMPARED = ("seed", "threads", "device")
+"""Training settings in which runs may differ and yet be averaged."""
+
+COSTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "parameters": ("parameters", ",.0f"),
+        "reported_epoch": ("epochs", ".0f"),
+        "seconds_per_epoch": ("s an epoch", ".2f"),
+        "seconds_to_quality": ("s to 99 %", ".0f"),
+        "seconds": ("s in all", ".0f"),
+        "peak_memory_mb": ("peak MB", ",.0f"),
+    }
+)
+"""What runs cost: heading and number format by name in a record."""
+
+
+def read_record(folder: RunFolder) -> Record:
+    """What a finished run found, and its `seconds_to_quality`. Raises `DataError` where it is not finished."""
+    metric = read_yaml(folder.file("config.yaml"))["training"]["metric"]
+    seconds = seconds_to_quality(folder.metrics().read(), metric)
+    return {**folder.read_json("result.json"), "seconds_to_quality": seconds}
+
+
+def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> str:
+    """Finished runs as one table: mean and standard deviation over the seeds of runs that are otherwise alike.
+
+    "s to 99 %" is `seconds_to_quality`.
+
+    Parameters
+    ----------
+    folders
+        Finished runs, in any order.
+    metrics
+        Test metrics to show.
+
+    Raises
+    ------
+    DataError
+        Where a run is not finished.
+    """
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for folder in folders:
+        config, record = read_yaml(folder.file("config.yaml")), read_record(folder)
+        seedless = config | {"training": config["training"] | dict.fromkeys(NOT_COMPARED)}
+        key = (record["data"], config["model"]["name"], repr(seedless))
+        groups.setdefault(key, []).append(record)
+    costs = [name for name in COSTS if name != "parameters"]
+    rows = [["data", "model", "runs", *metrics, *(COSTS[name][0] for name in costs)]]
+    for (data, model, _), records in sorted(groups.items()):
+        scores = [render_spread(*spread(records, metric)) for metric in metrics]
+        rows.append(
+            [data, model, str(len(records)), *scores, *(render_cost(records, cost) for cost in costs)]
+        )
+    return markdown_table(rows)
+
+
+def seconds_to_quality(epochs: Iterable[Mapping[str, Any]], metric: str) -> float | None:
+    """Seconds of training until validation was first within 1 % of the best it ever reached; None without validation.
+
+    Parameters
+    ----------
+    epochs
+        Records of ``metrics.jsonl``, in order.
+    metric
+        Validation metric, such as ``ndcg@20``.
+    """
+    reached = [
+        (epoch[f"valid/{metric}"], epoch["elapsed_seconds"]) for epoch in epochs if f"valid/{metric}" in epoch
+    ]
+    best = max((value for value, _ in reached), default=None)
+    return next((seconds for value, seconds in reached if value >= 0.99 * best), None) if best else None
+
+
+def spread(records: Sequence[Record], metric: str) -> tuple[float, float | None]:
+    """Mean and standard deviation of a test metric over runs; no deviation for a single one."""
+    values = [record["test"][metric] for record in records]
+    return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def render_spread(average: float, deviation: float | None) -> str:
+    """``0.1344 ± 0.0021``."""
+    return f"{average:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
+
+
+def mean_cost(records: Sequence[Record], name: str) -> float | None:
+    """Mean of one of the `COSTS` over runs; None where a run does not know it."""
+    values = [record[name] for record in records]
+    return None if None in values else mean(values)
+
+
+def render_cost(records: Sequence[Record], name: str) -> str:
+    """The same for a table."""
+    value = mean_cost(records, name)
+    return "unknown" if value is None else f"{value:{COSTS[name][1]}}"

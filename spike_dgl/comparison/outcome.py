@@ -1,0 +1,217 @@
+"""What the runs of a study found, and how its rows differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spike_dgl.averages import Record, read_record
+from spike_dgl.comparison.definition import Row, Study
+from spike_dgl.config import read_yaml
+from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.evaluation.significance import PairedTest, holm, paired_test
+from spike_dgl.runs import PlannedRun
+from spike_dgl.training.tracking import RunFolder
+from spike_dgl.typing import IndexArray
+
+TEST_USERS = "test_users.npz"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of a row, as its folder tells.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    record
+        Its result.
+    config, environment
+        Its settings and machine.
+    users
+        Evaluated test users [n].
+    per_user
+        Test metrics of each of them [n].
+    """
+
+    folder: Path
+    record: Record
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    users: IndexArray
+    per_user: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A row and its finished runs, one a seed."""
+
+    row: Row
+    runs: tuple[FinishedRun, ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """Results of the runs."""
+        return [run.record for run in self.runs]
+
+    def per_user(self, metric: str) -> NDArray[np.float64]:
+        """A test metric of each user [n], averaged over seeds."""
+        values: NDArray[np.float64] = np.mean([run.per_user[metric] for run in self.runs], axis=0)
+        return values
+
+    def validation(self) -> float | None:
+        """The metric that chose the epochs, averaged over seeds; None without a validation part."""
+        values = [run.record["valid"].get(run.config["training"]["metric"]) for run in self.runs]
+        return None if not values or None in values else mean(values)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row against its reference on one test metric.
+
+    Parameters
+    ----------
+    test
+        Row minus reference.
+    p_value
+        Corrected for the number of rows that are tested.
+    """
+
+    test: PairedTest
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that tables, plots and sentences about a study are made of.
+
+    Parameters
+    ----------
+    study
+        What was compared.
+    outcomes
+        One a row, in the order of the study.
+    reference
+        The contender that the others were tested against; None where there is nothing to test.
+    differences
+        By label of the row and metric. The reference itself and rows without a finished run have none.
+    """
+
+    study: Study
+    outcomes: tuple[Outcome, ...]
+    reference: str | None
+    differences: Mapping[str, Mapping[str, Difference]]
+
+    def reference_of(self, outcome: Outcome) -> Outcome | None:
+        """What an outcome is tested against: of several variants along an axis, the reference at the same value."""
+        rivals = [other for other in self.outcomes if other.row.contender == self.reference]
+        if len(rivals) > 1:
+            rivals = [other for other in rivals if other.row.value == outcome.row.value]
+        return rivals[0] if rivals and rivals[0].runs else None
+
+
+def planned_runs(study: Study, folder: Path) -> list[PlannedRun]:
+    """All runs of a study, finished or not. Raises `ConfigError` that names the row with a wrong setting."""
+    return [
+        PlannedRun(f"{row.label}, seed {seed}", row.config(seed), folder / row.slug / f"seed{seed}")
+        for seed in study.file.seeds  # so that the first seed of every row comes first
+        for row in study.rows
+    ]
+
+
+def compare(study: Study, folder: Path) -> Comparison:
+    """Read the finished runs of a study and test them.
+
+    Raises
+    ------
+    DataError
+        Where runs were tested on other users or another split than the rest.
+    SpikeError
+        Where no run is finished, or nothing says what the reference is.
+    """
+    outcomes = tuple(Outcome(row, _finished(study, folder, row)) for row in study.rows)
+    _check_data(study, [run for outcome in outcomes for run in outcome.runs])
+    reference = study.reference or _best_on_validation(outcomes)
+    untested = Comparison(study, outcomes, reference, {})
+    differences = {
+        metric: _differences(untested, metric) for metric in study.file.metrics
+    }  # Holm counts the rows of one metric: each metric is a question of its own
+    labels = [outcome.row.label for outcome in outcomes]
+    by_label = {
+        label: {metric: found[label] for metric, found in differences.items() if label in found}
+        for label in labels
+    }
+    return Comparison(study, outcomes, reference, by_label)
+
+
+def _finished(study: Study, folder: Path, row: Row) -> tuple[FinishedRun, ...]:
+    folders = [folder / row.slug / f"seed{seed}" for seed in study.file.seeds]
+    return tuple(_read(RunFolder(path)) for path in folders if (path / "result.json").is_file())
+
+
+def _read(folder: RunFolder) -> FinishedRun:
+    if not folder.file(TEST_USERS).is_file():
+        raise DataError(
+            folder.file(TEST_USERS),
+            "is missing: an earlier version made the run, and did not keep the test metrics of every user",
+            f"Delete {folder.path} and run it again.",
+        )
+    per_user = folder.read_arrays(TEST_USERS)
+    users = per_user.pop("users")
+    config = read_yaml(folder.file("config.yaml"))
+    return FinishedRun(
+        folder.path, read_record(folder), config, folder.read_json("environment.json"), users, per_user
+    )
+
+
+def _check_data(study: Study, runs: Sequence[FinishedRun]) -> None:
+    """One split and one set of test users for all, and the same data where the data settings are the same."""
+    if not runs:
+        raise SpikeError("no run of the study is finished")
+    first, checksums = runs[0], dict[str, str]()
+    for run in runs:
+        known = checksums.setdefault(repr(run.config["data"]), run.record["checksum"])
+        same = (
+            run.record["split_hash"] == first.record["split_hash"]
+            and np.array_equal(run.users, first.users)
+            and run.record["checksum"] == known
+        )
+        if not same:
+            raise DataError(
+                run.folder,
+                f"has other data, another split or other test users than {first.folder}",
+                "Runs are compared on one split only: put the data back, or run the study in a new folder.",
+            )
+        missing = [metric for metric in study.file.metrics if metric not in run.per_user]
+        if missing:
+            raise DataError(
+                run.folder, f"has no metric '{missing[0]}'", f"It has: {', '.join(run.per_user)}."
+            )
+
+
+def _best_on_validation(outcomes: Sequence[Outcome]) -> str | None:
+    """The contender with the best validation metric, averaged over its rows."""
+    values: dict[str, list[float | None]] = {}
+    for outcome in outcomes:
+        values.setdefault(outcome.row.contender, []).append(outcome.validation())
+    means = {
+        name: mean(v for v in found if v is not None) for name, found in values.items() if None not in found
+    }
+    return max(means, key=means.__getitem__) if means else None
+
+
+def _differences(comparison: Comparison, metric: str) -> dict[str, Difference]:
+    tests: dict[str, PairedTest] = {}
+    for outcome in comparison.outcomes:
+        reference = comparison.reference_of(outcome)
+        if reference is not None and reference is not outcome and outcome.runs:
+            tests[outcome.row.label] = paired_test(outcome.per_user(metric), reference.per_user(metric))
+    corrected = holm([test.p_value for test in tests.values()])
+    return {label: Difference(test, p) for (label, test), p in zip(tests.items(), corrected, strict=True)}

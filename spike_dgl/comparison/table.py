@@ -1,0 +1,187 @@
+"""A comparison as Markdown: the table, what it says in sentences, groups of users and items, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import mean
+from typing import Any
+
+from spike_dgl.averages import COSTS, Record, render_cost, render_spread, spread
+from spike_dgl.comparison.outcome import Comparison, Difference, FinishedRun, Outcome
+from spike_dgl.markdown import markdown_table
+
+LEVEL = 0.05
+SHOWN_COSTS = ("parameters", "seconds_to_quality", "seconds_per_epoch", "peak_memory_mb")
+NONE = "-"
+
+
+def render(comparison: Comparison, made: str) -> str:
+    """Everything about a comparison below its title.
+
+    Parameters
+    ----------
+    comparison
+        Of a study with finished runs.
+    made
+        How it was made: command and processes at a time.
+    """
+    sentences = "\n".join(f"- {sentence}" for sentence in findings(comparison))
+    parts = [main_table(comparison), sentences, *group_tables(comparison), note(comparison, made)]
+    return "\n\n".join(filter(None, parts))
+
+
+def main_table(comparison: Comparison) -> str:
+    """One line a row: test metrics, difference to the reference and its p value, and costs."""
+    metrics = comparison.study.file.metrics
+    tested = f"{metrics[0]} against {comparison.reference}" if comparison.reference else "difference"
+    header = ["", "runs", *metrics, tested, "p (Holm)", *(COSTS[name][0] for name in SHOWN_COSTS)]
+    best = {metric: _best(comparison.outcomes, metric) for metric in metrics}
+    rows = [_cells(comparison, outcome, best) for outcome in comparison.outcomes]
+    return markdown_table([header, *rows])
+
+
+def _best(outcomes: Iterable[Outcome], metric: str) -> float:
+    return max(spread(outcome.records, metric)[0] for outcome in outcomes if outcome.runs)
+
+
+def _cells(comparison: Comparison, outcome: Outcome, best: dict[str, float]) -> list[str]:
+    metrics, seeds = comparison.study.file.metrics, comparison.study.file.seeds
+    done = len(outcome.runs)
+    runs = str(done) if done == len(seeds) else f"{done} of {len(seeds)}"
+    if not done:
+        return [outcome.row.label, runs, *[NONE] * (len(metrics) + 2 + len(SHOWN_COSTS))]
+    scores = []
+    for metric in metrics:
+        average, deviation = spread(outcome.records, metric)
+        shown = render_spread(average, deviation)
+        scores.append(f"**{shown}**" if average == best[metric] else shown)
+    costs = [render_cost(outcome.records, name) for name in SHOWN_COSTS]
+    return [outcome.row.label, runs, *scores, *_test_cells(comparison, outcome), *costs]
+
+
+def _test_cells(comparison: Comparison, outcome: Outcome) -> list[str]:
+    difference = comparison.differences[outcome.row.label].get(comparison.study.file.metrics[0])
+    if difference is None:
+        return ["reference" if comparison.reference_of(outcome) is outcome else NONE, ""]
+    test = difference.test
+    return [f"{test.difference:+.4f} [{test.low:+.4f}, {test.high:+.4f}]", render_p(difference.p_value)]
+
+
+def render_p(value: float) -> str:
+    """A p value with as many digits as say something."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def findings(comparison: Comparison) -> Iterator[str]:
+    """A sentence for each row that was tested: where the reference is ahead, behind, or neither."""
+    metric = comparison.study.file.metrics[0]
+    for outcome in comparison.outcomes:
+        difference = comparison.differences[outcome.row.label].get(metric)
+        reference = comparison.reference_of(outcome)
+        if difference is not None and reference is not None:
+            yield _finding(reference, outcome, difference, metric)
+
+
+def _finding(reference: Outcome, outcome: Outcome, difference: Difference, metric: str) -> str:
+    """What the difference says of the reference, so with the sign turned round."""
+    test, p = difference.test, render_p(difference.p_value)
+    ours, other = reference.row.label, outcome.row.label
+    certainty = f"p {p if p.startswith('<') else f'= {p}'}"
+    if difference.p_value >= LEVEL:
+        interval = f"95 % interval {-test.high:+.4f} to {-test.low:+.4f}, {certainty}"
+        gain = f"{-test.difference:+.4f} {metric}"
+        return f"{ours} is not ahead of {other}: a difference of {gain} may be chance ({interval})."
+    ahead = test.difference < 0
+    low, high = (-test.high, -test.low) if ahead else (test.low, test.high)
+    size = f"{abs(test.difference):.4f} {metric} (95 % interval {low:.4f} to {high:.4f}, {certainty})"
+    seeds = _against_seeds(abs(test.difference), reference, outcome, metric)
+    return f"{ours} is {'ahead of' if ahead else 'behind'} {other} by {size}{seeds}."
+
+
+def _against_seeds(gain: float, reference: Outcome, outcome: Outcome, metric: str) -> str:
+    """Users were tested, not seeds: say whether training again might turn the difference round."""
+    deviations = [spread(each.records, metric)[1] for each in (reference, outcome)]
+    known = [deviation for deviation in deviations if deviation is not None]
+    if len(known) < 2:
+        return "; one seed does not say what another would give"
+    return "" if gain > max(known) else ", but no more than the standard deviation over seeds"
+
+
+def group_tables(comparison: Comparison) -> Iterator[str]:
+    """The first metric by activity of users and by popularity of items, averaged over seeds."""
+    finished = [outcome for outcome in comparison.outcomes if outcome.runs]
+    metric = comparison.study.file.metrics[0]
+    for title in dict.fromkeys(group["by"] for group in _groups(finished[0].records[0])):
+        header = [group for group in _groups(finished[0].records[0]) if group["by"] == title]
+        if not any(metric in group for group in header):
+            continue  # groups are kept at one cut-off only
+        headings = [f"{group['group']} ({group['users']:,} users)" for group in header]
+        rows = [
+            [
+                outcome.row.label,
+                *(_group_mean(outcome.records, title, group["group"], metric) for group in header),
+            ]
+            for outcome in finished
+        ]
+        yield markdown_table([[f"{metric}, {title[0].lower()}{title[1:]}", *headings], *rows])
+
+
+def _groups(record: Record) -> list[dict[str, Any]]:
+    return list(record["test_by_group"])
+
+
+def _group_mean(records: Sequence[Record], title: str, label: str, metric: str) -> str:
+    """Mean over seeds; a variant that changes the data may not have the group."""
+    same = [g for record in records for g in _groups(record) if (g["by"], g["group"]) == (title, label)]
+    values = [group[metric] for group in same if metric in group]
+    return f"{mean(values):.4f}" if values else NONE
+
+
+def note(comparison: Comparison, made: str) -> str:
+    """On what, by what and how the figures came about."""
+    runs = [run for outcome in comparison.outcomes for run in outcome.runs]
+    parts = [_data(runs), _settings(comparison), _tests(comparison), f"{made} {_machine(runs)}"]
+    return "\n".join(filter(None, parts))
+
+
+def _data(runs: Sequence[FinishedRun]) -> str:
+    record = runs[0].record
+    checksums = {run.record["checksum"] for run in runs}
+    data = (
+        f"checksum {record['checksum'][:12]}"
+        if len(checksums) == 1
+        else f"{len(checksums)} forms of the data"
+    )
+    return (
+        f"Data: {record['data']}, {data}, split {record['split_hash'][:12]}, {record['test_users']:,} test users. "
+        "The best epoch is chosen on validation, and all items are ranked."
+    )
+
+
+def _settings(comparison: Comparison) -> str:
+    file = comparison.study.file
+    seeds = f"Mean ± standard deviation over the seeds {', '.join(map(str, file.seeds))}."
+    if file.tuned is None:
+        return seeds
+    tuned = ", ".join(comparison.study.tuned) or "none"
+    return f"{seeds} Models with settings tuned on validation ({file.tuned}): {tuned}."
+
+
+def _tests(comparison: Comparison) -> str:
+    if not any(comparison.differences.values()):
+        return ""
+    chosen = "named in the bench file" if comparison.study.reference else "chosen as the best on validation"
+    return (
+        f"Reference: {comparison.reference}, {chosen}. Paired t-test over users of {comparison.study.file.metrics[0]} "
+        "averaged over seeds; p corrected by Holm; in brackets a 95 % bootstrap interval over users."
+    )
+
+
+def _machine(runs: Sequence[FinishedRun]) -> str:
+    machines = {
+        f"{run.environment['platform']}, {run.environment['cpu_count']} cores, "
+        f"{run.record['threads']} {'thread' if run.record['threads'] == 1 else 'threads'} a run, {run.record['device']}"
+        for run in runs
+    }
+    costs = '"s to 99 %" are the seconds until validation is within 1 % of its best.'
+    return f"{'; '.join(sorted(machines))}. {costs}"

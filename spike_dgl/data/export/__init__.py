@@ -1,0 +1,1 @@
+"""A data set, split as it is here, in the formats of other libraries."""

@@ -1,0 +1,55 @@
+"""Cornac's (user, item, rating) triples, split as the data set is; every rating is 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spike_dgl.data.dataset import Dataset, Interactions
+from spike_dgl.data.export.tables import check_ids, parts_of, raw_pairs, write_table
+
+HOW_TO_READ = """Cornac reads these files with
+
+```python
+from cornac.data import Reader
+from cornac.eval_methods import BaseMethod
+
+parts = {{part: Reader().read(f"FOLDER/{{part}}.uir", fmt="UIR", sep="\\t") for part in {parts}}}
+method = BaseMethod.from_splits(
+    train_data=parts["train"], test_data=parts["test"], val_data=parts.get("valid"), exclude_unknowns=False
+)
+```"""
+
+
+def user_item_rating(dataset: Dataset, pairs: Interactions) -> list[tuple[str, str, float]]:
+    """Raw ids and ratings of interactions, as cornac takes them from Python."""
+    return [(user, item, 1.0) for user, item in raw_pairs(dataset, pairs)]
+
+
+def write(dataset: Dataset, folder: Path) -> list[Path]:
+    """Write ``train.uir``, ``valid.uir`` and ``test.uir``; gives their paths.
+
+    Parameters
+    ----------
+    dataset
+        What to write.
+    folder
+        One that exists.
+
+    Raises
+    ------
+    DataError
+        Where a raw id cannot stand in a table.
+    """
+    check_ids(dataset.users, dataset.items)
+    return [
+        write_table(
+            folder / f"{part}.uir",
+            ((user, item, f"{rating:g}") for user, item, rating in user_item_rating(dataset, pairs)),
+        )
+        for part, pairs in parts_of(dataset).items()
+    ]
+
+
+def how_to_read(dataset: Dataset, folder: Path) -> str:  # noqa: ARG001  (formats are called alike)
+    """How to load them in cornac."""
+    return HOW_TO_READ.format(parts=list(parts_of(dataset)))

@@ -1,0 +1,72 @@
+"""RecBole's atomic files, split as the data set is: RecBole calls them benchmark files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.export.tables import as_cell, check_ids, parts_of, raw_pairs, write_table
+
+HOW_TO_READ = """RecBole reads these files with
+
+```yaml
+data_path: FOLDER                # the one this folder is in
+dataset: {name}
+benchmark_filename: [{parts}]
+load_col: {{inter: [user_id, item_id], kg: [head_id, relation_id, tail_id], link: [item_id, entity_id]}}
+```"""
+
+
+def write(dataset: Dataset, folder: Path) -> list[Path]:
+    """Write interactions, knowledge graph, links and names as atomic files; gives their paths.
+
+    `spike_dgl.data.formats.recbole` reads the same rows and splits back, and the same triples of raw ids.
+
+    Parameters
+    ----------
+    dataset
+        What to write.
+    folder
+        One that exists; its name is the data set's name for RecBole.
+
+    Raises
+    ------
+    DataError
+        Where a raw id cannot stand in a table.
+    """
+    check_ids(dataset.users, dataset.items, dataset.entities, dataset.relations)
+    tables: dict[str, list[tuple[str, ...]]] = {
+        **{
+            f"{part}.inter": [("user_id:token", "item_id:token"), *raw_pairs(dataset, pairs)]
+            for part, pairs in parts_of(dataset).items()
+        },
+        "kg": [("head_id:token", "relation_id:token", "tail_id:token"), *_facts(dataset)],
+        "link": [
+            ("item_id:token", "entity_id:token"),
+            *zip(dataset.items.ids, dataset.entities.ids, strict=False),
+        ],
+        "user": [("user_id:token", "name:token_seq"), *_names(dataset.users.ids, dataset.users.names)],
+        "item": [("item_id:token", "name:token_seq"), *_names(dataset.items.ids, dataset.items.names)],
+        "entity": [
+            ("entity_id:token", "name:token_seq"),
+            *_names(dataset.entities.ids, dataset.entities.names),
+        ],
+    }
+    return [write_table(folder / f"{folder.name}.{kind}", rows) for kind, rows in tables.items()]
+
+
+def _facts(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
+    triples, entities, relations = dataset.triples, dataset.entities.ids, dataset.relations.ids
+    for head, relation, tail in zip(triples.heads, triples.relations, triples.tails, strict=True):
+        yield entities[head], relations[relation], entities[tail]
+
+
+def _names(ids: tuple[str, ...], names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for raw, name in zip(ids, names, strict=True):
+        yield raw, as_cell(name)
+
+
+def how_to_read(dataset: Dataset, folder: Path) -> str:
+    """What to tell RecBole."""
+    return HOW_TO_READ.format(name=folder.name, parts=", ".join(parts_of(dataset)))

@@ -1,0 +1,234 @@
+"""CoLaKG: LightGCN that starts from IDs and texts, and whose items listen to items with similar texts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spike_dgl.config import STRICT
+from spike_dgl.dgl_import import DGLGraph, dgl, edge_softmax, fn, require_dgl_on
+from spike_dgl.errors import ConfigError
+from spike_dgl.models.base import (
+    Batch,
+    EmbeddingModel,
+    Embeddings,
+    ModelInputs,
+    RankingOptions,
+    ranking_terms,
+    register,
+)
+from spike_dgl.nn.interaction_graph import InteractionGraph
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+ITEMS_PER_BLOCK = 1024
+"""Items whose similarities to all others are in memory at a time."""
+ATTENTION_DIM = 32
+LEAK = 0.2
+"""Slope of the attention's leaky ReLU below zero, as in graph attention networks."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class CoLaKGOptions(RankingOptions):
+    """Settings of CoLaKG, besides those of `RankingOptions`. Defaults are the authors' on Last.FM.
+
+    Parameters
+    ----------
+    num_layers
+        Hops between users and items; 3.
+    num_neighbours
+        k, items with similar texts that an item listens to; 10, and 30 on MovieLens 1M.
+    user_dropout, item_dropout
+        Share of numbers dropped before and after the adapter of user and of item texts; 0.2 and 0.6.
+    attention_dropout
+        Share of the neighbours' weights dropped; 0.6.
+    """
+
+    num_layers: int = Field(default=3, ge=1)
+    num_neighbours: int = Field(default=10, ge=1)
+    user_dropout: Share = 0.2
+    item_dropout: Share = 0.6
+    attention_dropout: Share = 0.6
+    l2_weight: float = Field(default=1e-4, ge=0.0)
+
+
+SEARCH = {
+    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_neighbours": (10, 30),
+    "model.item_dropout": (0.2, 0.6),
+    "model.l2_weight": (1e-5, 1e-4, 1e-3),
+    "model.ranking_loss": ("bpr", "softmax"),
+}
+
+
+class TextAdapter(nn.Module):
+    """Text vectors in the space of the ID embeddings: dropout(elu(W dropout(t) + b)), [n, d_t] to [n, D]."""
+
+    def __init__(self, vector_dim: int, embedding_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(vector_dim, embedding_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """[n, D] from text vectors [n, d_t]."""
+        adapted: Tensor = self.dropout(functional.elu(self.linear(self.dropout(vectors))))
+        return adapted
+
+
+class NeighbourAttention(nn.Module):
+    """What items hear from their neighbours, weighed by the texts of both (graph attention with texts as keys).
+
+    Parameters
+    ----------
+    vector_dim
+        d_t.
+    dropout
+        Share of the weights dropped in training.
+    """
+
+    def __init__(self, vector_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.key = nn.Linear(vector_dim, ATTENTION_DIM, bias=False)
+        # Its two outputs are a node's share of the score as neighbour, and as the item that listens.
+        self.score = nn.Linear(ATTENTION_DIM, 2, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def weights(self, graph: DGLGraph, texts: Tensor) -> Tensor:
+        """[E, 1] of each edge neighbour -> item, from texts [I, d_t]; those of an item sum to one."""
+        with graph.local_scope():
+            graph.ndata["neighbour"], graph.ndata["item"] = self.score(self.key(texts)).split(1, dim=1)
+            graph.apply_edges(fn.u_add_v("neighbour", "item", "score"))
+            weights: Tensor = edge_softmax(graph, functional.leaky_relu(graph.edata["score"], LEAK))
+            return weights
+
+    def forward(self, graph: DGLGraph, texts: Tensor, states: Tensor) -> Tensor:
+        """[I, D] elu of the weighted sum of the neighbours' states [I, D]; 0 where an item has no neighbours."""
+        with graph.local_scope():
+            graph.ndata["state"] = states
+            graph.edata["weight"] = self.dropout(self.weights(graph, texts))
+            graph.update_all(fn.u_mul_e("state", "weight", "message"), fn.sum("message", "heard"))
+            return functional.elu(graph.ndata["heard"])
+
+
+@register("cola-kg", CoLaKGOptions, SEARCH)
+class CoLaKG(EmbeddingModel):
+    """CoLaKG (Cui et al., SIGIR 2025): semantic neighbours beside LightGCN.
+
+    Source: "Comprehending Knowledge Graphs with Large Language Models for Recommender Systems".
+
+    Texts enter twice: adapted, they are averaged with the ID embeddings; and each item gathers from the k items with
+    the most similar texts anywhere in the KG. LightGCN then runs on what comes out:
+
+        h_u = (e_u + adapter_u(t_u)) / 2,   h_i = (e_i + adapter_i(t_i)) / 2
+        adapter(t) = dropout(elu(W dropout(t) + b))
+        alpha_ij = softmax over j in N(i) of leaky_relu(a . [W_a t_j ; W_a t_i])
+        h'_i = (h_i + elu(sum_j dropout(alpha_ij) h_j)) / 2
+        z = mean over layers of LightGCN on [h_u ; h'_i]
+        L = L_rank + L2
+
+    What stands in for the paper's central step: there, a language model reads each item's one- and two-hop subgraph
+    of the KG and, for users, their history, and its answers are embedded (SimCSE, 1,024 numbers). Here t are this run's
+    profile vectors. Written by a language model, these rest on much the same material, by other prompts; made from
+    templates, nothing is comprehended or added to what the triples say. So a run measures what CoLaKG's
+    architecture makes of the same texts that SPiKE gets, not the paper's text generation.
+
+    Equations and settings are those of the released code. Ours are: L2 acts on ID embeddings only, not on adapted
+    texts too; an item is not its own neighbour; a neighbour needs a cosine above zero, so an item without a text
+    has none. Neighbours are found once, for some items at a time, so memory grows with I k.
+
+    Parameters
+    ----------
+    inputs
+        Graph and text vectors; the KG acts only through the texts.
+    options
+        See `CoLaKGOptions`.
+
+    Raises
+    ------
+    ConfigError
+        Where the run has no profiles, or where DGL does not run on the device.
+    """
+
+    user_texts: Tensor
+    item_texts: Tensor
+
+    def __init__(self, inputs: ModelInputs, options: CoLaKGOptions) -> None:
+        super().__init__()
+        self.options, self.num_users = options, inputs.num_users
+        require_dgl_on(inputs.device)
+        if inputs.user_vectors is None or inputs.entity_vectors is None:
+            raise ConfigError(
+                "model.name: cola-kg is made of profile texts, and this run has no profiles\n"
+                "  Set profiles.source=auto or template."
+            )
+        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
+        num_nodes, dim = inputs.num_users + inputs.num_items, options.embedding_dim
+        self.embedding = nn.Parameter(torch.empty(num_nodes, dim))
+        nn.init.normal_(self.embedding, std=0.1)
+        item_texts, vector_dim = inputs.entity_vectors[: inputs.num_items], inputs.entity_vectors.shape[1]
+        self.register_buffer("user_texts", inputs.user_vectors, persistent=False)
+        self.register_buffer("item_texts", item_texts, persistent=False)
+        self.user_adapter = TextAdapter(vector_dim, dim, options.user_dropout)
+        self.item_adapter = TextAdapter(vector_dim, dim, options.item_dropout)
+        self.attention = NeighbourAttention(vector_dim, options.attention_dropout)
+        self.neighbours = text_neighbours(item_texts.to(inputs.device), options.num_neighbours)
+
+    def propagate(self) -> Tensor:
+        """z, the mean over layers, [U + I, D], users first."""
+        return self.interactions.mean_of_hops(self.fused(), self.options.num_layers)
+
+    def fused(self) -> Tensor:
+        """h of users and h' of items, [U + I, D]."""
+        users, items = self.embedding[: self.num_users], self.embedding[self.num_users :]
+        users = (users + self.user_adapter(self.user_texts)) / 2
+        items = (items + self.item_adapter(self.item_texts)) / 2
+        heard = self.attention(self.neighbours, self.item_texts, items)
+        return torch.cat([users, (items + heard) / 2])
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Ranking, and L2 on the ID embeddings of the batch."""
+        rows = batch.rows(self.num_users)
+        return ranking_terms(self.propagate(), self.embedding, rows, self.options)
+
+    def embeddings(self) -> Embeddings:
+        """z of users [U, D] and items [I, D]."""
+        final = self.propagate()
+        return Embeddings(final[: self.num_users], final[self.num_users :])
+
+
+def text_neighbours(texts: Tensor, num_neighbours: int) -> DGLGraph:
+    """The graph in which each item hears the items whose texts are most similar to its own.
+
+    Parameters
+    ----------
+    texts
+        [I, d_t] on the device where the graph shall be.
+    num_neighbours
+        k at most: only cosines above zero count.
+
+    Returns
+    -------
+    DGLGraph
+        Nodes [I], edges neighbour -> item, at most I k. The I x I cosines are never there as a whole, but
+        `ITEMS_PER_BLOCK` rows at a time.
+    """
+    unit = functional.normalize(texts)
+    number = min(num_neighbours, len(unit) - 1)
+    blocks = torch.split(torch.arange(len(unit), device=unit.device), ITEMS_PER_BLOCK)
+    found = [_nearest(unit, rows, number) for rows in blocks]
+    neighbours, items = (torch.cat(ends) for ends in zip(*found, strict=True))
+    return dgl.graph((neighbours, items), num_nodes=len(unit))
+
+
+def _nearest(unit: Tensor, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """Neighbours and items [n] of the edges into some rows."""
+    cosines = unit[rows] @ unit.T
+    cosines[torch.arange(len(rows)), rows] = -torch.inf
+    best = cosines.topk(number)
+    near = best.values > 0.0
+    return best.indices[near], rows.unsqueeze(1).expand_as(near)[near]

@@ -1,0 +1,182 @@
+"""HGT: a transformer on the heterograph, with projections per node type and per relation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spike_dgl.config import STRICT
+from spike_dgl.dgl_import import edge_softmax
+from spike_dgl.models.base import (
+    Batch,
+    EmbeddingModel,
+    Embeddings,
+    ModelInputs,
+    RankingOptions,
+    ranking_terms,
+    register,
+)
+from spike_dgl.nn.collaborative_graph import CollaborativeGraph
+from spike_dgl.nn.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
+
+
+@dataclass(frozen=True, config=STRICT)
+class HgtOptions(RankingOptions):
+    """Settings of HGT, besides those of `RankingOptions`.
+
+    Parameters
+    ----------
+    num_layers
+        Hops; 3 in the paper.
+    num_heads
+        H; 8 in the paper, of 32 dimensions each.
+    dropout
+        On what a hop adds; 0.2 in the authors' code.
+    """
+
+    num_layers: int = Field(default=2, ge=1)
+    num_heads: int = Field(default=2, ge=1)
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+
+    def __post_init__(self) -> None:
+        """Check what belongs together."""
+        if self.embedding_dim % self.num_heads:
+            raise ValueError(
+                f"embedding_dim {self.embedding_dim} is not a multiple of num_heads {self.num_heads}"
+            )
+
+
+SEARCH = {
+    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_layers": (1, 2, 3),
+    "model.num_heads": (1, 2, 4),
+    "model.l2_weight": (0.0, 1e-5, 1e-4, 1e-3),
+    "model.ranking_loss": ("bpr", "softmax"),
+}
+
+
+class HeterogeneousAttention(nn.Module):
+    """One hop, as `dgl.nn.HGTConv` computes it with several tensors of a row per edge, and here with none.
+
+    Parameters
+    ----------
+    num_node_types, num_relations
+        Of the graph.
+    dim
+        D.
+    num_heads
+        H.
+    dropout
+        On what the hop adds.
+    """
+
+    def __init__(
+        self, num_node_types: int, num_relations: int, dim: int, num_heads: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, nn.Dropout(dropout)
+        head_dim = dim // num_heads
+        self.key, self.query, self.value, self.result = (
+            typed_matrices(num_node_types, dim, dim) for _ in range(4)
+        )
+        self.attention_matrices, self.message_matrices = (
+            nn.ParameterList(typed_matrices(num_relations, head_dim, head_dim) for _ in range(num_heads))
+            for _ in range(2)
+        )
+        self.relation_prior = nn.Parameter(torch.ones(num_relations, num_heads))
+        self.skip = nn.Parameter(torch.ones(num_node_types))
+
+    def forward(self, graph: CollaborativeGraph, node_types: Tensor, states: Tensor) -> Tensor:
+        """From states [U + N, D] of nodes of ascending types [U + N] to the next ones."""
+        value = self._sent(graph, typed_product(states, node_types, self.value), self.message_matrices)
+        gathered = weighted_sum(graph.from_senders, value, self.attention(graph, node_types, states))
+        added = typed_product(functional.gelu(gathered.flatten(1)), node_types, self.result)
+        share = torch.sigmoid(self.skip).index_select(0, node_types).unsqueeze(-1)
+        result: Tensor = share * self.dropout(added) + (1.0 - share) * states
+        return result
+
+    def attention(self, graph: CollaborativeGraph, node_types: Tensor, states: Tensor) -> Tensor:
+        """[E, H, 1] weights; those of one receiver and head sum to one."""
+        query = self._heads(typed_product(states, node_types, self.query))
+        key = self._sent(graph, typed_product(states, node_types, self.key), self.attention_matrices)
+        prior = self.relation_prior.index_select(0, graph.senders.relation).unsqueeze(-1)
+        logits = inner_products(graph.from_senders, key * prior / math.sqrt(key.shape[-1]), query)
+        weights: Tensor = edge_softmax(graph.from_senders, logits)
+        return weights
+
+    def _sent(self, graph: CollaborativeGraph, rows: Tensor, matrices: nn.ParameterList) -> Tensor:
+        """[P, H, D / H] what the relations' matrices, one list entry a head, make of the senders' rows."""
+        senders = graph.senders
+        heads = self._heads(rows.index_select(0, senders.node)).unbind(1)
+        products = [
+            typed_product(head, senders.relation, matrix)
+            for head, matrix in zip(heads, matrices, strict=True)
+        ]
+        return torch.stack(products, dim=1)
+
+    def _heads(self, rows: Tensor) -> Tensor:
+        """[n, D] as [n, H, D / H]."""
+        return rows.view(len(rows), self.num_heads, -1)
+
+
+@register("hgt", HgtOptions, SEARCH)
+class Hgt(EmbeddingModel):
+    """HGT (Hu, Dong, Wang, Sun: "Heterogeneous Graph Transformer", WWW 2020).
+
+    On the graph of users and entities, where interactions are a relation, per head, with tau the type of a node (user
+    or entity) and r the relation by which t receives from s::
+
+        alpha(s, r, t) = (K_tau(s) h_s) W_r^ATT (Q_tau(t) h_t)' mu_r / sqrt(d), then a softmax over all (s, r) of t
+        m_t            = sum over (s, r) of alpha(s, r, t) (V_tau(s) h_s) W_r^MSG, heads concatenated
+        h_t^{l+1}      = a A_tau(t) GELU(m_t) + (1 - a) h_t,   a = sigmoid(skip_tau(t))
+
+    from ID embeddings h^0; the last layer's inner products score.
+
+    Where we leave the paper: it adds h_t whole; the gate of the residual is that of the authors' code and
+    of DGL's layer. There are no time stamps, so nothing encodes time, and no sampling. The projections have no bias.
+
+    Parameters
+    ----------
+    inputs
+        The graph; text vectors are not used.
+    options
+        See `HgtOptions`.
+    """
+
+    node_types: Tensor
+
+    def __init__(self, inputs: ModelInputs, options: HgtOptions) -> None:
+        super().__init__()
+        self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
+        self.graph = CollaborativeGraph.of(inputs.graph, inputs.device)
+        self.embedding = nn.Parameter(torch.empty(self.graph.num_nodes, options.embedding_dim))
+        nn.init.xavier_uniform_(self.embedding)
+        self.layers = nn.ModuleList(
+            HeterogeneousAttention(
+                2, self.graph.num_relations, options.embedding_dim, options.num_heads, options.dropout
+            )
+            for _ in range(options.num_layers)
+        )
+        node_types = (torch.arange(self.graph.num_nodes) >= self.num_users).long()
+        self.register_buffer("node_types", node_types, persistent=False)
+
+    def propagate(self) -> Tensor:
+        """[U + N, D] of all nodes, users first."""
+        state: Tensor = self.embedding
+        for layer in self.layers:
+            state = layer(self.graph, self.node_types, state)
+        return state
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Ranking on the last layer, and L2 on the ID embeddings of the batch."""
+        return ranking_terms(self.propagate(), self.embedding, batch.rows(self.num_users), self.options)
+
+    def embeddings(self) -> Embeddings:
+        """The last layer's users [U, D] and items [I, D]."""
+        final = self.propagate()
+        return Embeddings(final[: self.num_users], final[self.num_users : self.num_users + self.num_items])

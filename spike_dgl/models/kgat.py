@@ -1,0 +1,179 @@
+"""KGAT: attention on the knowledge graph and the interactions, by a translation model trained along."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spike_dgl.config import STRICT
+from spike_dgl.dgl_import import edge_softmax
+from spike_dgl.models.base import (
+    Batch,
+    EmbeddingModel,
+    Embeddings,
+    ModelInputs,
+    RankingOptions,
+    ranking_terms,
+    register,
+)
+from spike_dgl.nn.collaborative_graph import CollaborativeGraph
+from spike_dgl.nn.losses import bpr_loss
+from spike_dgl.nn.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
+from spike_dgl.nn.rows import normalise
+
+
+@dataclass(frozen=True, config=STRICT)
+class KgatOptions(RankingOptions):
+    """Settings of KGAT, besides those of `RankingOptions`; defaults from the paper.
+
+    Parameters
+    ----------
+    layer_dims
+        Dimension of every hop's result; the results and the ID embedding are concatenated.
+    message_dropout
+        Dropout on each hop's result.
+    kg_weight
+        Weight of the loss on triples.
+    kg_batch_size
+        Triples a step in that loss.
+    """
+
+    layer_dims: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(64, 32, 16), min_length=1)
+    message_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    kg_weight: float = Field(default=1.0, ge=0.0)
+    kg_batch_size: int = Field(default=2048, ge=1)
+    l2_weight: float = Field(default=1e-5, ge=0.0)
+
+
+SEARCH = {
+    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.layer_dims": ((64,), (64, 32), (64, 32, 16)),
+    "model.l2_weight": (1e-5, 1e-4, 1e-3),
+    "model.ranking_loss": ("bpr", "softmax"),
+}
+
+
+class BiInteraction(nn.Module):
+    """Combines a node with what it gathered: LeakyReLU(W_1 (e + n)) + LeakyReLU(W_2 (e * n)), * elementwise.
+
+    Parameters
+    ----------
+    in_dim, out_dim
+        Of its inputs [n, in_dim] and its result [n, out_dim].
+    """
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.of_sum, self.of_product = nn.Linear(in_dim, out_dim), nn.Linear(in_dim, out_dim)
+        for linear in (self.of_sum, self.of_product):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, nodes: Tensor, gathered: Tensor) -> Tensor:
+        """The equation above."""
+        summed, multiplied = self.of_sum(nodes + gathered), self.of_product(nodes * gathered)
+        return functional.leaky_relu(summed, 0.2) + functional.leaky_relu(multiplied, 0.2)
+
+
+@register("kgat", KgatOptions, SEARCH)
+class Kgat(EmbeddingModel):
+    """KGAT (Wang, He, Cao, Liu, Chua: "KGAT: Knowledge Graph Attention Network for Recommendation", KDD 2019).
+
+    On the graph of users and entities, where interactions are a relation, with triples (h, r, t) and their inverses::
+
+        pi(h, r, t) = (W_r e_t)' tanh(W_r e_h + e_r), then a softmax over all triples of h
+        n_h         = sum over (h, r, t) of pi(h, r, t) e_t
+        e_h^{l+1}   = LeakyReLU(W_1 (e_h^l + n_h^l)) + LeakyReLU(W_2 (e_h^l * n_h^l))
+
+    The ID embedding and the normalised results of all hops, concatenated, score by their inner product. A further loss
+    trains e and W_r as TransR: -log sigmoid(g(h, r, t') - g(h, r, t)), g = |W_r e_h + e_r - W_r e_t|^2.
+
+    Where we leave the paper: it takes steps on the ranking loss and steps on the triples in turn, each with an
+    optimiser of its own; here every step minimises the sum of both, on triples drawn afresh. The corrupted tail t' is
+    any node, also if that triple happens to exist. L2 is on the ID embeddings of the batch alone. As in the paper
+    and unlike the authors' code, which computes it once an epoch, attention is that of the current parameters.
+
+    Parameters
+    ----------
+    inputs
+        The graph; text vectors are not used.
+    options
+        See `KgatOptions`.
+    """
+
+    def __init__(self, inputs: ModelInputs, options: KgatOptions) -> None:
+        super().__init__()
+        self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
+        self.graph = CollaborativeGraph.of(inputs.graph, inputs.device)
+        dim = options.embedding_dim
+        self.embedding = nn.Parameter(torch.empty(self.graph.num_nodes, dim))
+        self.relations = nn.Parameter(torch.empty(self.graph.num_relations, dim))
+        nn.init.xavier_uniform_(self.embedding)
+        nn.init.xavier_uniform_(self.relations)
+        self.relation_matrices = typed_matrices(self.graph.num_relations, dim, dim)
+        dims = (dim, *options.layer_dims)
+        self.layers = nn.ModuleList(map(BiInteraction, dims[:-1], dims[1:]))
+
+    def attention(self) -> Tensor:
+        """pi, [E, 1] in the order of the graph's edges; those of one receiver sum to one."""
+        senders, receivers = self.graph.senders, self.graph.receivers
+        tails, heads = (
+            typed_product(self.embedding.index_select(0, pairs.node), pairs.relation, self.relation_matrices)
+            for pairs in (senders, receivers)
+        )
+        heads = torch.tanh(heads + self.relations.index_select(0, receivers.relation))
+        weights: Tensor = edge_softmax(
+            self.graph.graph, inner_products(self.graph.between_pairs, tails, heads)
+        )
+        return weights
+
+    def propagate(self) -> Tensor:
+        """[U + N, D + sum of layer_dims] of all nodes, users first."""
+        attention = self.attention()
+        state: Tensor = self.embedding
+        results = [state]
+        for layer in self.layers:
+            state = layer(state, weighted_sum(self.graph.graph, state, attention))
+            state = functional.dropout(state, self.options.message_dropout, self.training)
+            results.append(normalise(state))
+        return torch.cat(results, dim=1)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Ranking on the concatenated embeddings, L2 on the ID embeddings of the batch, and the loss on triples."""
+        rows = batch.rows(self.num_users)
+        terms = ranking_terms(self.propagate(), self.embedding, rows, self.options)
+        if self.options.kg_weight:
+            device = self.embedding.device
+            edges = torch.randint(len(self.graph), (self.options.kg_batch_size,), device=device)
+            corrupted = torch.randint(self.graph.num_nodes, edges.shape, device=device)
+            terms["triples"] = self.options.kg_weight * self.triple_loss(edges.sort().values, corrupted)
+        return terms
+
+    def triple_loss(self, edges: Tensor, corrupted: Tensor) -> Tensor:
+        """Whether triples are nearer than with another tail.
+
+        Parameters
+        ----------
+        edges
+            [B] ascending positions in the graph's edges: the triples.
+        corrupted
+            [B] nodes, the other tails.
+        """
+        graph, relation = self.graph, self.graph.relation[edges]
+        head, tail, other = (
+            typed_product(self.embedding.index_select(0, nodes), relation, self.relation_matrices)
+            for nodes in (graph.target[edges], graph.source[edges], corrupted)
+        )
+        translated = head + self.relations.index_select(0, relation)
+        near, far = ((translated - end).square().sum(-1) for end in (tail, other))
+        return bpr_loss(-near, -far)
+
+    def embeddings(self) -> Embeddings:
+        """Concatenated embeddings of users and items."""
+        final = self.propagate()
+        return Embeddings(final[: self.num_users], final[self.num_users : self.num_users + self.num_items])

@@ -1,0 +1,275 @@
+"""KGRec: rationales of the knowledge graph found by masking and rebuilding them, and contrasted with interactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass as plain_dataclass
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spike_dgl.config import STRICT
+from spike_dgl.models.base import (
+    Batch,
+    EmbeddingModel,
+    Embeddings,
+    ModelInputs,
+    RankingOptions,
+    ranking_terms,
+    register,
+)
+from spike_dgl.nn.attention import RelationalAttention
+from spike_dgl.nn.edge_dropout import EdgeDropout
+from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.kernels import attend, mean_of_sources
+from spike_dgl.nn.kernels.with_torch import of_pairs
+from spike_dgl.nn.message_graph import Incidence, MessageGraph, message_graph, num_relation_rows
+from spike_dgl.nn.rows import normalise
+
+
+@dataclass(frozen=True, config=STRICT)
+class KGRecOptions(RankingOptions):
+    """Settings of KGRec, besides those of `RankingOptions`; the defaults are those for Last-FM in the authors' code.
+
+    Parameters
+    ----------
+    num_layers
+        Hops over the graph, and in each of the two contrasted views.
+    num_heads
+        Attention heads.
+    kg_dropout, interaction_dropout
+        Share of each relation's edges and of the interactions left out of a training step.
+    message_dropout
+        Dropout on what a hop gathered.
+    mask_size
+        k_m, so many edges of the highest rationale scores are masked and rebuilt; at most half of those in the step.
+    reconstruction_weight
+        Weight of the loss on rebuilt edges.
+    contrastive_weight
+        Weight of the contrast between the two views of items.
+    contrastive_temperature
+        tau, what cosine similarities are divided by.
+    pruned_share
+        rho, the part of edges and of interactions that a view leaves out as noise, by their rationale scores.
+    """
+
+    num_layers: int = Field(default=2, ge=1)
+    num_heads: int = Field(default=2, ge=1)
+    kg_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    interaction_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    message_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    mask_size: int = Field(default=256, ge=0)
+    reconstruction_weight: float = Field(default=0.1, ge=0.0)
+    contrastive_weight: float = Field(default=0.01, ge=0.0)
+    contrastive_temperature: float = Field(default=1.0, gt=0.0)
+    pruned_share: float = Field(default=0.5, ge=0.0, lt=1.0)
+    l2_weight: float = Field(default=1e-5, ge=0.0)
+
+
+SEARCH = {
+    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_layers": (1, 2, 3),
+    "model.reconstruction_weight": (0.01, 0.1, 1.0),
+    "model.contrastive_weight": (0.001, 0.01, 0.1),
+    "model.ranking_loss": ("bpr", "softmax"),
+}
+
+
+@plain_dataclass(frozen=True)
+class RationaleMask:
+    """A step's edges parted by their rationale scores.
+
+    Parameters
+    ----------
+    kept
+        The message graph without the masked edges: what is propagated over.
+    heads, relations, tails
+        [k] ends, as rows of U + N, and relation rows of the masked edges: what is rebuilt.
+    """
+
+    kept: MessageGraph
+    heads: Tensor
+    relations: Tensor
+    tails: Tensor
+
+
+@register("kgrec", KGRecOptions, SEARCH)
+class KGRec(EmbeddingModel):
+    """KGRec (Yang, Huang, Xia, Huang: "Knowledge Graph Self-Supervised Rationalization for Recommendation", KDD 2023).
+
+    Entities gather from their KG neighbours by relation-aware attention and users average their items, as in SPiKE,
+    whose propagation grew out of this one: `RelationalAttention` computes both. The attention omega of an edge says
+    how much of a rationale it is, compared with the other edges of its head h:
+
+    ``gamma(h, r, t) = |N_h| mean_m omega_m(h, r, t)``
+
+    With Gumbel noise, each step anew, these scores steer both self-supervised tasks.
+
+    - Reconstruction: the k_m highest edges are left out of the propagation, and rebuilt from its result z:
+      the mean of ``-log sigmoid <z_h, z_t * e_r>``.
+    - Contrast: the share rho of lowest edges is pruned, and ``x^k`` of an item is what mean aggregation of
+      ``e_t * e_r`` makes of it on the rest. The same share of interactions is pruned, by the mean gamma of the
+      item's edges, and ``x^u`` is what LightGCN's hops make of the rest. With z a two-layer perceptron of each and s
+      the cosine, the loss of item v is, for one random item w,
+      ``-log f(z^u_v, z^k_v) / (2 f(z^u_v, z^k_v) + f(z^u_v, z^k_w) + f(z^u_w, z^k_v))``, f = exp(s / tau).
+
+    Everything is linear in nodes and edges. Outside training `loss` is the ranking loss alone.
+
+    Where we follow the authors' code rather than the paper: one matrix for query and key, several heads, edge
+    dropout, the average rather than the sum over masked edges. Where we leave both: no further random edges are
+    masked beside the k_m (the code masks as many again), interactions are drawn without replacement by one Gumbel
+    perturbation (the code perturbs, then draws), gamma averages attention over heads (the code, logits), and L2 is
+    on the ID embeddings, as in all models here (the code, on z).
+
+    Parameters
+    ----------
+    inputs
+        The graph; text vectors are not used.
+    options
+        See `KGRecOptions`.
+    """
+
+    def __init__(self, inputs: ModelInputs, options: KGRecOptions) -> None:
+        super().__init__()
+        self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
+        self.messages = message_graph(inputs.graph, users_among_neighbours=False).to(inputs.device)
+        self.edge_dropout = EdgeDropout(
+            self.messages, kg_dropout=options.kg_dropout, interaction_dropout=options.interaction_dropout
+        )
+        dim = options.embedding_dim
+        self.embedding = nn.Parameter(torch.empty(inputs.num_users + inputs.num_entities, dim))
+        nn.init.xavier_uniform_(self.embedding)
+        self.attention = RelationalAttention(num_relation_rows(inputs.graph) - 1, dim, options.num_heads)
+        if options.contrastive_weight:
+            self.of_interactions, self.of_knowledge = _perceptron(dim), _perceptron(dim)
+
+    def propagate(self, messages: MessageGraph | None = None) -> Tensor:
+        """z, [U + N, D] users first: the sum of the ID embeddings and of every hop over all edges, or over some."""
+        messages = self.messages if messages is None else messages
+        state: Tensor = self.embedding
+        final = state
+        for _ in range(self.options.num_layers):
+            gathered, _ = self.attention(messages, state)
+            pooled = mean_of_sources(messages.pooling, state[self.num_users :])
+            state = self._normalised(torch.cat([pooled, gathered]))
+            final = final + state
+        return final
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Ranking, L2, reconstruction and contrast, weighted; a term whose weight is 0 is left out."""
+        rows = batch.rows(self.num_users)
+        if not self.training:
+            return ranking_terms(self.propagate(), self.embedding, rows, self.options)
+        messages = self.edge_dropout.draw()
+        scores = self.rationale_scores(messages)
+        noisy = scores + _gumbel(scores)
+        mask = self.mask(messages, noisy)
+        final = self.propagate(mask.kept)
+        terms = ranking_terms(final, self.embedding, rows, self.options)
+        if self.options.reconstruction_weight and len(mask.heads):
+            terms["reconstruction"] = self.options.reconstruction_weight * self.reconstruction(final, mask)
+        if self.options.contrastive_weight:
+            views = self.interaction_view(messages, scores), self.knowledge_view(messages, noisy)
+            terms["contrastive"] = self.options.contrastive_weight * self.contrast(*views)
+        return terms
+
+    def embeddings(self) -> Embeddings:
+        """z of all users [U, D] and items [I, D], over all edges."""
+        final = self.propagate()
+        return Embeddings(final[: self.num_users], final[self.num_users :][: self.num_items])
+
+    @torch.no_grad()
+    def rationale_scores(self, messages: MessageGraph) -> Tensor:
+        """gamma [E] in the order of ``messages.edges``; one is the average of each head's edges."""
+        layer = self.attention
+        projected = self.embedding @ layer.query_projection
+        _, attention = attend(
+            messages, projected, self.embedding, layer.relation_embedding, layer.num_heads, layer.kernels
+        )
+        return attention.mean(-1) * messages.edges.target_start.diff()[messages.edges.target]
+
+    def mask(self, messages: MessageGraph, scores: Tensor) -> RationaleMask:
+        """Leave out the highest edges by their scores [E]."""
+        masked = scores.topk(min(self.options.mask_size, len(scores) // 2), sorted=False).indices
+        kept = torch.ones_like(scores, dtype=torch.bool).index_fill_(0, masked, False)
+        return RationaleMask(
+            _of_edges(messages, kept),
+            messages.edges.target[masked] + self.num_users,
+            messages.edge_relation[masked],
+            messages.edge_node[masked],
+        )
+
+    def reconstruction(self, final: Tensor, mask: RationaleMask) -> Tensor:
+        """Unweighted mean of -log sigmoid <z_h, z_t * e_r> over the masked edges, with z [U + N, D]."""
+        heads, tails = final.index_select(0, mask.heads), final.index_select(0, mask.tails)
+        relations = self.attention.relation_embedding.index_select(0, mask.relations)
+        return functional.softplus(-(heads * tails * relations).sum(-1)).mean()
+
+    def knowledge_view(self, messages: MessageGraph, scores: Tensor) -> Tensor:
+        """x^k of the items [I, D]: mean aggregation over the edges whose scores [E] are not the lowest."""
+        messages = _of_edges(messages, self._without_lowest(scores))
+        state: Tensor = self.embedding
+        view = state
+        relations, pairs_to_heads = self.attention.relation_embedding, messages.edges
+        for _ in range(self.options.num_layers):
+            gathered = mean_of_sources(pairs_to_heads, of_pairs(messages, state, relations))
+            state = torch.cat([state[: self.num_users], self._normalised(gathered)])
+            view = view + state
+        return view[self.num_users :][: self.num_items]
+
+    def interaction_view(self, messages: MessageGraph, scores: Tensor) -> Tensor:
+        """x^u of the items [I, D]: LightGCN's hops over interactions drawn by the scores [E] of their items' edges."""
+        interactions = messages.pooling
+        of_items = _mean_by_target(messages.edges, scores)[interactions.source]
+        kept = self._without_lowest(of_items + _gumbel(of_items))
+        users, items = interactions.target[kept].cpu(), interactions.source[kept].cpu()
+        graph = InteractionGraph(users, items, self.num_users, self.num_items, kept.device)
+        state = view = self.embedding[: self.num_users + self.num_items]
+        for _ in range(self.options.num_layers):
+            state = self._normalised(graph.hop(state))
+            view = view + state
+        return view[self.num_users :]
+
+    def contrast(self, interactions: Tensor, knowledge: Tensor) -> Tensor:
+        """Unweighted contrastive loss of two views of the items [I, D], with one random other item each."""
+        a, b = self.of_interactions(interactions), self.of_knowledge(knowledge)
+        other = torch.randperm(len(a), device=a.device)
+        same, ab, ba = (
+            functional.cosine_similarity(one, two) / self.options.contrastive_temperature
+            for one, two in ((a, b), (a, b[other]), (b, a[other]))
+        )
+        return (torch.stack([same, same, ab, ba]).logsumexp(0) - same).mean()
+
+    def _normalised(self, gathered: Tensor) -> Tensor:
+        return normalise(gathered, self.options.message_dropout if self.training else 0.0)
+
+    def _without_lowest(self, scores: Tensor) -> Tensor:
+        """Mask [n] of what is left when the lowest are pruned."""
+        pruned = scores.topk(
+            int(self.options.pruned_share * len(scores)), largest=False, sorted=False
+        ).indices
+        return torch.ones_like(scores, dtype=torch.bool).index_fill_(0, pruned, False)
+
+
+def _perceptron(dim: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+
+
+def _gumbel(like: Tensor) -> Tensor:
+    """Noise that makes the highest of perturbed scores a draw without replacement, by their softmax."""
+    return -torch.empty_like(like).exponential_().log()
+
+
+def _of_edges(messages: MessageGraph, kept: Tensor) -> MessageGraph:
+    """The same nodes and interactions with only those edges that the mask [E] keeps."""
+    every = torch.arange(len(messages.pooling), device=kept.device)
+    return messages.keep(kept.nonzero().squeeze(-1), every)
+
+
+def _mean_by_target(edges: Incidence, numbers: Tensor) -> Tensor:
+    """[m] mean of edge values [E] over each target's edges; one, the average, where it has none."""
+    count = edges.target_start.diff()
+    total = numbers.new_zeros(edges.num_targets).index_add_(0, edges.target, numbers)
+    return torch.where(count > 0, total / count.clamp(min=1), 1.0)

@@ -1,0 +1,108 @@
+"""SGL: LightGCN that also tells nodes apart by two views of the graph with edges left out at random."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from spike_dgl.config import STRICT
+from spike_dgl.models.base import (
+    Batch,
+    EmbeddingModel,
+    Embeddings,
+    ModelInputs,
+    RankingOptions,
+    contrast_of_batch,
+    ranking_terms,
+    register,
+)
+from spike_dgl.nn.interaction_graph import InteractionGraph
+
+
+@dataclass(frozen=True, config=STRICT)
+class SGLOptions(RankingOptions):
+    """Settings of SGL, besides those of `RankingOptions`.
+
+    Parameters
+    ----------
+    num_layers
+        Hops between users and items; 3 in the paper's main tables.
+    edge_dropout
+        rho, the share of the interactions that each view leaves out; 0.1 in the paper.
+    contrastive_weight
+        lambda_1; 0.02, 0.1 and 0.5 in the paper, on Alibaba-iFashion, Yelp2018 and Amazon-Book. On the small sets here
+        0.02 and 0.1 validate alike; the larger it is, the more are nodes kept apart that should be alike.
+    temperature
+        tau of the contrast; 0.2 in the paper.
+    """
+
+    num_layers: int = Field(default=3, ge=1)
+    edge_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    contrastive_weight: float = Field(default=0.02, ge=0.0)
+    temperature: float = Field(default=0.2, gt=0.0)
+    l2_weight: float = Field(default=1e-4, ge=0.0)
+
+
+SEARCH = {
+    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.contrastive_weight": (0.02, 0.1, 0.5),
+    "model.temperature": (0.1, 0.2, 0.5),
+    "model.edge_dropout": (0.1, 0.3),
+    "model.ranking_loss": ("bpr", "softmax"),
+}
+
+
+@register("sgl", SGLOptions, SEARCH)
+class SGL(EmbeddingModel):
+    """SGL-ED (Wu et al., "Self-supervised Graph Learning for Recommendation", SIGIR 2021).
+
+    The main task is LightGCN's, z = mean of the layers of e. Two views z' and z'' come from the same embeddings on
+    graphs that each lack a random share rho of the edges, normalised by the degrees these leave. A node is to
+    agree with itself in the other view rather than with other nodes, users and items apart:
+
+        L = L_rank + lambda_1 (InfoNCE(z'_u, z''_u) + InfoNCE(z'_i, z''_i)) + L2
+        InfoNCE(a, b) = -mean_i log(exp(cos(a_i, b_i) / tau) / sum_j exp(cos(a_i, b_j) / tau))
+
+    Where we leave the paper: its sum over j runs over all users or items, ours over the distinct ones of the batch
+    (and, with several processes, of a process' share of it), so that time does not grow with batch times nodes;
+    the cosines, at most B x B, are computed in blocks. The views are drawn anew each step, not each epoch, so that a
+    resumed run needs no state beyond that of the random numbers.
+
+    Parameters
+    ----------
+    inputs
+        The graph; text vectors and KG relations are not used.
+    options
+        See `SGLOptions`.
+    """
+
+    def __init__(self, inputs: ModelInputs, options: SGLOptions) -> None:
+        super().__init__()
+        self.options, self.num_users = options, inputs.num_users
+        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
+        num_nodes = inputs.num_users + inputs.num_items
+        self.embedding = nn.Parameter(torch.empty(num_nodes, options.embedding_dim))
+        nn.init.normal_(self.embedding, std=0.1)
+
+    def propagate(self) -> Tensor:
+        """z, the mean over layers on the whole graph, [U + I, D], users first."""
+        return self.interactions.mean_of_hops(self.embedding, self.options.num_layers)
+
+    def view(self) -> Tensor:
+        """z' [U + I, D], the same on a graph of which some edges are missing, others at each call."""
+        part = self.interactions.drop(self.options.edge_dropout)
+        return part.mean_of_hops(self.embedding, self.options.num_layers)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Ranking, L2, and the contrast of two fresh views."""
+        options = self.options
+        terms = ranking_terms(self.propagate(), self.embedding, batch.rows(self.num_users), options)
+        contrast = contrast_of_batch(self.view(), self.view(), batch, self.num_users, options.temperature)
+        return terms | {"contrastive": options.contrastive_weight * contrast}
+
+    def embeddings(self) -> Embeddings:
+        """z of users [U, D] and items [I, D]."""
+        final = self.propagate()
+        return Embeddings(final[: self.num_users], final[self.num_users :])

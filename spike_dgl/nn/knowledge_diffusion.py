@@ -1,0 +1,166 @@
+"""Diffusion over the rows of a knowledge graph's adjacency matrix, without ever forming one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spike_dgl.dgl_import import DGLGraph, dgl, fn
+from spike_dgl.nn.message_passing import inner_products
+from spike_dgl.nn.precision import in_full_precision
+
+JITTER = 1e-3
+"""Added variance, as a part of the average, that keeps the noise's covariance invertible."""
+
+
+class KnowledgeDiffusion(nn.Module):
+    r"""Learns which links of an entity are to be expected, by taking noise from its row of the adjacency matrix.
+
+    The row of an entity, x_0 in {0, 1}^N, says which entities it is linked with. With v_1 < ... < v_T,
+
+    .. math::
+        x_t = \sqrt{1 - v_t} \, x_0 + \sqrt{v_t} \, \epsilon, \qquad
+        \hat x(x_t, t) = V [\tanh(W^T x_t / s_t + b_t); 1], \qquad
+        L = (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t) \, \lVert \hat x - x_0 \rVert^2 / N
+
+    where SNR_t = (1 - v_t) / v_t, and s_t^2 = (1 - v_t) |x_0|^2 + v_t N is what |x_t|^2 is on average; the weight of
+    the first step is 1. Source: DiffKG (Jiang, Yang, Xia, Huang; WSDM 2024), after Wang et al., "Diffusion
+    Recommender Model", SIGIR 2023. Dividing by the average length is ours, theirs is that of each x_t.
+
+    Rows of length N never exist. W and V have a row for each entity, [N, h] and [N, h + 1], and all that is
+    needed of a row passes through sums over its links or through matrices of size h:
+
+    - W' x_0 is a sum over neighbours, and W' eps, with eps of N independent normals, is a normal of covariance W'W;
+    - |x^ - x_0|^2 = y'(V'V)y - 2 y'(V' x_0) + |x_0|^2 with y = [tanh(.); 1], over all N entries, not a sample;
+    - going back, x_{t-1} = a x_0 + V g stays in this form, and W' V g needs W'V alone.
+
+    So it takes O(triples h + N h^2) time and O(triples + N h) memory.
+
+    Parameters
+    ----------
+    heads, tails
+        [E] ends of the edges; the reverse of each must be among them. A pair that has several relations is one link.
+    num_entities
+        N.
+    hidden_dim
+        h.
+    noise_variances
+        v_1 to v_T, ascending, between 0 and 1.
+    device
+        Where it runs; DGL must run there.
+    """
+
+    variance: Tensor
+    loss_weight: Tensor
+
+    def __init__(
+        self,
+        heads: Tensor,
+        tails: Tensor,
+        num_entities: int,
+        *,
+        hidden_dim: int,
+        noise_variances: Tensor,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        links, self.link_of_edge = torch.unique(heads * num_entities + tails, return_inverse=True)
+        self.num_entities, self.head, self.tail = num_entities, links // num_entities, links % num_entities
+        self.reverse = torch.searchsorted(links, self.tail * num_entities + self.head)
+        self.graph: DGLGraph = dgl.graph((self.tail, self.head), num_nodes=num_entities).to(device)
+        self.num_links = self.graph.in_degrees().float()
+        self.linked = self.num_links.nonzero().squeeze(-1)
+        self.reading = nn.Parameter(torch.empty(num_entities, hidden_dim))
+        self.writing = nn.Parameter(torch.empty(num_entities, hidden_dim + 1))
+        self.step_embedding = nn.Parameter(torch.zeros(len(noise_variances), hidden_dim))
+        nn.init.xavier_normal_(self.reading)
+        nn.init.xavier_normal_(self.writing)
+        ratio = (1.0 - noise_variances) / noise_variances
+        weight = torch.cat([torch.ones_like(ratio[:1]), ratio[:-1] - ratio[1:]])
+        self.register_buffer("variance", noise_variances.float(), persistent=False)
+        self.register_buffer("loss_weight", weight.float(), persistent=False)
+
+    def sample_rows(self, number: int) -> Tensor:
+        """So many entities with links, or all of them where there are fewer."""
+        order = torch.randperm(len(self.linked), device=self.linked.device)
+        rows: Tensor = self.linked.index_select(0, order[:number])
+        return rows
+
+    @in_full_precision
+    def denoise(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """One random step of some rows [n]: the loss of each, [n], and y, [n, h + 1], of what is made of it.
+
+        The row that y stands for is V y; `written` gives sums over it.
+        """
+        step = torch.randint(len(self.variance), rows.shape, device=rows.device)
+        links = dgl.in_subgraph(self.graph, rows)
+        sums = _sum_of_neighbours(links, torch.cat([self.reading, self.writing], dim=1)).index_select(0, rows)
+        read, wrote = sums[:, : self.reading.shape[1]], sums[:, self.reading.shape[1] :]
+        variance = self.variance[step].unsqueeze(-1)
+        noisy = (1.0 - variance).sqrt() * read + variance.sqrt() * self._noise(len(rows))
+        hidden = self._hidden(noisy, step, self.num_links[rows])
+        squares = (hidden @ (self.writing.T @ self.writing) * hidden).sum(-1)
+        error = squares - 2.0 * (hidden * wrote).sum(-1) + self.num_links[rows]
+        return self.loss_weight[step] * error / self.num_entities, hidden
+
+    @in_full_precision
+    def written(self, hidden: Tensor, values: Tensor) -> Tensor:
+        """Sums of the first entities' values [m, D], weighted by the rows that y [n, h + 1] stands for: [n, D]."""
+        return hidden @ (self.writing[: len(values)].T @ values)
+
+    @torch.no_grad()
+    def scores(self) -> Tensor:
+        """How much each link is to be expected when its row has gone back all steps from x_0, [links].
+
+        Up to a term that all links of a row share.
+        """
+        read = _sum_of_neighbours(self.graph, self.reading)
+        back = self.writing.T @ self.reading
+        own, written = 1.0, self.writing.new_zeros(self.num_entities, self.writing.shape[1])
+        for step in reversed(range(len(self.variance))):
+            of_estimate, of_current = self._posterior(step)
+            every = torch.full_like(self.head[:1], step).expand(self.num_entities)
+            hidden = self._hidden(own * read + written @ back, every, self.num_links)
+            written = of_estimate * hidden + of_current * written
+            own *= of_current
+        return inner_products(self.graph, self.writing, written).squeeze(-1)
+
+    def highest_edges(self, scores: Tensor, number: int) -> Tensor:
+        """Mask [E] of the edges on each entity's highest links by their scores [links], in both directions."""
+        by_score = scores.argsort(descending=True, stable=True)
+        order = by_score[self.head[by_score].argsort(stable=True)]
+        first = (self.num_links.cumsum(0) - self.num_links).long()
+        rank = torch.arange(len(order), device=order.device) - first[self.head[order]]
+        kept = torch.zeros_like(scores, dtype=torch.bool).index_fill_(0, order[rank < number], True)
+        return (kept | kept[self.reverse])[self.link_of_edge]
+
+    def _hidden(self, read: Tensor, step: Tensor, num_links: Tensor) -> Tensor:
+        """y [n, h + 1] from W' x_t [n, h]."""
+        variance = self.variance[step]
+        length = ((1.0 - variance) * num_links + variance * self.num_entities).sqrt().unsqueeze(-1)
+        hidden = torch.tanh(read / length + self.step_embedding.index_select(0, step))
+        return functional.pad(hidden, (0, 1), value=1.0)
+
+    def _noise(self, number: int) -> Tensor:
+        """W' eps [n, h] for fresh eps."""
+        gram = self.reading.T @ self.reading
+        jitter = JITTER * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+        normals = torch.randn(number, len(gram), device=gram.device, dtype=gram.dtype)
+        noise: Tensor = normals @ torch.linalg.cholesky(gram + jitter).T
+        return noise
+
+    def _posterior(self, step: int) -> tuple[float, float]:
+        """What x_{t-1} has, on average, of the estimate of x_0 and of x_t."""
+        now = 1.0 - float(self.variance[step])
+        before = 1.0 - float(self.variance[step - 1]) if step else 1.0
+        kept = now / before
+        return before**0.5 * (1.0 - kept) / (1.0 - now), kept**0.5 * (1.0 - before) / (1.0 - now)
+
+
+def _sum_of_neighbours(graph: DGLGraph, rows: Tensor) -> Tensor:
+    with graph.local_scope():
+        graph.srcdata["row"] = rows
+        graph.update_all(fn.copy_u("row", "message"), fn.sum("message", "sum"))
+        summed: Tensor = graph.dstdata["sum"]
+        return summed

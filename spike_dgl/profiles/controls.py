@@ -1,0 +1,88 @@
+"""Changes to profiles made on purpose: left out for some nodes, or exchanged among nodes of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from spike_dgl.data.controls import one_cycle
+from spike_dgl.typing import BoolArray, FloatArray, IndexArray
+
+if TYPE_CHECKING:
+    from spike_dgl.profiles.bottom_up import Sources
+    from spike_dgl.profiles.build import Profiles
+
+Kind: TypeAlias = Literal["user", "item", "auxiliary"]
+
+
+def permute_profiles(profiles: Profiles, num_items: int, seed: int) -> Profiles:
+    """Give every node the profile of another one of its kind: users, items and auxiliary entities each.
+
+    The same texts and vectors are there as before, so what is left of a gain does not come from what they say about
+    their nodes. Sources become ``permuted template`` and so on.
+
+    Parameters
+    ----------
+    profiles
+        Of all nodes.
+    num_items
+        I.
+    seed
+        Of the permutations.
+    """
+    users = one_cycle(len(profiles.user_texts), seed)
+    auxiliary = num_items + one_cycle(len(profiles.entity_texts) - num_items, seed)
+    entities = np.concatenate([one_cycle(num_items, seed), auxiliary])
+    return replace(
+        profiles,
+        user_texts=tuple(profiles.user_texts[row] for row in users),
+        entity_texts=tuple(profiles.entity_texts[row] for row in entities),
+        user_sources=_permuted(profiles.user_sources, users),
+        entity_sources=_permuted(profiles.entity_sources, entities),
+        user_vectors=None if profiles.user_vectors is None else profiles.user_vectors[users],
+        entity_vectors=None if profiles.entity_vectors is None else profiles.entity_vectors[entities],
+    )
+
+
+def _permuted(sources: Sources, rows: IndexArray) -> Sources:
+    taken = sources[rows]
+    return np.where(taken == "none", taken, np.char.add("permuted ", taken))
+
+
+def leave_out(profiles: Profiles, num_items: int, kinds: Collection[Kind]) -> Profiles:
+    """Take away the profiles of some kinds of nodes: no text, the source ``none`` and a zero vector.
+
+    Texts of other nodes that quote them, and an encoder that was fitted on them, stay as they are.
+
+    Parameters
+    ----------
+    profiles
+        Of all nodes.
+    num_items
+        I.
+    kinds
+        Any of ``user``, ``item`` and ``auxiliary``.
+    """
+    is_item = np.arange(len(profiles.entity_texts)) < num_items
+    users = np.full(len(profiles.user_texts), "user" in kinds)
+    entities = np.where(is_item, "item" in kinds, "auxiliary" in kinds)
+    return replace(
+        profiles,
+        user_texts=_texts_without(profiles.user_texts, users),
+        entity_texts=_texts_without(profiles.entity_texts, entities),
+        user_sources=np.where(users, "none", profiles.user_sources),
+        entity_sources=np.where(entities, "none", profiles.entity_sources),
+        user_vectors=_vectors_without(profiles.user_vectors, users),
+        entity_vectors=_vectors_without(profiles.entity_vectors, entities),
+    )
+
+
+def _texts_without(texts: Sequence[str], gone: BoolArray) -> tuple[str, ...]:
+    return tuple("" if left_out else text for text, left_out in zip(texts, gone, strict=True))
+
+
+def _vectors_without(vectors: FloatArray | None, gone: BoolArray) -> FloatArray | None:
+    return None if vectors is None else np.where(gone[:, None], np.float32(0.0), vectors)

@@ -1,0 +1,236 @@
+"""Many runs, each in a process of its own, so that threads, memory and a crash are its own too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from spike_dgl.config import flat, read_yaml
+from spike_dgl.errors import ConfigError, SpikeError
+from spike_dgl.experiment import RunConfig
+from spike_dgl.training.interrupt import Interrupted, StopRequest
+from spike_dgl.training.whole_file import whole_file
+
+POLL_SECONDS = 0.1
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that may be there already, in part or whole.
+
+    Parameters
+    ----------
+    name
+        For messages.
+    config
+        All its settings, with absolute paths.
+    folder
+        Its run folder. Beside it lie its settings (``.yaml``) and what it printed (``.log``).
+    is_tested
+        False for a run that ends with validation.
+    """
+
+    name: str
+    config: RunConfig
+    folder: Path
+    is_tested: bool = True
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it was set up, so that it can go on."""
+        return (self.folder / "config.yaml").is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its result is there."""
+        return (self.folder / ("result.json" if self.is_tested else "validation.json")).is_file()
+
+    @property
+    def log(self) -> Path:
+        """What the process prints."""
+        return self.folder.with_name(self.folder.name + ".log")
+
+    @property
+    def settings(self) -> Path:
+        """The configuration file the process reads."""
+        return self.folder.with_name(self.folder.name + ".yaml")
+
+    def check_settings(self) -> None:
+        """Raise `ConfigError` where the folder holds a run with other settings."""
+        if not self.is_started:
+            return
+        there = flat(RunConfig.from_mapping(read_yaml(self.folder / "config.yaml")).to_mapping())
+        wanted = flat(self.config.to_mapping())
+        for key in sorted(there.keys() | wanted.keys()):
+            if there.get(key) != wanted.get(key):
+                raise ConfigError(
+                    f"{self.folder} was run with {key}={there.get(key)}, and now it is to be {wanted.get(key)}\n"
+                    "  Put the setting back, name another folder (--out), "
+                    f"or delete {self.folder.parent} to run it again."
+                )
+
+    def command(self, arguments: Sequence[str] = ()) -> list[str]:
+        """The ``train`` command that starts the run or goes on with it; writes the configuration file it reads."""
+        train = [sys.executable, "-m", "spike_dgl", "train", "--quiet", *arguments]
+        train += [] if self.is_tested else ["--no-test"]
+        if self.is_started:
+            return [*train, "--resume", str(self.folder)]
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(self.settings) as partial:
+            partial.write_text(self.config.to_yaml(), encoding="utf-8")
+        return [*train, "--config", str(self.settings), "--out", str(self.folder)]
+
+
+def run_missing(
+    runs: Sequence[PlannedRun],
+    *,
+    at_a_time: int = 1,
+    arguments: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+) -> dict[str, str]:
+    """Run what is not finished, in processes of its own.
+
+    Parameters
+    ----------
+    runs
+        In the order in which they are started.
+    at_a_time
+        Processes at the same time.
+    arguments
+        Further ones for ``train``.
+    say
+        Is told what ended.
+
+    Returns
+    -------
+    dict of str
+        Why it failed, by name of the run, for those that did.
+
+    Raises
+    ------
+    ConfigError
+        Before anything is run, where a folder holds a run with other settings.
+    Interrupted
+        After Ctrl-C or SIGTERM, when all processes have saved their state and ended.
+    """
+    for run in runs:
+        run.check_settings()
+    missing = [run for run in runs if not run.is_finished]
+    failures: dict[str, str] = {}
+    if not missing:
+        return failures
+    say(f"{len(missing)} of {len(runs)} runs to do, {at_a_time} at a time")
+    with StopRequest() as stop, _Processes(at_a_time, arguments) as processes:
+        for number, (run, seconds, failure) in enumerate(processes.work_off(missing, stop), start=1):
+            say(
+                f"[{number}/{len(missing)}] {run.name}: "
+                + (f"FAILED, {failure}" if failure else f"{seconds:.0f} s")
+            )
+            if failure:
+                failures[run.name] = failure
+    if stop.signal_number is not None:
+        raise Interrupted("stopped; all is saved, and the same command goes on from here", stop.signal_number)
+    return failures
+
+
+class _Processes:
+    """A few processes at the same time; leaving ends those that are left."""
+
+    def __init__(self, at_a_time: int, arguments: Sequence[str]) -> None:
+        self.at_a_time, self.arguments = at_a_time, arguments
+        self._active: list[tuple[PlannedRun, subprocess.Popen[bytes], float]] = []
+
+    def __enter__(self) -> _Processes:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for _, process, _ in self._active:  # none, unless something broke
+            process.kill()
+            process.wait()
+
+    def work_off(
+        self, runs: Sequence[PlannedRun], stop: StopRequest
+    ) -> Iterator[tuple[PlannedRun, float, str | None]]:
+        """Each run as it ends, with its seconds and why it failed; after a stop signal only those under way."""
+        waiting, told = list(runs), False
+        while self._active or (waiting and stop.signal_number is None):
+            while waiting and len(self._active) < self.at_a_time and stop.signal_number is None:
+                self._start(waiting.pop(0))
+            if stop.signal_number is not None and not told:
+                self._pass_on(stop.signal_number)
+                told = True
+            time.sleep(POLL_SECONDS)
+            for entry in [entry for entry in self._active if entry[1].poll() is not None]:
+                self._active.remove(entry)
+                run, process, started = entry
+                failure = None if run.is_finished else _why(run, process.returncode)
+                if not told or run.is_finished:
+                    yield run, time.monotonic() - started, failure
+
+    def _start(self, run: PlannedRun) -> None:
+        command = run.command(self.arguments)
+        with run.log.open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                close_fds=False,  # so that the lock lasts
+            )
+        self._active.append((run, process, time.monotonic()))
+
+    def _pass_on(self, signal_number: int) -> None:
+        """Tell the processes to stop. A terminal sends Ctrl-C to all of them itself, and twice would cut them off."""
+        if signal_number != signal.SIGINT:
+            for _, process, _ in self._active:
+                process.send_signal(signal_number)
+
+
+def _environment() -> dict[str, str]:
+    """That of this process, and the package is found from any working directory."""
+    package = str(Path(__file__).parents[1])
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _why(run: PlannedRun, code: int) -> str:
+    """The error a process ended with, as far as it said."""
+    if code < 0:
+        return f"killed by signal {-code} (out of memory?); see {run.log}"
+    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    last = errors[-1].removeprefix("error: ") if errors else next(filter(None, reversed(lines)), "no message")
+    return f"{last}; see {run.log}"
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Let only one program work in a folder; the lock also lasts while a process that it started is alive."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        _lock(file, folder)
+        yield
+
+
+def _lock(file: IO[str], folder: Path) -> None:
+    with suppress(ImportError):  # Windows has no fcntl
+        import fcntl
+
+        os.set_inheritable(file.fileno(), True)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SpikeError(
+                f"{folder} is at work: another program runs its training, or processes it started are still alive\n"
+                "  Wait until they have ended, or stop them."
+            ) from None

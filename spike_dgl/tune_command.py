@@ -1,0 +1,93 @@
+"""``python main.py tune``: the settings that suit each model best, by validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spike_dgl.errors import SpikeError
+
+if TYPE_CHECKING:
+    from spike_dgl.tuning.samplers import SamplerName
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]... [section.key=value]...")
+@click.option(
+    "--config", "config_file", type=FILE, help="Bench file or run configuration; the defaults without."
+)
+@click.option(
+    "--trials", default=20, show_default=True, type=click.IntRange(min=1), help="Runs of each model."
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the search.")
+@click.option(
+    "--sampler",
+    default="random",
+    show_default=True,
+    type=click.Choice(["random", "optuna"]),
+    help="optuna proposes by what was good so far.",
+)
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Runs at a time.")
+@click.option("--out", type=FILE, help="Folder of the trials; runs/tune-NAME by default.")
+@click.option(
+    "--write",
+    default=Path("configs/tuned"),
+    show_default=True,
+    type=FILE,
+    help="What was found goes to WRITE/DATA/MODEL.yaml.",
+)
+def tune(
+    models: tuple[str, ...],
+    config_file: Path | None,
+    trials: int,
+    seed: int,
+    sampler: SamplerName,
+    jobs: int,
+    out: Path | None,
+    write: Path,
+) -> None:
+    """Search each model's own grid of settings on validation; the test split is not ranked.
+
+    MODEL: by default all of the bench file, or the one of the configuration. Every model has the same number of trials,
+    the first of them with its settings as they are. Finished trials are not run again, and stopped ones go on.
+    """
+    from spike_dgl.runs import only_one
+    from spike_dgl.tuning.contenders import read_contenders
+    from spike_dgl.tuning.report import render_summary, write_tables, write_tuned
+    from spike_dgl.tuning.search import Budget, check_validation, search
+
+    overrides = [argument for argument in models if "=" in argument]
+    names = [argument for argument in models if "=" not in argument]
+    budget = Budget(trials, seed, sampler, jobs)
+    contenders = read_contenders(config_file, names, overrides)
+    if out is None:
+        data = Path(contenders[0].config({}).data.path).name
+        out = Path("runs") / f"tune-{config_file.stem if config_file else data}"
+    to_tune = [contender for contender in contenders if contender.grid.values]
+    for contender in contenders:
+        if contender not in to_tune:
+            click.echo(f"{contender.model} has no settings to tune")
+        elif contender.fixed:
+            click.echo(
+                f"{contender.model}: the bench file sets {', '.join(contender.fixed)} itself, and keeps to that"
+            )
+    check_validation(to_tune)
+    found = []
+    with only_one(out):
+        for contender in to_tune:
+            done = search(contender, budget, out / contender.model, click.echo)
+            write_tables(done, out / contender.model)
+            found.append(done)
+            if any(trial.value is not None for trial in done):
+                click.echo(f"{contender.model}: {write_tuned(contender, done, budget, write)}")
+    if found:
+        click.echo("\n" + render_summary(found))
+    nothing = [done[0].run.config.model_name for done in found if all(trial.value is None for trial in done)]
+    if nothing:
+        raise SpikeError(
+            f"all trials of {', '.join(nothing)} failed; the lines above say where each has its log"
+        )

@@ -1,0 +1,123 @@
+"""What a search found: settings to use, and tables of all trials."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from spike_dgl.comparison.definition import tuned_file
+from spike_dgl.config import nested, write_yaml
+from spike_dgl.markdown import markdown_table
+from spike_dgl.training.tracking import environment
+from spike_dgl.training.whole_file import whole_file
+from spike_dgl.tuning.contenders import Contender
+from spike_dgl.tuning.search import Budget, Trial
+
+
+def best_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials by what they reached on validation; of equal ones the earlier first, failed ones last."""
+    return sorted(trials, key=lambda trial: (trial.value is None, -(trial.value or 0.0), trial.number))
+
+
+def render_trials(trials: Sequence[Trial]) -> str:
+    """All trials as a Markdown table, best first."""
+    lines = [_line(trial) for trial in best_first(trials)]
+    return markdown_table([list(lines[0]), *([_cell(value) for value in line.values()] for line in lines)])
+
+
+def render_csv(trials: Sequence[Trial]) -> str:
+    """All trials as CSV, best first; cells are empty where there is no value."""
+    lines = [_line(trial) for trial in best_first(trials)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _line(trial: Trial) -> dict[str, Any]:
+    record: dict[str, Any] = {} if trial.failure else trial.record
+    return {
+        "trial": trial.number,
+        **trial.point,
+        f"validation {trial.run.config.training.metric}": trial.value,
+        "epochs": record.get("reported_epoch"),
+        "seconds": record.get("seconds"),
+        "failure": trial.failure,
+    }
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def render_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget) -> str:
+    """The best trial's settings as a partial configuration, which says how they were found."""
+    best, made = best_first(trials)[0], environment()
+    config, values = best.run.config, _values(trials)
+    deviation = f", standard deviation {stdev(values):.4f}" if len(values) > 1 else ""
+    lines = [
+        made["command"],
+        f"{len(trials)} trials ({budget.sampler} search, seed {budget.seed}) of {len(contender.grid):,} in the grid, "
+        f"on the validation part of {Path(config.data.path).name}",
+        f"validation {config.training.metric}: best {values[0]:.4f}, before tuning {_text(trials[0].value)}, "
+        f"mean over trials {mean(values):.4f}{deviation}",
+        f"{time.strftime('%Y-%m-%d')}, {platform.machine()} {platform.system()}, {made['cpu_count']} CPU cores, "
+        f"{best.record['device']}, torch {made['packages']['torch']}",
+    ]
+    settings = {"model": {"name": contender.model}}
+    chosen = nested(best.point)
+    content = {**chosen, "model": {**settings["model"], **chosen.get("model", {})}}
+    return "".join(f"# {line}\n" for line in lines) + write_yaml(dict(sorted(content.items())))
+
+
+def _values(trials: Sequence[Trial]) -> list[float]:
+    """What the trials reached that did not fail, best first."""
+    return [trial.value for trial in best_first(trials) if trial.value is not None]
+
+
+def _text(value: float | None) -> str:
+    return "failed" if value is None else f"{value:.4f}"
+
+
+def write_tables(trials: Sequence[Trial], folder: Path) -> None:
+    """Write ``trials.md`` and ``trials.csv``."""
+    for name, text in (("trials.md", render_trials(trials) + "\n"), ("trials.csv", render_csv(trials))):
+        with whole_file(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def write_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget, folder: Path) -> Path:
+    """Write the settings to ``DATA/MODEL.yaml``, where bench files look for them; gives the file's path."""
+    file = tuned_file(folder, contender.config({}).data.path, contender.model)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as partial:
+        partial.write_text(render_tuned(contender, trials, budget), encoding="utf-8")
+    return file
+
+
+def render_summary(found: Sequence[Sequence[Trial]]) -> str:
+    """One line a model: before tuning, the best, and how much settings matter."""
+    rows = [["model", "trials", "failed", "before tuning", "best", "mean", "deviation"]]
+    for trials in found:
+        values = _values(trials)
+        rows.append(
+            [
+                trials[0].run.config.model_name,
+                str(len(trials)),
+                str(len(trials) - len(values)),
+                _text(trials[0].value),
+                f"{values[0]:.4f}" if values else "",
+                f"{mean(values):.4f}" if values else "",
+                f"{stdev(values):.4f}" if len(values) > 1 else "",
+            ]
+        )
+    return markdown_table(rows)
