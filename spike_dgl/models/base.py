@@ -12,7 +12,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 from pydantic import Field
@@ -102,9 +102,10 @@ class RecommenderModel(nn.Module, ABC):
 
 
 class EmbeddingModel(RecommenderModel):
-    """A model that is trained, and scores by inner products, or cosines, of user and item embeddings."""
+    """A model that is trained, and scores by inner products, or cosines, of user and item embeddings.
 
-    options: RankingOptions
+    Its ``options`` are `RankingOptions`, or options derived from them.
+    """
 
     @abstractmethod
     def propagate(self) -> Any:
@@ -121,7 +122,9 @@ class EmbeddingModel(RecommenderModel):
     def scored_embeddings(self) -> Embeddings:
         """The `embeddings` such that their inner products are the scores: of length one where these are cosines."""
         final = self.embeddings()
-        if self.options.score_temperature is None:
+        # A declaration in this class would hide what else the options of a model hold.
+        options = cast(RankingOptions, self.options)
+        if options.score_temperature is None:
             return final
         return Embeddings(normalise(final.users), normalise(final.items))
 

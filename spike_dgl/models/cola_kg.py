@@ -23,6 +23,8 @@ from spike_dgl.models.base import (
     register,
 )
 from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.message_passing import weighted_sum
+from spike_dgl.nn.precision import in_full_precision
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -98,6 +100,7 @@ class NeighbourAttention(nn.Module):
         self.score = nn.Linear(ATTENTION_DIM, 2, bias=False)
         self.dropout = nn.Dropout(dropout)
 
+    @in_full_precision
     def weights(self, graph: DGLGraph, texts: Tensor) -> Tensor:
         """[E, 1] of each edge neighbour -> item, from texts [I, d_t]; those of an item sum to one."""
         with graph.local_scope():
@@ -108,11 +111,7 @@ class NeighbourAttention(nn.Module):
 
     def forward(self, graph: DGLGraph, texts: Tensor, states: Tensor) -> Tensor:
         """[I, D] elu of the weighted sum of the neighbours' states [I, D]; 0 where an item has no neighbours."""
-        with graph.local_scope():
-            graph.ndata["state"] = states
-            graph.edata["weight"] = self.dropout(self.weights(graph, texts))
-            graph.update_all(fn.u_mul_e("state", "weight", "message"), fn.sum("message", "heard"))
-            return functional.elu(graph.ndata["heard"])
+        return functional.elu(weighted_sum(graph, states, self.dropout(self.weights(graph, texts))))
 
 
 @register("cola-kg", CoLaKGOptions, SEARCH)
@@ -154,6 +153,7 @@ class CoLaKG(EmbeddingModel):
         Where the run has no profiles, or where DGL does not run on the device.
     """
 
+    options: CoLaKGOptions
     user_texts: Tensor
     item_texts: Tensor
 

@@ -84,6 +84,7 @@ class LightGCL(EmbeddingModel):
         See `LightGCLOptions`.
     """
 
+    options: LightGCLOptions
     left: Tensor
     right: Tensor
 
@@ -111,12 +112,17 @@ class LightGCL(EmbeddingModel):
         return (layers[0] + passed) / len(layers)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, L2, and the contrast with the low-rank view."""
+        """Ranking, L2, and the contrast with the low-rank view; a term whose weight is 0 is left out."""
         options, layers = self.options, self.propagate()
-        final, view = torch.stack(layers).mean(0), self.global_view(layers)
+        final = torch.stack(layers).mean(0)
         terms = ranking_terms(final, self.embedding, batch.rows(self.num_users), options)
-        contrast = contrast_of_batch(view, final, batch, self.num_users, options.temperature)
-        return terms | {"contrastive": options.contrastive_weight * contrast}
+        if not options.contrastive_weight:
+            return terms
+        contrast = contrast_of_batch(
+            self.global_view(layers), final, batch, self.num_users, options.temperature
+        )
+        terms["contrastive"] = options.contrastive_weight * contrast
+        return terms
 
     def embeddings(self) -> Embeddings:
         """z / (L + 1) of users [U, D] and items [I, D]."""

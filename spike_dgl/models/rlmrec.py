@@ -87,6 +87,7 @@ class RLMRec(EmbeddingModel):
         Where the run has no profiles.
     """
 
+    options: RLMRecOptions
     vectors: Tensor
 
     def __init__(self, inputs: ModelInputs, options: RLMRecOptions) -> None:
@@ -116,10 +117,12 @@ class RLMRec(EmbeddingModel):
         return graph.mean_of_hops(self.embedding, self.options.num_layers)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, L2, and the contrast with the texts."""
+        """Ranking, L2, and the contrast with the texts; a term whose weight is 0 is left out."""
         final = self.propagate()
         terms = ranking_terms(final, self.embedding, batch.rows(self.num_users), self.options)
-        return terms | {"alignment": self.options.alignment_weight * self.alignment(batch, final)}
+        if self.options.alignment_weight:
+            terms["alignment"] = self.options.alignment_weight * self.alignment(batch, final)
+        return terms
 
     def alignment(self, batch: Batch, final: Tensor) -> Tensor:
         """Unweighted contrast of z [U + I, D] and projected texts, over a batch's users and over its items."""

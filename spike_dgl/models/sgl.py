@@ -78,6 +78,8 @@ class SGL(EmbeddingModel):
         See `SGLOptions`.
     """
 
+    options: SGLOptions
+
     def __init__(self, inputs: ModelInputs, options: SGLOptions) -> None:
         super().__init__()
         self.options, self.num_users = options, inputs.num_users
@@ -96,11 +98,14 @@ class SGL(EmbeddingModel):
         return part.mean_of_hops(self.embedding, self.options.num_layers)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, L2, and the contrast of two fresh views."""
+        """Ranking, L2, and the contrast of two fresh views; a term whose weight is 0 is left out."""
         options = self.options
         terms = ranking_terms(self.propagate(), self.embedding, batch.rows(self.num_users), options)
+        if not options.contrastive_weight:
+            return terms
         contrast = contrast_of_batch(self.view(), self.view(), batch, self.num_users, options.temperature)
-        return terms | {"contrastive": options.contrastive_weight * contrast}
+        terms["contrastive"] = options.contrastive_weight * contrast
+        return terms
 
     def embeddings(self) -> Embeddings:
         """z of users [U, D] and items [I, D]."""

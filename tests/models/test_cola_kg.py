@@ -92,6 +92,14 @@ def test_dropout_acts_in_training_only() -> None:
     assert torch.equal(model.propagate(), model.propagate())
 
 
+def test_low_precision_trains_too() -> None:
+    model = build()
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = model.loss(BATCH)
+    sum(terms.values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 @pytest.mark.parametrize("missing", ["user_vectors", "entity_vectors"])
 def test_without_profiles_it_says_what_to_set(missing: str) -> None:
     with pytest.raises(ConfigError, match=r"cola-kg .* no profiles\n.*profiles\.source"):

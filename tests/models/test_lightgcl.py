@@ -65,3 +65,7 @@ def test_a_checkpoint_holds_the_low_rank_form() -> None:
     other.left.zero_()
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.left, model.left)
+
+
+def test_without_a_weight_there_is_no_contrast() -> None:
+    assert list(build(contrastive_weight=0.0).loss(BATCH)) == ["bpr", "l2"]

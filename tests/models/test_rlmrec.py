@@ -68,3 +68,7 @@ def test_the_whole_graph_scores() -> None:
 def test_without_profiles_it_says_what_to_set(missing: str) -> None:
     with pytest.raises(ConfigError, match=r"rlmrec .* no profiles\n.*profiles\.source"):
         RLMRec(dataclasses.replace(inputs(), **{missing: None}), RLMRecOptions())
+
+
+def test_without_a_weight_there_is_no_contrast() -> None:
+    assert list(build(alignment_weight=0.0).loss(BATCH)) == ["bpr", "l2"]

@@ -53,3 +53,7 @@ def test_scores_do_not_depend_on_the_views() -> None:
     first, second = (build(edge_dropout=share).train().embeddings() for share in (0.0, 0.9))
     assert torch.equal(first.users, second.users)
     assert torch.equal(first.items, second.items)
+
+
+def test_without_a_weight_there_is_no_contrast() -> None:
+    assert list(build(contrastive_weight=0.0).loss(BATCH)) == ["bpr", "l2"]
