@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spike_dgl.bench_commands import bench
+from spike_dgl.data_commands import data, prepare
 from spike_dgl.errors import SpikeError
 from spike_dgl.export_command import export
 from spike_dgl.profile_commands import profile
@@ -53,6 +53,8 @@ def cli() -> None:
 
 
 cli.add_command(profile)
+cli.add_command(data)
+cli.add_command(prepare)
 cli.add_command(tune)
 cli.add_command(export)
 cli.add_command(bench)
@@ -207,52 +209,6 @@ def _show_list(recommender: Recommender, user: str, items: list[ScoredItem]) -> 
     click.echo(f"user {user}, who liked {', '.join(history[:3])}{more}")
     for place, item in enumerate(items, start=1):
         click.echo(f"{place:4d}  {item.score:7.3f}  {item.name}  [{item.id}]")
-
-
-@cli.command()
-@click.argument("path", default=None, required=False)
-@click.argument("overrides", nargs=-1, metavar="[data.key=value]...")
-@click.option("--config", "config_file", type=EXISTING, help="YAML file whose data section to use.")
-def data(path: str | None, overrides: tuple[str, ...], config_file: Path | None) -> None:
-    """Statistics and an audit of the data set in PATH (the bundled one by default)."""
-    from spike_dgl.config import apply_overrides, build, dotted_keys, read_yaml
-    from spike_dgl.data.audit import render
-    from spike_dgl.data.options import DataOptions, load
-
-    if path is not None and path.startswith("data.") and "=" in path:
-        overrides = (path, *overrides)  # no folder was named, only settings
-        path = None
-    settings = apply_overrides(
-        read_yaml(config_file) if config_file else {}, overrides, dotted_keys(DataOptions, "data")
-    )
-    options = build(DataOptions, settings.get("data"), "data")
-    click.echo(render(load(options if path is None else dataclasses.replace(options, path=path))))
-
-
-@cli.group()
-def prepare() -> None:
-    """Make a data set from raw files."""
-
-
-@prepare.command()
-@click.argument("source", type=EXISTING)
-@click.argument("destination", type=EXISTING)
-@click.argument("overrides", nargs=-1, metavar="[key=value]...")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier data set in DESTINATION.")
-def movielens(source: Path, destination: Path, overrides: tuple[str, ...], overwrite: bool) -> None:
-    """MovieLens CSV files in SOURCE to a data set in DESTINATION, e.g. with k_core=10 min_rating=3.5."""
-    from spike_dgl.config import apply_overrides, build
-    from spike_dgl.data import load_dataset
-    from spike_dgl.data.audit import render
-    from spike_dgl.data.prepare.movielens import MovieLensOptions
-    from spike_dgl.data.prepare.movielens import prepare as prepare_movielens
-
-    section = "movielens"
-    values = apply_overrides({}, (f"{section}.{override}" for override in overrides), ())
-    prepare_movielens(
-        source, destination, build(MovieLensOptions, values.get(section), section), overwrite=overwrite
-    )
-    click.echo(f"{destination}\n\n{render(load_dataset(destination))}")
 
 
 @cli.command()

@@ -22,7 +22,7 @@ LAYERS = [
     {"runs", "export"},
     {"comparison"},
     {"tuning"},
-    {"profile_commands", "bench_commands", "tune_command", "export_command"},
+    {"profile_commands", "data_commands", "bench_commands", "tune_command", "export_command"},
     {"cli"},
     {"__main__"},
 ]

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 
+from spike_dgl.data.audit_relations import repeated_relations
 from spike_dgl.data.dataset import Dataset, Interactions
+from spike_dgl.data.findings import Finding, Level, finding
 from spike_dgl.data.mentions import NamedItems, named_items
+from spike_dgl.data.signal import knowledge_signal
 from spike_dgl.data.statistics import entities_with_triples, statistics
+from spike_dgl.data.titles import difference
 from spike_dgl.typing import BoolArray, IndexArray
 
-__all__ = ["Finding", "audit", "held_out_names", "render", "statistics"]
+__all__ = ["audit", "held_out_names", "render", "statistics"]
 
-Level: TypeAlias = Literal["pass", "warn", "fail"]
-
-MOSTLY = 0.8
-"""Share of a relation's triples that must stand reversed in another before the two count as inverses."""
 MARKEDLY = 0.1
 """Of the rate at which profiles name training items: held-out items that reach it were known to the writer."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check.
-
-    Parameters
-    ----------
-    check
-        What was looked for.
-    level
-        "pass" if there is none of it, "fail" if results would be wrong, "warn" for what one should know.
-    count
-        How many there are.
-    message
-        What that means, and what to do; empty for a pass.
-    """
-
-    check: str
-    level: Level
-    count: int
-    message: str = ""
+BROKEN_LINKS = 0.2
+"""Share of links to something else from which on the file of links is wrong as a whole."""
 
 
 def audit(dataset: Dataset) -> list[Finding]:
@@ -60,10 +38,14 @@ def audit(dataset: Dataset) -> list[Finding]:
     return [
         *findings,
         *_leaks(dataset),
+        *_late(dataset),
         *held_out_names(dataset, dataset.profiles.users),
         *_cold(dataset),
         *_knowledge(dataset),
-        *_inverse_relations(dataset),
+        *_mislinked(dataset),
+        *repeated_relations(dataset),
+        *_signal(dataset),
+        *_coverage(dataset),
     ]
 
 
@@ -72,16 +54,11 @@ def render(dataset: Dataset) -> str:
     lines = [f"{dataset.name}", ""]
     lines += [f"  {_label(key):28s}{_number(key, value):>12s}" for key, value in statistics(dataset).items()]
     lines += ["", "audit"]
-    for finding in audit(dataset):
-        lines.append(f"  {finding.level:6s}{finding.check:48s}{finding.count:>10,d}")
-        if finding.message:
-            lines.append(f"        {finding.message}")
+    for found in audit(dataset):
+        lines.append(f"  {found.level:6s}{found.check:48s}{found.count:>10,d}")
+        if found.message:
+            lines.append(f"        {found.message}")
     return "\n".join(lines)
-
-
-def _finding(check: str, count: int | np.integer, level: Level, message: str) -> Finding:
-    """A finding of that level if there is anything, else a pass."""
-    return Finding(check, level, int(count), message) if count else Finding(check, "pass", 0)
 
 
 def _ids_out_of_range(dataset: Dataset) -> Finding:
@@ -94,7 +71,7 @@ def _ids_out_of_range(dataset: Dataset) -> Finding:
         columns += [(part.users, dataset.num_users), (part.items, dataset.num_items)]
     count = sum(int(((column < 0) | (column >= size)).sum()) for column, size in columns)
     message = "They name rows that do not exist: correct them. The other checks were left out."
-    return _finding("ids out of range", count, "fail", message)
+    return finding("ids out of range", count, "fail", message)
 
 
 def _left_out(dataset: Dataset) -> Iterator[Finding]:
@@ -103,11 +80,11 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
     triples = dropped.pop("duplicate triples", 0)
     pairs = {what: count for what, count in dropped.items() if what.startswith("duplicate pairs")}
     where = ", ".join(f"{count:,} {what}" for what, count in pairs.items())
-    yield _finding("duplicate pairs", sum(pairs.values()), "warn", f"Each was kept once: {where}.")
-    yield _finding("duplicate triples", triples, "warn", "Each was kept once.")
+    yield finding("duplicate pairs", sum(pairs.values()), "warn", f"Each was kept once: {where}.")
+    yield finding("duplicate triples", triples, "warn", "Each was kept once.")
     for what, count in dropped.items():
         if what not in pairs:
-            yield _finding(what, count, "warn", "They were left out.")
+            yield finding(what, count, "warn", "They were left out.")
 
 
 def _altered(dataset: Dataset) -> Iterator[Finding]:
@@ -124,7 +101,7 @@ def _leaks(dataset: Dataset) -> Iterator[Finding]:
         ("test pairs in validation", dataset.test, dataset.valid, f"{known} the validation part."),
     )
     for check, first, second, message in checks:
-        yield _finding(check, _overlap(first, second, dataset.num_items), "fail", message)
+        yield finding(check, _overlap(first, second, dataset.num_items), "fail", message)
 
 
 def _overlap(first: Interactions, second: Interactions, num_items: int) -> int:
@@ -188,9 +165,9 @@ def _cold(dataset: Dataset) -> Iterator[Finding]:
         message = "Nothing but text and knowledge graph tells about them; look at their metrics apart."
         if kind == "users":
             message = "They have no history: only a profile can tell what they like."
-        yield _finding(f"{kind} in validation or test only", cold.sum(), "warn", message)
+        yield finding(f"{kind} in validation or test only", cold.sum(), "warn", message)
         message = f"They are part of the graph{' and of every ranking' if kind == 'items' else ''}."
-        yield _finding(f"{kind} without any interaction", unused.sum(), "warn", message)
+        yield finding(f"{kind} without any interaction", unused.sum(), "warn", message)
 
 
 def _present(rows: IndexArray, size: int) -> BoolArray:
@@ -201,19 +178,19 @@ def _present(rows: IndexArray, size: int) -> BoolArray:
 
 def _knowledge(dataset: Dataset) -> Iterator[Finding]:
     joined, num_items = entities_with_triples(dataset), dataset.num_items
-    yield _finding(
+    yield finding(
         "items without a triple",
         (~joined[:num_items]).sum(),
         "warn",
         "The knowledge graph says nothing about them: only interactions and text do.",
     )
-    yield _finding(
+    yield finding(
         "auxiliary entities without a triple",
         (~joined[num_items:]).sum(),
         "warn",
         "They take part in nothing and can be removed.",
     )
-    yield _finding(
+    yield finding(
         "self loops",
         (dataset.triples.heads == dataset.triples.tails).sum(),
         "warn",
@@ -221,47 +198,64 @@ def _knowledge(dataset: Dataset) -> Iterator[Finding]:
     )
 
 
-def _inverse_relations(dataset: Dataset) -> Iterator[Finding]:
-    """Relations that stand in the data in both directions, although the graph adds every inverse itself."""
-    first, second, shared = _reversed_pairs(dataset)
-    triples = dataset.triples
-    proper = triples.heads != triples.tails
-    sizes = np.bincount(triples.relations[proper], minlength=dataset.num_relations)
-    mostly = shared >= MOSTLY * np.minimum(sizes[first], sizes[second])
-    names = dataset.relations.names
-    found = list(zip(first[mostly].tolist(), second[mostly].tolist(), strict=True))
-    pairs = [f"'{names[r]}' and '{names[s]}'" for r, s in found if r < s]
-    symmetric = [f"'{names[r]}'" for r, s in found if r == s]
-    advice = "the graph adds inverses itself, so each such fact counts twice"
-    yield _finding(
-        "inverse relations stored twice",
-        len(pairs),
-        "warn",
-        f"Keep one relation of {', '.join(pairs)}: {advice}.",
-    )
-    yield _finding(
-        "symmetric relations stored in both directions",
-        len(symmetric),
-        "warn",
-        f"Keep one direction of {', '.join(symmetric)}: {advice}.",
-    )
+def _late(dataset: Dataset) -> Iterator[Finding]:
+    """Pairs that tell of a user's future, where the data has times."""
+    for part, count in dataset.late_pairs.items():
+        what = {"valid": "validation"}.get(part, part)
+        message = (
+            f"The user's first {what} pair is older: training knows what came after. No mistake in a random split, "
+            "but then results do not say how well the future is foretold."
+        )
+        yield finding(f"training pairs after {what} pairs of their user", count, "warn", message)
 
 
-def _reversed_pairs(dataset: Dataset) -> tuple[IndexArray, IndexArray, IndexArray]:
-    """Relations (r, s) with r <= s, and the number of pairs (h, t) with (h, r, t) and (t, s, h), h != t."""
-    triples, size = dataset.triples, dataset.num_entities
-    proper = triples.heads != triples.tails
-    heads, relations, tails = (a[proper] for a in (triples.heads, triples.relations, triples.tails))
-    forward, backward = heads * size + tails, tails * size + heads
-    order = np.argsort(backward, kind="stable")
-    start = np.searchsorted(backward[order], forward, side="left")
-    count = np.searchsorted(backward[order], forward, side="right") - start
-    # A join: triple i meets the `count[i]` triples at positions start[i], start[i] + 1, ... of the order.
-    left = np.repeat(np.arange(len(forward)), count)
-    within = np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)
-    first, second = relations[left], relations[order[start[left] + within]]
-    codes, shared = np.unique((first * dataset.num_relations + second)[first <= second], return_counts=True)
-    return codes // dataset.num_relations, codes % dataset.num_relations, shared
+def _mislinked(dataset: Dataset) -> Iterator[Finding]:
+    """Items that the knowledge graph takes for something else."""
+    linked, titles = dataset.linked_names, dataset.items.names
+    if not linked:
+        return
+    differences = {item: difference(titles[item], name) for item, name in linked.items()}
+    for kind, check in (
+        ("name", "items linked to an entity of another name"),
+        ("year", "items linked to an entity of another year"),
+    ):
+        wrong = [item for item, found in differences.items() if found == kind]
+        examples = ", ".join(f"'{titles[item]}' to '{linked[item]}'" for item in wrong[:5])
+        message = (
+            f"{len(wrong) / len(linked):.1%} of {len(linked):,} links, such as {examples}. Their facts are those of "
+            "something else, unless it is another name of the same: correct or remove the links."
+        )
+        level: Level = "fail" if len(wrong) >= BROKEN_LINKS * len(linked) else "warn"
+        yield finding(check, len(wrong), level, message)
+
+
+def _signal(dataset: Dataset) -> Iterator[Finding]:
+    signal = knowledge_signal(dataset)
+    if signal is None:
+        return
+    check, measured = "knowledge graph without signal", f"{str(signal).capitalize()}."
+    if signal.is_there:
+        yield Finding(check, "pass", 0, measured)
+    else:
+        advice = "Facts of wrong items do as well as those of the right ones: check links and relations."
+        yield Finding(check, "warn", 1, f"{measured} {advice}")
+
+
+def _coverage(dataset: Dataset) -> Iterator[Finding]:
+    """Nodes without a profile in a data set that brings profiles of others of their kind."""
+    if dataset.vectors is not None:
+        return
+    entities = np.array(sorted(dataset.profiles.entities), dtype=np.int64)
+    items = int((entities < dataset.num_items).sum())
+    for kind, given, size in (
+        ("users", len(dataset.profiles.users), dataset.num_users),
+        ("items", items, dataset.num_items),
+        ("auxiliary entities", len(entities) - items, dataset.num_entities - dataset.num_items),
+    ):
+        message = f"{given:,} of {size:,} have one; the others get one written by a template."
+        yield finding(
+            f"{kind} without a profile among others with one", size - given if given else 0, "warn", message
+        )
 
 
 def _label(key: str) -> str:

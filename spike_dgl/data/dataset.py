@@ -196,6 +196,12 @@ class Dataset(HasVocabularies):
         Other text about a node (genre, plot, age group ...), raw material for profiles.
     vectors
         Ready-made text vectors of all nodes, or None.
+    linked_names
+        How the knowledge graph names the entity that an item is linked to, where the data tells it apart from the
+        item's own title.
+    late_pairs
+        Number of training pairs by held-out part, as far as the data has times: pairs of a user that happened after
+        the user's first pair in that part.
     dropped
         What loading left out, e.g. ``{"duplicate pairs in train": 3}``.
     altered
@@ -214,6 +220,8 @@ class Dataset(HasVocabularies):
     profiles: NodeTexts = field(default_factory=NodeTexts)
     descriptions: NodeTexts = field(default_factory=NodeTexts)
     vectors: NodeVectors | None = None
+    linked_names: Mapping[int, str] = field(default_factory=dict)
+    late_pairs: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     altered: tuple[str, ...] = ()
 

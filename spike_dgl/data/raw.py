@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from spike_dgl.data.dataset import Dataset, Interactions, NodeTexts, NodeVectors, Triples, Vocabulary
@@ -82,7 +83,9 @@ class RawDataset:
         Ids that stand elsewhere, to be checked like those of pairs and triples.
     listed_in
         Which file says how many rows of a kind there are, by kind; for error messages.
-    profiles, descriptions, vectors, dropped
+    times
+        When the rows of each part happened, by part, where the files say so.
+    profiles, descriptions, vectors, linked_names, dropped
         As in `Dataset`.
     """
 
@@ -97,6 +100,8 @@ class RawDataset:
     profiles: NodeTexts = field(default_factory=NodeTexts)
     descriptions: NodeTexts = field(default_factory=NodeTexts)
     vectors: NodeVectors | None = None
+    times: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    linked_names: Mapping[int, str] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     def size(self, kind: str) -> int:
@@ -139,6 +144,8 @@ def assemble(raw: RawDataset, name: str, valid_fraction: float, seed: int) -> Da
         profiles=raw.profiles,
         descriptions=raw.descriptions,
         vectors=raw.vectors,
+        linked_names=raw.linked_names,
+        late_pairs=_late_pairs(raw),
         dropped=dropped,
     )
 
@@ -155,6 +162,18 @@ def _check_range(raw: RawDataset, source: IdSource) -> None:
         )
         remedy = f"Correct the id, or add the {source.kind} to {listed_in}."
         raise DataError(source.file, problem, remedy, source.line(position))
+
+
+def _late_pairs(raw: RawDataset) -> dict[str, int]:
+    """Training pairs that happened after the user's first pair of each other part."""
+    if isinstance(raw.pairs, Unsplit) or "train" not in raw.times:
+        return {}
+    late, users, times = {}, raw.pairs["train"].values[:, 0], raw.times["train"]
+    for part in [part for part in raw.times if part != "train"]:
+        first = np.full(len(raw.users), np.inf)
+        np.minimum.at(first, raw.pairs[part].values[:, 0], raw.times[part])
+        late[part] = int((times > first[users]).sum())
+    return late
 
 
 def _split(

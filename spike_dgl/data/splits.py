@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.errors import ConfigError
-from spike_dgl.typing import IndexArray
+from spike_dgl.typing import BoolArray, IndexArray
 
 FEWEST_PAIRS_TO_CARVE = 5
 """A user with fewer training pairs gives none to validation: too little would be left to learn from."""
@@ -97,11 +97,7 @@ def split_by_time(
     from_the_end = counts[users] - rank
     is_test = from_the_end <= num_test[users]
     is_valid = ~is_test & (from_the_end <= (num_test + num_valid)[users])
-    train, valid, test = (
-        Interactions.from_pairs(users[part], items[part])
-        for part in (~is_test & ~is_valid, is_valid, is_test)
-    )
-    return train, valid, test
+    return _parts(users, items, is_valid, is_test)
 
 
 def split_at_random(
@@ -113,6 +109,57 @@ def split_at_random(
     return split_by_time(
         pairs.users, pairs.items, times, valid_fraction=valid_fraction, test_fraction=test_fraction
     )
+
+
+def split_by_time_of_all(
+    users: IndexArray,
+    items: IndexArray,
+    times: NDArray[Any],
+    *,
+    valid_fraction: float,
+    test_fraction: float,
+) -> tuple[Interactions, Interactions, Interactions]:
+    """Split at two moments that are the same for all users: what happened last, in all, is held out.
+
+    Users and items may have held-out pairs only. Pairs of one moment all go to the earlier part, as far as that leaves
+    the later one anything. Parameters, order of ties and errors are those of `split_by_time`, except that shares are
+    those of all pairs together.
+    """
+    _check_fractions(valid_fraction, test_fraction)
+    users, items, times = _first_occurrences(users, items, times)
+    ordered, size = np.sort(times), len(times)
+    num_test, num_valid = (int(_share(np.array(size), share)) for share in (test_fraction, valid_fraction))
+    last_train = ordered[max(size - num_test - num_valid - 1, 0)] if size else 0
+    last_valid = ordered[max(size - num_test - 1, 0)] if size else 0
+    is_train = times <= last_train
+    is_valid = ~is_train & (times <= last_valid)
+    return _parts(users, items, is_valid, ~is_train & ~is_valid)
+
+
+def leave_one_out(
+    users: IndexArray, items: IndexArray, times: NDArray[Any]
+) -> tuple[Interactions, Interactions, Interactions]:
+    """Hold out each user's last pair for testing and the one before for validation.
+
+    Users with two pairs have none for validation, users with one pair only that for training. Ties are ordered as in
+    `split_by_time`.
+    """
+    users, items, times = _first_occurrences(users, items, times)
+    counts = np.bincount(users, minlength=1)
+    rank, order = _rank_within_user(users, times)
+    users, items = users[order], items[order]
+    from_the_end = counts[users] - rank
+    return _parts(users, items, (from_the_end == 2) & (rank > 0), (from_the_end == 1) & (rank > 0))
+
+
+def _parts(
+    users: IndexArray, items: IndexArray, is_valid: BoolArray, is_test: BoolArray
+) -> tuple[Interactions, Interactions, Interactions]:
+    train, valid, test = (
+        Interactions.from_pairs(users[part], items[part])
+        for part in (~is_test & ~is_valid, is_valid, is_test)
+    )
+    return train, valid, test
 
 
 def _check_fractions(*fractions: float) -> None:

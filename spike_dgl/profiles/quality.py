@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spike_dgl.data.audit import Finding, held_out_names
+from spike_dgl.data.audit import held_out_names
 from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.findings import Finding
 from spike_dgl.data.training import TrainingData
 from spike_dgl.markdown import markdown_table
 from spike_dgl.profiles.bottom_up import STAGES, NodeType

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.data import Dataset, Interactions, NodeTexts, NodeVectors, Triples, Vocabulary, load_dataset
-from spike_dgl.data.audit import Finding, audit, render, statistics
+from spike_dgl.data.audit import audit, render, statistics
+from spike_dgl.data.findings import Finding
 from tests.data.tiny import SPIKE, write_folder
 
 
@@ -107,6 +108,32 @@ def test_a_clean_data_set_passes_every_check() -> None:
         ("items without any interaction", "warn", 1, {"items": vocabulary("item", 4)}),
         ("users without any interaction", "warn", 3, {"users": vocabulary("user", 5)}),
         (
+            "relations that repeat another",
+            "warn",
+            1,
+            {"triples": triples((0, 0, 3), (1, 0, 3), (0, 1, 3), (1, 1, 3))},
+        ),
+        (
+            "relations that repeat another",
+            "pass",
+            0,
+            {"triples": triples((0, 0, 3), (1, 0, 3), (0, 1, 3))},
+        ),
+        ("training pairs after test pairs of their user", "warn", 3, {"late_pairs": {"valid": 0, "test": 3}}),
+        (
+            "items linked to an entity of another name",
+            "fail",
+            1,
+            {"linked_names": {0: "item0 (film)", 2: "Something else"}},
+        ),
+        ("users without a profile among others with one", "warn", 1, {"profiles": NodeTexts({1: "x"}, {})}),
+        (
+            "auxiliary entities without a profile among others with one",
+            "warn",
+            1,
+            {"profiles": NodeTexts({}, {0: "x", 1: "x", 2: "x", 3: "x"})},
+        ),
+        (
             "inverse relations stored twice",
             "warn",
             1,
@@ -161,3 +188,12 @@ def test_the_report_shows_numbers_and_advice(tmp_path: Path) -> None:
     assert "66.7%" in report
     assert "fail  test pairs in train" in report
     assert "remove them" in report
+
+
+def test_ml_1m_has_mislinked_titles(shared_data: Path) -> None:
+    data = load_dataset(shared_data / "ml-1m")
+    found = {found.check: found for found in audit(data)}
+    assert found["items linked to an entity of another name"].count == 26
+    assert found["items linked to an entity of another year"].count == 78
+    assert "'Kid, The (2000)' to 'Mad Max 2'" in found["items linked to an entity of another name"].message
+    assert found["training pairs after test pairs of their user"].level == "pass"

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.data import Dataset, Interactions, NodeTexts, Triples, Vocabulary, load_dataset
-from spike_dgl.data.audit import Finding, audit
+from spike_dgl.data.audit import audit
+from spike_dgl.data.findings import Finding
 from spike_dgl.data.mentions import NameFinder, named_items, spoken_words
 
 NAMES = ("Heat (1995)", "It", "Yes", "Yes We Can", "Air (band)", "Air (film)", "(1)")

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from spike_dgl.config import build
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.data.prepare.film_titles import readable_title, title_year
 from spike_dgl.data.prepare.interactions import InteractionLog, first_of_each_pair, k_core
-from spike_dgl.data.prepare.knowledge import Fact, link
-from spike_dgl.data.prepare.movielens import MovieLensOptions, prepare
+from spike_dgl.data.prepare.knowledge import attribute, link, without_rare
+from spike_dgl.data.prepare.movielens import MovieLensOptions, movielens
+from spike_dgl.data.prepare.pipeline import prepare as prepare_source
 from spike_dgl.data.prepare.write import new_folder
 from spike_dgl.errors import ConfigError, DataError
 
@@ -49,6 +51,13 @@ ENRICHED = """movieId,released,title,actors,director,genres,imdbRating
 4000,2001-01-01,Not Listed,Ron Perlman,Nobody,Drama,1.0
 """
 OPTIONS = MovieLensOptions(k_core=2, valid_fraction=0.3, test_fraction=0.3)
+
+
+def prepare(
+    source: Path, destination: Path, options: MovieLensOptions | None = None, overwrite: bool = False
+) -> dict[str, Any]:
+    raw, settings = movielens(source, options or MovieLensOptions())
+    return prepare_source(raw, destination, settings, overwrite=overwrite)
 
 
 @pytest.fixture
@@ -330,24 +339,25 @@ class TestInteractions:
 class TestLink:
     def test_an_entity_of_one_item_in_two_roles_is_still_of_one_item(self) -> None:
         facts = [
-            Fact("movie:1", "starring", "person", "A B"),
-            Fact("movie:1", "directed_by", "person", "A B"),
-            Fact("movie:1", "starring", "person", "C"),
-            Fact("movie:2", "starring", "person", "C"),
-            Fact("movie:3", "starring", "person", "A B"),
+            attribute("movie:1", "starring", "person", "A B"),
+            attribute("movie:1", "directed_by", "person", "A B"),
+            attribute("movie:1", "starring", "person", "C"),
+            attribute("movie:2", "starring", "person", "C"),
+            attribute("movie:3", "starring", "person", "A B"),
         ]
-        graph = link(facts, {"movie:1": "One", "movie:2": "Two"}, ["starring", "directed_by"], min_items=2)
+        graph = link(facts, {"movie:1": "One", "movie:2": "Two"}, ["starring", "directed_by"])
+        graph = without_rare(graph, min_items=2)
         assert graph.entity_ids == ("movie:1", "movie:2", "person:C")
         assert graph.triples.heads.tolist() == [0, 1]
         assert graph.triples.tails.tolist() == [2, 2]
 
     def test_no_fact_at_all(self) -> None:
-        graph = link([], {"movie:1": "One"}, ["starring"], min_items=2)
+        graph = without_rare(link([], {"movie:1": "One"}, ["starring"]), min_items=2)
         assert graph.counts() == {"entities": 1, "triples": 0}
 
     def test_kinds_are_kept_apart(self) -> None:
-        facts = [Fact("m", "has_genre", "genre", "War"), Fact("m", "starring", "person", "War")]
-        assert link(facts, {"m": "M"}, ["has_genre", "starring"], 1).counts()["entities"] == 3
+        facts = [attribute("m", "has_genre", "genre", "War"), attribute("m", "starring", "person", "War")]
+        assert link(facts, {"m": "M"}, ["has_genre", "starring"]).counts()["entities"] == 3
 
 
 class TestTitles:

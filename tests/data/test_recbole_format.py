@@ -173,3 +173,17 @@ def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
     item = 'item_id:token\ttitle:token_seq\na\t"Alien; or, 1979"\n'
     dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__item=item))
     assert dataset.items.names[0] == '"Alien; or, 1979"'
+
+
+def test_names_of_linked_entities_and_late_pairs(tmp_path: Path) -> None:
+    header = "user_id:token\titem_id:token\ttimestamp:float\n"
+    train = f"{header}u1\ta\t1\nu1\tb\t6\nu2\tc\t3\n"
+    data = load_dataset(
+        write_folder(
+            tmp_path, RECBOLE, t__train__inter=train, t__link="item_id:token\tentity_id:token\na\tm.2\n"
+        )
+    )
+    assert data.linked_names == {data.items.index("a"): "Blade Runner"}
+    assert data.items.names[data.items.index("a")] == "Alien"
+    # Of u1 item b came after the test pair at 5; u2's validation pair is the latest.
+    assert data.late_pairs == {"valid": 0, "test": 1}

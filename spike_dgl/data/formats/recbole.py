@@ -30,6 +30,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spike_dgl.data.dataset import NodeTexts, Vocabulary
 from spike_dgl.data.formats.node_tables import NodeTable, read_node_table
@@ -62,10 +63,11 @@ def read(folder: Path) -> RawDataset:
     relations = _different([files.triples.columns["relation_id"]])
     user_rows, item_rows, entity_rows = _rows(users), _rows(items), _rows(entities)
     entity_names = {raw: readable_entity(name) for raw, name in files.entities.names().items()}
-    linked_names = {item: entity_names.get(entity, item) for item, entity in links.items()}
+    titles = files.items.names()
+    linked_names = {item: entity_names[entity] for item, entity in links.items() if entity in entity_names}
     return RawDataset(
         users=Vocabulary("user", users, _names(users, files.users.names())),
-        items=Vocabulary("item", items, _names(items, linked_names | files.items.names())),
+        items=Vocabulary("item", items, _names(items, linked_names | titles)),
         entities=Vocabulary("entity", entities, _names(entities, entity_names)),
         relations=Vocabulary("relation", relations, readable_relations(relations)),
         pairs=_pairs(files.interactions, user_rows, item_rows),
@@ -78,6 +80,8 @@ def read(folder: Path) -> RawDataset:
             users=_by_row(files.users.descriptions(), user_rows),
             entities=_by_row(files.items.descriptions(), item_rows),
         ),
+        times=_times(files.interactions),
+        linked_names={item_rows[item]: name for item, name in linked_names.items() if item in titles},
         dropped=dropped,
     )
 
@@ -181,6 +185,13 @@ def _pairs(
         return rows
     table = tables[WHOLE]
     return Unsplit(rows[WHOLE], table.numbers("timestamp") if "timestamp" in table.types else None)
+
+
+def _times(tables: Mapping[str, Table]) -> dict[str, NDArray[np.float64]]:
+    """When the rows of each part happened, where all of them say so."""
+    if not all("timestamp" in table.types for table in tables.values()):
+        return {}
+    return {part: table.numbers("timestamp") for part, table in tables.items()}
 
 
 def _triples(table: Table, entity_rows: Mapping[str, int], relation_rows: Mapping[str, int]) -> RawRows:

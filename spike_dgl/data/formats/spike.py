@@ -13,6 +13,7 @@ Optional
 - ``user_list.txt``, ``item_list.txt``, ``entity_list.txt``, ``relation_list.txt``: a header
   ``org_id remap_id``, then raw id (which may hold spaces) and row number; further columns are ignored.
 - ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``: row number -> text.
+- ``item_texts.json``: row number -> description, raw material for profiles.
 - ``user_embeddings.npz``, ``item_embeddings.npz``, ``entity_embeddings.npz``, all or none: arrays `ids` and
   `embeddings` with a row for every node, perhaps `encoder` and `text_hashes`.
 
@@ -24,7 +25,7 @@ Without a list the raw ids are the numbers themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,7 @@ NAME = "spike"
 NEEDS = "train.txt, test.txt and kg_final.txt or kg_final.txt.zip (the layout of SPiKE and KGAT)"
 
 NODE_KINDS = ("user", "item", "entity")
+DESCRIPTIONS = "item_texts.json"
 
 
 def recognises(folder: Path) -> bool:
@@ -71,6 +73,7 @@ def read(folder: Path) -> RawDataset:
         mentions=files.mentions(len(items)),
         listed_in=files.listed_in,
         profiles=_profiles(files, len(items)),
+        descriptions=NodeTexts(entities=files.descriptions),
         vectors=_vectors(files, len(users), len(items), len(entities)),
     )
 
@@ -84,6 +87,7 @@ class _Files:
     named_users: tuple[IdSource, ...]  # first ids of lines, also of those without items
     triples: RawRows
     texts: dict[str, dict[int, str]]
+    descriptions: dict[int, str]
     vectors: dict[str, VectorFile]
     lists: dict[str, tuple[str, ...]]
     names: tuple[str, ...]
@@ -96,15 +100,11 @@ class _Files:
 
     def mentions(self, num_items: int) -> tuple[IdSource, ...]:
         """Ids outside pairs, triples and vectors."""
-        return self.named_users + tuple(
-            IdSource(
-                self.folder / f"{kind}_profiles.json",
-                kind,
-                np.fromiter(texts, dtype=np.int64, count=len(texts)),
-                offset=num_items if kind == "entity" else 0,
-            )
+        profiles = tuple(
+            _ids_of(self.folder / f"{kind}_profiles.json", kind, texts, num_items if kind == "entity" else 0)
             for kind, texts in self.texts.items()
         )
+        return (*self.named_users, *profiles, _ids_of(self.folder / DESCRIPTIONS, "item", self.descriptions))
 
     def sources(self, kind: str, num_items: int) -> list[IdSource]:
         """All places where ids of a kind stand."""
@@ -117,6 +117,10 @@ class _Files:
         for rows in self.pairs.values():
             columns += rows.columns("user", "item")
         return found + [source for source in columns if source.kind == kind]
+
+
+def _ids_of(file: Path, kind: str, texts: Mapping[int, str], offset: int = 0) -> IdSource:
+    return IdSource(file, kind, np.fromiter(texts, dtype=np.int64, count=len(texts)), offset=offset)
 
 
 def _read_files(folder: Path) -> _Files:
@@ -137,6 +141,7 @@ def _read_files(folder: Path) -> _Files:
             for kind in NODE_KINDS
             if (file := folder / f"{kind}_profiles.json").exists()
         },
+        descriptions=read_text_map(file) if (file := folder / DESCRIPTIONS).exists() else {},
         vectors=read_vector_files(folder, NODE_KINDS),
         lists=lists,
         names=_read_names(folder, lists.get("entity")),

@@ -6,13 +6,40 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spike_dgl.data.prepare.columns import Column, NotOfKindError, value_of
 from spike_dgl.data.prepare.film_titles import readable_title, title_year
-from spike_dgl.data.prepare.knowledge import Fact
-from spike_dgl.data.prepare.tables import UNPACK_AGAIN, parse_number, read_rows, split_list
+from spike_dgl.data.prepare.knowledge import Fact, attribute
+from spike_dgl.data.prepare.layouts import Layout
+from spike_dgl.data.prepare.tables import BrokenRows, read_rows, split_list
 from spike_dgl.errors import DataError
 
 RELATIONS = ("starring", "directed_by", "has_genre", "released_in")
 NO_GENRE = "(no genres listed)"
+ENRICHED = "movies_enriched.csv"
+UNPACK_AGAIN = "Unpack the original archive again; the file may be cut short or edited."
+
+
+@dataclass(frozen=True)
+class FilmTables:
+    """Names and layouts of the files of one edition of MovieLens."""
+
+    ratings: str
+    movies: str
+    readme: str
+    ratings_layout: Layout | None = None
+    movies_layout: Layout | None = None
+
+
+CSV = FilmTables("ratings.csv", "movies.csv", "README.txt")
+"""ml-latest-small, 20M, 25M, 32M."""
+MILLION = FilmTables(
+    "ratings.dat",
+    "movies.dat",
+    "README",
+    Layout("csv", "::", quoted=False, header=("userId", "movieId", "rating", "timestamp")),
+    Layout("csv", "::", quoted=False, header=("movieId", "title", "genres"), encoding="latin-1"),
+)
+"""ml-1m."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +53,8 @@ class Film:
     directors: tuple[str, ...] = ()
 
 
-def read_films(source: Path) -> tuple[dict[int, Film], dict[str, int]]:
-    """Read ``movies.csv`` and, where there is one, ``movies_enriched.csv``.
+def read_films(source: Path, files: FilmTables) -> tuple[dict[int, Film], dict[str, int]]:
+    """Read the table of films and, where there is one, ``movies_enriched.csv``.
 
     Returns
     -------
@@ -39,12 +66,12 @@ def read_films(source: Path) -> tuple[dict[int, Film], dict[str, int]]:
     DataError
         If a table is broken or lists a film twice.
     """
-    films = {}
-    for movie, line, (title, genres) in _rows_by_film(source / "movies.csv", ("title", "genres")):
+    films, file = {}, source / files.movies
+    for movie, line, (title, genres) in _rows_by_film(file, ("title", "genres"), files.movies_layout):
         if not title.strip():
-            raise DataError(source / "movies.csv", f"film {movie} has no title", UNPACK_AGAIN, line)
+            raise DataError(file, f"film {movie} has no title", UNPACK_AGAIN, line)
         films[movie] = Film(readable_title(title), title_year(title), _genres(genres))
-    num_enriched = _enrich(films, source / "movies_enriched.csv")
+    num_enriched = _enrich(films, source / ENRICHED)
     joined = sum(bool(film.actors or film.directors) for film in films.values())
     return films, {"films": len(films), "enriched_rows": num_enriched, "films_with_people": joined}
 
@@ -58,11 +85,11 @@ def film_facts(films: Mapping[int, Film]) -> Iterator[Fact]:
     """Everything that is known about films, one statement at a time."""
     for movie, film in films.items():
         item = film_entity(movie)
-        yield from (Fact(item, "starring", "person", actor) for actor in film.actors)
-        yield from (Fact(item, "directed_by", "person", director) for director in film.directors)
-        yield from (Fact(item, "has_genre", "genre", genre) for genre in film.genres)
+        yield from (attribute(item, "starring", "person", actor) for actor in film.actors)
+        yield from (attribute(item, "directed_by", "person", director) for director in film.directors)
+        yield from (attribute(item, "has_genre", "genre", genre) for genre in film.genres)
         if film.year is not None:
-            yield Fact(item, "released_in", "decade", f"{film.year // 10 * 10}s")
+            yield attribute(item, "released_in", "decade", f"{film.year // 10 * 10}s")
 
 
 def _enrich(films: dict[int, Film], file: Path) -> int:
@@ -87,15 +114,25 @@ def _enrich(films: dict[int, Film], file: Path) -> int:
     return num_rows
 
 
-def _rows_by_film(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, int, list[str]]]:
+def _rows_by_film(
+    file: Path, columns: tuple[str, ...], layout: Layout | None = None
+) -> Iterator[tuple[int, int, list[str]]]:
     """Film id, line and columns of each row; a film may have one row only."""
     seen: set[int] = set()
-    for line, (movie_id, *cells) in read_rows(file, ("movieId", *columns)):
-        movie = parse_number(int, movie_id, file, line, "movieId")
+    broken = BrokenRows(remedy=UNPACK_AGAIN)
+    for line, (movie_id, *cells) in read_rows(file, ("movieId", *columns), broken, layout):
+        movie = _whole_number("movieId", movie_id, file, line)
         if movie in seen:
             raise DataError(file, f"film {movie} has a second row", "Keep one row for each film.", line)
         seen.add(movie)
         yield movie, line, cells
+
+
+def _whole_number(column: str, text: str, file: Path, line: int) -> int:
+    try:
+        return int(value_of(Column(column, "integer"), text))
+    except NotOfKindError as error:
+        raise DataError(file, str(error), UNPACK_AGAIN, line) from None
 
 
 def _genres(cell: str) -> tuple[str, ...]:
@@ -105,4 +142,4 @@ def _genres(cell: str) -> tuple[str, ...]:
 def _year(released: str, file: Path, line: int) -> int | None:
     """The year of a date like 1995-11-22; None where the cell is empty."""
     year = released.strip().partition("-")[0]
-    return parse_number(int, year, file, line, "released") if year else None
+    return _whole_number("released", year, file, line) if year else None

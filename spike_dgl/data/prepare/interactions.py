@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spike_dgl.typing import IndexArray
+from spike_dgl.typing import BoolArray
+
+DAY = 24 * 60 * 60 * 1000
+"""Milliseconds."""
+
+
+class Ids(Protocol):
+    """Raw ids in row order: a numpy array, or an Arrow one, which takes a fifth of the memory."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Any, /) -> Ids:
+        """Those at some positions."""
+
+    def tolist(self) -> list[Any]:
+        """As Python objects."""
 
 
 @dataclass(frozen=True)
@@ -21,42 +37,64 @@ class InteractionLog:
         Row indices [X] into `user_ids` and `item_ids`.
     times
         When each interaction happened [X]; any numbers that grow with time.
+    rows
+        Where each stands in its source [X], counted from 0 and ascending.
     user_ids, item_ids
         Raw ids in row order; each occurs in at least one interaction.
     """
 
-    users: IndexArray
-    items: IndexArray
+    users: NDArray[np.integer]
+    items: NDArray[np.integer]
     times: NDArray[Any]
-    user_ids: NDArray[Any]
-    item_ids: NDArray[Any]
+    rows: NDArray[np.integer]
+    user_ids: Ids
+    item_ids: Ids
 
     @classmethod
     def from_raw(cls, users: NDArray[Any], items: NDArray[Any], times: NDArray[Any]) -> InteractionLog:
         """Number raw ids [X] in ascending order: numbers by value, texts by alphabet."""
         user_ids, user_rows = np.unique(users, return_inverse=True)
         item_ids, item_rows = np.unique(items, return_inverse=True)
-        return cls(user_rows.astype(np.int64), item_rows.astype(np.int64), times, user_ids, item_ids)
+        return cls(user_rows, item_rows, times, np.arange(len(times)), user_ids, item_ids)
 
     def __len__(self) -> int:
         return len(self.users)
 
     def select(self, chosen: NDArray[Any]) -> InteractionLog:
         """The interactions at some positions, or where a mask is true; ids that lose their last one go."""
-        return InteractionLog.from_raw(
-            self.user_ids[self.users[chosen]], self.item_ids[self.items[chosen]], self.times[chosen]
-        )
+        users, user_ids = _without_unused(self.users[chosen], self.user_ids)
+        items, item_ids = _without_unused(self.items[chosen], self.item_ids)
+        return InteractionLog(users, items, self.times[chosen], self.rows[chosen], user_ids, item_ids)
 
     def counts(self) -> dict[str, int]:
         """Numbers of users, items and interactions."""
         return {"users": len(self.user_ids), "items": len(self.item_ids), "interactions": len(self)}
 
+    def raw_ids(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Raw ids of users and items, as text."""
+        return [str(raw) for raw in self.user_ids.tolist()], [str(raw) for raw in self.item_ids.tolist()]
+
+
+def within_days(log: InteractionLog, first: int | None, last: int | None) -> BoolArray:
+    """Which interactions happened from the day that begins at `first` to the end of the one that begins at `last` [X].
+
+    Both are in milliseconds, as `log.times` must be; None for no bound.
+    """
+    inside: BoolArray = np.ones(len(log), dtype=bool)
+    if first is not None:
+        inside &= log.times >= first
+    if last is not None:
+        inside &= log.times < last + DAY
+    return inside
+
 
 def first_of_each_pair(log: InteractionLog) -> InteractionLog:
     """Keep, of repeated interactions of a user with an item, the earliest."""
     order = np.lexsort((log.times, log.items, log.users))
-    _, first = np.unique(log.users[order] * len(log.item_ids) + log.items[order], return_index=True)
-    return log.select(np.sort(order[first]))
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = np.diff(log.users[order]) != 0
+    new[1:] |= np.diff(log.items[order]) != 0
+    return log.select(np.sort(order[new]))
 
 
 def k_core(log: InteractionLog, k: int) -> InteractionLog:
@@ -72,3 +110,10 @@ def k_core(log: InteractionLog, k: int) -> InteractionLog:
         if enough.all():
             return log.select(kept)
         kept = kept[enough]
+
+
+def _without_unused(rows: NDArray[np.integer], ids: Ids) -> tuple[NDArray[np.integer], Ids]:
+    """Row indices and ids once those that no row names are gone."""
+    used = np.bincount(rows, minlength=len(ids)) > 0
+    new_rows = (np.cumsum(used) - 1).astype(rows.dtype)
+    return new_rows[rows], ids.take(np.flatnonzero(used))

@@ -1,33 +1,49 @@
-"""Facts about items -> entities and triples of a knowledge graph."""
+"""Facts about items and other entities -> entities and triples of a knowledge graph."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from spike_dgl.data.dataset import Triples
+from spike_dgl.typing import BoolArray, IndexArray
 
 
-class Fact(NamedTuple):
-    """One statement about an item, such as ("movie:1", "directed_by", "person", "John Lasseter")."""
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A statement about an entity.
 
-    item: str
+    Parameters
+    ----------
+    head, relation, tail
+        Raw ids.
+    name
+        Readable name of the tail; of several the first counts, and its id where all are empty.
+    """
+
+    head: str
     relation: str
-    kind: str
+    tail: str
     name: str
 
-    @property
-    def entity(self) -> str:
-        """Raw id of the auxiliary entity, without spaces: ``person:John_Lasseter``.
 
-        The kind stands first, so that a person and a genre of the same name stay two entities, while the
-        actor and the director Clint Eastwood are one: films are linked across the roles of a person.
-        Different people of the same name become one as well; the sources give nothing to tell them apart.
-        """
-        return f"{self.kind}:{'_'.join(self.name.split())}"
+def attribute(item: str, relation: str, kind: str, name: str) -> Fact:
+    """A statement about an item such as ("movie:1", "directed_by", "person", "John Lasseter").
+
+    The tail's id is ``person:John_Lasseter``. The kind stands first, so that a person and a genre of the same name
+    stay two entities, while the actor and the director Clint Eastwood are one: films are linked across the roles
+    of a person. Different people of the same name become one as well; the sources give nothing to tell them apart.
+    """
+    return Fact(item, relation, entity_id(kind, name), name)
+
+
+def entity_id(kind: str, name: str) -> str:
+    """Raw id of an entity, without spaces."""
+    return f"{kind}:{'_'.join(name.split())}"
 
 
 @dataclass(frozen=True)
@@ -36,14 +52,17 @@ class KnowledgeGraph:
 
     Parameters
     ----------
+    num_items
+        I.
     entity_ids, entity_names
         Raw ids, without spaces and all different, and readable names [N].
     relation_ids
         Raw ids [R], without spaces.
     triples
-        From an item (head) to an auxiliary entity (tail).
+        Which entity (head) has which relation to which other (tail).
     """
 
+    num_items: int
     entity_ids: tuple[str, ...]
     entity_names: tuple[str, ...]
     relation_ids: tuple[str, ...]
@@ -55,39 +74,146 @@ class KnowledgeGraph:
 
 
 def link(
-    facts: Iterable[Fact], items: Mapping[str, str], relations: Sequence[str], min_items: int
+    facts: Iterable[Fact],
+    items: Mapping[str, str],
+    relations: Sequence[str] = (),
+    hops: int = 1,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> KnowledgeGraph:
     """Build the graph of some items from facts.
 
     Parameters
     ----------
     facts
-        Statements; those about other items are left out.
+        Statements; those that are farther from every item than `hops` are left out.
     items
         Entity id -> readable name, in row order.
     relations
-        Relation ids in row order.
-    min_items
-        Auxiliary entities linked to fewer different items are dropped. Two is the least that lets a message
-        pass from one item to another.
+        Relation ids that come first, in this order; further ones follow by alphabet.
+    hops
+        1 takes facts about items, 2 also facts about the entities of these facts, and so on.
+    names
+        Readable names of further entities, by raw id.
     """
-    item_rows = {item: row for row, item in enumerate(items)}
-    relation_rows = {relation: row for row, relation in enumerate(relations)}
-    facts = [fact for fact in facts if fact.item in item_rows]
-    names = {fact.entity: fact.name for fact in facts}
-    auxiliary = sorted(names)
-    auxiliary_rows = {entity: row for row, entity in enumerate(auxiliary)}
-    rows = np.array(
-        [(item_rows[f.item], relation_rows[f.relation], auxiliary_rows[f.entity]) for f in facts], np.int64
-    ).reshape(-1, 3)
-    tails = np.unique(rows[:, [0, 2]], axis=0)[:, 1]
-    linked = np.bincount(tails, minlength=len(auxiliary)) >= min_items
-    rows = rows[linked[rows[:, 2]]]
-    rows[:, 2] = len(items) + (np.cumsum(linked) - 1)[rows[:, 2]]
-    kept = [entity for entity, keep in zip(auxiliary, linked, strict=True) if keep]
+    coded = _Coded(items, names)
+    for fact in facts:
+        coded.add(fact)
+    rows = coded.rows()
+    rows = rows[_near(rows, len(items), len(coded.entities), hops)]
+    order = [relation for relation in relations if relation in coded.relations]
+    order += sorted(coded.relations.keys() - set(order))
+    return _renumbered(rows, coded, tuple(items.values()), order)
+
+
+def without_rare(graph: KnowledgeGraph, min_items: int, min_triples: int = 1) -> KnowledgeGraph:
+    """Leave out rare auxiliary entities and relations, again and again until none is left.
+
+    Parameters
+    ----------
+    graph
+        Its items all stay.
+    min_items
+        An auxiliary entity stays if triples join it to at least so many different entities. Two is the least that
+        lets a message pass from one item to another.
+    min_triples
+        A relation stays if it has at least so many triples.
+    """
+    triples = graph.triples
+    while True:
+        joined = _neighbour_counts(triples, len(graph.entity_ids)) >= min_items
+        joined[: graph.num_items] = True
+        common = np.bincount(triples.relations, minlength=len(graph.relation_ids)) >= min_triples
+        kept = joined[triples.heads] & joined[triples.tails] & common[triples.relations]
+        if kept.all():
+            break
+        triples = Triples(triples.heads[kept], triples.relations[kept], triples.tails[kept])
+    return _compact(replace(graph, triples=triples))
+
+
+def with_inverses(graph: KnowledgeGraph) -> KnowledgeGraph:
+    """Every triple also reversed, by a relation of its own: ``directed_by_inverse``."""
+    triples, size = graph.triples, len(graph.relation_ids)
+    forward = np.stack([triples.heads, triples.relations, triples.tails], axis=1)
+    backward = np.stack([triples.tails, triples.relations + size, triples.heads], axis=1)
+    relations = (*graph.relation_ids, *(f"{relation}_inverse" for relation in graph.relation_ids))
+    both = Triples.from_rows(np.concatenate([forward, backward]))
+    return replace(graph, relation_ids=relations, triples=both)
+
+
+class _Coded:
+    """Facts as numbers: entities and relations in the order of their first occurrence, items first."""
+
+    def __init__(self, items: Mapping[str, str], names: Mapping[str, str]) -> None:
+        self.entities = {item: row for row, item in enumerate(items)}
+        self.relations: dict[str, int] = {}
+        self.names = dict(names)
+        self._columns = array("q"), array("q"), array("q")
+
+    def add(self, fact: Fact) -> None:
+        heads, relations, tails = self._columns
+        heads.append(self.entities.setdefault(fact.head, len(self.entities)))
+        relations.append(self.relations.setdefault(fact.relation, len(self.relations)))
+        tails.append(self.entities.setdefault(fact.tail, len(self.entities)))
+        if fact.name:
+            self.names.setdefault(fact.tail, fact.name)
+
+    def rows(self) -> IndexArray:
+        """Rows (head, relation, tail) [T, 3]."""
+        return np.stack([np.array(column, dtype=np.int64) for column in self._columns], axis=1)
+
+
+def _near(rows: IndexArray, num_items: int, num_entities: int, hops: int) -> BoolArray:
+    """Which triples are at most so many hops away from an item [T]."""
+    reached = np.zeros(num_entities, dtype=bool)
+    reached[:num_items] = True
+    near: BoolArray = np.zeros(len(rows), dtype=bool)
+    for _ in range(hops):
+        near = reached[rows[:, 0]] | reached[rows[:, 2]]
+        reached[rows[near][:, [0, 2]]] = True
+    return near
+
+
+def _renumbered(
+    rows: IndexArray, coded: _Coded, item_names: tuple[str, ...], relations: Sequence[str]
+) -> KnowledgeGraph:
+    """The graph with auxiliary entities by alphabet, and without those that no triple names."""
+    ids, num_items = list(coded.entities), len(item_names)
+    named = np.unique(rows[:, [0, 2]])
+    auxiliary = sorted(ids[row] for row in named[named >= num_items].tolist())
+    new_rows = np.arange(len(ids))
+    new_rows[[coded.entities[entity] for entity in auxiliary]] = num_items + np.arange(len(auxiliary))
+    new_relations = np.zeros(len(coded.relations), np.int64)
+    new_relations[[coded.relations[relation] for relation in relations]] = np.arange(len(relations))
+    triples = np.stack([new_rows[rows[:, 0]], new_relations[rows[:, 1]], new_rows[rows[:, 2]]], axis=1)
+    names = (*item_names, *(coded.names.get(entity, entity) for entity in auxiliary))
+    all_ids = (*ids[:num_items], *auxiliary)
+    return KnowledgeGraph(num_items, all_ids, names, tuple(relations), Triples.from_rows(triples))
+
+
+def _neighbour_counts(triples: Triples, num_entities: int) -> IndexArray:
+    """How many different other entities each is joined to [N]."""
+    ends = np.stack([triples.heads, triples.tails], axis=1)
+    ends = ends[ends[:, 0] != ends[:, 1]]
+    keys = np.unique(np.concatenate([ends, ends[:, ::-1]]) @ np.array([num_entities, 1]))
+    return np.bincount(keys // max(num_entities, 1), minlength=num_entities)
+
+
+def _compact(graph: KnowledgeGraph) -> KnowledgeGraph:
+    """Without auxiliary entities and relations that no triple names."""
+    triples = graph.triples
+    used = np.zeros(len(graph.entity_ids), dtype=bool)
+    used[: graph.num_items] = used[triples.heads] = used[triples.tails] = True
+    used_relations = np.bincount(triples.relations, minlength=len(graph.relation_ids)) > 0
+    rows, relation_rows = np.cumsum(used) - 1, np.cumsum(used_relations) - 1
+    columns = (rows[triples.heads], relation_rows[triples.relations], rows[triples.tails])
     return KnowledgeGraph(
-        (*items, *kept),
-        (*items.values(), *(names[e] for e in kept)),
-        tuple(relations),
-        Triples.from_rows(rows),
+        graph.num_items,
+        _chosen(graph.entity_ids, used),
+        _chosen(graph.entity_names, used),
+        _chosen(graph.relation_ids, used_relations),
+        Triples.from_rows(np.stack(columns, axis=1)),
     )
+
+
+def _chosen(texts: Sequence[str], mask: BoolArray) -> tuple[str, ...]:
+    return tuple(text for text, keep in zip(texts, mask.tolist(), strict=True) if keep)

@@ -1,40 +1,40 @@
-"""MovieLens CSV files -> a data set with a knowledge graph of actors, directors, genres and decades.
+"""MovieLens files -> a data set with a knowledge graph of actors, directors, genres and decades.
 
-Reads ``ratings.csv`` and ``movies.csv`` as GroupLens publishes them
-(https://grouplens.org/datasets/movielens/) and, where the folder has it, ``movies_enriched.csv`` with actors,
-directors and release dates. Films without a row there have the genres and the year of ``movies.csv``.
+Reads ratings and films as GroupLens publishes them (https://grouplens.org/datasets/movielens/: latest-small, 1M, 20M,
+25M, 32M) and, where the folder has it, ``movies_enriched.csv`` with actors, directors and release dates. Films without
+a row there have the genres and the year of the table of films.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
-from spike_dgl.data.prepare.films import RELATIONS, Film, film_entity, film_facts, read_films
-from spike_dgl.data.prepare.interactions import InteractionLog, first_of_each_pair, k_core
-from spike_dgl.data.prepare.knowledge import KnowledgeGraph, link
-from spike_dgl.data.prepare.tables import parse_number, read_rows
-from spike_dgl.data.prepare.write import (
-    PreparedDataset,
-    check_destination,
-    checksum,
-    new_folder,
-    write_card,
-    write_dataset,
+from spike_dgl.data.prepare.arrow import pa, pc
+from spike_dgl.data.prepare.collect import InteractionTable
+from spike_dgl.data.prepare.columns import Column
+from spike_dgl.data.prepare.films import (
+    CSV,
+    ENRICHED,
+    MILLION,
+    RELATIONS,
+    UNPACK_AGAIN,
+    Film,
+    FilmTables,
+    film_entity,
+    film_facts,
+    read_films,
 )
-from spike_dgl.data.splits import split_by_time
+from spike_dgl.data.prepare.options import PrepareOptions
+from spike_dgl.data.prepare.pipeline import ItemKnowledge, Source
+from spike_dgl.data.prepare.tables import Batch, BrokenRows
 from spike_dgl.errors import DataError
 
-README = "README.txt"
 LICENCE = (
     "GroupLens terms, in README.txt: research use; no commercial use without permission; redistribution, "
     "also of transformed data, under the same terms; acknowledge the data in publications by the citation."
@@ -74,128 +74,73 @@ class MovieLensOptions:
     min_entity_items: int = Field(default=2, ge=1)
 
 
-def prepare(
-    source: Path,
-    destination: Path,
-    options: MovieLensOptions | None = None,
-    *,
-    overwrite: bool = False,
-) -> dict[str, Any]:
-    """Turn a folder of MovieLens CSV files into a data set folder.
-
-    Equal files and options give equal bytes. After an error no folder is left behind.
+def movielens(source: Path, options: MovieLensOptions) -> tuple[Source, PrepareOptions]:
+    """What `prepare` needs to make a data set of a folder of MovieLens files.
 
     Parameters
     ----------
     source
-        Folder with ``ratings.csv``, ``movies.csv``, ``README.txt`` (the licence) and, optionally,
-        ``movies_enriched.csv``.
-    destination
-        Folder to make.
+        Folder of ratings, films, the licence and, optionally, ``movies_enriched.csv``.
     options
-        Thresholds and shares; `MovieLensOptions()` where None.
-    overwrite
-        Replace an earlier data set at the destination.
-
-    Returns
-    -------
-    dict
-        What ``dataset.json`` says: options, counts after each step, statistics, checksums, licence.
+        Thresholds and shares; each user is split by time.
 
     Raises
     ------
     DataError
-        If a file is missing or broken, no interaction is left, or the destination cannot be written.
-    ConfigError
-        If an option is out of range.
+        If a file is missing or broken, or ratings and films do not belong together.
     """
-    options = options or MovieLensOptions()
-    check_destination(destination, overwrite)
-    inputs = _inputs(source)
-    films, film_counts = read_films(source)
-    log, interaction_steps = _interactions(source / "ratings.csv", films, options)
-    graph, graph_steps = _graph(films, log, options)
-    parts = split_by_time(
-        log.users,
-        log.items,
-        log.times,
-        valid_fraction=options.valid_fraction,
-        test_fraction=options.test_fraction,
+    tables = MILLION if (source / MILLION.ratings).is_file() else CSV
+    inputs = _inputs(source, tables)
+    films, counts = read_films(source, tables)
+
+    def describe(movies: Sequence[str], _: BrokenRows) -> ItemKnowledge:
+        kept = {movie: films[movie] for movie in map(int, movies)}
+        items = {film_entity(movie): film.title for movie, film in kept.items()}
+        return ItemKnowledge(items, film_facts(kept), RELATIONS, counts={"films": counts})
+
+    made = Source(
+        name="movielens",
+        made_by="prepare movielens",
+        interactions=_ratings(source, tables, films),
+        describe=describe,
+        files=inputs,
+        options=asdict(options),
+        terms={"licence": LICENCE, "citation": CITATION},
+        enclosed=[source / tables.readme],
+        broken=BrokenRows(remedy=UNPACK_AGAIN),
     )
-    dataset = PreparedDataset(_texts(log.user_ids), _texts(log.item_ids), *parts, graph)
-    card = {
-        "name": "movielens",
-        "made_by": "prepare movielens",
-        "options": asdict(options),
-        "films": film_counts,
-        "interaction_steps": interaction_steps,
-        "graph_steps": graph_steps,
-        "statistics": dataset.statistics(),
-        "licence": LICENCE,
-        "citation": CITATION,
-        "inputs": {file.name: checksum(file) for file in inputs},
-    }
-    with new_folder(destination, overwrite) as folder:
-        write_dataset(dataset, folder)
-        shutil.copyfile(source / README, folder / README)
-        return write_card(folder, card)
+    return made, PrepareOptions(**asdict(options))
 
 
-def _inputs(source: Path) -> list[Path]:
+def _inputs(source: Path, tables: FilmTables) -> list[Path]:
     """The files that are read. The licence must travel with the data, so a folder without it is refused."""
-    for name in ("ratings.csv", "movies.csv", README):
+    for name in (tables.ratings, tables.movies, tables.readme):
         if not (source / name).is_file():
             problem = "is missing"
             remedy = "Name the folder of an unpacked archive from https://grouplens.org/datasets/movielens/."
             raise DataError(source / name, problem, remedy)
-    names = ("movies.csv", "movies_enriched.csv", "ratings.csv", README)
+    names = (tables.movies, ENRICHED, tables.ratings, tables.readme)
     return [source / name for name in names if (source / name).is_file()]
 
 
-def _interactions(
-    file: Path, films: Mapping[int, Film], options: MovieLensOptions
-) -> tuple[InteractionLog, dict[str, dict[str, int]]]:
-    """The interactions that remain, and the counts after each step."""
-    everything, ratings = _read_ratings(file, films)
-    liked = everything.select(ratings >= options.min_rating)
-    distinct = first_of_each_pair(liked)
-    core = k_core(distinct, options.k_core)
-    if len(core) == 0:
-        problem = (
-            f"of {len(everything)} ratings, {len(liked)} are at least {options.min_rating}, "
-            f"and none is left in their {options.k_core}-core"
-        )
-        raise DataError(file, problem, "Lower min_rating or k_core.")
-    steps = {"ratings": everything, "min_rating": liked, "distinct_pairs": distinct, "k_core": core}
-    return core, {step: log.counts() for step, log in steps.items()}
+def _ratings(source: Path, tables: FilmTables, films: Mapping[int, Film]) -> InteractionTable:
+    file, known = source / tables.ratings, pa.array(list(films), pa.int64())
 
+    def check(batch: Batch) -> None:
+        movies = batch.columns["movieId"]
+        found = pc.is_in(movies, value_set=known)
+        if not pc.all(found).as_py():
+            row = pc.index(found, False).as_py()
+            problem = f"film {movies[row]} has no row in {tables.movies}"
+            raise DataError(file, problem, "Take both files from the same archive.", batch.line(row))
 
-def _read_ratings(file: Path, films: Mapping[int, Film]) -> tuple[InteractionLog, NDArray[np.float64]]:
-    """All ratings as interactions, and their values [X]."""
-    users, movies, ratings, times = [], [], [], []
-    for line, (user, movie, rating, time) in read_rows(file, ("userId", "movieId", "rating", "timestamp")):
-        users.append(parse_number(int, user, file, line, "userId"))
-        movies.append(parse_number(int, movie, file, line, "movieId"))
-        ratings.append(parse_number(float, rating, file, line, "rating"))
-        times.append(parse_number(int, time, file, line, "timestamp"))
-        if movies[-1] not in films:
-            remedy = "Take both files from the same archive."
-            raise DataError(file, f"film {movie} has no row in movies.csv", remedy, line)
-    columns = (np.array(column, dtype=np.int64) for column in (users, movies, times))
-    return InteractionLog.from_raw(*columns), np.array(ratings, dtype=np.float64)
-
-
-def _graph(
-    films: Mapping[int, Film], log: InteractionLog, options: MovieLensOptions
-) -> tuple[KnowledgeGraph, dict[str, dict[str, int]]]:
-    """The knowledge graph of the films that remain, and its size before and after rare entities go."""
-    kept = {movie: films[movie] for movie in log.item_ids.tolist()}
-    facts = list(film_facts(kept))
-    items = {film_entity(movie): film.title for movie, film in kept.items()}
-    everything = link(facts, items, RELATIONS, min_items=1)
-    graph = link(facts, items, RELATIONS, options.min_entity_items)
-    return graph, {"facts": everything.counts(), "min_entity_items": graph.counts()}
-
-
-def _texts(raw_ids: NDArray[Any]) -> list[str]:
-    return [str(raw) for raw in raw_ids.tolist()]
+    return InteractionTable(
+        file,
+        user=Column("userId", "integer"),
+        item=Column("movieId", "integer"),
+        rating=Column("rating", "number"),
+        time=Column("timestamp", "seconds"),
+        layout=tables.ratings_layout,
+        rows_are="ratings",
+        check=check,
+    )

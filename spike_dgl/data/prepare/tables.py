@@ -1,99 +1,177 @@
-"""Reads CSV tables row by row, with an error that names the line where one is broken."""
+"""Reads raw tables of any size; broken rows are counted, and an error that names their lines once they are too many."""
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
+from spike_dgl.data.prepare.arrow import pa
+from spike_dgl.data.prepare.columns import Column, NotOfKindError, checked, value_of
+from spike_dgl.data.prepare.layouts import Layout, Piece, Row, layout_of, pieces
 from spike_dgl.errors import DataError
 
-Number = TypeVar("Number", int, float)
-
-LIMIT = 2**63
-"""Numbers from here on do not fit into an int64."""
-
-UNPACK_AGAIN = "Unpack the original archive again; the file may be cut short or edited."
+SHOWN = 5
+"""Broken rows that are shown; the others are only counted."""
 
 
-def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number and the wanted columns, as text, of each row of a CSV file.
+@dataclass
+class BrokenRows:
+    """Rows that cannot be read, up to a limit.
 
-    Columns are found by their names in the header; others are left out. Blank lines are skipped.
+    Parameters
+    ----------
+    limit
+        As many may be skipped in all files together; at the next one, reading ends with an error.
+    remedy
+        What to do about them.
+    """
+
+    limit: int = 0
+    remedy: str = "Mend the file, or let such rows be skipped: broken_rows=N."
+    count: int = field(default=0, init=False)
+    first: list[str] = field(default_factory=list, init=False)
+
+    def add(self, file: Path, line: int, problem: str) -> None:
+        """Count one. Raises `DataError` when they are more than `limit`."""
+        self.count += 1
+        if len(self.first) < SHOWN:
+            self.first.append(f"{file.name}, line {line}: {problem}")
+        if self.count > self.limit:
+            if self.limit:
+                before = "; ".join(self.first)
+                problem = f"{problem}; more than {self.limit} broken rows, the first: {before}"
+            raise DataError(file, problem, self.remedy, line)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a table: Arrow arrays by column name, in the file's order, without the broken ones."""
+
+    columns: Mapping[str, Any]
+    piece: Piece
+    lines: Sequence[int] | None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def line(self, row: int) -> int:
+        """The line in which a row begins."""
+        if self.lines is not None:
+            return self.lines[row]
+        return next(islice(self.piece.rows(), row, None)).line
+
+
+def read_batches(
+    file: Path,
+    columns: Sequence[Column],
+    broken: BrokenRows,
+    layout: Layout | None = None,
+    progress: bool = False,
+) -> Iterator[Batch]:
+    """Read some columns of a table in bounded memory.
 
     Parameters
     ----------
     file
-        UTF-8 text, a header line first, columns separated by commas.
+        CSV, TSV, JSON lines or Parquet; text may be packed.
     columns
-        Names of the wanted columns, in the order in which they are to be returned.
+        What to read, and what it must hold.
+    broken
+        Takes the rows that are left out.
+    layout
+        How the file is written; what its name says where None.
+    progress
+        Show a bar.
 
     Raises
     ------
     DataError
-        If the file cannot be read, a wanted column is missing, a row has more or fewer columns than the
-        header, or quotes do not match.
+        If the file cannot be read, lacks a column, or has more broken rows than allowed.
     """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            yield from _parse(file, stream, columns)
-    except OSError as error:
-        raise DataError(file, f"cannot be read: {error.strerror}", "Check the name of the folder.") from None
-    except UnicodeDecodeError:
-        raise DataError(file, "is not UTF-8 text", UNPACK_AGAIN, _first_undecodable_line(file)) from None
+    layout = layout or layout_of(file)
+    for piece in pieces(file, layout, [column.name for column in columns], progress):
+        batch = _fast(piece, columns)
+        if batch is None:
+            batch = _exact(file, piece, columns, broken)
+        if len(batch):
+            yield batch
 
 
-def parse_number(kind: Callable[[str], Number], text: str, file: Path, line: int, column: str) -> Number:
-    """Convert one cell to a finite `int` or `float`; a `DataError` says which cell is none."""
-    try:
-        number = kind(text)
-    except ValueError:
-        number = None
-    if number is None or not math.isfinite(number) or abs(number) >= LIMIT:
-        wanted = "a whole number" if kind is int else "a number"
-        raise DataError(file, f"'{text}' in column '{column}' is not {wanted}", UNPACK_AGAIN, line)
-    return number
+def read_rows(
+    file: Path, columns: Sequence[str], broken: BrokenRows | None = None, layout: Layout | None = None
+) -> Iterator[tuple[int, list[Any]]]:
+    """Yield the line and the wanted cells of each row: text in CSV, anything (None if missing) in JSON and Parquet.
+
+    Parameters, layouts and errors are those of `read_batches`.
+    """
+    broken = broken or BrokenRows()
+    for row in read_records(file, columns, broken, layout):
+        yield row.line, [row.cells.get(column) for column in columns]
 
 
-def split_list(cell: str) -> list[str]:
+def read_records(
+    file: Path, columns: Sequence[str], broken: BrokenRows, layout: Layout | None = None
+) -> Iterator[Row]:
+    """Yield each row with all its cells; `columns` are those that a header must name."""
+    for piece in pieces(file, layout or layout_of(file), columns):
+        for row in piece.rows():
+            if row.problem:
+                broken.add(file, row.line, row.problem)
+            else:
+                yield row
+
+
+def split_list(cell: str, separator: str = "|") -> list[str]:
     """The entries of a cell like ``"Tom Hanks| Tim Allen"``: in order, trimmed, each once, none empty."""
-    entries = (" ".join(entry.split()) for entry in cell.split("|"))
+    entries = (" ".join(entry.split()) for entry in cell.split(separator))
     return list(dict.fromkeys(entry for entry in entries if entry))
 
 
-def _parse(file: Path, text: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(text, strict=True)
-    line = 1  # where the row begins that is read next: a quote that stays open runs to the end of the file
+def _fast(piece: Piece, columns: Sequence[Column]) -> Batch | None:
+    """The columns by Arrow; None if a row is out of order."""
     try:
-        header: list[str] = next(reader, [])
-        positions = _positions(file, header, columns)
-        line = reader.line_num + 1
-        for row in reader:
-            if row and len(row) != len(header):
-                problem = f"{len(row)} columns where the header has {len(header)}"
-                raise DataError(file, problem, UNPACK_AGAIN, line)
-            if row:
-                yield line, [row[position] for position in positions]
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(file, f"is not valid CSV: {error}", UNPACK_AGAIN, line) from None
+        table = piece.table(columns)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+        return None
+    arrays = {}
+    for column in columns:
+        array = checked(column, table.column(column.name).combine_chunks())
+        if array is None:
+            return None
+        arrays[column.name] = array
+    return Batch(arrays, piece, None)
 
 
-def _positions(file: Path, header: list[str], columns: Sequence[str]) -> list[int]:
-    missing = [column for column in columns if column not in header]
+def _exact(file: Path, piece: Piece, columns: Sequence[Column], broken: BrokenRows) -> Batch:
+    """The same row by row, without the broken ones."""
+    values: dict[str, list[str | int | float]] = {column.name: [] for column in columns}
+    lines = []
+    for row in piece.rows():
+        try:
+            cells = _cells(row, columns)
+        except NotOfKindError as error:
+            broken.add(file, row.line, str(error))
+            continue
+        lines.append(row.line)
+        for name, cell in cells.items():
+            values[name].append(cell)
+    arrays = {column.name: pa.array(values[column.name], _final_type(column)) for column in columns}
+    return Batch(arrays, piece, lines)
+
+
+def _cells(row: Row, columns: Sequence[Column]) -> dict[str, str | int | float]:
+    if row.problem:
+        raise NotOfKindError(row.problem)
+    missing = [c.name for c in columns if not c.is_optional and row.cells.get(c.name) is None]
     if missing:
-        problem = f"no column '{missing[0]}' in the header {','.join(header)!r}"
-        raise DataError(file, problem, f"The first line must name the columns {','.join(columns)}.", 1)
-    return [header.index(column) for column in columns]
+        held = ", ".join(list(row.cells)[:12])
+        raise NotOfKindError(f"no value for '{missing[0]}'; the row has {held or 'nothing'}")
+    return {column.name: value_of(column, row.cells.get(column.name)) for column in columns}
 
 
-def _first_undecodable_line(file: Path) -> int | None:
-    with file.open("rb") as stream:
-        for line, content in enumerate(stream, start=1):
-            try:
-                content.decode("utf-8")
-            except UnicodeDecodeError:
-                return line
-    return None
+def _final_type(column: Column) -> Any:
+    is_time = column.kind in ("seconds", "milliseconds", "date")
+    return pa.int64() if is_time else column.arrow_type

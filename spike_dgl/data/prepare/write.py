@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class PreparedDataset:
         The split interactions.
     graph
         The knowledge graph; its first I entities are the items.
+    item_texts
+        Descriptions by item row.
     """
 
     user_ids: Sequence[str]
@@ -42,6 +44,7 @@ class PreparedDataset:
     valid: Interactions
     test: Interactions
     graph: KnowledgeGraph
+    item_texts: Mapping[int, str] = field(default_factory=dict)
 
     def statistics(self) -> dict[str, int | float]:
         """The table that papers print, and how many items have no triple."""
@@ -58,8 +61,12 @@ class PreparedDataset:
             "items without training interactions": num_items - len(np.unique(self.train.items)),
             "relations": len(self.graph.relation_ids),
             **self.graph.counts(),
-            "items without triples": num_items - len(np.unique(self.graph.triples.heads)),
+            "items without triples": num_items - self._items_with_triples(),
         }
+
+    def _items_with_triples(self) -> int:
+        ends = np.concatenate([self.graph.triples.heads, self.graph.triples.tails])
+        return len(np.unique(ends[ends < len(self.item_ids)]))
 
 
 def check_destination(destination: Path, overwrite: bool) -> None:
@@ -108,22 +115,30 @@ def write_dataset(dataset: PreparedDataset, folder: Path) -> None:
     """Write the text files of a data set (see `spike_dgl.data.formats` for the layout) into a folder."""
     graph, num_users = dataset.graph, len(dataset.user_ids)
     for split in ("train", "valid", "test"):
-        _write_lines(folder / f"{split}.txt", _interaction_lines(getattr(dataset, split), num_users))
+        pairs = getattr(dataset, split)
+        if (
+            len(pairs) or split != "valid"
+        ):  # without the file, loading takes a validation part out of training
+            write_lines(folder / f"{split}.txt", _interaction_lines(pairs, num_users))
     triples = graph.triples
     facts = np.stack([triples.heads, triples.relations, triples.tails], axis=1).tolist()
-    _write_lines(folder / "kg_final.txt", (f"{head} {relation} {tail}" for head, relation, tail in facts))
-    _write_lines(folder / "entity_names.txt", graph.entity_names)
+    write_lines(folder / "kg_final.txt", (f"{head} {relation} {tail}" for head, relation, tail in facts))
+    write_lines(folder / "entity_names.txt", graph.entity_names)
     _write_ids(folder / "user_list.txt", dataset.user_ids)
     _write_ids(folder / "item_list.txt", dataset.item_ids)
     _write_ids(folder / "entity_list.txt", graph.entity_ids)
     _write_ids(folder / "relation_list.txt", graph.relation_ids)
+    if dataset.item_texts:
+        texts = {str(row): text for row, text in dataset.item_texts.items()}
+        write_lines(folder / "item_texts.json", [json.dumps(texts, indent=0, ensure_ascii=False)])
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
     """Write ``dataset.json``: what is given, and the SHA-256 of every file in the folder. Returns it."""
-    outputs = {file.name: checksum(file) for file in sorted(folder.iterdir())}
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    outputs = {file.relative_to(folder).as_posix(): checksum(file) for file in files}
     card = {**card, "outputs": outputs}
-    _write_lines(folder / CARD, [json.dumps(card, indent=1, ensure_ascii=False)])
+    write_lines(folder / CARD, [json.dumps(card, indent=1, ensure_ascii=False)])
     return card
 
 
@@ -134,6 +149,12 @@ def checksum(file: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def write_lines(file: Path, lines: Iterable[str]) -> None:
+    """Write lines as UTF-8, each ended by a single newline character on every system."""
+    with file.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
 
 
 def _put_in_place(partial: Path, destination: Path) -> None:
@@ -159,9 +180,4 @@ def _interaction_lines(pairs: Interactions, num_users: int) -> Iterator[str]:
 
 
 def _write_ids(file: Path, ids: Sequence[str]) -> None:
-    _write_lines(file, ["org_id remap_id", *(f"{raw} {row}" for row, raw in enumerate(ids))])
-
-
-def _write_lines(file: Path, lines: Iterable[str]) -> None:
-    with file.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(f"{line}\n" for line in lines)
+    write_lines(file, ["org_id remap_id", *(f"{raw} {row}" for row, raw in enumerate(ids))])

@@ -1,0 +1,37 @@
+"""The outcome of a check of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+Level: TypeAlias = Literal["pass", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Parameters
+    ----------
+    check
+        What was looked for.
+    level
+        "pass" if there is none of it, "fail" if results would be wrong, "warn" for what one should know.
+    count
+        How many there are.
+    message
+        What that means, and what to do; of a pass, what was measured, if anything.
+    """
+
+    check: str
+    level: Level
+    count: int
+    message: str = ""
+
+
+def finding(check: str, count: int | np.integer, level: Level, message: str) -> Finding:
+    """A finding of that level if there is anything, else a pass."""
+    return Finding(check, level, int(count), message) if count else Finding(check, "pass", 0)

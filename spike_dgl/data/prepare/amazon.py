@@ -1,0 +1,213 @@
+"""Amazon product reviews -> a data set with a knowledge graph of brands, categories and people.
+
+Reads the reviews and metadata that J. McAuley's group publishes, in the layouts of 2014 (metadata as Python
+literals), 2018 and 2023 (https://amazon-reviews-2023.github.io); which one it is shows in the first line.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from spike_dgl.config import STRICT
+from spike_dgl.data.prepare.collect import InteractionTable
+from spike_dgl.data.prepare.columns import Column
+from spike_dgl.data.prepare.knowledge import Fact, attribute, entity_id
+from spike_dgl.data.prepare.layouts import Layout, Row
+from spike_dgl.data.prepare.options import PrepareOptions
+from spike_dgl.data.prepare.pipeline import ItemKnowledge, Source, recorded
+from spike_dgl.data.prepare.tables import BrokenRows, read_records
+from spike_dgl.errors import DataError
+
+RELATIONS = (
+    "has_category",
+    "has_brand",
+    "created_by",
+    "starring",
+    "directed_by",
+    "published_by",
+    "in_language",
+)
+CO_PURCHASES = ("also_bought", "also_viewed", "bought_together")
+
+DETAILS = {
+    "Author": ("created_by", "person"),
+    "Contributor": ("created_by", "person"),
+    "Actors": ("starring", "person"),
+    "Director": ("directed_by", "person"),
+    "Directors": ("directed_by", "person"),
+    "Publisher": ("published_by", "company"),
+    "Studio": ("published_by", "company"),
+    "Language": ("in_language", "language"),
+}
+"""Relation and kind of entity by key of `details`, which metadata of 2023 has."""
+
+LONGEST_NAME = 100
+"""Characters from which on a category or brand is a sentence, or markup, that slipped into the wrong field."""
+
+
+@plain_dataclass(frozen=True)
+class Edition:
+    """Names of the columns of reviews in one year's layout."""
+
+    user: str
+    item: str
+    rating: str
+    time: Column
+    review: str
+
+
+EARLIER = Edition("reviewerID", "asin", "overall", Column("unixReviewTime", "seconds"), "reviewText")
+"""2014 and 2018."""
+LATER = Edition("user_id", "parent_asin", "rating", Column("timestamp", "milliseconds"), "text")
+"""2023."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class AmazonOptions(PrepareOptions):
+    """`PrepareOptions`, and what is taken from the metadata.
+
+    Parameters
+    ----------
+    co_purchases
+        Also take what is bought and viewed together, in 2014 and 2018. Amazon counted that over all customers and
+        all time, held-out interactions included: it tells the answers, and no comparison should use it.
+    """
+
+    co_purchases: bool = False
+
+
+def amazon(reviews: Path, metadata: Path, options: AmazonOptions) -> tuple[Source, PrepareOptions]:
+    """What `prepare` needs to make a data set of one category of Amazon's products.
+
+    Parameters
+    ----------
+    reviews, metadata
+        JSON lines, perhaps packed, such as ``Books_5.json.gz`` and ``meta_Books.json.gz``.
+    options
+        Thresholds, split and graph.
+
+    Raises
+    ------
+    DataError
+        If the reviews are in none of the known layouts.
+    """
+    edition = _edition(reviews)
+    table = InteractionTable(
+        reviews,
+        user=Column(edition.user, "id"),
+        item=Column(edition.item, "id"),
+        rating=Column(edition.rating, "number"),
+        time=edition.time,
+        review=Column(edition.review, "text"),
+        layout=Layout("jsonl"),
+        rows_are="reviews",
+    )
+    source = Source(
+        name="amazon",
+        made_by="prepare amazon",
+        interactions=table,
+        describe=lambda item_ids, broken: _describe(item_ids, metadata, options, broken),
+        files=[reviews, metadata],
+        options=recorded(options),
+        broken=BrokenRows(options.broken_rows),
+    )
+    return source, PrepareOptions(
+        **{key: value for key, value in asdict(options).items() if key != "co_purchases"}
+    )
+
+
+def _edition(reviews: Path) -> Edition:
+    first: Row = next(read_records(reviews, (), BrokenRows(limit=100), Layout("jsonl")), Row(1, {}))
+    for edition in (EARLIER, LATER):
+        if edition.user in first.cells and edition.item in first.cells:
+            return edition
+    problem = f"the first row has {', '.join(first.cells) or 'nothing'}"
+    remedy = "Reviews have reviewerID and asin (2014, 2018) or user_id and parent_asin (2023)."
+    raise DataError(reviews, problem, remedy, first.line)
+
+
+def _describe(
+    item_ids: Sequence[str], metadata: Path, options: AmazonOptions, broken: BrokenRows
+) -> ItemKnowledge:
+    items = {item: entity_id("product", item) for item in item_ids}
+    names, texts, facts = dict[str, str](), dict[str, str](), list[Fact]()
+    for row in read_records(metadata, (), broken, Layout("jsonl", parse=parse_object)):
+        product = row.cells
+        entity = items.get(str(product.get("parent_asin") or product.get("asin") or "").strip())
+        if entity is None or entity in names:  # a product may stand there twice
+            continue
+        names[entity] = _text(product.get("title")) or entity.partition(":")[2]
+        texts[entity] = _text(product.get("description")) or _text(
+            product.get("feature") or product.get("features")
+        )
+        facts.extend(_facts(entity, product))
+        if options.co_purchases:
+            facts.extend(_co_purchases(entity, product))
+    titles = {entity: names.get(entity, item) for item, entity in items.items()}
+    counts = {"metadata": {"items_described": len(names)}}
+    return ItemKnowledge(titles, facts, (*RELATIONS, *CO_PURCHASES), texts, counts)
+
+
+def _facts(item: str, product: Mapping[str, Any]) -> Iterator[Fact]:
+    categories = product.get("categories") or product.get("category") or product.get("main_category")
+    for category in _names(categories):
+        yield attribute(item, "has_category", "category", category)
+    for brand in _names(product.get("brand") or product.get("store")):
+        yield attribute(item, "has_brand", "brand", brand)
+    author = product.get("author")
+    for name in _names(author.get("name") if isinstance(author, dict) else author):
+        yield attribute(item, "created_by", "person", name)
+    details = product.get("details")
+    for key, value in details.items() if isinstance(details, dict) else ():
+        if key in DETAILS:
+            relation, kind = DETAILS[key]
+            yield from (attribute(item, relation, kind, name) for name in _names(value))
+
+
+def _co_purchases(item: str, product: Mapping[str, Any]) -> Iterator[Fact]:
+    related = product.get("related")
+    lists = dict(related) if isinstance(related, dict) else {}
+    lists |= (
+        {"also_bought": product.get("also_buy"), "also_viewed": product.get("also_view")} if not lists else {}
+    )
+    for relation in CO_PURCHASES:
+        for other in lists.get(relation) or ():
+            if isinstance(other, str) and other.strip():
+                yield Fact(item, relation, entity_id("product", other), other.strip())
+
+
+def parse_object(text: str) -> object:
+    """A line of JSON or, as metadata of 2014 has it, a Python literal. Raises `ValueError` if it is neither."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        if "'" not in text:
+            raise
+        try:
+            return ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError):
+            raise error from None
+
+
+def _names(value: object) -> list[str]:
+    """Short texts in a value or a list of any depth, each once."""
+    if isinstance(value, list | tuple):
+        return list(dict.fromkeys(name for entry in value for name in _names(entry)))
+    name = _text(value).removeprefix("by ")
+    return [name] if name and len(name) < LONGEST_NAME and "<" not in name else []
+
+
+def _text(value: object) -> str:
+    """A text, or the texts of a list, on one line and without escapes of HTML."""
+    if isinstance(value, list):
+        return " ".join(filter(None, map(_text, value)))
+    return " ".join(html.unescape(value).split()) if isinstance(value, str) else ""

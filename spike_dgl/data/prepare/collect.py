@@ -1,0 +1,171 @@
+"""A table of interactions, however large -> an `InteractionLog`, and the reviews of the interactions that remain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spike_dgl.data.prepare.arrow import pa, pc
+from spike_dgl.data.prepare.columns import Column
+from spike_dgl.data.prepare.interactions import InteractionLog
+from spike_dgl.data.prepare.layouts import Layout
+from spike_dgl.data.prepare.tables import Batch, BrokenRows, read_batches
+
+BATCHES_A_VOCABULARY = 32
+"""After so many, what they name is put together: each brings its own list of ids."""
+
+_WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,17})$"
+
+
+@dataclass(frozen=True)
+class InteractionTable:
+    """Where interactions stand.
+
+    Parameters
+    ----------
+    file
+        The table.
+    user, item
+        Columns of raw ids.
+    rating, time, review
+        Further columns, where it has them: a number, a moment, and text.
+    layout
+        How the file is written; what its name says where None.
+    rows_are
+        What its rows are, for counts and messages.
+    check
+        Called with every batch; raises `DataError` for one that cannot be right.
+    """
+
+    file: Path
+    user: Column
+    item: Column
+    rating: Column | None = None
+    time: Column | None = None
+    review: Column | None = None
+    layout: Layout | None = None
+    rows_are: str = "rows"
+    check: Callable[[Batch], None] | None = None
+
+    @property
+    def columns(self) -> list[Column]:
+        """All that are read. Reviews too, although only `reviews` uses them: a row is broken or not in both passes."""
+        columns = (self.user, self.item, self.rating, self.time, self.review)
+        return [column for column in columns if column is not None]
+
+
+def read_log(
+    table: InteractionTable, broken: BrokenRows, progress: bool
+) -> tuple[InteractionLog, NDArray[np.float64] | None]:
+    """All rows of a table as interactions, and their ratings [X], if it has any.
+
+    Takes about 24 bytes of memory a row, and what the different ids take. Without a time all times are 0.
+    """
+    users, items = _Codes(), _Codes()
+    ratings: list[NDArray[np.float64]] = []
+    times: list[NDArray[np.int64]] = []
+    for batch in read_batches(table.file, table.columns, broken, table.layout, progress):
+        if table.check is not None:
+            table.check(batch)
+        users.add(batch.columns[table.user.name])
+        items.add(batch.columns[table.item.name])
+        if table.rating is not None:
+            ratings.append(batch.columns[table.rating.name].to_numpy())
+        if table.time is not None:
+            times.append(batch.columns[table.time.name].to_numpy())
+    user_rows, user_ids = users.finish(table.user)
+    item_rows, item_ids = items.finish(table.item)
+    moments = np.concatenate(times) if times else np.zeros(len(user_rows), np.int64)
+    rows = np.arange(len(user_rows), dtype=np.int64)
+    log = InteractionLog(user_rows, item_rows, moments, rows, user_ids, item_ids)
+    if table.rating is None:
+        return log, None
+    return log, np.concatenate(ratings) if ratings else np.empty(0)
+
+
+def reviews(
+    table: InteractionTable,
+    rows: NDArray[np.integer],
+    users: NDArray[np.integer],
+    items: NDArray[np.integer],
+    limit: int,
+    progress: bool,
+) -> Iterator[str]:
+    """JSON lines ``{"user": row, "item": row, "text": ...}`` of some interactions, in the order of the table.
+
+    Parameters
+    ----------
+    table
+        Must have the column `review`; is read once more.
+    rows, users, items
+        Where the interactions stand in the table, ascending, and their row indices [n].
+    limit
+        Broken rows, which are skipped as before.
+    progress
+        Show a bar.
+    """
+    if table.review is None:
+        return
+    start = 0
+    for batch in read_batches(table.file, table.columns, BrokenRows(limit), table.layout, progress):
+        first, last = np.searchsorted(rows, (start, start + len(batch)))
+        texts = batch.columns[table.review.name].take(pa.array(rows[first:last] - start)).to_pylist()
+        for user, item, text in zip(
+            users[first:last].tolist(), items[first:last].tolist(), texts, strict=True
+        ):
+            if text.strip():
+                yield json.dumps({"user": user, "item": item, "text": text.strip()}, ensure_ascii=False)
+        start += len(batch)
+
+
+class _Codes:
+    """Numbers ids as they come, batch by batch; every different one is kept once."""
+
+    def __init__(self) -> None:
+        self._known: Any = None
+        self._fresh: list[Any] = []
+        self._codes: list[NDArray[np.int32]] = []
+
+    def add(self, ids: Any) -> None:
+        self._fresh.append(ids.dictionary_encode())
+        if len(self._fresh) == BATCHES_A_VOCABULARY:
+            self._unify()
+
+    def finish(self, column: Column) -> tuple[NDArray[np.int32], Any]:
+        """Codes of all ids, and the ids, ascending."""
+        self._unify()
+        if self._known is None:
+            return np.empty(0, np.int32), pa.array([], column.arrow_type)
+        order = _ascending(self._known)
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        for position, codes in enumerate(self._codes):
+            self._codes[position] = rank[codes]
+        return np.concatenate(self._codes), self._known.take(order)
+
+    def _unify(self) -> None:
+        """Put the lists of ids together: those known before keep their numbers, since they come first."""
+        if not self._fresh:
+            return
+        known = [] if self._known is None else [_encoding_nothing(self._known)]
+        chunks = pa.chunked_array([*known, *self._fresh]).unify_dictionaries().chunks
+        self._codes += [chunk.indices.to_numpy().astype(np.int32) for chunk in chunks[len(known) :]]
+        self._known, self._fresh = chunks[-1].dictionary, []
+
+
+def _encoding_nothing(dictionary: Any) -> Any:
+    return pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), dictionary)
+
+
+def _ascending(ids: Any) -> NDArray[np.int64]:
+    """The order of ids: by value if all are whole numbers, else by alphabet."""
+    if pa.types.is_string(ids.type) and pc.all(pc.match_substring_regex(ids, _WHOLE_NUMBER)).as_py():
+        ids = ids.cast(pa.int64())
+    order: NDArray[np.int64] = pc.array_sort_indices(ids).to_numpy().astype(np.int64)
+    return order

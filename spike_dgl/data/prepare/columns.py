@@ -1,0 +1,187 @@
+"""What a cell of a raw table may hold: the exact rule, value by value, and the same for whole Arrow columns."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal, TypeAlias
+
+from spike_dgl.data.files import shorten
+from spike_dgl.data.prepare.arrow import pa, pc
+
+Kind: TypeAlias = Literal["id", "integer", "number", "seconds", "milliseconds", "date", "text"]
+
+LIMIT = 2**63
+"""Whole numbers from here on do not fit into an int64."""
+LATEST = 10**14
+"""Milliseconds since 1970, in the year 5138: a later moment is one whose unit somebody mistook."""
+
+_ARROW = {
+    "id": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "seconds": pa.float64(),
+    "milliseconds": pa.float64(),
+    "date": pa.string(),
+    "text": pa.string(),
+}
+_UNPRINTABLE = r"[\p{Cc}\p{Zl}\p{Zp}]"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A wanted column of a table.
+
+    Parameters
+    ----------
+    name
+        Its name in the file.
+    kind
+        "id" (text without line breaks; spaces around it are cut off), "integer", "number", a time ("seconds" or
+        "milliseconds" since 1970, or a "date" as in ISO 8601, UTC where it names no zone), all of which must be
+        there in every row; or "text", which may be missing.
+    """
+
+    name: str
+    kind: Kind
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether rows without it are fine."""
+        return self.kind == "text"
+
+    @property
+    def arrow_type(self) -> Any:
+        """The Arrow type that it is first read as."""
+        return _ARROW[self.kind]
+
+
+class NotOfKindError(ValueError):
+    """A cell that does not hold what its column should; the text says what that is."""
+
+
+def value_of(column: Column, value: object) -> str | int | float:
+    """The value of one cell, as CSV (text) or JSON (anything) has it. Times become milliseconds.
+
+    Raises
+    ------
+    NotOfKindError
+        If it is not of the column's kind.
+    """
+    try:
+        return _READ[column.kind](value)
+    except (ValueError, OverflowError):
+        shown = shorten(value) if isinstance(value, str) else shorten(str(value))
+        problem = f"{shown} in column '{column.name}' is not {_WANTED[column.kind]}"
+        raise NotOfKindError(problem) from None
+
+
+def checked(column: Column, values: Any) -> Any:
+    """An Arrow array, read as `Column.arrow_type`, as `value_of` would have every value; None if one is wrong."""
+    if column.kind == "text":
+        return pc.fill_null(values, "")
+    if values.null_count:
+        return None
+    if column.kind == "id":
+        return _checked_ids(values)
+    if column.kind == "date":
+        return _parsed_dates(values)
+    if column.kind == "integer":
+        return values
+    if not pc.all(pc.is_finite(values)).as_py():
+        return None
+    return values if column.kind == "number" else _checked_times(values, column.kind)
+
+
+def _checked_ids(values: Any) -> Any:
+    trimmed = pc.utf8_trim_whitespace(values)
+    empty = pc.any(pc.equal(pc.binary_length(trimmed), 0)).as_py()
+    return None if empty or pc.any(pc.match_substring_regex(trimmed, _UNPRINTABLE)).as_py() else trimmed
+
+
+def _checked_times(values: Any, unit: str) -> Any:
+    milliseconds = pc.multiply(values, 1000.0) if unit == "seconds" else values
+    if len(values) and not pc.all(pc.less(pc.abs(milliseconds), float(LATEST))).as_py():
+        return None
+    return pc.round(milliseconds).cast(pa.int64())
+
+
+def _parsed_dates(values: Any) -> Any:
+    try:
+        return values.cast(pa.timestamp("ms")).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+
+
+def _read_id(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError
+    text = value.strip()
+    text.encode()  # half a character, as JSON can spell it, is none
+    if not text or any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
+        raise ValueError
+    return text
+
+
+def _read_integer(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str) or "_" in str(value):
+        raise ValueError
+    number = int(value)
+    if abs(number) >= LIMIT:
+        raise ValueError
+    return number
+
+
+def _read_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
+        raise ValueError
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _read_milliseconds(value: object, unit: float = 1.0) -> int:
+    milliseconds = _read_number(value) * unit
+    if abs(milliseconds) >= LATEST:
+        raise ValueError
+    return round(milliseconds)
+
+
+def _read_date(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError
+    moment = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return round(moment.timestamp() * 1000)
+
+
+def _read_text(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(part for part in value if isinstance(part, str))
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    return text.encode(errors="replace").decode()
+
+
+_READ: dict[Kind, Callable[[object], str | int | float]] = {
+    "id": _read_id,
+    "integer": _read_integer,
+    "number": _read_number,
+    "seconds": lambda value: _read_milliseconds(value, 1000.0),
+    "milliseconds": _read_milliseconds,
+    "date": _read_date,
+    "text": _read_text,
+}
+_WANTED = {
+    "id": "an id",
+    "integer": "a whole number",
+    "number": "a number",
+    "seconds": "a time in seconds",
+    "milliseconds": "a time in milliseconds",
+    "date": "a date such as 2018-07-07 or 2018-07-07 22:09:11",
+}

@@ -1,0 +1,96 @@
+"""Last.fm listeners of HetRec 2011 -> a data set with a knowledge graph of tags.
+
+Reads ``user_artists.dat``, ``artists.dat``, ``tags.dat`` and ``user_taggedartists.dat``
+(https://grouplens.org/datasets/hetrec-2011/). Listening has no time there, so the split is random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from spike_dgl.config import STRICT
+from spike_dgl.data.prepare.collect import InteractionTable
+from spike_dgl.data.prepare.columns import Column
+from spike_dgl.data.prepare.knowledge import Fact, attribute, entity_id
+from spike_dgl.data.prepare.layouts import LAYOUTS, Layout
+from spike_dgl.data.prepare.options import PrepareOptions, Split
+from spike_dgl.data.prepare.pipeline import ItemKnowledge, Source, recorded
+from spike_dgl.data.prepare.tables import BrokenRows, read_rows
+
+RELATIONS = ("has_tag",)
+FILES = ("user_artists.dat", "artists.dat", "tags.dat", "user_taggedartists.dat")
+TABS = LAYOUTS[".dat"]
+LATIN = replace(TABS, encoding="latin-1")
+"""The list of tags is the only one that is not UTF-8."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class LastFmOptions(PrepareOptions):
+    """`PrepareOptions`, where `min_rating` is the least number of plays.
+
+    Parameters
+    ----------
+    split
+        Only "random": there are no times.
+    min_taggers
+        A tag counts as a fact if so many listeners gave it to the artist. Listeners tag what they listen to, so that
+        the tag of one alone points to a pair that may be held out.
+    """
+
+    split: Split = "random"
+    min_taggers: int = Field(default=2, ge=1)
+
+
+def lastfm(source: Path, options: LastFmOptions) -> tuple[Source, PrepareOptions]:
+    """What `prepare` needs to make a data set of the folder of hetrec2011-lastfm-2k."""
+    plays, artists, tags, tagged = (source / name for name in FILES)
+    table = InteractionTable(
+        plays,
+        user=Column("userID", "integer"),
+        item=Column("artistID", "integer"),
+        rating=Column("weight", "number"),
+        layout=TABS,
+        rows_are="listeners_of_artists",
+    )
+
+    def describe(item_ids: Sequence[str], broken: BrokenRows) -> ItemKnowledge:
+        items = {item: entity_id("artist", item) for item in item_ids}
+        names = _texts(artists, ("id", "name"), broken, TABS)
+        tag_names = _texts(tags, ("tagID", "tagValue"), broken, LATIN)
+        facts = list(_facts(tagged, items, tag_names, options.min_taggers, broken))
+        return ItemKnowledge(
+            {entity: names.get(item, item) for item, entity in items.items()}, facts, RELATIONS
+        )
+
+    made = Source(
+        name="lastfm",
+        made_by="prepare lastfm",
+        interactions=table,
+        describe=describe,
+        files=[source / name for name in FILES],
+        options=recorded(options),
+        broken=BrokenRows(options.broken_rows),
+    )
+    return made, options
+
+
+def _texts(file: Path, columns: tuple[str, str], broken: BrokenRows, layout: Layout) -> dict[str, str]:
+    rows = read_rows(file, columns, broken, layout)
+    return {raw.strip(): " ".join(text.split()) for _, (raw, text) in rows if text.strip()}
+
+
+def _facts(
+    tagged: Path, items: Mapping[str, str], tags: Mapping[str, str], min_taggers: int, broken: BrokenRows
+) -> Iterator[Fact]:
+    taggers: dict[tuple[str, str], set[str]] = {}
+    for _, (user, artist, tag) in read_rows(tagged, ("userID", "artistID", "tagID"), broken, TABS):
+        if artist in items and tag in tags:
+            taggers.setdefault((artist, tag), set()).add(user)
+    for (artist, tag), users in taggers.items():
+        if len(users) >= min_taggers:
+            yield attribute(items[artist], "has_tag", "tag", tags[tag])

@@ -1,0 +1,141 @@
+"""Opens raw files, packed (gz, zst, zip) or not, as one stream of UTF-8 bytes with a progress bar."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePath
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from spike_dgl.data.files import BYTE_ORDER_MARK, COPY_AGAIN
+from spike_dgl.data.prepare.arrow import pa
+from spike_dgl.errors import ConfigError, DataError
+
+PACKED = (".gz", ".zst", ".zip")
+
+
+class Stream(Protocol):
+    """What can be read piece by piece."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+
+
+@contextmanager
+def open_stream(file: Path, *, encoding: str = "utf-8", progress: bool = False) -> Iterator[Stream]:
+    """Open a file for reading from its beginning; a byte order mark is left out.
+
+    Parameters
+    ----------
+    file
+        Plain, or packed as its last suffix says: ``.gz``, ``.zst`` or ``.zip`` (with one member).
+    encoding
+        What its text is written in; it is turned into UTF-8.
+    progress
+        Show a bar that counts the bytes of the file itself, not those that come out of it.
+
+    Raises
+    ------
+    DataError
+        If it cannot be opened, or, while it is read, if it turns out to be damaged.
+    ConfigError
+        If there is no such encoding.
+    """
+    with ExitStack() as stack:
+        try:
+            raw = stack.enter_context(file.open("rb"))
+            size = file.stat().st_size
+            unpacked = _unpack(file, raw, stack)
+        except FileNotFoundError:
+            raise DataError(file, "no such file", "Put the file there, or correct the path.") from None
+        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise DataError(file, f"cannot be read: {_reason(error)}", COPY_AGAIN) from None
+        bar: tqdm[Any] = tqdm(desc=file.name, total=size, unit="B", unit_scale=True, disable=not progress)
+        stack.enter_context(bar)
+        yield _Watched(file, _recoded(unpacked, encoding), raw, bar)
+
+
+def unpacked_name(file: Path) -> PurePath:
+    """The name of what is inside: ``reviews.json.gz`` -> ``reviews.json``."""
+    if file.suffix.lower() != ".zip":
+        return PurePath(file.stem if file.suffix.lower() in PACKED else file.name)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return PurePath(_only_member(file, archive))
+    except (OSError, zipfile.BadZipFile):
+        return PurePath(file.stem)  # opening it says what is wrong
+
+
+def _unpack(file: Path, raw: Stream, stack: ExitStack) -> Stream:
+    suffix = file.suffix.lower()
+    if suffix == ".gz":
+        return stack.enter_context(gzip.GzipFile(fileobj=raw))  # type: ignore[call-overload,no-any-return]
+    if suffix == ".zst":
+        return pa.CompressedInputStream(raw, "zstd")  # type: ignore[no-any-return]
+    if suffix == ".zip":
+        archive = stack.enter_context(zipfile.ZipFile(raw))  # type: ignore[call-overload]
+        return stack.enter_context(archive.open(_only_member(file, archive)))  # type: ignore[no-any-return]
+    return raw
+
+
+def _only_member(file: Path, archive: zipfile.ZipFile) -> str:
+    members = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+    if len(members) != 1:
+        problem = f"expected one file in the archive, found {len(members)}: {', '.join(members[:5])}"
+        raise DataError(file, problem, "Unpack it, and name the file inside.")
+    return members[0]
+
+
+def _recoded(stream: Stream, encoding: str) -> Stream:
+    try:
+        if codecs.lookup(encoding) == codecs.lookup("utf-8"):
+            return stream
+    except LookupError:
+        raise ConfigError(f"unknown encoding '{encoding}'; known are utf-8, latin-1, cp1252, ...") from None
+    return _Recoded(stream, codecs.getincrementaldecoder(encoding)())
+
+
+class _Recoded:
+    """Bytes of another encoding as UTF-8."""
+
+    def __init__(self, stream: Stream, decoder: codecs.IncrementalDecoder) -> None:
+        self._stream, self._decoder = stream, decoder
+
+    def read(self, size: int) -> bytes:
+        """As a `Stream` does."""
+        while content := self._stream.read(size):
+            if text := self._decoder.decode(content):
+                return text.encode()
+        return self._decoder.decode(b"", final=True).encode()
+
+
+class _Watched:
+    """A stream whose damage is a `DataError`, and whose progress a bar shows."""
+
+    def __init__(self, file: Path, stream: Stream, raw: Stream, bar: tqdm[Any]) -> None:
+        self._file, self._stream, self._raw, self._bar, self._began = file, stream, raw, bar, False
+
+    def read(self, size: int) -> bytes:
+        """As a `Stream` does."""
+        try:
+            content = self._stream.read(size)
+        except UnicodeDecodeError as error:
+            problem = f"is not written in {error.encoding}: {error.reason}"
+            raise DataError(self._file, problem, "Name its encoding with encoding=...") from None
+        # What the unpackers raise for a file that is cut short or mangled.
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise DataError(self._file, f"is damaged: {_reason(error)}", COPY_AGAIN) from None
+        self._bar.update(self._raw.tell() - self._bar.n)  # type: ignore[attr-defined]
+        if not self._began:
+            content, self._began = content.removeprefix(BYTE_ORDER_MARK), True
+        return content
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
