@@ -140,6 +140,34 @@ def known_settings(model: str | None = None) -> list[str]:
     return known
 
 
+def overrides_by_model(models: Iterable[str], overrides: Iterable[str]) -> dict[str, list[str]]:
+    """Of overrides meant for several models, those that each of them can take.
+
+    A setting of one model, such as ``model.num_layers``, is nothing to a model that has no layers.
+
+    Raises
+    ------
+    ConfigError
+        For a setting that none of the models has, naming the nearest.
+    """
+    taken: dict[str, list[str]] = {model: [] for model in models}
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        takers = list(taken) if not key.startswith("model.") else _models_with(key, taken)
+        for model in takers:
+            taken[model].append(override)
+    return taken
+
+
+def _models_with(key: str, models: Iterable[str]) -> list[str]:
+    known = {model: known_settings(model) for model in models}
+    having = [model for model, keys in known.items() if key in keys]
+    if not having:
+        every_key = sorted({key for keys in known.values() for key in keys})
+        raise ConfigError(f"unknown setting '{key}'; {nearest_key(key, every_key)}")
+    return having
+
+
 def name_of_model(mapping: Mapping[str, Any]) -> str:
     """The model that settings of a run name, or the default."""
     return str(_section(mapping, "model").get("name", DEFAULT_MODEL))

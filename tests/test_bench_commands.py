@@ -132,7 +132,7 @@ def test_a_failing_variant_does_not_lose_the_others(run, bench_file: Path, tmp_p
         (["--out", "nowhere"], "nowhere: holds no study"),
         (
             ["--config", "configs/bench/movielens.yaml", "model.embeding_dim=3"],
-            "did you mean 'embedding_dim'",
+            "did you mean 'model.embedding_dim'",
         ),
         (["report", "absent.yaml"], "absent.yaml: cannot be read"),
     ],

@@ -13,7 +13,13 @@ from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT, apply_overrides, build, merge, read_yaml, to_mapping, write_yaml
 from spike_dgl.errors import ConfigError, nearest
-from spike_dgl.experiment import RunConfig, known_settings, name_of_model, with_absolute_paths
+from spike_dgl.experiment import (
+    RunConfig,
+    known_settings,
+    name_of_model,
+    overrides_by_model,
+    with_absolute_paths,
+)
 
 Settings: TypeAlias = dict[str, Any]
 Number: TypeAlias = int | float
@@ -66,7 +72,8 @@ class BenchFile:
     tuned
         Folder of ``DATA/MODEL.yaml`` with the settings that tuning chose. They lie over `base`.
     overrides
-        Settings given on the command line. They lie over `base` and `tuned`.
+        Settings given on the command line. They lie over `base` and `tuned`; one of a model goes to the variants whose
+        model has it.
     metrics
         Test metrics to show; the first is the one in plots, groups of users and sentences.
     """
@@ -231,11 +238,14 @@ def _sets(settings: Mapping[str, Any], key: str) -> bool:
 
 
 def _rows(file: BenchFile, variants: Mapping[str, Settings], tuned: dict[str, Settings]) -> Iterator[Row]:
+    shared = _override(file.base, file.overrides)
+    models = {label: name_of_model(merge(shared, own)) for label, own in variants.items()}
+    overrides = overrides_by_model(models.values(), file.overrides)
     for label, own in variants.items():
-        model = name_of_model(merge(_override(file.base, file.overrides), own))
+        model = models[label]
         if model not in tuned:
             tuned[model] = _tuned(file, model)
-        below = _override(merge(file.base, {"model": {"name": model}}, tuned[model]), file.overrides)
+        below = _override(merge(file.base, {"model": {"name": model}}, tuned[model]), overrides[model])
         settings = merge(below, own)
         if file.axis is None:
             yield Row(label, label, label, None, settings)

@@ -10,7 +10,13 @@ from typing import Any
 from spike_dgl.comparison.definition import BenchFile
 from spike_dgl.config import apply_overrides, build, flat, merge, nested, read_yaml
 from spike_dgl.errors import ConfigError, nearest
-from spike_dgl.experiment import RunConfig, known_settings, name_of_model, with_absolute_paths
+from spike_dgl.experiment import (
+    RunConfig,
+    known_settings,
+    name_of_model,
+    overrides_by_model,
+    with_absolute_paths,
+)
 from spike_dgl.models.base import model_entry
 from spike_dgl.tuning.space import Grid, Point, as_grid
 
@@ -80,10 +86,11 @@ def read_contenders(file: Path | None, models: Sequence[str], overrides: Iterabl
     if any(key in content for key in BENCH_KEYS):
         return _of_bench_file(content, models, list(overrides))
     model = name_of_model(content)
-    return [
-        _contender(content if name == model else {**content, "model": {"name": name}}, {}, overrides)
+    settings = {
+        name: content if name == model else {**content, "model": {"name": name}}
         for name in (models or [model])
-    ]
+    }
+    return _contenders(settings, {}, overrides)
 
 
 def _of_bench_file(content: Settings, models: Sequence[str], overrides: list[str]) -> list[Contender]:
@@ -95,10 +102,20 @@ def _of_bench_file(content: Settings, models: Sequence[str], overrides: list[str
         if name not in found:
             raise ConfigError(f"the bench file has no model '{name}'; {nearest(name, found)}")
     found = found or {name_of_model(file.base): {}}
-    return [
-        _contender(merge(file.base, {"model": {"name": name}}, found[name]), found[name], overrides)
-        for name in (models or found)
-    ]
+    settings = {name: merge(file.base, {"model": {"name": name}}, found[name]) for name in (models or found)}
+    return _contenders(settings, found, overrides)
+
+
+def _contenders(
+    settings: Mapping[str, Settings], own: Mapping[str, Settings], overrides: Iterable[str]
+) -> list[Contender]:
+    """One of each model, from its settings before and its own in a bench file."""
+    overrides = list(overrides)
+    for override in overrides:
+        if override.startswith("model.name="):
+            raise ConfigError(f"'{override}': name the models to tune without model.name=")
+    taken = overrides_by_model(settings, overrides)
+    return [_contender(settings[name], own.get(name, {}), taken[name]) for name in settings]
 
 
 def _contender(settings: Settings, own: Settings, overrides: Iterable[str]) -> Contender:

@@ -68,6 +68,13 @@ def test_tuned_settings_lie_between_base_and_command_line(tmp_path: Path) -> Non
     assert made.tuned == ("lightgcn",)
 
 
+def test_a_setting_of_one_model_on_the_command_line_leaves_the_others_alone(tmp_path: Path) -> None:
+    made = study(tmp_path, {"models": ["popularity", "lightgcn", "spike"]}, "model.num_layers=1")
+    popularity, *trained = (row.config(1) for row in made.rows)
+    assert not hasattr(popularity.model, "num_layers")
+    assert [config.model.num_layers for config in trained] == [1, 1]
+
+
 def test_a_study_that_is_written_and_read_back_is_the_same(tmp_path: Path) -> None:
     axis = {"name": "seed", "setting": "data.split_seed", "values": [0, 1]}
     made = study(tmp_path, {"axis": axis, "reference": 0, "seeds": [0]}, "training.epochs=2")
@@ -93,6 +100,7 @@ def test_a_study_that_is_written_and_read_back_is_the_same(tmp_path: Path) -> No
             "undo what variant 'a' sets",
         ),
         ({"models": ["spike"]}, ["model.name=lightgcn"], "undo what variant 'spike' sets"),
+        ({"models": ["popularity", "spike"]}, ["model.num_lairs=2"], "did you mean 'model.num_layers'"),
         ({}, ["training.seed=2"], "undo what the list of seeds sets"),
         ({"axis": {"name": "x", "setting": "training.epochs", "values": [1]}}, [], "axis.values"),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spike_dgl.config import nested, read_yaml
+from spike_dgl.errors import ConfigError
 from spike_dgl.experiment import RunConfig
 from spike_dgl.models.base import registered_models
 from spike_dgl.tuning.contenders import read_contenders
@@ -35,6 +36,19 @@ def test_models_may_be_named_beside_a_configuration(tmp_path: Path) -> None:
     spike, light = read_contenders(file, ["spike", "lightgcn"], [])
     assert spike.config({}).model.num_heads == 4
     assert light.config({}).training.epochs == 3
+
+
+def test_a_setting_of_one_model_leaves_the_others_alone() -> None:
+    overrides = ["model.num_heads=4", "training.epochs=3"]
+    untrained, spike = read_contenders(None, ["popularity", "spike"], overrides)
+    assert spike.config({}).model.num_heads == 4
+    assert untrained.config({}).training.epochs == spike.config({}).training.epochs == 3
+    with pytest.raises(
+        ConfigError, match=r"unknown setting 'model.num_heds'; did you mean 'model.num_heads'"
+    ):
+        read_contenders(None, ["popularity", "spike"], ["model.num_heds=4"])
+    with pytest.raises(ConfigError, match=r"without model\.name="):
+        read_contenders(None, ["spike"], ["model.name=hgt"])
 
 
 @pytest.mark.parametrize("name", [name for name, entry in registered_models().items() if entry.search])
