@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spike_dgl.bench_commands import bench
-from spike_dgl.data_commands import data, prepare
+from spike_dgl.commands.bench import bench
+from spike_dgl.commands.data import data, prepare
+from spike_dgl.commands.export import export
+from spike_dgl.commands.profile import profile
+from spike_dgl.commands.tune import tune
 from spike_dgl.errors import SpikeError
-from spike_dgl.export_command import export
-from spike_dgl.profile_commands import profile
-from spike_dgl.tune_command import tune
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:

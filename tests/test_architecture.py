@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "spike_dgl"
 
 LAYERS = [
-    {"__init__", "config", "typing", "errors", "markdown", "command_group", "plots"},
+    {"__init__", "config", "typing", "errors", "markdown", "plots"},
     {"data"},
     {"profiles", "dgl_import"},
     {"graph"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"runs", "export"},
     {"comparison"},
     {"tuning"},
-    {"profile_commands", "data_commands", "bench_commands", "tune_command", "export_command"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]

@@ -15,7 +15,7 @@ import pytest
 
 from tests.command_line import run_command
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 METRICS = ("recall@20 mean", "ndcg@20 mean", "recall@20 difference", "recall@20 p corrected")
 
 

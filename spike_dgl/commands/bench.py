@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spike_dgl.command_group import RunByDefault
+from spike_dgl.commands.run_by_default import RunByDefault
 from spike_dgl.errors import SpikeError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import pytest
 from tests.command_line import run_command
 from tests.profiles.openai_server import OpenAIServer, error, slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KEY = "sk-test-5d1e8a3c77"
 Run = Callable[..., tuple[int, str, str]]
 

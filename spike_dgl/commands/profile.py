@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spike_dgl.command_group import RunByDefault
+from spike_dgl.commands.run_by_default import RunByDefault
 from spike_dgl.errors import ConfigError, SpikeError
 
 if TYPE_CHECKING:
