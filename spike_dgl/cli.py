@@ -15,6 +15,7 @@ from spike_dgl.commands.bench import bench
 from spike_dgl.commands.data import data, prepare
 from spike_dgl.commands.export import export
 from spike_dgl.commands.profile import profile
+from spike_dgl.commands.recommend import recommend, show_list, show_user, similar
 from spike_dgl.commands.tune import tune
 from spike_dgl.errors import SpikeError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from spike_dgl.evaluation.evaluate import Split
     from spike_dgl.experiment import Experiment, RunConfig
     from spike_dgl.profiles.bottom_up import Sources
-    from spike_dgl.recommend import Recommender, ScoredItem
     from spike_dgl.training.tracking import RunFolder
 
 RUNS = Path("runs")
@@ -58,6 +58,8 @@ cli.add_command(prepare)
 cli.add_command(tune)
 cli.add_command(export)
 cli.add_command(bench)
+cli.add_command(recommend)
+cli.add_command(similar)
 
 
 @cli.command()
@@ -146,7 +148,8 @@ def _show_result(experiment: Experiment) -> None:
         return
     recommender = Recommender(experiment.dataset, **experiment.folder.read_arrays("embeddings.npz"))
     user = experiment.dataset.users.ids[0]
-    _show_list(recommender, user, recommender.recommend(user, 10)[0])
+    show_user(recommender, user)
+    show_list(recommender.recommend(user, 10))
     click.echo(f"\nMore: python main.py recommend {run} --user {user} -k 10")
 
 
@@ -181,34 +184,6 @@ def results(runs: tuple[Path, ...]) -> None:
     from spike_dgl.training.tracking import RunFolder
 
     click.echo(results_table([RunFolder.open(run) for run in runs]))
-
-
-@cli.command()
-@click.argument("run", type=EXISTING)
-@click.option("--user", "users", multiple=True, required=True, help="Raw user id; repeat for several.")
-@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Length of a list.")
-@click.option("--with-seen", is_flag=True, help="Keep items the user already interacted with.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a user.")
-def recommend(run: Path, users: tuple[str, ...], k: int, with_seen: bool, as_json: bool) -> None:
-    """The best items of RUN for some users, by raw id."""
-    from spike_dgl.recommend import Recommender
-
-    recommender = Recommender.load(run)
-    for user, items in zip(users, recommender.recommend(users, k, exclude_seen=not with_seen), strict=True):
-        if as_json:
-            click.echo(
-                json.dumps({"user": user, "items": [vars(item) for item in items]}, ensure_ascii=False)
-            )
-        else:
-            _show_list(recommender, user, items)
-
-
-def _show_list(recommender: Recommender, user: str, items: list[ScoredItem]) -> None:
-    history = recommender.history(user)
-    more = f" and {len(history) - 3} more" if len(history) > 3 else ""
-    click.echo(f"user {user}, who liked {', '.join(history[:3])}{more}")
-    for place, item in enumerate(items, start=1):
-        click.echo(f"{place:4d}  {item.score:7.3f}  {item.name}  [{item.id}]")
 
 
 @cli.command()

@@ -38,7 +38,6 @@ from spike_dgl.models.base import (
 from spike_dgl.profiles import ProfileOptions, TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.bottom_up import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts, write_profile_texts
-from spike_dgl.recommend import load_run_dataset
 from spike_dgl.report import record_of_test, record_of_training, render_result
 from spike_dgl.training.allocator import keep_freed_memory
 from spike_dgl.training.checkpoint import load_checkpoint
@@ -373,7 +372,7 @@ def reopen(
             raise ConfigError(f"'{override}': here only settings of the {section} section can change")
     config = load_config(folder.file("config.yaml"), overrides)
     vectors = folder.read_arrays("profiles.npz") if folder.file("profiles.npz").is_file() else {}
-    return _set_up(config, folder, load_run_dataset(folder), vectors, processes or Processes())
+    return _set_up(config, folder, folder.load_dataset(), vectors, processes or Processes())
 
 
 def _set_up(

@@ -1,35 +1,40 @@
-"""Recommendations from a finished run: raw ids in, raw ids and names out."""
+"""Recommendations from a finished run: raw ids or names in, raw ids and names out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
-from spike_dgl.config import build, read_yaml
 from spike_dgl.data.dataset import Dataset
-from spike_dgl.data.options import DataOptions, load
-from spike_dgl.errors import DataError
 from spike_dgl.training.tracking import RunFolder
-from spike_dgl.typing import FloatArray
+from spike_dgl.typing import FloatArray, IndexArray
 
 
 @dataclass(frozen=True)
-class ScoredItem:
-    """One place of a recommendation list: the item's raw id and name, and the inner product that ranks it."""
+class Item:
+    """An item by its raw id and its name."""
 
     id: str
     name: str
+
+
+@dataclass(frozen=True)
+class ScoredItem(Item):
+    """One place of a list: the item, and the number that ranks it, an inner product or a cosine."""
+
     score: float
 
 
 class Recommender:
-    """Ranks items for the users of a trained run.
+    """Ranks items for the users of a trained run, and for users and items that came later.
 
-    Reads the final embeddings that training stored; neither torch nor DGL is needed. Nothing changes after
-    construction, so threads may share one.
+    Users and items are named by raw id or by exact name; a name that several have is refused. Final embeddings that
+    training stored are read, which needs neither torch nor DGL; what is new is embedded by the run's model, which is
+    opened the first time. Nothing that can be asked for changes after construction, so threads may share one.
 
     Parameters
     ----------
@@ -41,6 +46,7 @@ class Recommender:
 
     def __init__(self, dataset: Dataset, users: FloatArray, items: FloatArray) -> None:
         self.dataset, self._users, self._items = dataset, users, items
+        self.users, self.items = dataset.users, dataset.items
         self._seen = dataset.train.union(dataset.valid)
         self._seen_offsets = self._seen.offsets(dataset.num_users)
 
@@ -52,60 +58,195 @@ class Recommender:
         """
         folder = RunFolder.open(Path(run))
         embeddings = folder.read_arrays("embeddings.npz")
-        return cls(load_run_dataset(folder), embeddings["users"], embeddings["items"])
+        return cls(folder.load_dataset(), embeddings["users"], embeddings["items"])
+
+    @overload
+    def recommend(
+        self,
+        users: str,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: Sequence[str] | None = None,
+    ) -> list[ScoredItem]: ...
+
+    @overload
+    def recommend(
+        self,
+        users: Sequence[str],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: Sequence[str] | None = None,
+    ) -> list[list[ScoredItem]]: ...
 
     def recommend(
-        self, users: str | Sequence[str], k: int = 10, *, exclude_seen: bool = True
-    ) -> list[list[ScoredItem]]:
-        """The best k items of each user, best first.
+        self,
+        users: str | Sequence[str],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: Sequence[str] | None = None,
+    ) -> list[ScoredItem] | list[list[ScoredItem]]:
+        """The best k items of a user, or of each of several, best first; of equal scores the first item of the data.
 
         Parameters
         ----------
         users
-            Raw id or ids.
+            A user, or a sequence of users.
         k
-            Length of the lists; shorter where a user has fewer items left.
+            Length of a list; shorter where fewer items are left.
         exclude_seen
             Leave out the items of the user's training and validation interactions.
+        candidates
+            The only items that may be listed; all by default.
+
+        Returns
+        -------
+        list of ScoredItem
+            For a sequence of users a list of such lists. A user's list is the same in any company, to the last bit.
 
         Raises
         ------
         UnknownIdError
-            For a user the run does not know.
+            For a user or candidate that the run does not know, or whose name others have too.
         """
-        raw_ids = [users] if isinstance(users, str) else list(users)
-        rows = self.dataset.users.indices(raw_ids)
-        return [list(self._ranked(int(row), k, exclude_seen)) for row in rows]
+        allowed = self._mask(candidates)
+        if isinstance(users, str):
+            return self._list_of(self.users.find(users), k, exclude_seen, allowed)
+        return [self._list_of(row, k, exclude_seen, allowed) for row in self.users.find_all(users).tolist()]
 
-    def history(self, user: str) -> list[str]:
-        """Names of the items in a user's training and validation interactions."""
-        return [self.dataset.items.names[item] for item in self._seen_items(self.dataset.users.index(user))]
+    def recommend_for_items(
+        self,
+        items: Sequence[str],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: Sequence[str] | None = None,
+    ) -> list[ScoredItem]:
+        """The best k items for someone new who likes some items.
 
-    def _ranked(self, user: int, k: int, exclude_seen: bool) -> Iterator[ScoredItem]:
-        # One user at a time, so that a list does not depend on which others were asked for along with it.
-        scores = self._items @ self._users[user]
-        if exclude_seen:
-            scores[self._seen_items(user)] = -np.inf
-        k = min(k, int(np.isfinite(scores).sum()))
-        best = np.argpartition(-scores, max(k - 1, 0))[:k]
-        for item in best[np.lexsort((best, -scores[best]))]:
-            yield ScoredItem(
-                self.dataset.items.ids[item], self.dataset.items.names[item], float(scores[item])
-            )
+        Parameters
+        ----------
+        items
+            What the person likes; one at least.
+        k
+            Length of the list.
+        exclude_seen
+            Leave those items out.
+        candidates
+            The only items that may be listed; all by default.
 
-    def _seen_items(self, user: int) -> np.ndarray:
-        return self._seen.items[self._seen_offsets[user] : self._seen_offsets[user + 1]]
-
-
-def load_run_dataset(folder: RunFolder) -> Dataset:
-    """The data set of a run. Raises `DataError` where it is no longer what the run was trained on."""
-    options = build(DataOptions, read_yaml(folder.file("config.yaml")).get("data"), "data")
-    dataset = load(options)
-    expected = folder.read_json("environment.json")["data"]["checksum"]
-    if dataset.checksum != expected:
-        raise DataError(
-            options.path,
-            f"is no longer the data that {folder.path} was trained on (its checksum differs)",
-            "Put the data back as it was, or train again.",
+        Raises
+        ------
+        UnknownIdError
+            For an item that the run does not know, or whose name others have too.
+        """
+        liked = self.items.find_all(items)
+        allowed = self._mask(candidates)
+        return self._ranked(
+            self._items @ self._items[liked].mean(axis=0), k, liked if exclude_seen else None, allowed
         )
-    return dataset
+
+    def recommend_for_text(
+        self, text: str, k: int = 10, *, candidates: Sequence[str] | None = None
+    ) -> list[ScoredItem]:
+        """The best k items for someone new who describes a taste, such as "dark synth-pop from the 80s".
+
+        Parameters
+        ----------
+        text
+            Is encoded by what made the vectors of the run's profiles.
+        k
+            Length of the list.
+        candidates
+            The only items that may be listed; all by default.
+
+        Raises
+        ------
+        SpikeError
+            Where the run has no profiles or its encoder is not there, or knows no word of the text.
+        """
+        raise NotImplementedError
+
+    def add_item(
+        self, id: str, triples: Sequence[tuple[str, str]] = (), text: str = "", *, name: str = ""
+    ) -> Recommender:
+        """A recommender that also knows an item which was not there in training; this one stays as it is.
+
+        Nothing is trained: the item is embedded from its neighbours in the knowledge graph and its text.
+
+        Parameters
+        ----------
+        id
+            Raw id of the item.
+        triples
+            Pairs of a relation and a tail entity, each by raw id or name.
+        text
+            Describes the item, as profiles do.
+        name
+            Readable name; the raw id by default.
+
+        Raises
+        ------
+        UnknownIdError
+            For a relation or entity that the run does not know, or whose name others have too.
+        SpikeError
+            Where the id is taken, there is neither a triple nor a text, or the run has no encoder for the text.
+        """
+        raise NotImplementedError
+
+    def score(self, user: str, items: Sequence[str]) -> FloatArray:
+        """Scores [n] of some items for a user, as they rank lists; seen ones too."""
+        scores: FloatArray = self._scores(self.users.find(user))[self.items.find_all(items)]
+        return scores
+
+    def similar_items(self, item: str, k: int = 10) -> list[ScoredItem]:
+        """The k items whose final embeddings point most nearly the same way, by cosine; not the item itself."""
+        row = self.items.find(item)
+        lengths = np.linalg.norm(self._items, axis=1)
+        scale = lengths * lengths[row]
+        cosines = np.divide(
+            self._items @ self._items[row], scale, out=np.zeros_like(lengths), where=scale > 0
+        )
+        return self._ranked(cosines, k, np.array([row]), None)
+
+    def history(self, user: str) -> list[Item]:
+        """The items of a user's training and validation interactions, in the order of the data."""
+        return [
+            Item(self.items.ids[row], self.items.names[row])
+            for row in self._seen_items(self.users.find(user)).tolist()
+        ]
+
+    def _list_of(self, user: int, k: int, exclude_seen: bool, allowed: np.ndarray | None) -> list[ScoredItem]:
+        return self._ranked(self._scores(user), k, self._seen_items(user) if exclude_seen else None, allowed)
+
+    def _scores(self, user: int) -> FloatArray:
+        # One user at a time and always all items, so that a score depends on nothing else that is asked for.
+        return self._items @ self._users[user]
+
+    def _mask(self, candidates: Sequence[str] | None) -> np.ndarray | None:
+        """True [I] for the candidates; None for all."""
+        if candidates is None:
+            return None
+        allowed = np.zeros(len(self.items), dtype=bool)
+        allowed[self.items.find_all(candidates)] = True
+        return allowed
+
+    def _ranked(
+        self, scores: FloatArray, k: int, excluded: IndexArray | None, allowed: np.ndarray | None
+    ) -> list[ScoredItem]:
+        listed = np.ones(len(scores), dtype=bool) if allowed is None else allowed.copy()
+        if excluded is not None:
+            listed[excluded] = False
+        rows = np.flatnonzero(listed)
+        of_rows = scores[rows]
+        if k < len(rows):
+            # Everything from the k-th best score up, so that ties at the end are settled by the order of the data too.
+            rows = rows[of_rows >= np.partition(of_rows, -k)[-k]]
+        best = rows[np.lexsort((rows, -scores[rows]))][:k]
+        ids, names = self.items.ids, self.items.names
+        return [ScoredItem(ids[row], names[row], float(scores[row])) for row in best.tolist()]
+
+    def _seen_items(self, user: int) -> IndexArray:
+        return self._seen.items[self._seen_offsets[user] : self._seen_offsets[user + 1]]

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from spike_dgl.errors import UnknownIdError, nearest
 from spike_dgl.typing import FloatArray, IndexArray
 
+MOST_LISTED = 10
+"""Ids that the message about an ambiguous name lists."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -60,6 +63,37 @@ class Vocabulary:
     def indices(self, raw_ids: Iterable[str]) -> IndexArray:
         """Rows of several raw ids, in their order."""
         return np.array([self.index(raw) for raw in raw_ids], dtype=np.int64)
+
+    def find(self, word: str) -> int:
+        """The row of a raw id or, where there is no such id, of the exact name.
+
+        Raises `UnknownIdError` where there is neither, naming the nearest, and where several rows have the name,
+        listing their ids.
+        """
+        if word in self._rows:
+            return self._rows[word]
+        rows = self._rows_by_name.get(word, ())
+        if len(rows) == 1:
+            return rows[0]
+        if rows:
+            listed = ", ".join(f"'{self.ids[row]}'" for row in rows[:MOST_LISTED])
+            more = f" and {len(rows) - MOST_LISTED} more" if len(rows) > MOST_LISTED else ""
+            raise UnknownIdError(
+                f"more than one {self.kind} is called '{word}': {listed}{more}\n  Give the id of one of them."
+            )
+        known = self.ids if self.names == self.ids else (*self.ids, *self.names)
+        raise UnknownIdError(f"unknown {self.kind} '{word}'; {nearest(word, known)}")
+
+    def find_all(self, words: Iterable[str]) -> IndexArray:
+        """Rows of several raw ids or names, in their order."""
+        return np.array([self.find(word) for word in words], dtype=np.int64)
+
+    @cached_property
+    def _rows_by_name(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for row, name in enumerate(self.names):
+            rows.setdefault(name, []).append(row)
+        return rows
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spike_dgl.config import build, read_yaml
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import DataError, SpikeError
 from spike_dgl.training.whole_file import PARTIAL, whole_file
 
@@ -132,6 +135,18 @@ class RunFolder:
                 f"cannot be read ({error})",
                 "Was the model trained to the end? If not, go on with --resume.",
             ) from None
+
+    def load_dataset(self) -> Dataset:
+        """The data of the run. Raises `DataError` where it is no longer what the run was trained on."""
+        options = build(DataOptions, read_yaml(self.file("config.yaml")).get("data"), "data")
+        dataset = load(options)
+        if dataset.checksum != self.read_json("environment.json")["data"]["checksum"]:
+            raise DataError(
+                options.path,
+                f"is no longer the data that {self.path} was trained on (its checksum differs)",
+                "Put the data back as it was, or train again.",
+            )
+        return dataset
 
     def metrics(self) -> MetricsLog:
         """The per-epoch records."""
