@@ -25,7 +25,7 @@ from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.interaction_graph import InteractionGraph
 from spike_dgl.nn.kernels import attend, mean_of_sources
 from spike_dgl.nn.kernels.with_torch import of_pairs
-from spike_dgl.nn.message_graph import Incidence, MessageGraph, message_graph, num_relation_rows
+from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
 from spike_dgl.nn.rows import normalise
 
 
@@ -110,9 +110,10 @@ class KGRec(EmbeddingModel):
     - Reconstruction: the k_m highest edges are left out of the propagation, and rebuilt from its result z:
       the mean of ``-log sigmoid <z_h, z_t * e_r>``.
     - Contrast: the share rho of lowest edges is pruned, and ``x^k`` of an item is what mean aggregation of
-      ``e_t * e_r`` makes of it on the rest. The same share of interactions is pruned, by the mean gamma of the
-      item's edges, and ``x^u`` is what LightGCN's hops make of the rest. With z a two-layer perceptron of each and s
-      the cosine, the loss of item v is, for one random item w,
+      ``e_t * e_r`` makes of it on the rest. The same share of interactions is pruned, by the mean gamma of the edges
+      that the item is head or tail of (as head alone that mean is one, whatever the attention), and ``x^u`` is what
+      LightGCN's hops make of the rest. With z a two-layer perceptron of each and s the cosine, the loss of item v is,
+      for one random item w,
       ``-log f(z^u_v, z^k_v) / (2 f(z^u_v, z^k_v) + f(z^u_v, z^k_w) + f(z^u_w, z^k_v))``, f = exp(s / tau).
 
     Everything is linear in nodes and edges. Outside training `loss` is the ranking loss alone.
@@ -220,9 +221,9 @@ class KGRec(EmbeddingModel):
         return view[self.num_users :][: self.num_items]
 
     def interaction_view(self, messages: MessageGraph, scores: Tensor) -> Tensor:
-        """x^u of the items [I, D]: LightGCN's hops over interactions drawn by the scores [E] of their items' edges."""
+        """x^u of the items [I, D]: LightGCN's hops over interactions drawn by the scores [E] of the edges of items."""
         interactions = messages.pooling
-        of_items = _mean_by_target(messages.edges, scores)[interactions.source]
+        of_items = _mean_of_edges(messages, scores)[interactions.source]
         kept = self._without_lowest(of_items + _gumbel(of_items))
         users, items = interactions.target[kept].cpu(), interactions.source[kept].cpu()
         graph = InteractionGraph(users, items, self.num_users, self.num_items, kept.device)
@@ -268,8 +269,9 @@ def _of_edges(messages: MessageGraph, kept: Tensor) -> MessageGraph:
     return messages.keep(kept.nonzero().squeeze(-1), every)
 
 
-def _mean_by_target(edges: Incidence, numbers: Tensor) -> Tensor:
-    """[m] mean of edge values [E] over each target's edges; one, the average, where it has none."""
-    count = edges.target_start.diff()
-    total = numbers.new_zeros(edges.num_targets).index_add_(0, edges.target, numbers)
+def _mean_of_edges(messages: MessageGraph, numbers: Tensor) -> Tensor:
+    """[N] mean of edge values [E] over the edges with that entity at either end; one, the average, where none has."""
+    ends = torch.cat([messages.edges.target, messages.edge_node - messages.num_users])
+    count = ends.bincount(minlength=messages.edges.num_targets)
+    total = numbers.new_zeros(len(count)).index_add_(0, ends, numbers.repeat(2))
     return torch.where(count > 0, total / count.clamp(min=1), 1.0)

@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
-from spike_dgl.models.kgrec import KGRec, KGRecOptions
+from spike_dgl.models.kgrec import KGRec, KGRecOptions, _mean_of_edges
 from spike_dgl.nn.interaction_graph import InteractionGraph
 from tests.toy import random_dataset
 
@@ -133,6 +133,23 @@ def test_pruned_edges_are_the_lowest() -> None:
     assert kept.tolist() == [True, False, True, True]
 
 
+def test_items_are_scored_by_the_edges_at_either_end() -> None:
+    model = build()
+    messages = model.messages
+    scores = model.rationale_scores(messages)
+    ends = list(zip(messages.edges.target.tolist(), (messages.edge_node - U).tolist(), strict=True))
+    for entity, found in enumerate(_mean_of_edges(messages, scores)):
+        own = [
+            score
+            for score, (head, tail) in zip(scores, ends, strict=True)
+            for end in (head, tail)
+            if end == entity
+        ]
+        torch.testing.assert_close(found, torch.stack(own).mean() if own else torch.ones_like(found))
+    # As head alone each mean would be one, and no item would stand out.
+    assert _mean_of_edges(messages, scores)[:I].std() > 0.001
+
+
 def test_interactions_are_pruned_where_their_items_edges_say_little(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(pruned_share=0.5)
     messages = model.messages
@@ -144,7 +161,8 @@ def test_interactions_are_pruned_where_their_items_edges_say_little(monkeypatch:
         return InteractionGraph(users, items, *sizes)
 
     monkeypatch.setattr("spike_dgl.models.kgrec.InteractionGraph", graph_of)
-    model.interaction_view(messages, torch.where(messages.edges.target == chosen, 1000.0, 0.0))
+    of_chosen = (messages.edges.target == chosen) | (messages.edge_node == chosen + U)
+    model.interaction_view(messages, torch.where(of_chosen, 1000.0, 0.0))
     (items,) = seen
     assert len(items) == len(messages.pooling) - len(messages.pooling) // 2
     assert (items == chosen).sum() == (messages.pooling.source == chosen).sum()
