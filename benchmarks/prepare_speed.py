@@ -13,7 +13,6 @@ import click
 import numpy as np
 
 from spike_dgl.config import build
-from spike_dgl.data.prepare.options import PrepareOptions
 from spike_dgl.data.prepare.own_tables import OwnTablesOptions, own_tables
 from spike_dgl.data.prepare.pipeline import Source, prepare
 
@@ -32,7 +31,7 @@ def main(rows: int, layout: str, folder: Path | None) -> None:
         write(raw, rows, layout)
         size = (raw / f"rows.{layout}").stat().st_size
         started = time.perf_counter()
-        card = prepare(*_arguments(raw, layout), progress=True)
+        card = prepare(_source(raw, layout), raw / "made", progress=True)
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         click.echo(json.dumps(card["interaction_steps"]))
@@ -70,7 +69,7 @@ def _lines(random: np.random.Generator, size: int, rows: int, layout: str) -> It
             )
 
 
-def _arguments(raw: Path, layout: str) -> tuple[Source, Path, PrepareOptions]:
+def _source(raw: Path, layout: str) -> Source:
     interactions = {
         "file": f"rows.{layout}",
         "user": "user",
@@ -84,8 +83,7 @@ def _arguments(raw: Path, layout: str) -> tuple[Source, Path, PrepareOptions]:
         "min_rating": 3,
         "k_core": 5,
     }
-    source, options = own_tables(raw, build(OwnTablesOptions, description, "tables"))
-    return source, raw / "made", options
+    return own_tables(raw, build(OwnTablesOptions, description, "tables"))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,13 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's idea of a number: `1e-3` is a float (YAML 1.1 reads it as text)."""
+    """YAML 1.2's idea of a number: `1e-3` is a float (YAML 1.1 reads it as text). A day stays text."""
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),

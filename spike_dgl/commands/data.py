@@ -11,7 +11,6 @@ import click
 
 # Commands import what they need when they run, so that a help page comes at once.
 if TYPE_CHECKING:
-    from spike_dgl.data.prepare.options import PrepareOptions
     from spike_dgl.data.prepare.pipeline import Source
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -128,20 +127,13 @@ def _options(
     return build(options, changed[section], section)
 
 
-def _make(
-    source_and_options: tuple[Source, PrepareOptions],
-    destination: Path,
-    overwrite: bool,
-    also: tuple[str, ...],
-    quiet: bool,
-) -> None:
+def _make(source: Source, destination: Path, overwrite: bool, also: tuple[str, ...], quiet: bool) -> None:
     from spike_dgl.data import load_dataset
     from spike_dgl.data.audit import render
     from spike_dgl.data.prepare.pipeline import prepare as make
 
-    source, options = source_and_options
-    make(source, destination, options, also=also, overwrite=overwrite, progress=not quiet)
-    if source.broken.count:
-        click.echo(f"{source.broken.count:,} broken rows skipped, the first:", err=True)
-        click.echo("\n".join(f"  {row}" for row in source.broken.first), err=True)
+    card = make(source, destination, also=also, overwrite=overwrite, progress=not quiet)
+    if "broken_rows" in card:
+        click.echo(f"{card['broken_rows']['count']:,} broken rows skipped, the first:", err=True)
+        click.echo("\n".join(f"  {row}" for row in card["broken_rows"]["first"]), err=True)
     click.echo(f"{destination}" if quiet else f"{destination}\n\n{render(load_dataset(destination))}")

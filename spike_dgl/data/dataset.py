@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,6 +237,8 @@ class Dataset(HasVocabularies):
     late_pairs
         Number of training pairs by held-out part, as far as the data has times: pairs of a user that happened after
         the user's first pair in that part.
+    review_file
+        Where reviews of interactions stand, see `spike_dgl.data.reviews`; None where the data has none.
     dropped
         What loading left out, e.g. ``{"duplicate pairs in train": 3}``.
     altered
@@ -256,6 +259,7 @@ class Dataset(HasVocabularies):
     vectors: NodeVectors | None = None
     linked_names: Mapping[int, str] = field(default_factory=dict)
     late_pairs: Mapping[str, int] = field(default_factory=dict)
+    review_file: Path | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     altered: tuple[str, ...] = ()
 
@@ -265,7 +269,10 @@ class Dataset(HasVocabularies):
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 (hex) of everything in the data set except its name: equal data, equal checksum."""
+        """SHA-256 (hex) of everything in the data set except its name and reviews: equal data, equal checksum.
+
+        Reviews reach nothing but prompts, and an answer is known by the hash of its prompt.
+        """
         digest = hashlib.sha256(self.split_hash.encode())
         for array in (self.triples.heads, self.triples.relations, self.triples.tails):
             _update(digest, array)

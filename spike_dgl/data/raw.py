@@ -85,7 +85,7 @@ class RawDataset:
         Which file says how many rows of a kind there are, by kind; for error messages.
     times
         When the rows of each part happened, by part, where the files say so.
-    profiles, descriptions, vectors, linked_names, dropped
+    profiles, descriptions, vectors, linked_names, review_file, dropped
         As in `Dataset`.
     """
 
@@ -102,6 +102,7 @@ class RawDataset:
     vectors: NodeVectors | None = None
     times: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     linked_names: Mapping[int, str] = field(default_factory=dict)
+    review_file: Path | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     def size(self, kind: str) -> int:
@@ -146,6 +147,7 @@ def assemble(raw: RawDataset, name: str, valid_fraction: float, seed: int) -> Da
         vectors=raw.vectors,
         linked_names=raw.linked_names,
         late_pairs=_late_pairs(raw),
+        review_file=raw.review_file,
         dropped=dropped,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from spike_dgl.data.dataset import Dataset, HasVocabularies, Interactions, NodeTexts, Triples, Vocabulary
+from spike_dgl.data.reviews import Reviews
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class TrainingData(HasVocabularies):
         The knowledge graph, without inverses.
     descriptions
         Text about nodes that is raw material for profiles.
+    reviews
+        What users wrote about the items of their training interactions.
     """
 
     users: Vocabulary
@@ -32,8 +35,11 @@ class TrainingData(HasVocabularies):
     train: Interactions
     triples: Triples
     descriptions: NodeTexts
+    reviews: Reviews
 
     @classmethod
     def of(cls, dataset: Dataset) -> TrainingData:
         """The training side of a data set."""
-        return cls(**{field.name: getattr(dataset, field.name) for field in fields(cls)})
+        same = {field.name: getattr(dataset, field.name) for field in fields(cls) if field.name != "reviews"}
+        reviews = Reviews(dataset.review_file, dataset.train, dataset.num_users, dataset.num_items)
+        return cls(**same, reviews=reviews)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from hypothesis import strategies as st
 from spike_dgl.config import build
 from spike_dgl.data import Dataset, load_dataset
 from spike_dgl.data.audit import audit
-from spike_dgl.data.export import recbole
 from spike_dgl.data.prepare import pipeline
 from spike_dgl.data.prepare.own_tables import OwnTablesOptions, own_tables
 from spike_dgl.errors import ConfigError, DataError
@@ -100,14 +100,8 @@ def raw(tmp_path: Path) -> Path:
 
 def make(raw: Path, also: tuple[str, ...] = (), **changes: Any) -> tuple[Dataset, dict[str, Any]]:
     options = build(OwnTablesOptions, {**DESCRIPTION, **changes}, "tables")
-    card = pipeline.prepare(
-        *_swapped(own_tables(raw, options), raw.parent / "made"), also=also, overwrite=True
-    )
+    card = pipeline.prepare(own_tables(raw, options), raw.parent / "made", also=also, overwrite=True)
     return load_dataset(raw.parent / "made", valid_fraction=0), card
-
-
-def _swapped(pair: tuple[Any, Any], destination: Path) -> tuple[Any, Path, Any]:
-    return pair[0], destination, pair[1]
 
 
 def raw_pairs(data: Dataset, part: str) -> set[tuple[str, str]]:
@@ -189,6 +183,34 @@ class TestFolder:
         _, card = make(raw, from_date="2020-01-02", to_date="2020-01-05", k_core=1)
         assert card["interaction_steps"]["dates"]["interactions"] == 7
 
+    def test_an_id_with_a_space_and_one_with_an_underscore_stay_two_items(self, raw: Path) -> None:
+        text = re.sub(r"(ann|bob c|zoe)\t3\t", r"\1\ta b\t", ORDERS)
+        (raw / "orders.tsv").write_text(re.sub(r"(ann|bob c|zoe)\t4\t", r"\1\ta_b\t", text))
+        data, _ = make(raw)
+        assert {"item:a_b", "item:a_b_"} < set(data.entities.ids)
+
+    def test_items_can_be_linked_to_items(self, raw: Path) -> None:
+        (raw / "similar.csv").write_text("id,like\n2,3|10\n")
+        table = {
+            "file": "similar.csv",
+            "item": "id",
+            "relations": {"like": "similar to"},
+            "kinds": {"like": "item"},
+        }
+        data, _ = make(raw, items=[*DESCRIPTION["items"], table])
+        assert raw_triples(data) == FACTS | {
+            ("item:2", "similar_to", "item:3"),
+            ("item:2", "similar_to", "item:10"),
+        }
+
+    def test_tables_of_the_same_name(self, raw: Path) -> None:
+        (raw / "more").mkdir()
+        (raw / "more" / "things.jsonl").write_text('{"id": 3, "use": "breakfast"}\n')
+        table = {"file": "more/things.jsonl", "item": "id", "relations": {"use": "good for"}}
+        data, card = make(raw, items=[*DESCRIPTION["items"], table])
+        assert ("item:3", "good_for", "good_for:breakfast") in raw_triples(data)
+        assert set(card["inputs"]) == {"orders.tsv", "raw/things.jsonl", "more/things.jsonl"}
+
 
 class TestSplits:
     def test_leave_one_out(self, raw: Path) -> None:
@@ -222,9 +244,28 @@ class TestTriples:
         }
         assert raw_triples(data) == FACTS | further
         assert data.entities.names[data.entities.index("m.clay")] == "Red clay"
+        assert data.linked_names == {}, "the file names no entity that an item is linked to"
         assert card["graph_steps"]["links"] == {"links": 4, "links_of_items": 3, "links_used": 2}
         assert raw_triples(make(raw, **files, hops=1)[0]) == FACTS | {t for t in further if t[0] != "m.clay"}
         assert ("m.sand", "found_in", "m.earth") in raw_triples(make(raw, **files, hops=3)[0])
+
+    def test_how_the_triples_name_an_item_is_kept_for_the_audit(self, raw: Path) -> None:
+        (raw / "names.tsv").write_text(NAMES + "m.2\tSaucer\nm.77\tUnsold\n")
+        data, _ = make(raw, triples="kg.tsv", links="links.tsv", entity_names="names.tsv")
+        assert data.linked_names == {0: "Saucer"}
+        (wrong,) = [
+            found for found in audit(data) if found.check == "items linked to an entity of another name"
+        ]
+        assert "'Teapot' to 'Saucer'" in wrong.message
+
+    def test_broken_lines_count_once_however_many_hops(self, raw: Path) -> None:
+        with (raw / "kg.tsv").open("a") as file:
+            file.write("m.2\tno tail\n")
+        files = {"triples": "kg.tsv", "links": "links.tsv", "hops": 3, "broken_rows": 1}
+        assert make(raw, **files)[1]["broken_rows"] == {
+            "count": 1,
+            "first": ["kg.tsv, line 6: 2 columns where the header has 3"],
+        }
 
     def test_n_triples(self, raw: Path) -> None:
         text = '<m.2> <made_of> <m.clay> .\n# a comment\n<m.3>\t<label>\t"Cup, \\"red\\""@en\t.\n'
@@ -272,13 +313,21 @@ class TestMistakes:
             make(raw, **changes)
         assert [path.name for path in raw.parent.iterdir()] == ["raw"]
 
-    def test_disk_full(self, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(*_: object) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+    def test_disk_full(self, raw: Path) -> None:
+        """The system itself refuses to write on: no file may grow beyond 4 kB, as on a disk that is full."""
+        import resource
 
-        monkeypatch.setattr(recbole, "write", fail)
-        with pytest.raises(DataError, match="cannot be written: No space left on device"):
-            make(raw, also=("recbole",))
+        with (raw / "orders.tsv").open("a") as file:
+            file.writelines(f"ann\t2\t5\t2020-02-01\t{'long ' * 2000}\n" for _ in range(3))
+            file.writelines(f"zoe\t10\t5\t2020-01-0{day}\t{'long ' * 2000}\n" for day in (1, 2))
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            with pytest.raises(DataError, match="cannot be written: File too large\n  Make room"):
+                make(raw)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert [path.name for path in raw.parent.iterdir()] == ["raw"]
 
     @pytest.mark.parametrize(
@@ -287,6 +336,7 @@ class TestMistakes:
             ({"k_cor": 3}, "did you mean 'k_core'"),
             ({"from_date": "1.1.2020"}, "expected a day such as 2018-07-07"),
             ({"test_fraction": 0.9}, "less than 1 together"),
+            ({"name": "../up"}, "pattern"),
             ({"items": [{"file": "x.csv", "item": "i", "kinds": {"a": "b"}}]}, "has a kind but no relation"),
         ],
     )

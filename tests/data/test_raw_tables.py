@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from spike_dgl.data.prepare import layouts
 from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.layouts import Layout
-from spike_dgl.data.prepare.tables import BrokenRows, _exact, read_batches, read_rows
+from spike_dgl.data.prepare.tables import Reading, _exact, read_batches, read_rows
 from spike_dgl.errors import ConfigError, DataError
 
 COLUMNS = (Column("user", "id"), Column("item", "id"), Column("rating", "number"), Column("review", "text"))
@@ -27,10 +27,8 @@ TEXT = 'user,item,rating,review\nann,a b,4.5,"fine, but\nlong"\nbob,ü,1,\n'
 ROWS = [("ann", "a b", 4.5, "fine, but\nlong"), ("bob", "ü", 1.0, "")]
 
 
-def read(
-    file: Path, broken: BrokenRows | None = None, layout: Layout | None = None
-) -> list[tuple[object, ...]]:
-    batches = read_batches(file, COLUMNS, broken or BrokenRows(), layout)
+def read(file: Path, broken: Reading | None = None, layout: Layout | None = None) -> list[tuple[object, ...]]:
+    batches = read_batches(file, COLUMNS, broken or Reading(), layout)
     return [
         row
         for batch in batches
@@ -97,7 +95,7 @@ BROKEN_JSON = b"""{"user": "u", "item": "i", "rating": 1}
 
 def test_broken_json_lines_are_counted_and_shown(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_bytes(BROKEN_JSON)
-    broken = BrokenRows(limit=6)
+    broken = Reading(limit=6)
     assert read(tmp_path / "t.json", broken) == [("u", "i", 1, ""), ("u", "i", 2.5, "a b"), ("7", "j", 3, "")]
     assert broken.count == 6
     assert broken.first == [
@@ -108,14 +106,14 @@ def test_broken_json_lines_are_counted_and_shown(tmp_path: Path) -> None:
         "t.json, line 8: 'True' in column 'item' is not an id",
     ]
     with pytest.raises(DataError, match=r"line 9: .*more than 5 broken rows, the first: t\.json, line 2"):
-        read(tmp_path / "t.json", BrokenRows(limit=5))
+        read(tmp_path / "t.json", Reading(limit=5))
     with pytest.raises(DataError, match=r"line 2: is not valid JSON: Expecting value\n  Mend"):
         read(tmp_path / "t.json")
 
 
 def test_a_quote_left_open_takes_only_its_own_row(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('user,item,rating,review\nu,i,1,a\nu,i,2,"b\nu,i,3,c\n')
-    broken = BrokenRows(limit=1)
+    broken = Reading(limit=1)
     assert [row[2] for row in read(tmp_path / "t.csv", broken)] == [1, 3]
     assert broken.first == ["t.csv, line 3: is not valid CSV: unexpected end of data"]
 
@@ -155,7 +153,7 @@ def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
 )
 def test_times_become_milliseconds(tmp_path: Path, kind: str, cell: str, expected: int | None) -> None:
     (tmp_path / "t.csv").write_text(f"time\n{cell}\n")
-    columns, broken = [Column("time", kind)], BrokenRows(limit=1)  # type: ignore[arg-type]
+    columns, broken = [Column("time", kind)], Reading(limit=1)  # type: ignore[arg-type]
     found = [
         t
         for batch in read_batches(tmp_path / "t.csv", columns, broken)
@@ -198,10 +196,10 @@ def test_fast_and_exact_reading_agree_however_the_file_is_cut(
     file = tmp_path / name
     file.write_text(write(rows), encoding="utf-8", newline="")
     monkeypatch.setattr(layouts, "PIECE", size)
-    broken = BrokenRows(limit=1000)
+    broken = Reading(limit=1000)
     found = read(file, broken)
     monkeypatch.setattr(layouts, "PIECE", 1 << 20)
-    expected, broken_exactly = [], BrokenRows(limit=1000)
+    expected, broken_exactly = [], Reading(limit=1000)
     for piece in layouts.pieces(file, layouts.layout_of(file), [column.name for column in COLUMNS]):
         batch = _exact(file, piece, COLUMNS, broken_exactly)
         columns = (batch.columns[column.name].to_pylist() for column in COLUMNS)
@@ -213,4 +211,4 @@ def test_fast_and_exact_reading_agree_however_the_file_is_cut(
 
 def test_rows_one_by_one_know_their_lines(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TEXT, encoding="utf-8")
-    assert list(read_rows(tmp_path / "t.csv", ("item",))) == [(2, ["a b"]), (4, ["ü"])]
+    assert list(read_rows(tmp_path / "t.csv", ("item",), Reading())) == [(2, ["a b"]), (4, ["ü"])]

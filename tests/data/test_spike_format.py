@@ -37,6 +37,27 @@ def test_everything_that_the_layout_may_hold(tmp_path: Path) -> None:
     assert dataset.dropped == {}
 
 
+def test_texts_reviews_and_names_of_linked_entities(tmp_path: Path) -> None:
+    files = {
+        "user_texts.json": '{"2": "Age 30."}',
+        "item_texts.json": '{"1": "A film."}',
+        "linked_names.json": '{"0": "Alien (film)"}',
+        "reviews.jsonl": "",
+    }
+    dataset = load_dataset(write_folder(tmp_path, SPIKE | files))
+    assert dataset.descriptions.users == {2: "Age 30."}
+    assert dataset.descriptions.entities == {1: "A film."}
+    assert dataset.linked_names == {0: "Alien (film)"}
+    assert dataset.review_file == tmp_path / "reviews.jsonl"
+
+
+@pytest.mark.parametrize("name", ["user_texts.json", "linked_names.json"])
+def test_texts_of_nobody_are_an_error(tmp_path: Path, name: str) -> None:
+    folder = write_folder(tmp_path, SPIKE | {name: '{"9": "x"}'})
+    with pytest.raises(DataError, match="9 is out of range"):
+        load_dataset(folder)
+
+
 def test_the_needed_files_alone(tmp_path: Path) -> None:
     dataset = load_dataset(write_folder(tmp_path, NEEDED), valid_fraction=0.0)
     sizes = (dataset.num_users, dataset.num_items, dataset.num_entities, dataset.num_relations)

@@ -129,6 +129,12 @@ def test_ordinary_text_stays_as_it_is() -> None:
     assert plain("Amélie & 千と千尋: it's 100% {fine} #1!") == "Amélie & 千と千尋: it's 100% {fine} #1!"
 
 
+def test_what_a_prompt_does_not_ask_for_takes_no_room() -> None:
+    text = user_message(PROMPT, {"title": ["Heat"], "reviews": ["x" * 100], "facts": ["y" * 30]}, 10)
+    assert "y" * 30 in text
+    assert "x" not in text
+
+
 @given(st.integers(0, 60))
 def test_what_is_told_last_is_left_out_first(tokens: int) -> None:
     material = {"title": ["a" * 40], "facts": ["b" * 40, "c" * 40, "d" * 40]}

@@ -13,7 +13,9 @@ Optional
 - ``user_list.txt``, ``item_list.txt``, ``entity_list.txt``, ``relation_list.txt``: a header
   ``org_id remap_id``, then raw id (which may hold spaces) and row number; further columns are ignored.
 - ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``: row number -> text.
-- ``item_texts.json``: row number -> description, raw material for profiles.
+- ``user_texts.json``, ``item_texts.json``: row number -> description, raw material for profiles.
+- ``reviews.jsonl``: a line ``{"user": row, "item": row, "text": "..."}`` a review, raw material for profiles too.
+- ``linked_names.json``: row number of an item -> how the knowledge graph names the entity it was linked to.
 - ``user_embeddings.npz``, ``item_embeddings.npz``, ``entity_embeddings.npz``, all or none: arrays `ids` and
   `embeddings` with a row for every node, perhaps `encoder` and `text_hashes`.
 
@@ -44,13 +46,15 @@ from spike_dgl.data.formats.id_lists import last_row, read_id_list
 from spike_dgl.data.formats.vectors import VectorFile, in_row_order, joined_hashes, read_vector_files
 from spike_dgl.data.names import readable_relations
 from spike_dgl.data.raw import IdSource, RawDataset, RawRows
+from spike_dgl.data.reviews import REVIEWS
 from spike_dgl.errors import DataError
 
 NAME = "spike"
 NEEDS = "train.txt, test.txt and kg_final.txt or kg_final.txt.zip (the layout of SPiKE and KGAT)"
 
 NODE_KINDS = ("user", "item", "entity")
-DESCRIPTIONS = "item_texts.json"
+DESCRIPTIONS = {"user": "user_texts.json", "item": "item_texts.json"}
+LINKED_NAMES = "linked_names.json"
 
 
 def recognises(folder: Path) -> bool:
@@ -73,7 +77,9 @@ def read(folder: Path) -> RawDataset:
         mentions=files.mentions(len(items)),
         listed_in=files.listed_in,
         profiles=_profiles(files, len(items)),
-        descriptions=NodeTexts(entities=files.descriptions),
+        descriptions=NodeTexts(users=files.descriptions["user"], entities=files.descriptions["item"]),
+        linked_names=files.linked_names,
+        review_file=file if (file := folder / REVIEWS).exists() else None,
         vectors=_vectors(files, len(users), len(items), len(entities)),
     )
 
@@ -87,7 +93,8 @@ class _Files:
     named_users: tuple[IdSource, ...]  # first ids of lines, also of those without items
     triples: RawRows
     texts: dict[str, dict[int, str]]
-    descriptions: dict[int, str]
+    descriptions: dict[str, dict[int, str]]
+    linked_names: dict[int, str]
     vectors: dict[str, VectorFile]
     lists: dict[str, tuple[str, ...]]
     names: tuple[str, ...]
@@ -104,7 +111,12 @@ class _Files:
             _ids_of(self.folder / f"{kind}_profiles.json", kind, texts, num_items if kind == "entity" else 0)
             for kind, texts in self.texts.items()
         )
-        return (*self.named_users, *profiles, _ids_of(self.folder / DESCRIPTIONS, "item", self.descriptions))
+        described = (
+            _ids_of(self.folder / DESCRIPTIONS[kind], kind, texts)
+            for kind, texts in self.descriptions.items()
+        )
+        linked = _ids_of(self.folder / LINKED_NAMES, "item", self.linked_names)
+        return (*self.named_users, *profiles, *described, linked)
 
     def sources(self, kind: str, num_items: int) -> list[IdSource]:
         """All places where ids of a kind stand."""
@@ -136,16 +148,17 @@ def _read_files(folder: Path) -> _Files:
         pairs={part: _pairs(folder / f"{part}.txt", numbers) for part, numbers in lines.items()},
         named_users=tuple(_named_users(folder / f"{part}.txt", numbers) for part, numbers in lines.items()),
         triples=_read_triples(folder),
-        texts={
-            kind: read_text_map(file)
-            for kind in NODE_KINDS
-            if (file := folder / f"{kind}_profiles.json").exists()
-        },
-        descriptions=read_text_map(file) if (file := folder / DESCRIPTIONS).exists() else {},
+        texts={kind: _texts_if_any(folder / f"{kind}_profiles.json") for kind in NODE_KINDS},
+        descriptions={kind: _texts_if_any(folder / name) for kind, name in DESCRIPTIONS.items()},
+        linked_names=_texts_if_any(folder / LINKED_NAMES),
         vectors=read_vector_files(folder, NODE_KINDS),
         lists=lists,
         names=_read_names(folder, lists.get("entity")),
     )
+
+
+def _texts_if_any(file: Path) -> dict[int, str]:
+    return read_text_map(file) if file.exists() else {}
 
 
 def _pairs(file: Path, numbers: IntegerLines) -> RawRows:

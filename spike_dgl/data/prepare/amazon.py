@@ -7,10 +7,9 @@ literals), 2018 and 2023 (https://amazon-reviews-2023.github.io); which one it i
 from __future__ import annotations
 
 import ast
-import html
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,12 @@ from pydantic.dataclasses import dataclass
 from spike_dgl.config import STRICT
 from spike_dgl.data.prepare.collect import InteractionTable
 from spike_dgl.data.prepare.columns import Column
-from spike_dgl.data.prepare.knowledge import Fact, attribute, entity_id
+from spike_dgl.data.prepare.knowledge import Fact, ItemKnowledge, attribute, entity_id
 from spike_dgl.data.prepare.layouts import Layout, Row
+from spike_dgl.data.prepare.markup import without_markup
 from spike_dgl.data.prepare.options import PrepareOptions
-from spike_dgl.data.prepare.pipeline import ItemKnowledge, Source, recorded
-from spike_dgl.data.prepare.tables import BrokenRows, read_records
+from spike_dgl.data.prepare.pipeline import Source
+from spike_dgl.data.prepare.tables import Reading, read_records
 from spike_dgl.errors import DataError
 
 RELATIONS = (
@@ -36,6 +36,7 @@ RELATIONS = (
     "published_by",
     "in_language",
 )
+KIND = "product"
 CO_PURCHASES = ("also_bought", "also_viewed", "bought_together")
 
 DETAILS = {
@@ -51,7 +52,10 @@ DETAILS = {
 """Relation and kind of entity by key of `details`, which metadata of 2023 has."""
 
 LONGEST_NAME = 100
-"""Characters from which on a category or brand is a sentence, or markup, that slipped into the wrong field."""
+"""Characters from which on a category or brand is a sentence that slipped into the wrong field."""
+
+_PAGE_OF = re.compile(r"Visit Amazon's (.+) Page")
+"""What 2018 has for the names of some authors."""
 
 
 @plain_dataclass(frozen=True)
@@ -85,7 +89,7 @@ class AmazonOptions(PrepareOptions):
     co_purchases: bool = False
 
 
-def amazon(reviews: Path, metadata: Path, options: AmazonOptions) -> tuple[Source, PrepareOptions]:
+def amazon(reviews: Path, metadata: Path, options: AmazonOptions) -> Source:
     """What `prepare` needs to make a data set of one category of Amazon's products.
 
     Parameters
@@ -111,22 +115,19 @@ def amazon(reviews: Path, metadata: Path, options: AmazonOptions) -> tuple[Sourc
         layout=Layout("jsonl"),
         rows_are="reviews",
     )
-    source = Source(
+    return Source(
         name="amazon",
         made_by="prepare amazon",
         interactions=table,
-        describe=lambda item_ids, broken: _describe(item_ids, metadata, options, broken),
+        item_kind=KIND,
+        describe=lambda items, reading: _describe(items, metadata, options, reading),
         files=[reviews, metadata],
-        options=recorded(options),
-        broken=BrokenRows(options.broken_rows),
-    )
-    return source, PrepareOptions(
-        **{key: value for key, value in asdict(options).items() if key != "co_purchases"}
+        options=options,
     )
 
 
 def _edition(reviews: Path) -> Edition:
-    first: Row = next(read_records(reviews, (), BrokenRows(limit=100), Layout("jsonl")), Row(1, {}))
+    first: Row = next(read_records(reviews, (), Reading(limit=100), Layout("jsonl")), Row(1, {}))
     for edition in (EARLIER, LATER):
         if edition.user in first.cells and edition.item in first.cells:
             return edition
@@ -136,25 +137,23 @@ def _edition(reviews: Path) -> Edition:
 
 
 def _describe(
-    item_ids: Sequence[str], metadata: Path, options: AmazonOptions, broken: BrokenRows
+    items: Mapping[str, str], metadata: Path, options: AmazonOptions, reading: Reading
 ) -> ItemKnowledge:
-    items = {item: entity_id("product", item) for item in item_ids}
     names, texts, facts = dict[str, str](), dict[str, str](), list[Fact]()
-    for row in read_records(metadata, (), broken, Layout("jsonl", parse=parse_object)):
+    for row in read_records(metadata, (), reading, Layout("jsonl", parse=parse_object)):
         product = row.cells
         entity = items.get(str(product.get("parent_asin") or product.get("asin") or "").strip())
         if entity is None or entity in names:  # a product may stand there twice
             continue
-        names[entity] = _text(product.get("title")) or entity.partition(":")[2]
+        names[entity] = _text(product.get("title"))
         texts[entity] = _text(product.get("description")) or _text(
             product.get("feature") or product.get("features")
         )
         facts.extend(_facts(entity, product))
         if options.co_purchases:
             facts.extend(_co_purchases(entity, product))
-    titles = {entity: names.get(entity, item) for item, entity in items.items()}
     counts = {"metadata": {"items_described": len(names)}}
-    return ItemKnowledge(titles, facts, (*RELATIONS, *CO_PURCHASES), texts, counts)
+    return ItemKnowledge(names, facts, (*RELATIONS, *CO_PURCHASES), texts, counts)
 
 
 def _facts(item: str, product: Mapping[str, Any]) -> Iterator[Fact]:
@@ -182,7 +181,7 @@ def _co_purchases(item: str, product: Mapping[str, Any]) -> Iterator[Fact]:
     for relation in CO_PURCHASES:
         for other in lists.get(relation) or ():
             if isinstance(other, str) and other.strip():
-                yield Fact(item, relation, entity_id("product", other), other.strip())
+                yield Fact(item, relation, entity_id(KIND, other), other.strip())
 
 
 def parse_object(text: str) -> object:
@@ -202,12 +201,14 @@ def _names(value: object) -> list[str]:
     """Short texts in a value or a list of any depth, each once."""
     if isinstance(value, list | tuple):
         return list(dict.fromkeys(name for entry in value for name in _names(entry)))
-    name = _text(value).removeprefix("by ")
-    return [name] if name and len(name) < LONGEST_NAME and "<" not in name else []
+    if not isinstance(value, str) or "<" in value:
+        return []
+    name = _PAGE_OF.sub(r"\1", _text(value).removeprefix("by "))
+    return [name] if name and len(name) < LONGEST_NAME else []
 
 
 def _text(value: object) -> str:
-    """A text, or the texts of a list, on one line and without escapes of HTML."""
+    """A text, or the texts of a list, on one line and without markup."""
     if isinstance(value, list):
         return " ".join(filter(None, map(_text, value)))
-    return " ".join(html.unescape(value).split()) if isinstance(value, str) else ""
+    return " ".join(without_markup(value).split()) if isinstance(value, str) else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from spike_dgl.data.prepare.arrow import pa, pc
 from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.interactions import InteractionLog
 from spike_dgl.data.prepare.layouts import Layout
-from spike_dgl.data.prepare.tables import Batch, BrokenRows, read_batches
+from spike_dgl.data.prepare.markup import without_markup
+from spike_dgl.data.prepare.tables import Reading, read_batches
 
 BATCHES_A_VOCABULARY = 32
 """After so many, what they name is put together: each brings its own list of ids."""
@@ -39,8 +40,6 @@ class InteractionTable:
         How the file is written; what its name says where None.
     rows_are
         What its rows are, for counts and messages.
-    check
-        Called with every batch; raises `DataError` for one that cannot be right.
     """
 
     file: Path
@@ -51,7 +50,6 @@ class InteractionTable:
     review: Column | None = None
     layout: Layout | None = None
     rows_are: str = "rows"
-    check: Callable[[Batch], None] | None = None
 
     @property
     def columns(self) -> list[Column]:
@@ -60,9 +58,7 @@ class InteractionTable:
         return [column for column in columns if column is not None]
 
 
-def read_log(
-    table: InteractionTable, broken: BrokenRows, progress: bool
-) -> tuple[InteractionLog, NDArray[np.float64] | None]:
+def read_log(table: InteractionTable, reading: Reading) -> tuple[InteractionLog, NDArray[np.float64] | None]:
     """All rows of a table as interactions, and their ratings [X], if it has any.
 
     Takes about 24 bytes of memory a row, and what the different ids take. Without a time all times are 0.
@@ -70,9 +66,7 @@ def read_log(
     users, items = _Codes(), _Codes()
     ratings: list[NDArray[np.float64]] = []
     times: list[NDArray[np.int64]] = []
-    for batch in read_batches(table.file, table.columns, broken, table.layout, progress):
-        if table.check is not None:
-            table.check(batch)
+    for batch in read_batches(table.file, table.columns, reading, table.layout):
         users.add(batch.columns[table.user.name])
         items.add(batch.columns[table.item.name])
         if table.rating is not None:
@@ -94,8 +88,7 @@ def reviews(
     rows: NDArray[np.integer],
     users: NDArray[np.integer],
     items: NDArray[np.integer],
-    limit: int,
-    progress: bool,
+    reading: Reading,
 ) -> Iterator[str]:
     """JSON lines ``{"user": row, "item": row, "text": ...}`` of some interactions, in the order of the table.
 
@@ -105,22 +98,20 @@ def reviews(
         Must have the column `review`; is read once more.
     rows, users, items
         Where the interactions stand in the table, ascending, and their row indices [n].
-    limit
-        Broken rows, which are skipped as before.
-    progress
-        Show a bar.
+    reading
+        Skips the broken rows that were skipped before.
     """
     if table.review is None:
         return
     start = 0
-    for batch in read_batches(table.file, table.columns, BrokenRows(limit), table.layout, progress):
+    for batch in read_batches(table.file, table.columns, reading, table.layout):
         first, last = np.searchsorted(rows, (start, start + len(batch)))
         texts = batch.columns[table.review.name].take(pa.array(rows[first:last] - start)).to_pylist()
         for user, item, text in zip(
             users[first:last].tolist(), items[first:last].tolist(), texts, strict=True
         ):
-            if text.strip():
-                yield json.dumps({"user": user, "item": item, "text": text.strip()}, ensure_ascii=False)
+            if plain := without_markup(text):
+                yield json.dumps({"user": user, "item": item, "text": plain}, ensure_ascii=False)
         start += len(batch)
 
 

@@ -10,22 +10,25 @@ from spike_dgl.data.prepare.columns import Column, NotOfKindError, value_of
 from spike_dgl.data.prepare.film_titles import readable_title, title_year
 from spike_dgl.data.prepare.knowledge import Fact, attribute
 from spike_dgl.data.prepare.layouts import Layout
-from spike_dgl.data.prepare.tables import BrokenRows, read_rows, split_list
+from spike_dgl.data.prepare.streams import find_file, needed_file
+from spike_dgl.data.prepare.tables import Reading, read_rows, split_list
 from spike_dgl.errors import DataError
 
 RELATIONS = ("starring", "directed_by", "has_genre", "released_in")
 NO_GENRE = "(no genres listed)"
 ENRICHED = "movies_enriched.csv"
+ORIGIN = "https://grouplens.org/datasets/movielens/"
 UNPACK_AGAIN = "Unpack the original archive again; the file may be cut short or edited."
 
 
 @dataclass(frozen=True)
 class FilmTables:
-    """Names and layouts of the files of one edition of MovieLens."""
+    """Names and layouts of the files of one edition of MovieLens; not every one says who its users are."""
 
     ratings: str
     movies: str
     readme: str
+    users: str | None = None
     ratings_layout: Layout | None = None
     movies_layout: Layout | None = None
 
@@ -36,6 +39,7 @@ MILLION = FilmTables(
     "ratings.dat",
     "movies.dat",
     "README",
+    "users.dat",
     Layout("csv", "::", quoted=False, header=("userId", "movieId", "rating", "timestamp")),
     Layout("csv", "::", quoted=False, header=("movieId", "title", "genres"), encoding="latin-1"),
 )
@@ -53,7 +57,7 @@ class Film:
     directors: tuple[str, ...] = ()
 
 
-def read_films(source: Path, files: FilmTables) -> tuple[dict[int, Film], dict[str, int]]:
+def read_films(source: Path, files: FilmTables, reading: Reading) -> tuple[dict[int, Film], dict[str, int]]:
     """Read the table of films and, where there is one, ``movies_enriched.csv``.
 
     Returns
@@ -66,25 +70,22 @@ def read_films(source: Path, files: FilmTables) -> tuple[dict[int, Film], dict[s
     DataError
         If a table is broken or lists a film twice.
     """
-    films, file = {}, source / files.movies
-    for movie, line, (title, genres) in _rows_by_film(file, ("title", "genres"), files.movies_layout):
+    films, file = {}, needed_file(source, files.movies, ORIGIN)
+    for movie, line, (title, genres) in _rows_by_film(
+        file, ("title", "genres"), reading, files.movies_layout
+    ):
         if not title.strip():
             raise DataError(file, f"film {movie} has no title", UNPACK_AGAIN, line)
         films[movie] = Film(readable_title(title), title_year(title), _genres(genres))
-    num_enriched = _enrich(films, source / ENRICHED)
+    enriched = find_file(source, ENRICHED)
+    num_enriched = _enrich(films, enriched, reading) if enriched else 0
     joined = sum(bool(film.actors or film.directors) for film in films.values())
     return films, {"films": len(films), "enriched_rows": num_enriched, "films_with_people": joined}
 
 
-def film_entity(movie: int) -> str:
-    """Entity id of a film."""
-    return f"movie:{movie}"
-
-
-def film_facts(films: Mapping[int, Film]) -> Iterator[Fact]:
-    """Everything that is known about films, one statement at a time."""
-    for movie, film in films.items():
-        item = film_entity(movie)
+def film_facts(films: Mapping[str, Film]) -> Iterator[Fact]:
+    """Everything that is known about films, by their entity ids, one statement at a time."""
+    for item, film in films.items():
         yield from (attribute(item, "starring", "person", actor) for actor in film.actors)
         yield from (attribute(item, "directed_by", "person", director) for director in film.directors)
         yield from (attribute(item, "has_genre", "genre", genre) for genre in film.genres)
@@ -92,13 +93,11 @@ def film_facts(films: Mapping[int, Film]) -> Iterator[Fact]:
             yield attribute(item, "released_in", "decade", f"{film.year // 10 * 10}s")
 
 
-def _enrich(films: dict[int, Film], file: Path) -> int:
+def _enrich(films: dict[int, Film], file: Path, reading: Reading) -> int:
     """Add people, and genres and years that are still missing; returns the number of rows."""
-    if not file.exists():
-        return 0
     num_rows = 0
     columns = ("released", "actors", "director", "genres")
-    for movie, line, (released, actors, directors, genres) in _rows_by_film(file, columns):
+    for movie, line, (released, actors, directors, genres) in _rows_by_film(file, columns, reading):
         num_rows += 1
         if movie not in films:  # the enriched table also covers films that nobody rated
             continue
@@ -115,12 +114,11 @@ def _enrich(films: dict[int, Film], file: Path) -> int:
 
 
 def _rows_by_film(
-    file: Path, columns: tuple[str, ...], layout: Layout | None = None
+    file: Path, columns: tuple[str, ...], reading: Reading, layout: Layout | None = None
 ) -> Iterator[tuple[int, int, list[str]]]:
     """Film id, line and columns of each row; a film may have one row only."""
     seen: set[int] = set()
-    broken = BrokenRows(remedy=UNPACK_AGAIN)
-    for line, (movie_id, *cells) in read_rows(file, ("movieId", *columns), broken, layout):
+    for line, (movie_id, *cells) in read_rows(file, ("movieId", *columns), reading, layout):
         movie = _whole_number("movieId", movie_id, file, line)
         if movie in seen:
             raise DataError(file, f"film {movie} has a second row", "Keep one row for each film.", line)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,41 @@ def entity_id(kind: str, name: str) -> str:
     return f"{kind}:{'_'.join(name.split())}"
 
 
+def item_entities(kind: str, item_ids: Iterable[str]) -> dict[str, str]:
+    """Entity id of each item by its raw id, all different: of "a b" and "a_b", the second is ``item:a_b_``."""
+    entities, taken = dict[str, str](), set[str]()
+    for item in item_ids:
+        entity = entity_id(kind, item)
+        while entity in taken:
+            entity += "_"
+        entities[item] = entity
+        taken.add(entity)
+    return entities
+
+
+@dataclass(frozen=True)
+class ItemKnowledge:
+    """What tables tell about items.
+
+    Parameters
+    ----------
+    names, texts
+        Readable names and descriptions by entity id of the item, as far as there are any.
+    facts
+        Statements about them.
+    relations
+        Relation ids that come first.
+    counts
+        What ``dataset.json`` says about the tables.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    facts: Iterable[Fact] = ()
+    relations: Sequence[str] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class KnowledgeGraph:
     """Entities (items first), relations, and the triples between them.
@@ -69,15 +105,18 @@ class KnowledgeGraph:
     triples: Triples
 
     def counts(self) -> dict[str, int]:
-        """Numbers of entities, items included, and triples."""
-        return {"entities": len(self.entity_ids), "triples": len(self.triples)}
+        """Numbers of entities, items included, relations and triples."""
+        return {
+            "entities": len(self.entity_ids),
+            "relations": len(self.relation_ids),
+            "triples": len(self.triples),
+        }
 
 
 def link(
     facts: Iterable[Fact],
     items: Mapping[str, str],
     relations: Sequence[str] = (),
-    hops: int = 1,
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> KnowledgeGraph:
     """Build the graph of some items from facts.
@@ -85,24 +124,20 @@ def link(
     Parameters
     ----------
     facts
-        Statements; those that are farther from every item than `hops` are left out.
+        Statements about items, and perhaps about the entities that these name.
     items
         Entity id -> readable name, in row order.
     relations
         Relation ids that come first, in this order; further ones follow by alphabet.
-    hops
-        1 takes facts about items, 2 also facts about the entities of these facts, and so on.
     names
         Readable names of further entities, by raw id.
     """
     coded = _Coded(items, names)
     for fact in facts:
         coded.add(fact)
-    rows = coded.rows()
-    rows = rows[_near(rows, len(items), len(coded.entities), hops)]
     order = [relation for relation in relations if relation in coded.relations]
     order += sorted(coded.relations.keys() - set(order))
-    return _renumbered(rows, coded, tuple(items.values()), order)
+    return _renumbered(coded.rows(), coded, tuple(items.values()), order)
 
 
 def without_rare(graph: KnowledgeGraph, min_items: int, min_triples: int = 1) -> KnowledgeGraph:
@@ -160,17 +195,6 @@ class _Coded:
     def rows(self) -> IndexArray:
         """Rows (head, relation, tail) [T, 3]."""
         return np.stack([np.array(column, dtype=np.int64) for column in self._columns], axis=1)
-
-
-def _near(rows: IndexArray, num_items: int, num_entities: int, hops: int) -> BoolArray:
-    """Which triples are at most so many hops away from an item [T]."""
-    reached = np.zeros(num_entities, dtype=bool)
-    reached[:num_items] = True
-    near: BoolArray = np.zeros(len(rows), dtype=bool)
-    for _ in range(hops):
-        near = reached[rows[:, 0]] | reached[rows[:, 2]]
-        reached[rows[near][:, [0, 2]]] = True
-    return near
 
 
 def _renumbered(

@@ -6,7 +6,7 @@ Reads ``user_artists.dat``, ``artists.dat``, ``tags.dat`` and ``user_taggedartis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +16,15 @@ from pydantic.dataclasses import dataclass
 from spike_dgl.config import STRICT
 from spike_dgl.data.prepare.collect import InteractionTable
 from spike_dgl.data.prepare.columns import Column
-from spike_dgl.data.prepare.knowledge import Fact, attribute, entity_id
+from spike_dgl.data.prepare.knowledge import Fact, ItemKnowledge, attribute
 from spike_dgl.data.prepare.layouts import LAYOUTS, Layout
 from spike_dgl.data.prepare.options import PrepareOptions, Split
-from spike_dgl.data.prepare.pipeline import ItemKnowledge, Source, recorded
-from spike_dgl.data.prepare.tables import BrokenRows, read_rows
+from spike_dgl.data.prepare.pipeline import Source
+from spike_dgl.data.prepare.streams import needed_file
+from spike_dgl.data.prepare.tables import Reading, read_rows
 
 RELATIONS = ("has_tag",)
+ORIGIN = "hetrec2011-lastfm-2k"
 FILES = ("user_artists.dat", "artists.dat", "tags.dat", "user_taggedartists.dat")
 TABS = LAYOUTS[".dat"]
 LATIN = replace(TABS, encoding="latin-1")
@@ -46,49 +48,51 @@ class LastFmOptions(PrepareOptions):
     min_taggers: int = Field(default=2, ge=1)
 
 
-def lastfm(source: Path, options: LastFmOptions) -> tuple[Source, PrepareOptions]:
-    """What `prepare` needs to make a data set of the folder of hetrec2011-lastfm-2k."""
-    plays, artists, tags, tagged = (source / name for name in FILES)
-    table = InteractionTable(
-        plays,
-        user=Column("userID", "integer"),
-        item=Column("artistID", "integer"),
-        rating=Column("weight", "number"),
-        layout=TABS,
-        rows_are="listeners_of_artists",
-    )
+def lastfm(source: Path, options: LastFmOptions) -> Source:
+    """What `prepare` needs to make a data set of the folder, or the zip archive, of hetrec2011-lastfm-2k.
 
-    def describe(item_ids: Sequence[str], broken: BrokenRows) -> ItemKnowledge:
-        items = {item: entity_id("artist", item) for item in item_ids}
-        names = _texts(artists, ("id", "name"), broken, TABS)
-        tag_names = _texts(tags, ("tagID", "tagValue"), broken, LATIN)
-        facts = list(_facts(tagged, items, tag_names, options.min_taggers, broken))
-        return ItemKnowledge(
-            {entity: names.get(item, item) for item, entity in items.items()}, facts, RELATIONS
-        )
+    Raises
+    ------
+    DataError
+        If a file is missing.
+    """
+    files = [needed_file(source, name, ORIGIN) for name in FILES]
+    plays, artists, tags, tagged = files
 
-    made = Source(
+    def describe(items: Mapping[str, str], reading: Reading) -> ItemKnowledge:
+        names = _texts(artists, ("id", "name"), reading, TABS)
+        tag_names = _texts(tags, ("tagID", "tagValue"), reading, LATIN)
+        facts = list(_facts(tagged, items, tag_names, options.min_taggers, reading))
+        return ItemKnowledge({items[raw]: names[raw] for raw in items if raw in names}, facts, RELATIONS)
+
+    return Source(
         name="lastfm",
         made_by="prepare lastfm",
-        interactions=table,
+        interactions=InteractionTable(
+            plays,
+            user=Column("userID", "integer"),
+            item=Column("artistID", "integer"),
+            rating=Column("weight", "number"),
+            layout=TABS,
+            rows_are="listeners_of_artists",
+        ),
+        item_kind="artist",
         describe=describe,
-        files=[source / name for name in FILES],
-        options=recorded(options),
-        broken=BrokenRows(options.broken_rows),
+        files=files,
+        options=options,
     )
-    return made, options
 
 
-def _texts(file: Path, columns: tuple[str, str], broken: BrokenRows, layout: Layout) -> dict[str, str]:
-    rows = read_rows(file, columns, broken, layout)
+def _texts(file: Path, columns: tuple[str, str], reading: Reading, layout: Layout) -> dict[str, str]:
+    rows = read_rows(file, columns, reading, layout)
     return {raw.strip(): " ".join(text.split()) for _, (raw, text) in rows if text.strip()}
 
 
 def _facts(
-    tagged: Path, items: Mapping[str, str], tags: Mapping[str, str], min_taggers: int, broken: BrokenRows
+    tagged: Path, items: Mapping[str, str], tags: Mapping[str, str], min_taggers: int, reading: Reading
 ) -> Iterator[Fact]:
     taggers: dict[tuple[str, str], set[str]] = {}
-    for _, (user, artist, tag) in read_rows(tagged, ("userID", "artistID", "tagID"), broken, TABS):
+    for _, (user, artist, tag) in read_rows(tagged, ("userID", "artistID", "tagID"), reading, TABS):
         if artist in items and tag in tags:
             taggers.setdefault((artist, tag), set()).add(user)
     for (artist, tag), users in taggers.items():

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from tqdm import tqdm
+
 from spike_dgl.data.files import shorten
 from spike_dgl.data.prepare.arrow import arrow_csv, arrow_json, pa, parquet
 from spike_dgl.data.prepare.columns import Column
@@ -103,7 +105,7 @@ def pieces(file: Path, layout: Layout, names: Sequence[str], progress: bool = Fa
         If it cannot be read, or its header lacks one of the columns `names`.
     """
     if layout.kind == "parquet":
-        yield from _parquet_pieces(file, names)
+        yield from _parquet_pieces(file, names, progress)
         return
     with open_stream(file, encoding=layout.encoding, progress=progress) as stream:
         if layout.kind == "jsonl":
@@ -332,13 +334,18 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _parquet_pieces(file: Path, names: Sequence[str]) -> Iterator[ParquetPiece]:
+def _parquet_pieces(file: Path, names: Sequence[str], progress: bool) -> Iterator[ParquetPiece]:
     try:
         table = parquet.ParquetFile(file)
         _check_header(file, table.schema_arrow.names, names)
         line = 1
-        for batch in table.iter_batches(1 << 17, columns=list(names)):
-            yield ParquetPiece(line, batch)
-            line += len(batch)
+        bar: tqdm[Any] = tqdm(
+            desc=file.name, total=table.metadata.num_rows, unit=" rows", disable=not progress
+        )
+        with bar:
+            for batch in table.iter_batches(1 << 17, columns=list(names)):
+                yield ParquetPiece(line, batch)
+                line += len(batch)
+                bar.update(len(batch))
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(file, f"is not a readable Parquet file: {error}", "Write or copy it again.") from None

@@ -2,37 +2,37 @@
 
 Reads ratings and films as GroupLens publishes them (https://grouplens.org/datasets/movielens/: latest-small, 1M, 20M,
 25M, 32M) and, where the folder has it, ``movies_enriched.csv`` with actors, directors and release dates. Films without
-a row there have the genres and the year of the table of films.
+a row there have the genres and the year of the table of films. Of 1M, users are described as its README spells out
+their codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
-from spike_dgl.data.prepare.arrow import pa, pc
 from spike_dgl.data.prepare.collect import InteractionTable
 from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.films import (
     CSV,
     ENRICHED,
     MILLION,
+    ORIGIN,
     RELATIONS,
     UNPACK_AGAIN,
-    Film,
     FilmTables,
-    film_entity,
     film_facts,
     read_films,
 )
+from spike_dgl.data.prepare.knowledge import ItemKnowledge
+from spike_dgl.data.prepare.layouts import Layout
 from spike_dgl.data.prepare.options import PrepareOptions
-from spike_dgl.data.prepare.pipeline import ItemKnowledge, Source
-from spike_dgl.data.prepare.tables import Batch, BrokenRows
+from spike_dgl.data.prepare.pipeline import Source
+from spike_dgl.data.prepare.streams import find_file, needed_file
+from spike_dgl.data.prepare.tables import Reading, read_rows
 from spike_dgl.errors import DataError
 
 LICENCE = (
@@ -46,9 +46,44 @@ CITATION = (
 )
 
 
+AGES = {
+    "1": "under 18",
+    "18": "18 to 24",
+    "25": "25 to 34",
+    "35": "35 to 44",
+    "45": "45 to 49",
+    "50": "50 to 55",
+    "56": "56 or older",
+}
+OCCUPATIONS = (
+    "",
+    "academic or educator",
+    "artist",
+    "clerical or administrative worker",
+    "college or graduate student",
+    "customer service worker",
+    "doctor or other health worker",
+    "executive or manager",
+    "farmer",
+    "homemaker",
+    "pupil",
+    "lawyer",
+    "programmer",
+    "retired",
+    "salesperson or marketer",
+    "scientist",
+    "self-employed",
+    "technician or engineer",
+    "tradesperson or craftsperson",
+    "unemployed",
+    "writer",
+)
+USERS = Layout("csv", "::", quoted=False, header=("userId", "gender", "age", "occupation", "zip"))
+
+
 @dataclass(frozen=True, config=STRICT)
-class MovieLensOptions:
-    """How MovieLens ratings become a data set.
+class MovieLensOptions(PrepareOptions):
+    """`PrepareOptions`, where a rating of 4 says that the user liked the film.
 
     With the defaults every user has at least one pair in each part, so that all of them count in every
     metric, and films that few people rated stay, which is where a knowledge graph has most to add.
@@ -56,91 +91,74 @@ class MovieLensOptions:
     Parameters
     ----------
     min_rating
-        A rating of at least this is an interaction: the user liked the film. Lower ones are left out.
-    k_core
-        Every user and every film has at least this many interactions.
-    valid_fraction, test_fraction
-        Shares of each user's interactions: the latest are for testing, those before for validation, the
-        oldest for training.
-    min_entity_items
-        Actors, directors, genres and decades of fewer films are left out: what belongs to one film only
-        can carry no message to another, and would be most of the entities.
+        A rating of at least this is an interaction; lower ones are left out, and None takes all.
     """
 
-    min_rating: float = 4.0
-    k_core: int = Field(default=5, ge=1)
-    valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
-    test_fraction: float = Field(default=0.2, ge=0.0, lt=1.0)
-    min_entity_items: int = Field(default=2, ge=1)
+    min_rating: float | None = 4.0
 
 
-def movielens(source: Path, options: MovieLensOptions) -> tuple[Source, PrepareOptions]:
-    """What `prepare` needs to make a data set of a folder of MovieLens files.
+def movielens(source: Path, options: MovieLensOptions) -> Source:
+    """What `prepare` needs to make a data set of MovieLens files.
 
     Parameters
     ----------
     source
-        Folder of ratings, films, the licence and, optionally, ``movies_enriched.csv``.
+        Folder or zip archive of ratings, films, the licence and, optionally, ``movies_enriched.csv``.
     options
-        Thresholds and shares; each user is split by time.
+        Thresholds and shares.
 
     Raises
     ------
     DataError
-        If a file is missing or broken, or ratings and films do not belong together.
+        If a file is missing.
     """
-    tables = MILLION if (source / MILLION.ratings).is_file() else CSV
-    inputs = _inputs(source, tables)
-    films, counts = read_films(source, tables)
-
-    def describe(movies: Sequence[str], _: BrokenRows) -> ItemKnowledge:
-        kept = {movie: films[movie] for movie in map(int, movies)}
-        items = {film_entity(movie): film.title for movie, film in kept.items()}
-        return ItemKnowledge(items, film_facts(kept), RELATIONS, counts={"films": counts})
-
-    made = Source(
+    tables = MILLION if find_file(source, MILLION.ratings) else CSV
+    users = find_file(source, tables.users) if tables.users else None
+    # The licence must travel with the data, so a folder without it is refused.
+    movies, ratings, readme = (
+        needed_file(source, name, ORIGIN) for name in (tables.movies, tables.ratings, tables.readme)
+    )
+    further = [file for file in (find_file(source, ENRICHED), users) if file is not None]
+    return Source(
         name="movielens",
         made_by="prepare movielens",
-        interactions=_ratings(source, tables, films),
-        describe=describe,
-        files=inputs,
-        options=asdict(options),
+        interactions=InteractionTable(
+            ratings,
+            user=Column("userId", "integer"),
+            item=Column("movieId", "integer"),
+            rating=Column("rating", "number"),
+            time=Column("timestamp", "seconds"),
+            layout=tables.ratings_layout,
+            rows_are="ratings",
+        ),
+        item_kind="movie",
+        describe=lambda items, reading: _describe(items, source, tables, reading),
+        files=[movies, *further, ratings, readme],
+        options=options,
+        describe_users=lambda _, reading: _describe_users(users, reading) if users else {},
         terms={"licence": LICENCE, "citation": CITATION},
-        enclosed=[source / tables.readme],
-        broken=BrokenRows(remedy=UNPACK_AGAIN),
+        enclosed=[readme],
     )
-    return made, PrepareOptions(**asdict(options))
 
 
-def _inputs(source: Path, tables: FilmTables) -> list[Path]:
-    """The files that are read. The licence must travel with the data, so a folder without it is refused."""
-    for name in (tables.ratings, tables.movies, tables.readme):
-        if not (source / name).is_file():
-            problem = "is missing"
-            remedy = "Name the folder of an unpacked archive from https://grouplens.org/datasets/movielens/."
-            raise DataError(source / name, problem, remedy)
-    names = (tables.movies, ENRICHED, tables.ratings, tables.readme)
-    return [source / name for name in names if (source / name).is_file()]
+def _describe(items: Mapping[str, str], source: Path, tables: FilmTables, reading: Reading) -> ItemKnowledge:
+    films, counts = read_films(source, tables, reading)
+    if unknown := [movie for movie in items if int(movie) not in films]:
+        problem = f"has no row for {len(unknown)} of the films that were rated, such as {unknown[0]}"
+        raise DataError(source / tables.movies, problem, "Take both files from the same archive.")
+    kept = {items[movie]: films[int(movie)] for movie in items}
+    names = {entity: film.title for entity, film in kept.items()}
+    return ItemKnowledge(names, film_facts(kept), RELATIONS, counts={"films": counts})
 
 
-def _ratings(source: Path, tables: FilmTables, films: Mapping[int, Film]) -> InteractionTable:
-    file, known = source / tables.ratings, pa.array(list(films), pa.int64())
-
-    def check(batch: Batch) -> None:
-        movies = batch.columns["movieId"]
-        found = pc.is_in(movies, value_set=known)
-        if not pc.all(found).as_py():
-            row = pc.index(found, False).as_py()
-            problem = f"film {movies[row]} has no row in {tables.movies}"
-            raise DataError(file, problem, "Take both files from the same archive.", batch.line(row))
-
-    return InteractionTable(
-        file,
-        user=Column("userId", "integer"),
-        item=Column("movieId", "integer"),
-        rating=Column("rating", "number"),
-        time=Column("timestamp", "seconds"),
-        layout=tables.ratings_layout,
-        rows_are="ratings",
-        check=check,
-    )
+def _describe_users(file: Path, reading: Reading) -> dict[str, str]:
+    """Sentences such as "A woman. Age: 25 to 34. Occupation: writer." by user id."""
+    texts = {}
+    for line, (user, gender, age, occupation) in read_rows(file, USERS.header[:4], reading, USERS):  # type: ignore[index]
+        try:
+            person, work = {"F": "woman", "M": "man"}[gender], OCCUPATIONS[int(occupation)]
+            texts[user] = f"A {person}. Age: {AGES[age]}.{f' Occupation: {work}.' if work else ''}"
+        except (KeyError, ValueError, IndexError):
+            problem = f"'{gender}::{age}::{occupation}' is not a gender, an age and an occupation"
+            raise DataError(file, problem, UNPACK_AGAIN, line) from None
+    return texts

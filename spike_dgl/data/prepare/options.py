@@ -9,6 +9,10 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.data.prepare.item_tables import ItemTableOptions
+
+FILES = ("triples", "links", "entity_names")
+"""Options that name a file."""
 
 Split: TypeAlias = Literal["time", "random", "global-time", "leave-one-out"]
 
@@ -33,6 +37,8 @@ class PrepareOptions:
         Shares of the interactions; "leave-one-out" does not use them.
     seed
         Of the random split.
+    items
+        Tables of what is known about items, besides what the source itself tells.
     triples
         File of further facts, a line "head relation tail" between tabs or as N-Triples; its entities are linked to
         items by `links`.
@@ -62,6 +68,7 @@ class PrepareOptions:
     valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     test_fraction: float = Field(default=0.2, ge=0.0, lt=1.0)
     seed: int = Field(default=2020, ge=0)
+    items: tuple[ItemTableOptions, ...] = ()
     triples: str | None = None
     links: str | None = None
     entity_names: str | None = None
@@ -92,4 +99,4 @@ def milliseconds(day: str) -> int:
     try:
         return int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=timezone.utc).timestamp()) * 1000
     except ValueError:
-        raise ValueError("expected a day such as 2018-07-07, in quotes in YAML") from None
+        raise ValueError("expected a day such as 2018-07-07") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -11,17 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spike_dgl.data.dataset import Interactions
+from spike_dgl.data.dataset import Dataset, Interactions, NodeTexts, Vocabulary
 from spike_dgl.data.export import recbole
-from spike_dgl.data.load import load_dataset
 from spike_dgl.data.prepare.collect import InteractionTable, read_log, reviews
 from spike_dgl.data.prepare.interactions import InteractionLog, first_of_each_pair, k_core, within_days
-from spike_dgl.data.prepare.knowledge import Fact, KnowledgeGraph, link, with_inverses, without_rare
-from spike_dgl.data.prepare.options import PrepareOptions, milliseconds
-from spike_dgl.data.prepare.tables import BrokenRows
+from spike_dgl.data.prepare.item_tables import read_item_tables
+from spike_dgl.data.prepare.knowledge import (
+    ItemKnowledge,
+    KnowledgeGraph,
+    item_entities,
+    link,
+    with_inverses,
+    without_rare,
+)
+from spike_dgl.data.prepare.options import FILES, PrepareOptions, milliseconds
+from spike_dgl.data.prepare.streams import open_raw
+from spike_dgl.data.prepare.tables import Reading
 from spike_dgl.data.prepare.triple_files import TripleFiles
 from spike_dgl.data.prepare.write import (
-    PreparedDataset,
     check_destination,
     checksum,
     new_folder,
@@ -29,36 +37,10 @@ from spike_dgl.data.prepare.write import (
     write_dataset,
     write_lines,
 )
+from spike_dgl.data.reviews import REVIEWS
 from spike_dgl.data.splits import leave_one_out, split_at_random, split_by_time, split_by_time_of_all
+from spike_dgl.data.statistics import statistics
 from spike_dgl.errors import DataError
-
-REVIEWS = "reviews.jsonl"
-"""Reviews of training interactions: no other may go into a profile."""
-
-
-@dataclass(frozen=True)
-class ItemKnowledge:
-    """What a source tells about the items that remain.
-
-    Parameters
-    ----------
-    items
-        Entity id -> readable name of each item, in the order that was asked for.
-    facts
-        Statements about them.
-    relations
-        Relation ids that come first.
-    texts
-        Descriptions by entity id of the item.
-    counts
-        What ``dataset.json`` says about the tables they come from.
-    """
-
-    items: Mapping[str, str]
-    facts: Iterable[Fact] = ()
-    relations: Sequence[str] = ()
-    texts: Mapping[str, str] = field(default_factory=dict)
-    counts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,35 +55,44 @@ class Source:
         The command.
     interactions
         Where they stand.
+    item_kind
+        Begins the entity id of every item, so that an id and an attribute of the same text stay two entities.
     describe
-        What is known about items, by their raw ids; it may count broken rows.
+        What is known about items; is given their entity ids by raw id.
     files
-        Everything that is read, in the order in which ``dataset.json`` lists it.
+        Everything that `interactions` and `describe` read.
     options
-        What ``dataset.json`` says about options.
+        Thresholds, split, and further tables and triples; perhaps with what only this source knows.
+    describe_users
+        Descriptions of users by raw id, where the source has any; is given all raw ids.
     terms
         Licence and citation, where they are known.
     enclosed
         Files that are copied along.
-    broken
-        Takes rows that cannot be read.
     """
 
     name: str
     made_by: str
     interactions: InteractionTable
-    describe: Callable[[Sequence[str], BrokenRows], ItemKnowledge]
+    item_kind: str
+    describe: Callable[[Mapping[str, str], Reading], ItemKnowledge]
     files: Sequence[Path]
-    options: Mapping[str, Any]
+    options: PrepareOptions
+    describe_users: Callable[[Sequence[str], Reading], Mapping[str, str]] = lambda _ids, _reading: {}
     terms: Mapping[str, str] = field(default_factory=dict)
     enclosed: Sequence[Path] = ()
-    broken: BrokenRows = field(default_factory=BrokenRows)
+
+    @property
+    def all_files(self) -> list[Path]:
+        """Everything that is read, each once."""
+        tables = [Path(table.file) for table in self.options.items]
+        named = [Path(file) for name in FILES if (file := getattr(self.options, name))]
+        return list(dict.fromkeys([*self.files, *tables, *named]))
 
 
 def prepare(
     source: Source,
     destination: Path,
-    options: PrepareOptions,
     *,
     also: Sequence[str] = (),
     overwrite: bool = False,
@@ -112,11 +103,9 @@ def prepare(
     Parameters
     ----------
     source
-        What to read.
+        What to read, and the options.
     destination
         Folder to make.
-    options
-        Thresholds, split and further triples.
     also
         Other layouts to write besides ours: ``"recbole"``.
     overwrite
@@ -135,67 +124,139 @@ def prepare(
         If a file is missing or broken, no interaction is left, or the destination cannot be written.
     """
     check_destination(destination, overwrite)
-    triple_files = TripleFiles.of(options)
-    broken = source.broken
-    log, interaction_steps = _interactions(source.interactions, options, broken, progress)
+    options, reading = source.options, Reading(source.options.broken_rows, progress)
+    log, interaction_steps = _interactions(source.interactions, options, reading)
     user_ids, item_ids = log.raw_ids()
-    knowledge = source.describe(item_ids, broken)
-    graph, graph_steps = _graph(knowledge, item_ids, triple_files, options, broken)
+    items = item_entities(source.item_kind, item_ids)
+    knowledge = _knowledge(source, items, reading)
+    graph, linked_names, graph_steps = _graph(knowledge, items, options, reading)
     parts = _split(log, options)
-    texts = {row: text for row, item in enumerate(knowledge.items) if (text := knowledge.texts.get(item, ""))}
-    dataset = PreparedDataset(user_ids, item_ids, *parts, graph, texts)
-    _check_result(source, options, dataset)
-    files = [*source.files, *(triple_files.files if triple_files else ())]
+    dataset = _dataset(source, (user_ids, item_ids), parts, graph, knowledge, reading)
+    dataset = dataset.replace(linked_names=linked_names)
+    _check_result(source, dataset)
     card = {
         "name": source.name,
         "made_by": source.made_by,
-        "options": source.options,
+        "options": recorded(options),
         **knowledge.counts,
-        **({"broken_rows": {"count": broken.count, "first": broken.first}} if broken.count else {}),
+        **({"broken_rows": {"count": reading.count, "first": reading.first}} if reading.count else {}),
         "interaction_steps": interaction_steps,
         "graph_steps": graph_steps,
-        "statistics": dataset.statistics(),
+        "statistics": statistics(dataset),
         **source.terms,
-        "inputs": {file.name: checksum(file) for file in files},
+        "inputs": _checksums(source.all_files),
     }
     with new_folder(destination, overwrite) as folder:
         write_dataset(dataset, folder)
         if source.interactions.review is not None:
-            write_lines(
-                folder / REVIEWS, _training_reviews(source.interactions, log, parts[0], broken, progress)
-            )
+            again = Reading(options.broken_rows, progress)
+            lines = _training_reviews(source.interactions, log, dataset.train, again)
+            write_lines(folder / REVIEWS, lines)
         if "recbole" in also:
             atomic = folder / "recbole" / source.name
             atomic.mkdir(parents=True)
-            recbole.write(load_dataset(folder, valid_fraction=0), atomic)
+            recbole.write(dataset, atomic)
         for file in source.enclosed:
-            (folder / file.name).write_bytes(file.read_bytes())
+            with open_raw(file) as raw:
+                (folder / file.name).write_bytes(raw.read())
         return write_card(folder, card)
 
 
-def _check_result(source: Source, options: PrepareOptions, dataset: PreparedDataset) -> None:
+def recorded(options: PrepareOptions) -> dict[str, Any]:
+    """All options for ``dataset.json``; of files the names, since a folder elsewhere makes no other data set."""
+    return {name: _without_folders(name, value) for name, value in asdict(options).items()}
+
+
+def _without_folders(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_folders(key, inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(name, inner) for inner in value]
+    return Path(value).name if value and name in ("file", *FILES) else value
+
+
+def _checksums(files: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 by name, with the folder's where two files are called alike."""
+    names = Counter(file.name for file in files)
+    return {
+        file.name if names[file.name] == 1 else f"{file.parent.name}/{file.name}": checksum(file)
+        for file in files
+    }
+
+
+def _knowledge(source: Source, items: Mapping[str, str], reading: Reading) -> ItemKnowledge:
+    """What the source and further tables tell about items; each has a name, if only its raw id."""
+    own, further = source.describe(items, reading), read_item_tables(source.options.items, items, reading)
+    names = {
+        entity: further.names.get(entity) or own.names.get(entity) or raw for raw, entity in items.items()
+    }
+    texts = {
+        entity: " ".join(filter(None, (own.texts.get(entity), further.texts.get(entity))))
+        for entity in items.values()
+    }
+    return ItemKnowledge(
+        names,
+        chain(own.facts, further.facts),
+        list(dict.fromkeys((*own.relations, *further.relations))),
+        texts,
+        {**own.counts, **further.counts},
+    )
+
+
+def _dataset(
+    source: Source,
+    ids: tuple[Sequence[str], Sequence[str]],
+    parts: tuple[Interactions, Interactions, Interactions],
+    graph: KnowledgeGraph,
+    knowledge: ItemKnowledge,
+    reading: Reading,
+) -> Dataset:
+    user_ids, item_ids = ids
+    about_users = source.describe_users(user_ids, reading)
+    train, valid, test = parts
+    return Dataset(
+        name=source.name,
+        users=Vocabulary("user", tuple(user_ids)),
+        items=Vocabulary("item", tuple(item_ids), graph.entity_names[: graph.num_items]),
+        entities=Vocabulary("entity", graph.entity_ids, graph.entity_names),
+        relations=Vocabulary("relation", graph.relation_ids),
+        train=train,
+        valid=valid,
+        test=test,
+        triples=graph.triples,
+        descriptions=NodeTexts(
+            users={row: about_users[raw] for row, raw in enumerate(user_ids) if about_users.get(raw)},
+            entities={
+                row: text for row, item in enumerate(knowledge.names) if (text := knowledge.texts[item])
+            },
+        ),
+    )
+
+
+def _check_result(source: Source, dataset: Dataset) -> None:
     """Refuse to write what could not be used."""
-    parts, graph = (dataset.train, dataset.valid, dataset.test), dataset.graph
+    total = len(dataset.train) + len(dataset.valid) + len(dataset.test)
     for part, pairs in {"training": dataset.train, "test": dataset.test}.items():
         if not len(pairs):
-            problem = f"none of {sum(map(len, parts))} interactions falls into the {part} part"
+            problem = f"none of {total} interactions falls into the {part} part"
             raise DataError(
                 source.interactions.file, problem, "Keep more interactions, or split in another way."
             )
-    if not len(graph.triples):
-        problem = f"no fact joins any of {graph.num_items} items to an entity of at least {options.min_entity_items}"
+    if not len(dataset.triples):
+        least = source.options.min_entity_items
+        problem = f"no fact joins any of {dataset.num_items} items to an entity of at least {least}"
         remedy = (
             "Lower min_entity_items, or name further attributes or triples: SPiKE needs a knowledge graph."
         )
-        raise DataError(source.files[-1], problem, remedy)
+        raise DataError(source.interactions.file, problem, remedy)
 
 
 def _interactions(
-    table: InteractionTable, options: PrepareOptions, broken: BrokenRows, progress: bool
+    table: InteractionTable, options: PrepareOptions, reading: Reading
 ) -> tuple[InteractionLog, dict[str, dict[str, int]]]:
     """The interactions that remain, and the counts after each step."""
     _check_columns(table, options)
-    log, ratings = read_log(table, broken, progress)
+    log, ratings = read_log(table, reading)
     if not len(log):
         raise DataError(table.file, "holds no interaction", "See whether it is the file you mean.")
     steps = {table.rows_are: log.counts()}
@@ -245,22 +306,25 @@ def _nothing_left(
 
 
 def _graph(
-    knowledge: ItemKnowledge,
-    item_ids: Sequence[str],
-    files: TripleFiles | None,
-    options: PrepareOptions,
-    broken: BrokenRows,
-) -> tuple[KnowledgeGraph, dict[str, dict[str, int]]]:
-    """The knowledge graph, and its size before and after rare entities go."""
+    knowledge: ItemKnowledge, items: Mapping[str, str], options: PrepareOptions, reading: Reading
+) -> tuple[KnowledgeGraph, dict[int, str], dict[str, dict[str, int]]]:
+    """The knowledge graph, how triples name the items' entities by item row, and the graph's size after each step."""
     steps, facts, names = dict[str, dict[str, int]](), knowledge.facts, dict[str, str]()
+    linked: dict[str, str] = {}
+    files = TripleFiles.of(options)
     if files is not None:
-        linked, steps["links"] = files.linked_items(dict(zip(item_ids, knowledge.items, strict=True)), broken)
-        facts, names = chain(facts, files.facts(linked, broken)), files.names(broken)
-    graph = link(facts, knowledge.items, knowledge.relations, options.hops if files else 1, names)
+        linked, steps["links"] = files.linked_items(items, reading)
+        facts, names = chain(facts, files.facts(linked, reading)), files.names(reading)
+    graph = link(facts, knowledge.names, knowledge.relations, names)
     steps["facts"] = graph.counts()
     graph = without_rare(graph, options.min_entity_items, options.min_relation_triples)
-    steps["min_entity_items"] = graph.counts()
-    return (with_inverses(graph) if options.inverse_relations else graph), steps
+    steps["frequent_enough"] = graph.counts()
+    if options.inverse_relations:
+        graph = with_inverses(graph)
+        steps["inverse_relations"] = graph.counts()
+    rows = {entity: row for row, entity in enumerate(knowledge.names)}
+    linked_names = {rows[item]: names[entity] for entity, item in linked.items() if entity in names}
+    return graph, linked_names, steps
 
 
 def _split(log: InteractionLog, options: PrepareOptions) -> tuple[Interactions, Interactions, Interactions]:
@@ -275,16 +339,9 @@ def _split(log: InteractionLog, options: PrepareOptions) -> tuple[Interactions, 
 
 
 def _training_reviews(
-    table: InteractionTable, log: InteractionLog, train: Interactions, broken: BrokenRows, progress: bool
-) -> Iterable[str]:
+    table: InteractionTable, log: InteractionLog, train: Interactions, reading: Reading
+) -> Iterator[str]:
     num_items = len(log.item_ids)
     keys: NDArray[np.int64] = log.users.astype(np.int64) * num_items + log.items
     chosen = np.isin(keys, train.keys(num_items))
-    return reviews(table, log.rows[chosen], log.users[chosen], log.items[chosen], broken.limit, progress)
-
-
-def recorded(options: PrepareOptions) -> dict[str, Any]:
-    """All options for ``dataset.json``; of files the names, since a folder elsewhere makes no other data set."""
-    files = ("triples", "links", "entity_names")
-    values = asdict(options)
-    return {name: Path(value).name if name in files and value else value for name, value in values.items()}
+    return reviews(table, log.rows[chosen], log.users[chosen], log.items[chosen], reading)

@@ -1,4 +1,7 @@
-"""Opens raw files, packed (gz, zst, zip) or not, as one stream of UTF-8 bytes with a progress bar."""
+"""Opens raw files, packed (gz, zst, zip) or not, as one stream of UTF-8 bytes with a progress bar.
+
+A path may lead into a zip archive, as in ``ml-25m.zip/ml-25m/ratings.csv``.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path, PurePath
-from typing import Any, Protocol
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, Any, Protocol
 
 from tqdm import tqdm
 
@@ -25,6 +28,41 @@ class Stream(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes; none at the end."""
+
+
+def find_file(source: Path, name: str) -> Path | None:
+    """The file of that name, perhaps packed, in a folder or, wherever in it, in a zip archive."""
+    names = [f"{name}{packed}" for packed in ("", *PACKED)]
+    if source.is_dir():
+        return next((source / name for name in names if (source / name).is_file()), None)
+    if not zipfile.is_zipfile(source):
+        return None
+    with zipfile.ZipFile(source) as archive:
+        members = [member for member in _members(archive) if PurePosixPath(member).name in names]
+    return source / members[0] if members else None
+
+
+def needed_file(source: Path, name: str, origin: str) -> Path:
+    """`find_file`. Raises `DataError` where there is none; `origin` says where the files are from."""
+    found = find_file(source, name)
+    if found is None:
+        remedy = f"Name the folder, or the zip archive, of the files of {origin}."
+        raise DataError(source / name, "is missing", remedy)
+    return found
+
+
+@contextmanager
+def open_raw(file: Path) -> Iterator[IO[bytes]]:
+    """A file as it is: neither unpacked nor in another encoding, but out of the archive that its path leads into.
+
+    Raises
+    ------
+    DataError
+        If it cannot be opened.
+    """
+    with ExitStack() as stack:
+        raw, _ = _opened(file, stack)
+        yield raw
 
 
 @contextmanager
@@ -48,14 +86,8 @@ def open_stream(file: Path, *, encoding: str = "utf-8", progress: bool = False) 
         If there is no such encoding.
     """
     with ExitStack() as stack:
-        try:
-            raw = stack.enter_context(file.open("rb"))
-            size = file.stat().st_size
-            unpacked = _unpack(file, raw, stack)
-        except FileNotFoundError:
-            raise DataError(file, "no such file", "Put the file there, or correct the path.") from None
-        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-            raise DataError(file, f"cannot be read: {_reason(error)}", COPY_AGAIN) from None
+        raw, size = _opened(file, stack)
+        unpacked = _unpack(file, raw, stack)
         bar: tqdm[Any] = tqdm(desc=file.name, total=size, unit="B", unit_scale=True, disable=not progress)
         stack.enter_context(bar)
         yield _Watched(file, _recoded(unpacked, encoding), raw, bar)
@@ -66,30 +98,52 @@ def unpacked_name(file: Path) -> PurePath:
     if file.suffix.lower() != ".zip":
         return PurePath(file.stem if file.suffix.lower() in PACKED else file.name)
     try:
-        with zipfile.ZipFile(file) as archive:
+        with open_raw(file) as raw, zipfile.ZipFile(raw) as archive:
             return PurePath(_only_member(file, archive))
-    except (OSError, zipfile.BadZipFile):
+    except (DataError, OSError, zipfile.BadZipFile):
         return PurePath(file.stem)  # opening it says what is wrong
 
 
-def _unpack(file: Path, raw: Stream, stack: ExitStack) -> Stream:
+def _opened(file: Path, stack: ExitStack) -> tuple[IO[bytes], int]:
+    """A file, or a member of an archive, and its size."""
+    archive = next((path for path in file.parents if path.suffix.lower() == ".zip" and path.is_file()), None)
+    try:
+        if archive is None:
+            return stack.enter_context(file.open("rb")), file.stat().st_size
+        opened = stack.enter_context(zipfile.ZipFile(archive))
+        member = opened.getinfo(file.relative_to(archive).as_posix())
+        return stack.enter_context(opened.open(member)), member.file_size
+    except (FileNotFoundError, KeyError):
+        raise DataError(file, "no such file", "Put the file there, or correct the path.") from None
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(file, f"cannot be read: {_reason(error)}", COPY_AGAIN) from None
+
+
+def _unpack(file: Path, raw: IO[bytes], stack: ExitStack) -> Stream:
     suffix = file.suffix.lower()
     if suffix == ".gz":
-        return stack.enter_context(gzip.GzipFile(fileobj=raw))  # type: ignore[call-overload,no-any-return]
+        return stack.enter_context(gzip.GzipFile(fileobj=raw))
     if suffix == ".zst":
         return pa.CompressedInputStream(raw, "zstd")  # type: ignore[no-any-return]
-    if suffix == ".zip":
-        archive = stack.enter_context(zipfile.ZipFile(raw))  # type: ignore[call-overload]
-        return stack.enter_context(archive.open(_only_member(file, archive)))  # type: ignore[no-any-return]
-    return raw
+    if suffix != ".zip":
+        return raw
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(raw))
+        return stack.enter_context(archive.open(_only_member(file, archive)))
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(file, f"cannot be read: {_reason(error)}", COPY_AGAIN) from None
 
 
 def _only_member(file: Path, archive: zipfile.ZipFile) -> str:
-    members = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+    members = _members(archive)
     if len(members) != 1:
         problem = f"expected one file in the archive, found {len(members)}: {', '.join(members[:5])}"
         raise DataError(file, problem, "Unpack it, and name the file inside.")
     return members[0]
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    return [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
 
 
 def _recoded(stream: Stream, encoding: str) -> Stream:
@@ -118,7 +172,7 @@ class _Recoded:
 class _Watched:
     """A stream whose damage is a `DataError`, and whose progress a bar shows."""
 
-    def __init__(self, file: Path, stream: Stream, raw: Stream, bar: tqdm[Any]) -> None:
+    def __init__(self, file: Path, stream: Stream, raw: IO[bytes], bar: tqdm[Any]) -> None:
         self._file, self._stream, self._raw, self._bar, self._began = file, stream, raw, bar, False
 
     def read(self, size: int) -> bytes:
@@ -131,7 +185,7 @@ class _Watched:
         # What the unpackers raise for a file that is cut short or mangled.
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise DataError(self._file, f"is damaged: {_reason(error)}", COPY_AGAIN) from None
-        self._bar.update(self._raw.tell() - self._bar.n)  # type: ignore[attr-defined]
+        self._bar.update(self._raw.tell() - self._bar.n)
         if not self._began:
             content, self._began = content.removeprefix(BYTE_ORDER_MARK), True
         return content

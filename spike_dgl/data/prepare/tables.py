@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,30 @@ from spike_dgl.data.prepare.columns import Column, NotOfKindError, checked, valu
 from spike_dgl.data.prepare.layouts import Layout, Piece, Row, layout_of, pieces
 from spike_dgl.errors import DataError
 
+SKIP = "Mend the file, or let such rows be skipped: broken_rows=N."
 SHOWN = 5
 """Broken rows that are shown; the others are only counted."""
 
 
 @dataclass
-class BrokenRows:
-    """Rows that cannot be read, up to a limit.
+class Reading:
+    """How tables are read, and which of their rows could not be.
 
     Parameters
     ----------
     limit
-        As many may be skipped in all files together; at the next one, reading ends with an error.
-    remedy
-        What to do about them.
+        As many rows may be skipped in all files together; at the next one, reading ends with an error.
+    progress
+        Show a bar for each file.
     """
 
     limit: int = 0
-    remedy: str = "Mend the file, or let such rows be skipped: broken_rows=N."
+    progress: bool = False
     count: int = field(default=0, init=False)
     first: list[str] = field(default_factory=list, init=False)
 
-    def add(self, file: Path, line: int, problem: str) -> None:
-        """Count one. Raises `DataError` when they are more than `limit`."""
+    def skip(self, file: Path, line: int, problem: str) -> None:
+        """Count a row that cannot be read. Raises `DataError` when they are more than `limit`."""
         self.count += 1
         if len(self.first) < SHOWN:
             self.first.append(f"{file.name}, line {line}: {problem}")
@@ -43,7 +43,7 @@ class BrokenRows:
             if self.limit:
                 before = "; ".join(self.first)
                 problem = f"{problem}; more than {self.limit} broken rows, the first: {before}"
-            raise DataError(file, problem, self.remedy, line)
+            raise DataError(file, problem, SKIP, line)
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,16 @@ class Batch:
     """Some rows of a table: Arrow arrays by column name, in the file's order, without the broken ones."""
 
     columns: Mapping[str, Any]
-    piece: Piece
-    lines: Sequence[int] | None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
-
-    def line(self, row: int) -> int:
-        """The line in which a row begins."""
-        if self.lines is not None:
-            return self.lines[row]
-        return next(islice(self.piece.rows(), row, None)).line
 
 
 def read_batches(
     file: Path,
     columns: Sequence[Column],
-    broken: BrokenRows,
+    reading: Reading,
     layout: Layout | None = None,
-    progress: bool = False,
 ) -> Iterator[Batch]:
     """Read some columns of a table in bounded memory.
 
@@ -79,12 +70,10 @@ def read_batches(
         CSV, TSV, JSON lines or Parquet; text may be packed.
     columns
         What to read, and what it must hold.
-    broken
-        Takes the rows that are left out.
+    reading
+        Counts the rows that are left out.
     layout
         How the file is written; what its name says where None.
-    progress
-        Show a bar.
 
     Raises
     ------
@@ -92,34 +81,33 @@ def read_batches(
         If the file cannot be read, lacks a column, or has more broken rows than allowed.
     """
     layout = layout or layout_of(file)
-    for piece in pieces(file, layout, [column.name for column in columns], progress):
+    for piece in pieces(file, layout, [column.name for column in columns], reading.progress):
         batch = _fast(piece, columns)
         if batch is None:
-            batch = _exact(file, piece, columns, broken)
+            batch = _exact(file, piece, columns, reading)
         if len(batch):
             yield batch
 
 
 def read_rows(
-    file: Path, columns: Sequence[str], broken: BrokenRows | None = None, layout: Layout | None = None
+    file: Path, columns: Sequence[str], reading: Reading, layout: Layout | None = None
 ) -> Iterator[tuple[int, list[Any]]]:
     """Yield the line and the wanted cells of each row: text in CSV, anything (None if missing) in JSON and Parquet.
 
     Parameters, layouts and errors are those of `read_batches`.
     """
-    broken = broken or BrokenRows()
-    for row in read_records(file, columns, broken, layout):
+    for row in read_records(file, columns, reading, layout):
         yield row.line, [row.cells.get(column) for column in columns]
 
 
 def read_records(
-    file: Path, columns: Sequence[str], broken: BrokenRows, layout: Layout | None = None
+    file: Path, columns: Sequence[str], reading: Reading, layout: Layout | None = None
 ) -> Iterator[Row]:
     """Yield each row with all its cells; `columns` are those that a header must name."""
-    for piece in pieces(file, layout or layout_of(file), columns):
+    for piece in pieces(file, layout or layout_of(file), columns, reading.progress):
         for row in piece.rows():
             if row.problem:
-                broken.add(file, row.line, row.problem)
+                reading.skip(file, row.line, row.problem)
             else:
                 yield row
 
@@ -142,24 +130,22 @@ def _fast(piece: Piece, columns: Sequence[Column]) -> Batch | None:
         if array is None:
             return None
         arrays[column.name] = array
-    return Batch(arrays, piece, None)
+    return Batch(arrays)
 
 
-def _exact(file: Path, piece: Piece, columns: Sequence[Column], broken: BrokenRows) -> Batch:
+def _exact(file: Path, piece: Piece, columns: Sequence[Column], reading: Reading) -> Batch:
     """The same row by row, without the broken ones."""
     values: dict[str, list[str | int | float]] = {column.name: [] for column in columns}
-    lines = []
     for row in piece.rows():
         try:
             cells = _cells(row, columns)
         except NotOfKindError as error:
-            broken.add(file, row.line, str(error))
+            reading.skip(file, row.line, str(error))
             continue
-        lines.append(row.line)
         for name, cell in cells.items():
             values[name].append(cell)
     arrays = {column.name: pa.array(values[column.name], _final_type(column)) for column in columns}
-    return Batch(arrays, piece, lines)
+    return Batch(arrays)
 
 
 def _cells(row: Row, columns: Sequence[Column]) -> dict[str, str | int | float]:

@@ -13,7 +13,7 @@ from spike_dgl.data.prepare.knowledge import Fact
 from spike_dgl.data.prepare.layouts import SEPARATOR, Layout
 from spike_dgl.data.prepare.options import PrepareOptions
 from spike_dgl.data.prepare.streams import unpacked_name
-from spike_dgl.data.prepare.tables import BrokenRows, read_rows
+from spike_dgl.data.prepare.tables import Reading, read_rows
 
 _RECBOLE_COLUMNS = {
     ".kg": ("head_id:token", "relation_id:token", "tail_id:token"),
@@ -48,7 +48,7 @@ class TripleFiles:
         return [file for file in (self.triples, self.links, self.entity_names) if file is not None]
 
     def linked_items(
-        self, items: Mapping[str, str], broken: BrokenRows
+        self, items: Mapping[str, str], reading: Reading
     ) -> tuple[dict[str, str], dict[str, int]]:
         """Which item each linked entity is, and how many links there were.
 
@@ -56,8 +56,8 @@ class TripleFiles:
         ----------
         items
             Entity id of each item by its raw id; links of other items are left out.
-        broken
-            Takes lines that are no link.
+        reading
+            Counts lines that are no link.
 
         Returns
         -------
@@ -67,7 +67,7 @@ class TripleFiles:
         """
         linked: dict[str, str] = {}
         num_links, ours = 0, list[tuple[str, str]]()
-        for item, entity in _cells(self.links, 2, broken):
+        for item, entity in _cells(self.links, 2, reading):
             num_links += 1
             if item in items:
                 ours.append((items[item], entity))
@@ -78,48 +78,64 @@ class TripleFiles:
                 taken.add(item)
         return linked, {"links": num_links, "links_of_items": len(ours), "links_used": len(linked)}
 
-    def facts(self, linked: Mapping[str, str], broken: BrokenRows) -> Iterator[Fact]:
-        """Every triple, with items in the place of the entities that are linked to them."""
-        for head, relation, tail in _triples(self.triples, broken):
-            yield Fact(
-                linked.get(head, _one_word(head)), _one_word(relation), linked.get(tail, _one_word(tail)), ""
-            )
+    def facts(self, linked: Mapping[str, str], reading: Reading) -> Iterator[Fact]:
+        """Triples at most `hops` from a linked entity, with items in the place of the entities linked to them.
 
-    def names(self, broken: BrokenRows) -> dict[str, str]:
+        The file is read once a hop, so that memory holds what is near the items, not the whole of Wikidata.
+        """
+        near = set(linked)
+        for hop in range(1, self.hops + 1):
+            # Broken lines are counted in the first pass.
+            this = reading if hop == 1 else Reading(reading.limit, reading.progress)
+            ends = set[str]()
+            for head, relation, tail in _triples(self.triples, this):
+                if head not in near and tail not in near:
+                    continue
+                if hop < self.hops:
+                    ends |= {head, tail}
+                else:
+                    yield Fact(_linked(head, linked), _one_word(relation), _linked(tail, linked), "")
+            near |= ends
+
+    def names(self, reading: Reading) -> dict[str, str]:
         """Readable names of entities, as far as the files have them."""
         if self.entity_names is None:
             return {}
         return {
-            _one_word(entity): readable_entity(name) for entity, name in _cells(self.entity_names, 2, broken)
+            _one_word(entity): readable_entity(name) for entity, name in _cells(self.entity_names, 2, reading)
         }
 
 
-def _triples(file: Path, broken: BrokenRows) -> Iterator[tuple[str, ...]]:
+def _linked(entity: str, linked: Mapping[str, str]) -> str:
+    return linked.get(entity) or _one_word(entity)
+
+
+def _triples(file: Path, reading: Reading) -> Iterator[tuple[str, ...]]:
     if unpacked_name(file).suffix.lower() != ".nt":
-        yield from _cells(file, 3, broken)
+        yield from _cells(file, 3, reading)
         return
     for line, [text] in read_rows(
-        file, ("line",), broken, Layout("csv", SEPARATOR, quoted=False, header=("line",))
+        file, ("line",), reading, Layout("csv", SEPARATOR, quoted=False, header=("line",))
     ):
         found = _N_TRIPLE.fullmatch(text)
         if found is not None:
             head, relation, entity, literal = found.groups()
             yield unquote(head), unquote(relation), unquote(entity) if entity is not None else literal
         elif text.strip() and not text.startswith("#"):
-            broken.add(file, line, "is no triple <head> <relation> <tail> .")
+            reading.skip(file, line, "is no triple <head> <relation> <tail> .")
 
 
-def _cells(file: Path, size: int, broken: BrokenRows) -> Iterator[tuple[str, ...]]:
+def _cells(file: Path, size: int, reading: Reading) -> Iterator[tuple[str, ...]]:
     """The cells of each line, between tabs."""
     columns = _RECBOLE_COLUMNS.get(unpacked_name(file).suffix.lower())
     header = None if columns else tuple(map(str, range(size)))
     layout = Layout("csv", "\t", quoted=False, header=header)
-    for line, cells in read_rows(file, columns or header or (), broken, layout):
+    for line, cells in read_rows(file, columns or header or (), reading, layout):
         stripped = tuple(cell.strip() for cell in cells)
         if all(stripped):
             yield stripped
         else:
-            broken.add(file, line, "an empty cell")
+            reading.skip(file, line, "an empty cell")
 
 
 def _one_word(raw: str) -> str:

@@ -8,65 +8,18 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spike_dgl.data.dataset import Interactions
-from spike_dgl.data.prepare.knowledge import KnowledgeGraph
+import spike_dgl.data.formats.spike as spike
+from spike_dgl.data.dataset import Dataset, Interactions
+from spike_dgl.data.prepare.streams import open_raw
 from spike_dgl.errors import DataError
 
 CARD = "dataset.json"
 """The file that says how a data set was made; it marks a folder as one that `new_folder` may replace."""
-
-
-@dataclass(frozen=True)
-class PreparedDataset:
-    """What becomes a folder.
-
-    Parameters
-    ----------
-    user_ids, item_ids
-        Raw ids in row order, without spaces.
-    train, valid, test
-        The split interactions.
-    graph
-        The knowledge graph; its first I entities are the items.
-    item_texts
-        Descriptions by item row.
-    """
-
-    user_ids: Sequence[str]
-    item_ids: Sequence[str]
-    train: Interactions
-    valid: Interactions
-    test: Interactions
-    graph: KnowledgeGraph
-    item_texts: Mapping[int, str] = field(default_factory=dict)
-
-    def statistics(self) -> dict[str, int | float]:
-        """The table that papers print, and how many items have no triple."""
-        interactions = len(self.train) + len(self.valid) + len(self.test)
-        num_users, num_items = len(self.user_ids), len(self.item_ids)
-        return {
-            "users": num_users,
-            "items": num_items,
-            "interactions": interactions,
-            "density": round(interactions / (num_users * num_items), 6),
-            "train": len(self.train),
-            "valid": len(self.valid),
-            "test": len(self.test),
-            "items without training interactions": num_items - len(np.unique(self.train.items)),
-            "relations": len(self.graph.relation_ids),
-            **self.graph.counts(),
-            "items without triples": num_items - self._items_with_triples(),
-        }
-
-    def _items_with_triples(self) -> int:
-        ends = np.concatenate([self.graph.triples.heads, self.graph.triples.tails])
-        return len(np.unique(ends[ends < len(self.item_ids)]))
 
 
 def check_destination(destination: Path, overwrite: bool) -> None:
@@ -111,26 +64,21 @@ def new_folder(destination: Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_dataset(dataset: PreparedDataset, folder: Path) -> None:
-    """Write the text files of a data set (see `spike_dgl.data.formats` for the layout) into a folder."""
-    graph, num_users = dataset.graph, len(dataset.user_ids)
-    for split in ("train", "valid", "test"):
-        pairs = getattr(dataset, split)
-        if (
-            len(pairs) or split != "valid"
-        ):  # without the file, loading takes a validation part out of training
-            write_lines(folder / f"{split}.txt", _interaction_lines(pairs, num_users))
-    triples = graph.triples
+def write_dataset(dataset: Dataset, folder: Path) -> None:
+    """Write a data set, without ready-made profiles and vectors, as files of `spike_dgl.data.formats.spike`."""
+    for part in ("train", "valid", "test"):
+        pairs = getattr(dataset, part)
+        if len(pairs) or part != "valid":  # without the file, loading takes a validation part out of training
+            write_lines(folder / f"{part}.txt", _interaction_lines(pairs))
+    triples = dataset.triples
     facts = np.stack([triples.heads, triples.relations, triples.tails], axis=1).tolist()
     write_lines(folder / "kg_final.txt", (f"{head} {relation} {tail}" for head, relation, tail in facts))
-    write_lines(folder / "entity_names.txt", graph.entity_names)
-    _write_ids(folder / "user_list.txt", dataset.user_ids)
-    _write_ids(folder / "item_list.txt", dataset.item_ids)
-    _write_ids(folder / "entity_list.txt", graph.entity_ids)
-    _write_ids(folder / "relation_list.txt", graph.relation_ids)
-    if dataset.item_texts:
-        texts = {str(row): text for row, text in dataset.item_texts.items()}
-        write_lines(folder / "item_texts.json", [json.dumps(texts, indent=0, ensure_ascii=False)])
+    write_lines(folder / "entity_names.txt", dataset.entities.names)
+    for vocabulary in (dataset.users, dataset.items, dataset.entities, dataset.relations):
+        _write_ids(folder / f"{vocabulary.kind}_list.txt", vocabulary.ids)
+    _write_texts(folder / spike.DESCRIPTIONS["user"], dataset.descriptions.users)
+    _write_texts(folder / spike.DESCRIPTIONS["item"], dataset.descriptions.entities)
+    _write_texts(folder / spike.LINKED_NAMES, dataset.linked_names)
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,9 +91,9 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checksum(file: Path) -> str:
-    """SHA-256 (hex) of a file."""
+    """SHA-256 (hex) of a file, or of a member of an archive."""
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
+    with open_raw(file) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -172,11 +120,17 @@ def _put_in_place(partial: Path, destination: Path) -> None:
     shutil.rmtree(old)
 
 
-def _interaction_lines(pairs: Interactions, num_users: int) -> Iterator[str]:
+def _interaction_lines(pairs: Interactions) -> Iterator[str]:
     """A line "user item item ..." for each user who has any."""
-    offsets, items = pairs.offsets(num_users).tolist(), pairs.items.tolist()
-    for user in np.unique(pairs.users).tolist():
-        yield " ".join(map(str, [user, *items[offsets[user] : offsets[user + 1]]]))
+    users, starts = np.unique(pairs.users, return_index=True)
+    for user, items in zip(users.tolist(), np.split(pairs.items, starts[1:]), strict=True):
+        yield " ".join(map(str, [user, *items.tolist()]))
+
+
+def _write_texts(file: Path, texts: Mapping[int, str]) -> None:
+    if texts:
+        by_row = {str(row): text for row, text in texts.items()}
+        write_lines(file, [json.dumps(by_row, indent=0, ensure_ascii=False)])
 
 
 def _write_ids(file: Path, ids: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """Yelp Open Dataset -> a data set with a knowledge graph of categories, cities and features of businesses.
 
-Reads ``yelp_academic_dataset_business.json`` and ``yelp_academic_dataset_review.json`` (https://www.yelp.com/dataset),
-perhaps packed. The file of users is not read: its averages and counts are taken over all reviews, held-out ones too.
+Reads ``yelp_academic_dataset_business.json``, ``yelp_academic_dataset_review.json`` and, where it is there,
+``yelp_academic_dataset_user.json`` (https://www.yelp.com/dataset), perhaps packed. Of users only the year in which they
+joined is taken: averages and counts are taken over all their reviews, held-out ones too.
 """
 
 from __future__ import annotations
@@ -13,68 +14,67 @@ from typing import Any
 
 from spike_dgl.data.prepare.collect import InteractionTable
 from spike_dgl.data.prepare.columns import Column
-from spike_dgl.data.prepare.knowledge import Fact, attribute, entity_id
+from spike_dgl.data.prepare.knowledge import Fact, ItemKnowledge, attribute
 from spike_dgl.data.prepare.layouts import Layout
 from spike_dgl.data.prepare.options import PrepareOptions
-from spike_dgl.data.prepare.pipeline import ItemKnowledge, Source, recorded
-from spike_dgl.data.prepare.streams import PACKED
-from spike_dgl.data.prepare.tables import BrokenRows, read_records, split_list
-from spike_dgl.errors import DataError
+from spike_dgl.data.prepare.pipeline import Source
+from spike_dgl.data.prepare.streams import find_file, needed_file
+from spike_dgl.data.prepare.tables import Reading, read_records, split_list
 
 RELATIONS = ("has_category", "in_city", "in_state", "has_feature")
-PREFIX = "yelp_academic_dataset_"
+BUSINESSES, REVIEWS, USERS = (f"yelp_academic_dataset_{what}.json" for what in ("business", "review", "user"))
+ORIGIN = "the Yelp Open Dataset"
 ABSENT = ("", "none", "false", "no")
 
 
-def yelp(source: Path, options: PrepareOptions) -> tuple[Source, PrepareOptions]:
-    """What `prepare` needs to make a data set of a folder of Yelp's files.
+def yelp(source: Path, options: PrepareOptions) -> Source:
+    """What `prepare` needs to make a data set of a folder, or a zip archive, of Yelp's files.
 
     Raises
     ------
     DataError
-        If one of the files is missing.
+        If a file is missing.
     """
-    businesses, reviews = _find(source, "business"), _find(source, "review")
-    table = InteractionTable(
-        reviews,
-        user=Column("user_id", "id"),
-        item=Column("business_id", "id"),
-        rating=Column("stars", "number"),
-        time=Column("date", "date"),
-        review=Column("text", "text"),
-        layout=Layout("jsonl"),
-        rows_are="reviews",
-    )
-    made = Source(
+    businesses, reviews = (needed_file(source, name, ORIGIN) for name in (BUSINESSES, REVIEWS))
+    users = find_file(source, USERS)
+    return Source(
         name="yelp",
         made_by="prepare yelp",
-        interactions=table,
-        describe=lambda item_ids, broken: _describe(item_ids, businesses, broken),
-        files=[reviews, businesses],
-        options=recorded(options),
-        broken=BrokenRows(options.broken_rows),
+        interactions=InteractionTable(
+            reviews,
+            user=Column("user_id", "id"),
+            item=Column("business_id", "id"),
+            rating=Column("stars", "number"),
+            time=Column("date", "date"),
+            review=Column("text", "text"),
+            layout=Layout("jsonl"),
+            rows_are="reviews",
+        ),
+        item_kind="business",
+        describe=lambda items, reading: _describe(items, businesses, reading),
+        files=[reviews, businesses, *([users] if users else [])],
+        options=options,
+        describe_users=lambda ids, reading: _describe_users(ids, users, reading) if users else {},
     )
-    return made, options
 
 
-def _find(source: Path, what: str) -> Path:
-    names = [f"{PREFIX}{what}.json{packed}" for packed in ("", *PACKED)]
-    for name in names:
-        if (source / name).is_file():
-            return source / name
-    raise DataError(source / names[0], "is missing", "Name the folder of the unpacked Yelp Open Dataset.")
-
-
-def _describe(item_ids: Sequence[str], businesses: Path, broken: BrokenRows) -> ItemKnowledge:
-    items = {item: entity_id("business", item) for item in item_ids}
+def _describe(items: Mapping[str, str], businesses: Path, reading: Reading) -> ItemKnowledge:
     names, facts = dict[str, str](), list[Fact]()
-    for row in read_records(businesses, (), broken, Layout("jsonl")):
+    for row in read_records(businesses, (), reading, Layout("jsonl")):
         entity = items.get(str(row.cells.get("business_id") or ""))
         if entity is not None:
             names[entity] = " ".join(str(row.cells.get("name") or "").split())
             facts.extend(_facts(entity, row.cells))
-    named = {entity: names.get(entity) or item for item, entity in items.items()}
-    return ItemKnowledge(named, facts, RELATIONS, counts={"businesses": {"items_described": len(names)}})
+    return ItemKnowledge(names, facts, RELATIONS, counts={"businesses": {"items_described": len(names)}})
+
+
+def _describe_users(ids: Sequence[str], users: Path, reading: Reading) -> dict[str, str]:
+    wanted, texts = set(ids), {}
+    for row in read_records(users, (), reading, Layout("jsonl")):
+        user, joined = str(row.cells.get("user_id") or ""), str(row.cells.get("yelping_since") or "")[:4]
+        if user in wanted and joined.isdigit():
+            texts[user] = f"On Yelp since {joined}."
+    return texts
 
 
 def _facts(item: str, business: Mapping[str, Any]) -> Iterator[Fact]:

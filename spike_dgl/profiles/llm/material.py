@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from spike_dgl.data.reviews import shortened
 from spike_dgl.profiles.llm.prompts import DATA_RULE, StagePrompt
 
 CHARACTERS_A_TOKEN = 4
@@ -24,7 +25,7 @@ def plain(text: str) -> str:
     """
     if not text.isprintable():
         text = "".join(character if character.isprintable() else _blank(character) for character in text)
-    return _shortened(" ".join(text.translate(_NOT_A_TAG).split()), LINE_TOKENS * CHARACTERS_A_TOKEN)
+    return shortened(" ".join(text.translate(_NOT_A_TAG).split()), LINE_TOKENS * CHARACTERS_A_TOKEN)
 
 
 def _blank(character: str) -> str:
@@ -44,13 +45,15 @@ def user_message(prompt: StagePrompt, material: Mapping[str, Sequence[str]], tok
     prompt
         What is asked.
     material
-        Lines by placeholder, in order of importance; an empty list leaves no trace.
+        Lines by placeholder, in order of importance; an empty list leaves no trace, nor what is not asked for.
     tokens
         Most tokens of all lines together. The lists are filled one after the other, and each ends before its first
         line for which there is no room.
     """
     kept, left = {}, tokens * CHARACTERS_A_TOKEN
     for name, lines in material.items():
+        if f"{{{name}}}" not in prompt.prompt:
+            continue
         kept[name] = list(_within(map(plain, lines), left))
         left -= sum(map(len, kept[name]))
     return "\n".join(_filled_in(prompt, kept)).strip()
@@ -76,9 +79,3 @@ def _within(lines: Iterable[str], characters: int) -> Iterable[str]:
         if characters < 0:
             return
         yield line
-
-
-def _shortened(text: str, characters: int) -> str:
-    if len(text) <= characters:
-        return text
-    return text[:characters].rsplit(" ", 1)[0] + "..."

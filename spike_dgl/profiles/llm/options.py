@@ -51,6 +51,11 @@ class LlmOptions(CompletionOptions):
         Most linked items that an auxiliary entity is described by, those with the most users first.
     history_items
         Most training items that a user is described by, those with the fewest users first.
+    item_reviews, user_reviews
+        Most reviews that an item, and that a user is described by, where the data has reviews; of training
+        interactions only. The longest of those that fit are taken.
+    review_tokens
+        From which length on a review is cut; counted as a quarter of the characters.
     confirm_above
         US dollars that a run may cost before ``main.py profile`` asks, or wants ``--yes``.
     poll_seconds
@@ -68,6 +73,9 @@ class LlmOptions(CompletionOptions):
     related_facts: int = Field(default=12, ge=0)
     linked_items: int = Field(default=10, ge=0)
     history_items: int = Field(default=12, ge=0)
+    item_reviews: int = Field(default=3, ge=0)
+    user_reviews: int = Field(default=5, ge=0)
+    review_tokens: int = Field(default=120, ge=10)
     confirm_above: float = Field(default=1.0, ge=0.0)
     poll_seconds: float = Field(default=60.0, ge=0.0)
     prompt_tokens: int = Field(default=3000, ge=200)

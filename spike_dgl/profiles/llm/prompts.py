@@ -29,9 +29,9 @@ from spike_dgl.errors import ConfigError, nearest
 DOMAINS = Path(__file__).parent / "domains"
 
 PLACEHOLDERS: Mapping[str, Mapping[str, bool]] = {
-    "item": {"title": True, "description": False, "facts": False, "related_facts": False},
+    "item": {"title": True, "description": False, "facts": False, "related_facts": False, "reviews": False},
     "entity": {"name": True, "description": False, "facts": False, "items": True},
-    "user": {"description": False, "items": True},
+    "user": {"description": False, "reviews": False, "items": True},
 }
 """The data of each stage in the order in which they are told, and whether a prompt must ask for them."""
 

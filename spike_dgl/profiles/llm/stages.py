@@ -8,10 +8,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from spike_dgl.data.reviews import ChosenReviews
 from spike_dgl.data.training import TrainingData
 from spike_dgl.profiles.bottom_up import NodeType
 from spike_dgl.profiles.facts import readable, sentence
-from spike_dgl.profiles.llm.material import system_message, user_message
+from spike_dgl.profiles.llm.material import CHARACTERS_A_TOKEN, system_message, user_message
 from spike_dgl.profiles.llm.options import LlmOptions
 from spike_dgl.profiles.llm.prompts import load_prompts
 from spike_dgl.profiles.llm.requests import Request
@@ -92,6 +93,7 @@ class PromptWriter:
             row,
             facts=self._sentences(row, neighbours, self._options.facts),
             related_facts=[self._sentence(*fact) for fact in related],
+            reviews=self._reviews.items.get(row, ()),
         )
 
     def _about_entity(self, row: int, items: Sequence[str]) -> Material:
@@ -111,6 +113,7 @@ class PromptWriter:
         history = self._histories[row][: self._options.history_items]
         return {
             "description": _texts(self._data.descriptions.users, row),
+            "reviews": [f"{self._names[item]}: {text}" for item, text in self._reviews.users.get(row, ())],
             "items": [_with_title(self._names[item], items[item]) for item in history],
         }
 
@@ -131,6 +134,12 @@ class PromptWriter:
     @cached_property
     def _others(self) -> Neighbours:
         return self._neighbours.from_row(self._data.num_items)
+
+    @cached_property
+    def _reviews(self) -> ChosenReviews:
+        options = self._options
+        characters = options.review_tokens * CHARACTERS_A_TOKEN
+        return self._data.reviews.choose(options.item_reviews, options.user_reviews, characters)
 
     @cached_property
     def _histories(self) -> list[list[int]]:

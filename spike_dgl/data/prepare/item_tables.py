@@ -1,0 +1,146 @@
+"""Tables of what is known about items: columns that are names, texts and relations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from spike_dgl.config import STRICT
+from spike_dgl.data.prepare.knowledge import Fact, ItemKnowledge, attribute
+from spike_dgl.data.prepare.layouts import Layout, layout_of
+from spike_dgl.data.prepare.tables import Reading, read_records, split_list
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class WrittenAs:
+    """A table: CSV, TSV, JSON lines or Parquet, the first three also as .gz, .zst or .zip.
+
+    Parameters
+    ----------
+    file
+        Where it is.
+    header
+        Names of the columns of a file whose first line does not name them.
+    delimiter, encoding
+        What stands between cells, where the file's ending does not say it, and what the text is written in.
+    """
+
+    file: str
+    header: tuple[str, ...] | None = None
+    delimiter: str | None = Field(default=None, min_length=1)
+    encoding: str = "utf-8"
+
+    @property
+    def layout(self) -> Layout:
+        """How the file is written. Raises `DataError` where neither its name nor `delimiter` says it."""
+        layout = Layout("csv") if self.delimiter else layout_of(Path(self.file))
+        given = {"header": self.header, "encoding": self.encoding, "delimiter": self.delimiter}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return replace(layout, **changes)
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class ItemTableOptions(WrittenAs):
+    """A table of what is known about items; an item may have several rows.
+
+    Parameters
+    ----------
+    item
+        Column of ids.
+    name
+        Column of readable names.
+    text
+        Columns whose text describes an item.
+    relations
+        Relation by column: each value becomes an entity that the item has this relation to.
+    kinds
+        Sort of entity by column, where it is not the relation's name: with ``{actors: person, director: person}``
+        an actor and a director of the same name are one.
+    separator
+        Between the values of one cell of such a column; lists in JSON and Parquet need none.
+    """
+
+    item: str
+    name: str | None = None
+    text: tuple[str, ...] = ()
+    relations: Mapping[str, str] = Field(default_factory=dict)
+    kinds: Mapping[str, str] = Field(default_factory=dict)
+    separator: str = "|"
+
+    @model_validator(mode="after")
+    def _kinds_are_of_relations(self) -> ItemTableOptions:
+        for column in self.kinds:
+            if column not in self.relations:
+                raise ValueError(f"the column '{column}' has a kind but no relation")
+        return self
+
+    @property
+    def columns(self) -> list[str]:
+        """All that are read."""
+        return [self.item, *([self.name] if self.name else []), *self.text, *self.relations]
+
+
+def read_item_tables(
+    tables: Sequence[ItemTableOptions], items: Mapping[str, str], reading: Reading
+) -> ItemKnowledge:
+    """What tables say about some items.
+
+    Parameters
+    ----------
+    tables
+        Where it stands. Of several names of an item the first counts; texts are put together.
+    items
+        Entity id by raw id; rows of other items are left out.
+    reading
+        Counts broken rows.
+    """
+    names, texts, facts = dict[str, str](), dict[str, list[str]](), list[Fact]()
+    counts: dict[str, int] = {}
+    for table in tables:
+        file = Path(table.file)
+        counts[file.name] = 0
+        for row in read_records(file, table.columns, reading, table.layout):
+            entity = items.get("".join(_values(row.cells.get(table.item))))
+            if entity is None:
+                continue
+            counts[file.name] += 1
+            if table.name and (name := " ".join(_values(row.cells.get(table.name)))):
+                names.setdefault(entity, name)
+            texts.setdefault(entity, []).extend(_sentences(row.cells, table.text))
+            facts.extend(_facts(entity, row.cells, table))
+    joined = {entity: " ".join(parts) for entity, parts in texts.items()}
+    relations = [_one_word(relation) for table in tables for relation in table.relations.values()]
+    return ItemKnowledge(names, facts, relations, joined, {"item_rows_used": counts} if tables else {})
+
+
+def _facts(entity: str, cells: Mapping[str, Any], table: ItemTableOptions) -> Iterator[Fact]:
+    for column, relation in table.relations.items():
+        kind = table.kinds.get(column, relation)
+        for value in _values(cells.get(column), table.separator):
+            yield attribute(entity, _one_word(relation), _one_word(kind), value)
+
+
+def _sentences(cells: Mapping[str, Any], columns: Sequence[str]) -> Iterator[str]:
+    for column in columns:
+        yield from _values(cells.get(column))
+
+
+def _values(cell: object, separator: str = "") -> list[str]:
+    """The values of a cell: of a text between separators, of a list its entries; none empty."""
+    if cell is None:
+        return []
+    if isinstance(cell, list):
+        return [value for entry in cell for value in _values(entry, separator)]
+    if isinstance(cell, dict):
+        return [value for entry in cell.values() for value in _values(entry, separator)]
+    text = str(cell)
+    return split_list(text, separator) if separator else [" ".join(text.split())] if text.strip() else []
+
+
+def _one_word(name: str) -> str:
+    return "_".join(name.split())
