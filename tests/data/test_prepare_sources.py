@@ -116,7 +116,7 @@ class TestAmazon:
             {
                 "category": ["Movies & TV", "Drama"],
                 "title": "One",
-                "brand": "Ida Lupino",
+                "brand": "Visit Amazon's Ida Lupino Page",
                 "asin": "B1",
                 "feature": [],
             },
@@ -163,7 +163,12 @@ class TestAmazon:
                 "price": None,
                 "store": "Ann Author (Author)",
                 "categories": ["Books", "Poetry"],
-                "details": {"Publisher": "Press", "Language": "English", "Item Weight": "1 pound"},
+                "details": {
+                    "Publisher": "Press; Reprint edition (May 3, 2005)",
+                    "Language": "English, French (Dolby)",
+                    "Starring": "A B, C D",
+                    "Item Weight": "1 pound",
+                },
                 "parent_asin": item,
                 "bought_together": None,
                 "author": {"name": "Ann Author", "avatar": "https://example.org/a.png"},
@@ -178,6 +183,9 @@ class TestAmazon:
             ("created by", "Ann Author"),
             ("published by", "Press"),
             ("in language", "English"),
+            ("in language", "French"),
+            ("starring", "A B"),
+            ("starring", "C D"),
         }
         assert data.descriptions.entities == {0: "Long story.", 1: "Long story."}
 

@@ -24,7 +24,7 @@ from spike_dgl.data.prepare.layouts import Layout, Row
 from spike_dgl.data.prepare.markup import without_markup
 from spike_dgl.data.prepare.options import PrepareOptions
 from spike_dgl.data.prepare.pipeline import Source
-from spike_dgl.data.prepare.tables import Reading, read_records
+from spike_dgl.data.prepare.tables import Reading, read_records, split_list
 from spike_dgl.errors import DataError
 
 RELATIONS = (
@@ -43,17 +43,21 @@ DETAILS = {
     "Author": ("created_by", "person"),
     "Contributor": ("created_by", "person"),
     "Actors": ("starring", "person"),
+    "Starring": ("starring", "person"),
     "Director": ("directed_by", "person"),
     "Directors": ("directed_by", "person"),
     "Publisher": ("published_by", "company"),
     "Studio": ("published_by", "company"),
     "Language": ("in_language", "language"),
+    "Audio languages": ("in_language", "language"),
+    "Genre": ("has_category", "category"),
 }
 """Relation and kind of entity by key of `details`, which metadata of 2023 has."""
 
 LONGEST_NAME = 100
 """Characters from which on a category or brand is a sentence that slipped into the wrong field."""
 
+_IN_PARENTHESES = re.compile(r"\s*\([^()]*\)")
 _PAGE_OF = re.compile(r"Visit Amazon's (.+) Page")
 """What 2018 has for the names of some authors."""
 
@@ -169,7 +173,13 @@ def _facts(item: str, product: Mapping[str, Any]) -> Iterator[Fact]:
     for key, value in details.items() if isinstance(details, dict) else ():
         if key in DETAILS:
             relation, kind = DETAILS[key]
-            yield from (attribute(item, relation, kind, name) for name in _names(value))
+            yield from (attribute(item, relation, kind, name) for name in _listed(value, kind))
+
+
+def _listed(value: object, kind: str) -> list[str]:
+    """Names in a value of `details`: "Tom Hanks, Meg Ryan (Actor)", "Penguin; Reprint edition (May 3, 2005)"."""
+    text = _IN_PARENTHESES.sub("", _text(value))
+    return _names(text.partition(";")[0] if kind == "company" else split_list(text, ","))
 
 
 def _co_purchases(item: str, product: Mapping[str, Any]) -> Iterator[Fact]:
