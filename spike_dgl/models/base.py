@@ -104,29 +104,52 @@ class RecommenderModel(nn.Module, ABC):
 class EmbeddingModel(RecommenderModel):
     """A model that is trained, and scores by inner products, or cosines, of user and item embeddings.
 
-    Its ``options`` are `RankingOptions`, or options derived from them.
+    It has ``options``, which are `RankingOptions` or derived from them, and the attributes below. One whose `propagate`
+    gives a row for each node, users first and items next, in the order of its ID embeddings, needs no other method.
+
+    Attributes
+    ----------
+    num_users, num_items
+        U and I.
+    embedding
+        The ID embeddings, [U + I or U + N, D].
     """
+
+    num_users: int
+    num_items: int
+    embedding: Tensor
 
     @abstractmethod
     def propagate(self) -> Any:
         """One pass over the graph: whatever `loss` and `embeddings` need, with dropout in training mode."""
 
-    @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms, scalars, whose sum is minimised; the first is the ranking loss."""
+        """The weighted terms, scalars, whose sum is minimised; the first is the ranking loss.
 
-    @abstractmethod
+        Unless a model says otherwise: ranking on what `propagate` gives, and L2 on the ID embeddings of the batch.
+        """
+        rows = batch.rows(self.num_users)
+        return ranking_terms(self.propagate(), self.embedding, rows, self._ranking_options)
+
     def embeddings(self) -> Embeddings:
-        """Final representations of all users and items; call in evaluation mode."""
+        """Final representations of all users [U, D] and items [I, D]; call in evaluation mode."""
+        return self.part(self.propagate())
+
+    def part(self, final: Tensor) -> Embeddings:
+        """Users and items of a table of all nodes, users first and items next."""
+        return Embeddings(final[: self.num_users], final[self.num_users :][: self.num_items])
 
     def scored_embeddings(self) -> Embeddings:
         """The `embeddings` such that their inner products are the scores: of length one where these are cosines."""
         final = self.embeddings()
-        # A declaration in this class would hide what else the options of a model hold.
-        options = cast(RankingOptions, self.options)
-        if options.score_temperature is None:
+        if self._ranking_options.score_temperature is None:
             return final
         return Embeddings(normalise(final.users), normalise(final.items))
+
+    @property
+    def _ranking_options(self) -> RankingOptions:
+        # A declaration of `options` in this class would hide what else those of a model hold.
+        return cast(RankingOptions, self.options)
 
     def score_function(self) -> ScoreFunction:
         """Inner products of the `scored_embeddings`."""

@@ -13,16 +13,8 @@ from torch.nn import functional
 from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph, dgl, edge_softmax, fn, require_dgl_on
 from spike_dgl.errors import ConfigError
-from spike_dgl.models.base import (
-    Batch,
-    EmbeddingModel,
-    Embeddings,
-    ModelInputs,
-    RankingOptions,
-    ranking_terms,
-    register,
-)
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.models.base import ModelInputs, register
+from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
 from spike_dgl.nn.message_passing import weighted_sum
 from spike_dgl.nn.precision import in_full_precision
 
@@ -36,13 +28,11 @@ LEAK = 0.2
 
 
 @dataclass(frozen=True, config=STRICT)
-class CoLaKGOptions(RankingOptions):
-    """Settings of CoLaKG, besides those of `RankingOptions`. Defaults are the authors' on Last.FM.
+class CoLaKGOptions(LightGCNOptions):
+    """Settings of CoLaKG, besides those of `LightGCNOptions`. Defaults are the authors' on Last.FM.
 
     Parameters
     ----------
-    num_layers
-        Hops between users and items; 3.
     num_neighbours
         k, items with similar texts that an item listens to; 10, and 30 on MovieLens 1M.
     user_dropout, item_dropout
@@ -51,12 +41,10 @@ class CoLaKGOptions(RankingOptions):
         Share of the neighbours' weights dropped; 0.6.
     """
 
-    num_layers: int = Field(default=3, ge=1)
     num_neighbours: int = Field(default=10, ge=1)
     user_dropout: Share = 0.2
     item_dropout: Share = 0.6
     attention_dropout: Share = 0.6
-    l2_weight: float = Field(default=1e-4, ge=0.0)
 
 
 SEARCH = {
@@ -115,7 +103,7 @@ class NeighbourAttention(nn.Module):
 
 
 @register("cola-kg", CoLaKGOptions, SEARCH)
-class CoLaKG(EmbeddingModel):
+class CoLaKG(LightGCN):
     """CoLaKG (Cui et al., SIGIR 2025): semantic neighbours beside LightGCN.
 
     Source: "Comprehending Knowledge Graphs with Large Language Models for Recommender Systems".
@@ -158,19 +146,15 @@ class CoLaKG(EmbeddingModel):
     item_texts: Tensor
 
     def __init__(self, inputs: ModelInputs, options: CoLaKGOptions) -> None:
-        super().__init__()
-        self.options, self.num_users = options, inputs.num_users
+        super().__init__(inputs, options)
         require_dgl_on(inputs.device)
         if inputs.user_vectors is None or inputs.entity_vectors is None:
             raise ConfigError(
                 "model.name: cola-kg is made of profile texts, and this run has no profiles\n"
                 "  Set profiles.source=auto or template."
             )
-        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
-        num_nodes, dim = inputs.num_users + inputs.num_items, options.embedding_dim
-        self.embedding = nn.Parameter(torch.empty(num_nodes, dim))
-        nn.init.normal_(self.embedding, std=0.1)
-        item_texts, vector_dim = inputs.entity_vectors[: inputs.num_items], inputs.entity_vectors.shape[1]
+        dim, vector_dim = options.embedding_dim, inputs.entity_vectors.shape[1]
+        item_texts = inputs.entity_vectors[: inputs.num_items]
         self.register_buffer("user_texts", inputs.user_vectors, persistent=False)
         self.register_buffer("item_texts", item_texts, persistent=False)
         self.user_adapter = TextAdapter(vector_dim, dim, options.user_dropout)
@@ -189,16 +173,6 @@ class CoLaKG(EmbeddingModel):
         items = (items + self.item_adapter(self.item_texts)) / 2
         heard = self.attention(self.neighbours, self.item_texts, items)
         return torch.cat([users, (items + heard) / 2])
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, and L2 on the ID embeddings of the batch."""
-        rows = batch.rows(self.num_users)
-        return ranking_terms(self.propagate(), self.embedding, rows, self.options)
-
-    def embeddings(self) -> Embeddings:
-        """z of users [U, D] and items [I, D]."""
-        final = self.propagate()
-        return Embeddings(final[: self.num_users], final[self.num_users :])
 
 
 def text_neighbours(texts: Tensor, num_neighbours: int) -> DGLGraph:

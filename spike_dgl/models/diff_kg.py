@@ -12,7 +12,6 @@ from spike_dgl.dgl_import import require_dgl_on
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
-    Embeddings,
     ModelInputs,
     RankingOptions,
     contrast_of_batch,
@@ -178,11 +177,6 @@ class DiffKG(EmbeddingModel):
             terms["contrastive"] = self.options.contrastive_weight * contrast
             terms |= self.denoiser_terms()
         return terms
-
-    def embeddings(self) -> Embeddings:
-        """Of all users [U, D] and items [I, D], over the whole graph."""
-        final = self.propagate()
-        return Embeddings(final[: self.num_users], final[self.num_users :])
 
     def generated_edges(self) -> Tensor:
         """Ascending positions of the edges of the generated graph."""

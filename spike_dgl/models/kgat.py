@@ -15,7 +15,6 @@ from spike_dgl.dgl_import import edge_softmax
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
-    Embeddings,
     ModelInputs,
     RankingOptions,
     ranking_terms,
@@ -173,8 +172,3 @@ class Kgat(EmbeddingModel):
         translated = head + self.relations.index_select(0, relation)
         near, far = ((translated - end).square().sum(-1) for end in (tail, other))
         return bpr_loss(-near, -far)
-
-    def embeddings(self) -> Embeddings:
-        """Concatenated embeddings of users and items."""
-        final = self.propagate()
-        return Embeddings(final[: self.num_users], final[self.num_users : self.num_users + self.num_items])

@@ -14,7 +14,6 @@ from spike_dgl.config import STRICT
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
-    Embeddings,
     ModelInputs,
     RankingOptions,
     ranking_terms,
@@ -175,11 +174,6 @@ class KGRec(EmbeddingModel):
             views = self.interaction_view(messages, scores), self.knowledge_view(messages, noisy)
             terms["contrastive"] = self.options.contrastive_weight * self.contrast(*views)
         return terms
-
-    def embeddings(self) -> Embeddings:
-        """z of all users [U, D] and items [I, D], over all edges."""
-        final = self.propagate()
-        return Embeddings(final[: self.num_users], final[self.num_users :][: self.num_items])
 
     @torch.no_grad()
     def rationale_scores(self, messages: MessageGraph) -> Tensor:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from spike_dgl.config import STRICT
 from spike_dgl.models.base import (
     Batch,
-    EmbeddingModel,
-    Embeddings,
     ModelInputs,
-    RankingOptions,
     contrast_of_batch,
     ranking_terms,
     register,
 )
+from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
 from spike_dgl.nn.interaction_graph import InteractionGraph
 
 OVERSAMPLING = 10
@@ -25,8 +23,8 @@ OVERSAMPLING = 10
 
 
 @dataclass(frozen=True, config=STRICT)
-class LightGCLOptions(RankingOptions):
-    """Settings of LightGCL, besides those of `RankingOptions`.
+class LightGCLOptions(LightGCNOptions):
+    """Settings of LightGCL, besides those of `LightGCNOptions`.
 
     Parameters
     ----------
@@ -59,7 +57,7 @@ SEARCH = {
 
 
 @register("lightgcl", LightGCLOptions, SEARCH)
-class LightGCL(EmbeddingModel):
+class LightGCL(LightGCN):
     """LightGCL (Cai et al., "LightGCL: Simple Yet Effective Graph Contrastive Learning for Recommendation", ICLR 2023).
 
     With M = D^{-1/2} A D^{-1/2} the normalised user-item matrix and P S Q^T its q largest singular values and vectors,
@@ -89,20 +87,11 @@ class LightGCL(EmbeddingModel):
     right: Tensor
 
     def __init__(self, inputs: ModelInputs, options: LightGCLOptions) -> None:
-        super().__init__()
-        self.options, self.num_users = options, inputs.num_users
-        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
-        num_nodes = inputs.num_users + inputs.num_items
-        self.embedding = nn.Parameter(torch.empty(num_nodes, options.embedding_dim))
-        nn.init.normal_(self.embedding, std=0.1)
+        super().__init__(inputs, options)
         # Part of the state: it is random, and a resumed run must go on with the same one.
         left, right = low_rank(self.interactions, options.rank)
         self.register_buffer("left", left)
         self.register_buffer("right", right)
-
-    def propagate(self) -> list[Tensor]:
-        """e^0 to e^L, each [U + I, D], users first."""
-        return self.interactions.hops(self.embedding, self.options.num_layers)
 
     def global_view(self, layers: list[Tensor]) -> Tensor:
         """g / (L + 1), [U + I, D], from e^0 to e^L; one product, as all layers pass the same low-rank matrix."""
@@ -113,7 +102,8 @@ class LightGCL(EmbeddingModel):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Ranking, L2, and the contrast with the low-rank view; a term whose weight is 0 is left out."""
-        options, layers = self.options, self.propagate()
+        options = self.options
+        layers = self.interactions.hops(self.embedding, options.num_layers)
         final = torch.stack(layers).mean(0)
         terms = ranking_terms(final, self.embedding, batch.rows(self.num_users), options)
         if not options.contrastive_weight:
@@ -123,11 +113,6 @@ class LightGCL(EmbeddingModel):
         )
         terms["contrastive"] = options.contrastive_weight * contrast
         return terms
-
-    def embeddings(self) -> Embeddings:
-        """z / (L + 1) of users [U, D] and items [I, D]."""
-        final = torch.stack(self.propagate()).mean(0)
-        return Embeddings(final[: self.num_users], final[self.num_users :])
 
 
 def low_rank(interactions: InteractionGraph, rank: int) -> tuple[Tensor, Tensor]:

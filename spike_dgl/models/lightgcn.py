@@ -8,15 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
-from spike_dgl.models.base import (
-    Batch,
-    EmbeddingModel,
-    Embeddings,
-    ModelInputs,
-    RankingOptions,
-    ranking_terms,
-    register,
-)
+from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
 from spike_dgl.nn.interaction_graph import InteractionGraph
 
 
@@ -58,7 +50,7 @@ class LightGCN(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: LightGCNOptions) -> None:
         super().__init__()
-        self.options, self.num_users = options, inputs.num_users
+        self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
         num_nodes = inputs.num_users + inputs.num_items
         self.embedding = nn.Parameter(torch.empty(num_nodes, options.embedding_dim))
@@ -67,13 +59,3 @@ class LightGCN(EmbeddingModel):
     def propagate(self) -> Tensor:
         """Mean over layers, [U + I, D], users first."""
         return self.interactions.mean_of_hops(self.embedding, self.options.num_layers)
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking on the propagated embeddings, and L2 on the ID embeddings of the batch."""
-        rows = batch.rows(self.num_users)
-        return ranking_terms(self.propagate(), self.embedding, rows, self.options)
-
-    def embeddings(self) -> Embeddings:
-        """Propagated embeddings of users [U, D] and items [I, D]."""
-        final = self.propagate()
-        return Embeddings(final[: self.num_users], final[self.num_users :])

@@ -9,15 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.models.base import (
-    Batch,
-    EmbeddingModel,
-    Embeddings,
-    ModelInputs,
-    RankingOptions,
-    ranking_terms,
-    register,
-)
+from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
 from spike_dgl.nn.collaborative_graph import CollaborativeGraph
 from spike_dgl.nn.message_passing import typed_matrices, typed_product, weighted_sum
 
@@ -31,7 +23,8 @@ class RgcnOptions(RankingOptions):
     num_layers
         Hops; 2 in the paper.
     num_bases
-        Matrices of which those of all relations are mixed.
+        Matrices of which those of all relations are mixed; 2 in the paper's link prediction, on graphs whose relations
+        do not join two kinds of nodes.
     edge_dropout, self_dropout
         Share of the edges, and of the numbers of W_0 h, that a training step leaves out. The paper drops 0.4 of the
         edges and 0.2 of the self-loops; here it is the self-loop that learns interactions by heart.
@@ -131,12 +124,3 @@ class Rgcn(EmbeddingModel):
             kept = functional.dropout(self.neighbour_share, self.options.edge_dropout, self.training)
             state = layer(self.graph, functional.relu(state) if number else state, kept)
         return state
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking on the last layer, and L2 on the ID embeddings of the batch."""
-        return ranking_terms(self.propagate(), self.embedding, batch.rows(self.num_users), self.options)
-
-    def embeddings(self) -> Embeddings:
-        """The last layer's users [U, D] and items [I, D]."""
-        final = self.propagate()
-        return Embeddings(final[: self.num_users], final[self.num_users : self.num_users + self.num_items])

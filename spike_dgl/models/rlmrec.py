@@ -11,25 +11,20 @@ from spike_dgl.config import STRICT
 from spike_dgl.errors import ConfigError
 from spike_dgl.models.base import (
     Batch,
-    EmbeddingModel,
-    Embeddings,
     ModelInputs,
-    RankingOptions,
     ranking_terms,
     register,
 )
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
 from spike_dgl.nn.losses import contrastive_loss
 
 
 @dataclass(frozen=True, config=STRICT)
-class RLMRecOptions(RankingOptions):
-    """Settings of RLMRec, besides those of `RankingOptions`.
+class RLMRecOptions(LightGCNOptions):
+    """Settings of RLMRec, besides those of `LightGCNOptions`.
 
     Parameters
     ----------
-    num_layers
-        Hops between users and items; 3 in the authors' settings.
     edge_dropout
         Share of the interactions left out of a training step; 0.2 in the authors' settings.
     alignment_weight
@@ -38,7 +33,6 @@ class RLMRecOptions(RankingOptions):
         tau of that contrast; 0.2 there.
     """
 
-    num_layers: int = Field(default=3, ge=1)
     edge_dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     alignment_weight: float = Field(default=0.01, ge=0.0)
     temperature: float = Field(default=0.2, gt=0.0)
@@ -56,7 +50,7 @@ SEARCH = {
 
 
 @register("rlmrec", RLMRecOptions, SEARCH)
-class RLMRec(EmbeddingModel):
+class RLMRec(LightGCN):
     """RLMRec-Con (Ren et al., "Representation Learning with Large Language Models for Recommendation", WWW 2024).
 
     z is LightGCN's mean of layers. The text vector t of a user's or item's profile, projected by one network for both
@@ -91,17 +85,12 @@ class RLMRec(EmbeddingModel):
     vectors: Tensor
 
     def __init__(self, inputs: ModelInputs, options: RLMRecOptions) -> None:
-        super().__init__()
-        self.options, self.num_users = options, inputs.num_users
+        super().__init__(inputs, options)
         if inputs.user_vectors is None or inputs.entity_vectors is None:
             raise ConfigError(
                 "model.name: rlmrec aligns embeddings with profile texts, and this run has no profiles\n"
                 "  Set profiles.source=auto or template, or model.name=lightgcn, which is the rest of it."
             )
-        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
-        num_nodes = inputs.num_users + inputs.num_items
-        self.embedding = nn.Parameter(torch.empty(num_nodes, options.embedding_dim))
-        nn.init.normal_(self.embedding, std=0.1)
         vectors = torch.cat([inputs.user_vectors, inputs.entity_vectors[: inputs.num_items]])
         self.register_buffer("vectors", vectors, persistent=False)
         vector_dim, hidden_dim = vectors.shape[1], (vectors.shape[1] + options.embedding_dim) // 2
@@ -133,8 +122,3 @@ class RLMRec(EmbeddingModel):
             contrastive_loss(final[rows], self.projection(self.vectors[rows]), temperature) for rows in kinds
         ]
         return torch.stack(contrasts).sum()
-
-    def embeddings(self) -> Embeddings:
-        """z of users [U, D] and items [I, D]."""
-        final = self.propagate()
-        return Embeddings(final[: self.num_users], final[self.num_users :])

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from spike_dgl.config import STRICT
 from spike_dgl.models.base import (
     Batch,
-    EmbeddingModel,
-    Embeddings,
     ModelInputs,
-    RankingOptions,
     contrast_of_batch,
-    ranking_terms,
     register,
 )
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
 
 
 @dataclass(frozen=True, config=STRICT)
-class SGLOptions(RankingOptions):
-    """Settings of SGL, besides those of `RankingOptions`.
+class SGLOptions(LightGCNOptions):
+    """Settings of SGL, besides those of `LightGCNOptions`, whose defaults are the paper's here as well.
 
     Parameters
     ----------
-    num_layers
-        Hops between users and items; 3 in the paper's main tables.
     edge_dropout
         rho, the share of the interactions that each view leaves out; 0.1 in the paper.
     contrastive_weight
@@ -38,11 +31,9 @@ class SGLOptions(RankingOptions):
         tau of the contrast; 0.2 in the paper.
     """
 
-    num_layers: int = Field(default=3, ge=1)
     edge_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     contrastive_weight: float = Field(default=0.02, ge=0.0)
     temperature: float = Field(default=0.2, gt=0.0)
-    l2_weight: float = Field(default=1e-4, ge=0.0)
 
 
 SEARCH = {
@@ -55,7 +46,7 @@ SEARCH = {
 
 
 @register("sgl", SGLOptions, SEARCH)
-class SGL(EmbeddingModel):
+class SGL(LightGCN):
     """SGL-ED (Wu et al., "Self-supervised Graph Learning for Recommendation", SIGIR 2021).
 
     The main task is LightGCN's, z = mean of the layers of e. Two views z' and z'' come from the same embeddings on
@@ -81,16 +72,7 @@ class SGL(EmbeddingModel):
     options: SGLOptions
 
     def __init__(self, inputs: ModelInputs, options: SGLOptions) -> None:
-        super().__init__()
-        self.options, self.num_users = options, inputs.num_users
-        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
-        num_nodes = inputs.num_users + inputs.num_items
-        self.embedding = nn.Parameter(torch.empty(num_nodes, options.embedding_dim))
-        nn.init.normal_(self.embedding, std=0.1)
-
-    def propagate(self) -> Tensor:
-        """z, the mean over layers on the whole graph, [U + I, D], users first."""
-        return self.interactions.mean_of_hops(self.embedding, self.options.num_layers)
+        super().__init__(inputs, options)
 
     def view(self) -> Tensor:
         """z' [U + I, D], the same on a graph of which some edges are missing, others at each call."""
@@ -99,15 +81,9 @@ class SGL(EmbeddingModel):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Ranking, L2, and the contrast of two fresh views; a term whose weight is 0 is left out."""
-        options = self.options
-        terms = ranking_terms(self.propagate(), self.embedding, batch.rows(self.num_users), options)
+        terms, options = super().loss(batch), self.options
         if not options.contrastive_weight:
             return terms
         contrast = contrast_of_batch(self.view(), self.view(), batch, self.num_users, options.temperature)
         terms["contrastive"] = options.contrastive_weight * contrast
         return terms
-
-    def embeddings(self) -> Embeddings:
-        """z of users [U, D] and items [I, D]."""
-        final = self.propagate()
-        return Embeddings(final[: self.num_users], final[self.num_users :])

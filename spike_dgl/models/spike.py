@@ -388,7 +388,7 @@ class Spike(EmbeddingModel):
     def embeddings(self) -> Embeddings:
         """z of all users [U, D] and items [I, D], over the whole graph."""
         final = self.propagate().final if self.sampler is None else self.propagate_in_parts(self.sampler)
-        return Embeddings(final[: self.num_users], final[self.num_users : self.num_users + self.num_items])
+        return self.part(final)
 
     @torch.no_grad()
     def propagate_in_parts(self, sampler: NeighbourSampler) -> Tensor:
