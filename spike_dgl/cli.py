@@ -16,6 +16,7 @@ from spike_dgl.commands.data import data, prepare
 from spike_dgl.commands.export import export
 from spike_dgl.commands.profile import profile
 from spike_dgl.commands.recommend import recommend, show_list, show_user, similar
+from spike_dgl.commands.settings import settings
 from spike_dgl.commands.tune import tune
 from spike_dgl.errors import SpikeError
 
@@ -56,6 +57,7 @@ cli.add_command(profile)
 cli.add_command(data)
 cli.add_command(prepare)
 cli.add_command(tune)
+cli.add_command(settings)
 cli.add_command(export)
 cli.add_command(bench)
 cli.add_command(recommend)

@@ -19,7 +19,7 @@ LAYERS = [
     {"training"},
     {"report", "averages", "doctor", "benchmark"},
     {"experiment"},
-    {"recommend"},
+    {"recommend", "settings"},
     {"runs", "export"},
     {"comparison"},
     {"tuning"},

@@ -1,0 +1,24 @@
+"""``python main.py settings``: what can be set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("models", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write instead of printing.")
+def settings(models: tuple[str, ...], out: Path | None) -> None:
+    """Every setting with its values, default and meaning, and the options of MODELS, or of all."""
+    from spike_dgl.models.base import model_entry
+    from spike_dgl.settings import settings_page
+
+    for name in models:
+        model_entry(name)
+    page = settings_page(models or None)
+    if out is None:
+        click.echo(page, nl=False)
+    else:
+        out.write_text(page, encoding="utf-8")
