@@ -30,11 +30,11 @@ class ScoredItem(Item):
 
 
 class Recommender:
-    """Ranks items for the users of a trained run, and for users and items that came later.
+    """Ranks items for the users of a trained run, and for someone new by the items that they like.
 
     Users and items are named by raw id or by exact name; a name that several have is refused. Final embeddings that
-    training stored are read, which needs neither torch nor DGL; what is new is embedded by the run's model, which is
-    opened the first time. Nothing that can be asked for changes after construction, so threads may share one.
+    training stored are read, which needs neither torch nor DGL. Nothing changes after construction, so threads may
+    share one.
 
     Parameters
     ----------
@@ -147,54 +147,6 @@ class Recommender:
         return self._ranked(
             self._items @ self._items[liked].mean(axis=0), k, liked if exclude_seen else None, allowed
         )
-
-    def recommend_for_text(
-        self, text: str, k: int = 10, *, candidates: Sequence[str] | None = None
-    ) -> list[ScoredItem]:
-        """The best k items for someone new who describes a taste, such as "dark synth-pop from the 80s".
-
-        Parameters
-        ----------
-        text
-            Is encoded by what made the vectors of the run's profiles.
-        k
-            Length of the list.
-        candidates
-            The only items that may be listed; all by default.
-
-        Raises
-        ------
-        SpikeError
-            Where the run has no profiles or its encoder is not there, or knows no word of the text.
-        """
-        raise NotImplementedError
-
-    def add_item(
-        self, id: str, triples: Sequence[tuple[str, str]] = (), text: str = "", *, name: str = ""
-    ) -> Recommender:
-        """A recommender that also knows an item which was not there in training; this one stays as it is.
-
-        Nothing is trained: the item is embedded from its neighbours in the knowledge graph and its text.
-
-        Parameters
-        ----------
-        id
-            Raw id of the item.
-        triples
-            Pairs of a relation and a tail entity, each by raw id or name.
-        text
-            Describes the item, as profiles do.
-        name
-            Readable name; the raw id by default.
-
-        Raises
-        ------
-        UnknownIdError
-            For a relation or entity that the run does not know, or whose name others have too.
-        SpikeError
-            Where the id is taken, there is neither a triple nor a text, or the run has no encoder for the text.
-        """
-        raise NotImplementedError
 
     def score(self, user: str, items: Sequence[str]) -> FloatArray:
         """Scores [n] of some items for a user, as they rank lists; seen ones too."""
