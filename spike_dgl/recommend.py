@@ -61,7 +61,7 @@ class Recommender:
         return cls(folder.load_dataset(), embeddings["users"], embeddings["items"])
 
     @overload
-    def recommend(
+    def recommend(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self,
         users: str,
         k: int = 10,
@@ -175,7 +175,8 @@ class Recommender:
 
     def _scores(self, user: int) -> FloatArray:
         # One user at a time and always all items, so that a score depends on nothing else that is asked for.
-        return self._items @ self._users[user]
+        scores: FloatArray = self._items @ self._users[user]
+        return scores
 
     def _mask(self, candidates: Sequence[str] | None) -> np.ndarray | None:
         """True [I] for the candidates; None for all."""
