@@ -13,6 +13,7 @@ import click
 
 from spike_dgl.commands.bench import bench
 from spike_dgl.commands.data import data, prepare
+from spike_dgl.commands.explain import explain
 from spike_dgl.commands.export import export
 from spike_dgl.commands.profile import profile
 from spike_dgl.commands.recommend import recommend, show_list, show_user, similar
@@ -59,6 +60,7 @@ cli.add_command(prepare)
 cli.add_command(tune)
 cli.add_command(settings)
 cli.add_command(export)
+cli.add_command(explain)
 cli.add_command(bench)
 cli.add_command(recommend)
 cli.add_command(similar)

@@ -19,7 +19,7 @@ LAYERS = [
     {"training"},
     {"report", "averages", "doctor", "benchmark"},
     {"experiment"},
-    {"recommend", "settings"},
+    {"recommend", "explain", "settings"},
     {"runs", "export"},
     {"comparison"},
     {"tuning"},

@@ -18,7 +18,7 @@ FILE = click.Path(path_type=Path)
 
 @click.group(cls=RunByDefault)
 def bench() -> None:
-    """Compare models (run, the default; report), and measure speed, scaling and sampling."""
+    """Compare models (run, the default; report), and measure speed, scaling, sampling and explanations."""
 
 
 @bench.command()
@@ -155,6 +155,17 @@ def sampling(
         sizes = ((nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes))
         workloads = [Workload("", *size, 9, batch_size) for size in sizes]
     click.echo(compare_sampled(workloads, fanout, repeats=repeats))
+
+
+@bench.command()
+@click.argument("runs", nargs=-1, required=True, type=FILE)
+@click.option("--users", default=200, show_default=True, type=click.IntRange(min=2), help="Users of a run.")
+def fidelity(runs: tuple[Path, ...], users: int) -> None:
+    """Whether the paths that explain RUNS of SPiKE matter: score drops by their removal, against random paths."""
+    from spike_dgl.explain import Explainer
+    from spike_dgl.explain.fidelity import measure, render
+
+    click.echo(render([measure(Explainer.load(run), users) for run in runs]))
 
 
 def _use_threads(threads: int | None) -> None:

@@ -154,6 +154,8 @@ class SpikeStates:
         Rows of the nodes that have a profile; None where all have. The others are not matched.
     attention
         One [E, H] tensor a layer, in the order of the propagated `MessageGraph.edges`.
+    layers
+        h^0 to h^L, each of the nodes that its hop gave: over the whole graph [U + N, D].
     """
 
     final: Tensor
@@ -161,6 +163,7 @@ class SpikeStates:
     profile: Tensor | None
     profiled: Tensor | None
     attention: tuple[Tensor, ...]
+    layers: tuple[Tensor, ...]
 
     @property
     def has_profiles(self) -> bool:
@@ -270,30 +273,36 @@ class Spike(EmbeddingModel):
     def _num_users_among(self, nodes: Tensor | None) -> int:
         return self.num_users if nodes is None else int((nodes < self.num_users).sum())
 
-    def propagate(self, flow: MessageFlow | None = None) -> SpikeStates:
+    def propagate(self, flow: MessageFlow | None = None, *, inject: bool = True) -> SpikeStates:
         """Inject, hop `num_layers` times, sum, remove.
 
         Over the whole graph, in training mode over a random part of its edges; or along a sampled flow, for
-        the results of its seeds.
+        the results of its seeds. Without `inject` the same weights compute as if no node had a profile, which shows
+        what the profiles change.
         """
-        state, total, matched = self._start(None if flow is None else flow.input_nodes)
-        attention = []
+        state, total, matched = self._start(None if flow is None else flow.input_nodes, inject)
+        layers, attention = [state], []
         for messages, receivers in self._hops_of_one_pass(flow):
-            state, weights = self._hop(messages, state, receivers)
+            state, weights = self.hop(messages, state, receivers)
             total = _select(total, receivers) + state
+            layers.append(state)
             attention.append(weights)
+        weights_and_states = tuple(attention), tuple(layers)
         if flow is None:
             profiled = self.profiled if matched is not None else None
-            return SpikeStates(total, self.embedding, matched, profiled, tuple(attention))
+            return SpikeStates(total, self.embedding, matched, profiled, *weights_and_states)
         profiled = None
         if matched is not None:
             matched = _select(matched, flow.seeds_among_inputs)
             profiled = None if self.absent is None else (~self.absent[flow.seeds, 0]).nonzero()[:, 0]
-        return SpikeStates(total, _select(self.embedding, flow.seeds), matched, profiled, tuple(attention))
+        ids = _select(self.embedding, flow.seeds)
+        return SpikeStates(total, ids, matched, profiled, *weights_and_states)
 
-    def _start(self, nodes: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _start(self, nodes: Tensor | None, inject: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
         """h^0 of some or all nodes, the sum of layers so far less what is removed from it, and what is matched."""
         embedding = _select(self.embedding, nodes)
+        if not inject:
+            return embedding, embedding, None
         injected, removed, matched = self._profiles_of_one_pass(embedding, nodes)
         state = embedding if injected is None else embedding + injected
         return state, state if removed is None else state - removed, matched
@@ -337,14 +346,19 @@ class Spike(EmbeddingModel):
             messages = self.edge_dropout.draw()
         return [(messages, None)] * self.options.num_layers
 
-    def _hop(
+    def hop(
         self, messages: MessageGraph, state: Tensor, receivers: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Next states of all nodes of `messages`, or of the receivers among them, and the attention [E, H]."""
+        heard, attention = self.hear(messages, state)
+        dropout = self.options.message_dropout if self.training else 0.0
+        return normalise(_select(heard, receivers), dropout), attention
+
+    def hear(self, messages: MessageGraph, state: Tensor) -> tuple[Tensor, Tensor]:
+        """What all nodes of `messages` hear from their neighbours, [n, D], and the attention [E, H] to it."""
         gathered, attention = self.attention(messages, state)
         pooled = mean_of_sources(messages.pooling, state[messages.num_users :], self.options.kernels)
-        heard = _select(torch.cat([pooled, gathered]), receivers)
-        return normalise(heard, self.options.message_dropout if self.training else 0.0), attention
+        return torch.cat([pooled, gathered]), attention
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Ranking, matching and L2, weighted; a term whose weight is 0 is left out."""
@@ -403,7 +417,7 @@ class Spike(EmbeddingModel):
         return total
 
     def _hop_of_part(self, block: Block, state: Tensor) -> Tensor:
-        return self._hop(block.messages, _select(state, block.nodes), block.receivers)[0]
+        return self.hop(block.messages, _select(state, block.nodes), block.receivers)[0]
 
 
 def _select(table: Tensor, rows: Tensor | None) -> Tensor:

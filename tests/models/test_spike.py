@@ -37,7 +37,7 @@ def test_layers_are_summed_and_the_profile_removed() -> None:
     state = model.embedding + 0.25 * s
     total = state
     for _ in range(2):
-        state, _ = model._hop(model.messages, state)
+        state, _ = model.hop(model.messages, state)
         total = total + state
     torch.testing.assert_close(model.propagate().final, total - 0.25 * s)
 

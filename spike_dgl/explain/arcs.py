@@ -1,0 +1,114 @@
+"""The edges that messages travel on, as plain arrays that can be walked from node to node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from spike_dgl.nn.message_graph import MessageGraph
+from spike_dgl.typing import BoolArray, IndexArray
+
+NO_ARC = -1
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """Directed edges of a `MessageGraph`: first the E that attention weighs, then the X by which users pool.
+
+    A fact, or an interaction, is a link between two nodes; messages travel over it by two arcs, one each way, or by
+    one where the model sends none the other way.
+
+    Parameters
+    ----------
+    num_users, num_attended
+        U and E.
+    sender, receiver
+        [E + X] rows, in 0..U+N-1, of both ends.
+    relation
+        [E + X] relation row: r as the data has it, R + r the other way round, and 2R for interactions.
+    first
+        [U + N] the first arc that enters each node; the others follow it.
+    count
+        [U + N] how many enter it.
+    reverse
+        [E + X] the arc of the same link the other way, or `NO_ARC`.
+    """
+
+    num_users: int
+    num_attended: int
+    sender: IndexArray
+    receiver: IndexArray
+    relation: IndexArray
+    first: IndexArray
+    count: IndexArray
+    reverse: IndexArray
+
+    @classmethod
+    def of(cls, messages: MessageGraph, num_relations: int) -> Arcs:
+        """The arcs of a graph whose data has so many relations, inverses not counted."""
+        U, E, X = messages.num_users, len(messages.edges), len(messages.pooling)
+        attended, pooled = (edges.target_start.cpu().numpy() for edges in (messages.edges, messages.pooling))
+        parts = (
+            (messages.edge_node, messages.pooling.source + U),
+            (messages.edges.target + U, messages.pooling.target),
+            (messages.edge_relation, messages.edge_relation.new_full((X,), 2 * num_relations)),
+        )
+        sender, receiver, relation = (np.concatenate([part.cpu().numpy() for part in both]) for both in parts)
+        return cls(
+            U,
+            E,
+            sender,
+            receiver,
+            relation,
+            first=np.concatenate([pooled[:-1] + E, attended[:-1]]),
+            count=np.concatenate([np.diff(pooled), np.diff(attended)]),
+            reverse=_reverse(sender, receiver, relation, num_relations),
+        )
+
+    def __len__(self) -> int:
+        return len(self.sender)
+
+    def entering(self, nodes: IndexArray) -> tuple[IndexArray, IndexArray]:
+        """All arcs into some nodes [n], and for each of these arcs which of the n it enters."""
+        return ranges(self.first[nodes], self.count[nodes])
+
+    def leaving(self, nodes: IndexArray) -> tuple[IndexArray, IndexArray]:
+        """All arcs out of some nodes [n], and for each of these arcs which of the n it leaves."""
+        order, ordered = self._by_sender
+        low, high = (np.searchsorted(ordered, nodes, side=side) for side in ("left", "right"))
+        places, which = ranges(low, high - low)
+        return order[places], which
+
+    @cached_property
+    def _by_sender(self) -> tuple[IndexArray, IndexArray]:
+        order = np.argsort(self.sender, kind="stable")
+        return order, self.sender[order]
+
+    def is_pooling(self, arcs: IndexArray) -> BoolArray:
+        """Which of some arcs enter a user."""
+        pooling: BoolArray = arcs >= self.num_attended
+        return pooling
+
+
+def ranges(first: IndexArray, count: IndexArray) -> tuple[IndexArray, IndexArray]:
+    """The numbers of some ranges one after the other, and which range each is of."""
+    which = np.repeat(np.arange(len(count)), count)
+    return first[which] + np.arange(len(which)) - (count.cumsum() - count)[which], which
+
+
+def _reverse(
+    sender: IndexArray, receiver: IndexArray, relation: IndexArray, num_relations: int
+) -> IndexArray:
+    """For each arc the one from its receiver to its sender that stands for the same fact or interaction."""
+    opposite = np.where(
+        relation == 2 * num_relations, relation, (relation + num_relations) % max(2 * num_relations, 1)
+    )
+    size, rows = int(max(sender.max(initial=0), receiver.max(initial=0))) + 1, 2 * num_relations + 1
+    keys = (receiver * size + sender) * rows + relation
+    wanted = (sender * size + receiver) * rows + opposite
+    order = np.argsort(keys, kind="stable")
+    place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+    found = order[place]
+    return np.where(keys[found] == wanted, found, NO_ARC) if len(keys) else found

@@ -1,0 +1,242 @@
+"""Explains the scores of a trained run."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path as FilePath
+
+import numpy as np
+import torch
+
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.errors import SpikeError
+from spike_dgl.experiment import reopen
+from spike_dgl.explain.arcs import Arcs
+from spike_dgl.explain.attention import Attention
+from spike_dgl.explain.explanation import Explanation, Fidelity, Link, Node, NodeKind, Path, ScoreParts
+from spike_dgl.explain.paths import Paths, paths_between
+from spike_dgl.explain.removal import Removal, pair_scores
+from spike_dgl.explain.strength import attention_of_paths, gradient_of_arcs, message_weights
+from spike_dgl.explain.text import path_sentence, summary
+from spike_dgl.models.spike import Spike, SpikeStates
+from spike_dgl.profiles.stored import read_profile_texts
+from spike_dgl.profiles.templates import limit_words
+from spike_dgl.training.tracking import RunFolder
+from spike_dgl.typing import FloatArray
+
+INTERACTS, LIKED_BY = "interacts", "liked by"
+PROFILE_WORDS = 30
+"""Of a profile that an explanation quotes."""
+RANDOM_PATHS = 50
+"""Removed for comparison, at most."""
+REMOVED_FOR_EACH = 5
+"""Paths that are removed for each that is shown: those that seem strongest by the gradient."""
+
+
+class Explainer:
+    """Says why a trained SPiKE model gives an item its score for a user.
+
+    Parameters
+    ----------
+    dataset
+        The data it was trained on.
+    model
+        With the weights that are reported.
+    profiles
+        The texts of all nodes [U + N], users first; empty where there are none.
+    """
+
+    def __init__(self, dataset: Dataset, model: Spike, profiles: tuple[str, ...] = ()) -> None:
+        self.dataset, self.model, self._profiles = dataset, model.eval(), profiles
+        self.states = self._states(inject=True)
+        self.arcs = Arcs.of(model.messages, dataset.num_relations)
+        self.weights = message_weights(self.states, self.arcs)
+        self._removal = Removal(model, self.states, self.arcs)
+
+    @classmethod
+    def load(cls, run: str | FilePath) -> Explainer:
+        """Open a run folder.
+
+        Raises `DataError` where it is unfinished or its data has changed since, and `SpikeError` where its model is
+        not one that can be explained.
+        """
+        folder = RunFolder.open(FilePath(run))
+        experiment = reopen(folder, ["training.device=cpu"])
+        if not isinstance(experiment.model, Spike):
+            raise SpikeError(
+                f"{run}: the model is {experiment.config.model_name}, and only spike can be explained\n"
+                "  Name a run that was trained with model.name=spike."
+            )
+        experiment.best_scores()  # reads the weights
+        texts = read_profile_texts(folder.file("profiles.jsonl.gz"))
+        return cls(experiment.dataset, experiment.model, (*texts.users, *texts.entities))
+
+    @torch.no_grad()
+    def _states(self, *, inject: bool) -> SpikeStates:
+        return self.model.propagate(inject=inject)
+
+    @cached_property
+    def states_without_profiles(self) -> SpikeStates:
+        """What the same weights compute where no profile is injected."""
+        return self._states(inject=False)
+
+    @cached_property
+    def _weights_without_profiles(self) -> FloatArray:
+        return message_weights(self.states_without_profiles, self.arcs)
+
+    def attention(self, *, profiles: bool = True) -> Attention:
+        """All attention of a pass over the whole graph, with profiles injected or without."""
+        weights = self.weights if profiles else self._weights_without_profiles
+        attended, data = self.arcs.num_attended, self.dataset
+        relations = data.relations.names
+        return Attention(
+            self.arcs.receiver[:attended],
+            self.arcs.relation[:attended],
+            self.arcs.sender[:attended],
+            weights[:, :attended],
+            data.users.names + data.entities.names,
+            np.repeat(
+                ["user", "item", "entity"],
+                [data.num_users, data.num_items, data.num_entities - data.num_items],
+            ),
+            (*relations, *(f"{name} (inverse)" for name in relations), LIKED_BY),
+        )
+
+    def explain(self, user: str, item: str, *, num_paths: int = 5) -> Explanation:
+        """Why the model gives an item its score for a user.
+
+        Parameters
+        ----------
+        user, item
+            Raw ids, or exact names.
+        num_paths
+            How many paths to show, at most.
+
+        Raises
+        ------
+        UnknownIdError
+            For a user or item that the run does not know, or whose name others have too.
+        """
+        ends = self.rows(user, item)
+        score = self.score(*ends)
+        candidates = self.paths(*ends)
+        if num_paths < 1:
+            raise ValueError(f"num_paths must be at least 1, not {num_paths}")
+        found = [path for paths in candidates for path in self._strongest(paths, ends, num_paths)]
+        found.sort(key=lambda path: -path.fidelity.drop)
+        strongest = tuple(found[:num_paths])
+        nodes = self._node(ends[0]), self._node(ends[1])
+        return Explanation(
+            *nodes,
+            score,
+            self._parts(*ends),
+            strongest,
+            sum(map(len, candidates)),
+            summary(*nodes, strongest),
+        )
+
+    def rows(self, user: str, item: str) -> tuple[int, int]:
+        """Rows of a user and an item among all nodes, users first."""
+        return self.dataset.users.find(user), self.dataset.num_users + self.dataset.items.find(item)
+
+    def score(self, user: int, item: int) -> float:
+        """Score of a pair, by rows."""
+        return _score(self.model, self.states.final, user, item)
+
+    def best_item(self, user: int) -> int:
+        """Row, among all nodes, of the item outside the training history that scores best for a user, by row."""
+        first, final = self.dataset.num_users, self.states.final
+        items = torch.arange(first, first + self.dataset.num_items)
+        scores = pair_scores(self.model, final[user].expand(len(items), -1), final[items])
+        scores[self.arcs.sender[self.arcs.entering(np.array([user]))[0]] - first] = -torch.inf
+        return first + int(scores.argmax())
+
+    def paths(self, user: int, item: int) -> list[Paths]:
+        """All paths between two rows, by length; see `paths_between`."""
+        mean = self.weights.mean(axis=(0, 2))
+        return paths_between(self.arcs, mean, user, item, self.model.options.num_layers)
+
+    def drops(self, user: int, item: int, paths: Paths) -> FloatArray:
+        """[C] how much the score of a pair, by rows, falls when the links of each path are removed."""
+        return self.score(user, item) - self._removal.scores(user, item, paths.links(self.arcs))
+
+    def attention_of(self, paths: Paths) -> FloatArray:
+        """[C] product of the weights along each path, summed over the nodes where its messages may start."""
+        attention: FloatArray = attention_of_paths(paths, self.arcs, self.weights)[1].sum(axis=0)
+        return attention
+
+    def gradient_of(self, user: int, item: int, paths: Paths) -> FloatArray:
+        """[C] how much of the score of a pair, by rows, the links of each path carry to first order."""
+        of_arcs = gradient_of_arcs(self.model, self.states, self.arcs, self.weights, user, item)
+        return np.array([of_arcs[links].sum() for links in paths.links(self.arcs)], dtype=np.float32)
+
+    def _parts(self, user: int, item: int) -> ScoreParts:
+        ids = _score(self.model, self.model.embedding.detach(), user, item)
+        bare = _score(self.model, self.states_without_profiles.final, user, item)
+        return ScoreParts(ids, bare - ids, self.score(user, item) - bare)
+
+    def _strongest(self, paths: Paths, ends: tuple[int, int], number: int) -> list[Path]:
+        """The paths of one length whose removal lowers the score most."""
+        gradient = self.gradient_of(*ends, paths)
+        screened = np.argsort(-gradient, kind="stable")[: REMOVED_FOR_EACH * number]
+        # The same pair is compared with the same random paths whenever it is asked for.
+        random = np.random.default_rng(list(ends)).permutation(len(paths))[: RANDOM_PATHS + number]
+        removed = np.union1d(screened, random)
+        drop = dict(zip(removed.tolist(), self.drops(*ends, paths.select(removed)).tolist(), strict=True))
+        best = sorted(screened.tolist(), key=lambda row: -drop[row])[:number]
+        others = np.array([drop[row] for row in random.tolist() if row not in best][:RANDOM_PATHS])
+        meeting, attention = attention_of_paths(paths.select(np.array(best)), self.arcs, self.weights)
+        return [
+            self._path(
+                paths.select(np.array([row])),
+                int(meeting[attention[:, place].argmax()]),
+                float(attention[:, place].sum()),
+                _fidelity(drop[row], others),
+            )
+            for place, row in enumerate(best)
+        ]
+
+    def _path(self, path: Paths, meeting: int, attention: float, fidelity: Fidelity) -> Path:
+        nodes = tuple(self._node(row) for row in path.nodes[0].tolist())
+        links = tuple(self._link(path, place, meeting) for place in range(path.num_links))
+        return Path(nodes, links, meeting, attention, fidelity, path_sentence(nodes, links))
+
+    def _link(self, path: Paths, place: int, meeting: int) -> Link:
+        to_user = place < meeting
+        arc = int((path.towards_user if to_user else path.towards_item)(self.arcs)[0, place])
+        hop = meeting - place if to_user else place + 1 - meeting
+        row, R = int(self.arcs.relation[arc]), self.dataset.num_relations
+        # A fact's message runs from its tail to its head; an interaction's head is the user.
+        receiver_is_head = row < R if row < 2 * R else self.arcs.receiver[arc] < self.dataset.num_users
+        return Link(
+            INTERACTS if row == 2 * R else self.dataset.relations.names[row % R],
+            bool(receiver_is_head == to_user),
+            "user" if to_user else "item",
+            hop,
+            _numbers(self.weights[hop - 1, arc]),
+            _numbers(self._weights_without_profiles[hop - 1, arc]),
+        )
+
+    def _node(self, row: int) -> Node:
+        data, entity = self.dataset, row - self.dataset.num_users
+        kind: NodeKind = "user" if entity < 0 else "item" if entity < data.num_items else "entity"
+        vocabulary = {"user": data.users, "item": data.items, "entity": data.entities}[kind]
+        place = row if kind == "user" else entity
+        # What is known of other users is not told.
+        told = self._profiles and kind != "user"
+        profile = limit_words([self._profiles[row]], PROFILE_WORDS) if told else ""
+        return Node(kind, vocabulary.ids[place], vocabulary.names[place], profile)
+
+
+def _score(model: Spike, final: torch.Tensor, user: int, item: int) -> float:
+    return float(pair_scores(model, final[[user]], final[[item]])[0])
+
+
+def _fidelity(drop: float, others: np.ndarray) -> Fidelity:
+    if not len(others):
+        return Fidelity(drop, None, 0, None)
+    return Fidelity(drop, float(others.mean()), len(others), float((others < drop).mean()))
+
+
+def _numbers(values: FloatArray) -> tuple[float, ...]:
+    return tuple(map(float, values))

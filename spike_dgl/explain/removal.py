@@ -1,0 +1,154 @@
+"""The score of one item for one user after edges are taken out of the graph.
+
+Taking a link away changes the states of few nodes. Only those are computed again, hop by hop and for many removals at
+a time, by the model's own hop on a small `MessageGraph`; the states of all other nodes are those of the whole pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spike_dgl.explain.arcs import Arcs
+from spike_dgl.models.spike import Spike, SpikeStates
+from spike_dgl.nn.message_graph import MessageGraph
+from spike_dgl.nn.rows import normalise
+from spike_dgl.typing import BoolArray, FloatArray, IndexArray
+
+REMOVALS_AT_A_TIME = 64
+
+
+@dataclass(frozen=True)
+class _States:
+    """New states of the nodes that removals change.
+
+    Parameters
+    ----------
+    keys
+        [V] number of the removal times the number of all nodes, plus the node; ascending.
+    state
+        [V, D].
+    """
+
+    keys: IndexArray
+    state: Tensor
+
+
+class Removal:
+    """Scores a user and an item on graphs that lack some arcs.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    states
+        Of the whole pass, `Spike.propagate`, without gradients.
+    arcs
+        Of the model's graph.
+    """
+
+    def __init__(self, model: Spike, states: SpikeStates, arcs: Arcs) -> None:
+        self._model, self._states, self._arcs = model, states, arcs
+        self._num_nodes = len(states.final)
+
+    def scores(self, user: int, item: int, removed: Sequence[IndexArray]) -> FloatArray:
+        """[K] the score after each of K removals; both ends are rows in 0..U+N-1."""
+        wanted = self._wanted(np.array([user, item]))
+        portions = [
+            self._scores(user, item, removed[start : start + REMOVALS_AT_A_TIME], wanted)
+            for start in range(0, len(removed), REMOVALS_AT_A_TIME)
+        ]
+        return np.concatenate([np.empty(0, np.float32), *portions])
+
+    def _wanted(self, ends: IndexArray) -> list[IndexArray]:
+        """For each hop the nodes whose states after it count for the two ends."""
+        wanted = [np.unique(ends)]
+        for _ in range(self._model.options.num_layers - 1):
+            senders = self._arcs.sender[self._arcs.entering(wanted[0])[0]]
+            wanted.insert(0, np.union1d(wanted[0], senders))
+        return wanted
+
+    @torch.no_grad()
+    def _scores(
+        self, user: int, item: int, removed: Sequence[IndexArray], wanted: list[IndexArray]
+    ) -> FloatArray:
+        removal = np.repeat(np.arange(len(removed)), [len(arcs) for arcs in removed])
+        arcs = np.concatenate(removed) if len(removal) else removal
+        lost = np.unique(removal * len(self._arcs) + arcs)
+        direct = np.unique(removal * self._num_nodes + self._arcs.receiver[arcs])
+        totals = {end: self._states.final[end].repeat(len(removed), 1) for end in (user, item)}
+        before = _States(direct[:0], self._states.final[:0])
+        for layer, nodes in enumerate(wanted, start=1):
+            keys = np.union1d(direct, self._hearing_of(before.keys))
+            keys = keys[np.isin(keys % self._num_nodes, nodes)]
+            before = _States(keys, self._hop(keys, before, lost, layer))
+            for end, total in totals.items():
+                rows = np.flatnonzero(keys % self._num_nodes == end)
+                gain = before.state[rows] - self._states.layers[layer][end]
+                total[keys[rows] // self._num_nodes] += gain
+        return pair_scores(self._model, totals[user], totals[item]).cpu().numpy()
+
+    def _hearing_of(self, changed: IndexArray) -> IndexArray:
+        """Keys of the nodes that receive from changed ones."""
+        removal, node = np.divmod(changed, self._num_nodes)
+        arcs, which = self._arcs.leaving(node)
+        return np.unique(removal[which] * self._num_nodes + self._arcs.receiver[arcs])
+
+    def _hop(self, keys: IndexArray, before: _States, lost: IndexArray, layer: int) -> Tensor:
+        """States [V, D] after a hop of the nodes that keys name, from the states before it."""
+        removal, node = np.divmod(keys, self._num_nodes)
+        arcs, which = self._arcs.entering(node)
+        kept = ~np.isin(removal[which] * len(self._arcs) + arcs, lost)
+        arcs, which = arcs[kept], which[kept]
+        table = torch.cat([self._states.layers[layer - 1], before.state])
+        senders = self._rows(removal[which], self._arcs.sender[arcs], before)
+        # Each receiver has a row of its own: the same node may receive other messages in another removal.
+        sources, sender = np.unique(senders, return_inverse=True)
+        rows = np.concatenate([sources, self._rows(removal, node, before)])
+        is_user = np.concatenate([self._is_user(sources, before), node < self._arcs.num_users])
+        order = np.argsort(~is_user, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        receiver = place[len(sources) :]
+        messages = self._messages(arcs, place[sender], receiver[which], int(is_user.sum()), len(rows))
+        state, _ = self._model.hop(messages, table[rows[order]], torch.from_numpy(receiver))
+        return state
+
+    def _rows(self, removal: IndexArray, node: IndexArray, before: _States) -> IndexArray:
+        """Where the states of some nodes stand in a table of all states and then the changed ones."""
+        if not len(before.keys):
+            return node
+        wanted = removal * self._num_nodes + node
+        place = np.minimum(np.searchsorted(before.keys, wanted), len(before.keys) - 1)
+        return np.where(before.keys[place] == wanted, self._num_nodes + place, node)
+
+    def _is_user(self, rows: IndexArray, before: _States) -> BoolArray:
+        changed = rows >= self._num_nodes
+        nodes = rows.copy()
+        nodes[changed] = before.keys[rows[changed] - self._num_nodes] % self._num_nodes
+        users: BoolArray = nodes < self._arcs.num_users
+        return users
+
+    def _messages(
+        self, arcs: IndexArray, sender: IndexArray, receiver: IndexArray, num_users: int, num_nodes: int
+    ) -> MessageGraph:
+        pooled = torch.from_numpy(self._arcs.is_pooling(arcs))
+        attended, relation = ~pooled, torch.from_numpy(self._arcs.relation[arcs])
+        senders, receivers = torch.from_numpy(sender), torch.from_numpy(receiver)
+        return MessageGraph.build(
+            (receivers[attended] - num_users, senders[attended], relation[attended]),
+            (receivers[pooled], senders[pooled] - num_users),
+            num_users,
+            num_nodes - num_users,
+        )
+
+
+def pair_scores(model: Spike, users: Tensor, items: Tensor) -> Tensor:
+    """[K] the scores of K users and items by their final representations [K, D]."""
+    if model.options.score_temperature is not None:
+        users, items = normalise(users), normalise(items)
+    return (users * items).sum(dim=1)

@@ -1,0 +1,72 @@
+"""Explanations in words."""
+
+from __future__ import annotations
+
+from spike_dgl.explain.explanation import Explanation, Fidelity, Link, Node, Path
+from spike_dgl.profiles.facts import readable
+from spike_dgl.profiles.facts import sentence as fact_sentence
+
+
+def path_sentence(nodes: tuple[Node, ...], links: tuple[Link, ...]) -> str:
+    """A path, link by link, from the user's history on."""
+    if len(nodes) == 2:
+        return f"{readable(nodes[1].name)} is in the user's history."
+    told = [f"The user's history has {readable(nodes[1].name)}."]
+    place = 1
+    while place < len(links):
+        before, after = nodes[place], nodes[place + 1]
+        if after.kind == "user":
+            told.append(
+                f"Another user with {readable(before.name)} in the history also has {readable(nodes[place + 2].name)}."
+            )
+            place += 2
+            continue
+        head, tail = (before, after) if links[place].forward else (after, before)
+        told.append(
+            fact_sentence(head.name, links[place].relation, tail.name, inverse=not links[place].forward)
+        )
+        place += 1
+    return " ".join(told)
+
+
+def summary(user: Node, item: Node, paths: tuple[Path, ...]) -> str:
+    """An explanation in one sentence or two."""
+    if not paths:
+        return f"No path of the graph leads from {user.name} to {readable(item.name)}; only their embeddings speak."
+    return f"{readable(item.name)} for user {user.name}, above all for this: {paths[0].sentence}"
+
+
+def to_text(explanation: Explanation) -> str:
+    """To read in a terminal."""
+    parts = explanation.parts
+    lines = [
+        explanation.sentence,
+        "",
+        f"score {explanation.score:.3f} = ID {parts.id:+.3f}, graph {parts.graph:+.3f}, profiles {parts.profile:+.3f}",
+        f"{len(explanation.paths)} of {explanation.num_paths} paths, those whose removal lowers the score most:",
+    ]
+    for number, path in enumerate(explanation.paths, start=1):
+        lines += ["", f"{number}. {path.sentence}", f"   {_fidelity(path.fidelity)}"]
+        lines += [
+            f"   {_link(before, link, after)}"
+            for before, link, after in zip(path.nodes, path.links, path.nodes[1:], strict=False)
+        ]
+        lines += [f"   {bridge.name}: {bridge.profile}" for bridge in path.bridges if bridge.profile]
+    return "\n".join(lines)
+
+
+def _fidelity(fidelity: Fidelity) -> str:
+    drop = f"without it the score falls by {fidelity.drop:.3f}"
+    if fidelity.random_drop is None:
+        return drop
+    random = f"without a random path of its length by {fidelity.random_drop:.3f}"
+    return f"{drop}; {random} (mean of {fidelity.random_paths})"
+
+
+def _link(before: Node, link: Link, after: Node) -> str:
+    arrow = "<-" if link.towards == "user" else "->"
+    weights = ", ".join(
+        f"{weight:.3f} ({weight - bare:+.3f} by profiles)"
+        for weight, bare in zip(link.attention, link.attention_without_profiles, strict=True)
+    )
+    return f"{before.name} {arrow} {link.relation} {arrow} {after.name}, hop {link.hop}, weights {weights}"
