@@ -27,7 +27,7 @@ def thin_knowledge(dataset: Dataset, fraction: float, seed: int) -> Dataset:
         Of the choice.
     """
     triples = dataset.triples
-    kept = _chosen(len(triples), fraction, seed)
+    kept = chosen_share(len(triples), fraction, seed)
     note = f"{len(kept):,} of {len(triples):,} triples are kept, at random (data.kg_fraction={fraction:g})"
     thinned = Triples(triples.heads[kept], triples.relations[kept], triples.tails[kept])
     return dataset.replace(triples=thinned, altered=(*dataset.altered, note))
@@ -69,7 +69,7 @@ def make_items_cold(dataset: Dataset, share: float, seed: int) -> Dataset:
         Of the choice.
     """
     is_cold = np.zeros(dataset.num_items, dtype=bool)
-    is_cold[_chosen(dataset.num_items, share, seed)] = True
+    is_cold[chosen_share(dataset.num_items, share, seed)] = True
     train, valid = (part.select(~is_cold[part.items]) for part in (dataset.train, dataset.valid))
     moved = Interactions.empty()
     for part in (dataset.train, dataset.valid):
@@ -93,8 +93,8 @@ def one_cycle(size: int, seed: int) -> IndexArray:
     return permutation
 
 
-def _chosen(size: int, share: float, seed: int) -> IndexArray:
-    """Ascending positions of a random share of `size` things; nested for one seed."""
+def chosen_share(size: int, share: float, seed: int) -> IndexArray:
+    """Ascending positions of a random share of `size` things; for one seed a smaller share is part of a larger one."""
     number = int(np.floor(size * share + 0.5))
     chosen: IndexArray = np.sort(np.argsort(random_priorities(size, seed), kind="stable")[:number])
     return chosen

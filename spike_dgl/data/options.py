@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from spike_dgl.config import STRICT
 from spike_dgl.data.controls import make_items_cold, permute_knowledge, thin_knowledge
 from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.hiding import hide
 from spike_dgl.data.load import load_dataset
 
 
@@ -35,6 +36,9 @@ class DataOptions:
     cold_items
         Share of the items, at random, all of whose interactions become test pairs. Their metrics stand apart, in
         the group of items without training users.
+    hidden_users, hidden_items
+        Shares of the users and items, at random, that are left out with all that the data says of them, as if they
+        came after training; `spike_dgl.newcomers` embeds such.
 
     Templates and a language model's prompts are written from the data after these changes; texts and vectors that the
     data set brings stay as they are.
@@ -47,6 +51,8 @@ class DataOptions:
     kg_fraction: float = Field(default=1.0, ge=0.0, le=1.0)
     permute_kg: bool = False
     cold_items: float = Field(default=0.0, ge=0.0, lt=1.0)
+    hidden_users: float = Field(default=0.0, ge=0.0, lt=1.0)
+    hidden_items: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 def load(options: DataOptions) -> Dataset:
@@ -57,6 +63,8 @@ def load(options: DataOptions) -> Dataset:
         valid_fraction=options.valid_fraction,
         seed=options.split_seed,
     )
+    if options.hidden_users or options.hidden_items:
+        dataset = hide(dataset, options.hidden_users, options.hidden_items, options.split_seed)
     if options.kg_fraction < 1:
         dataset = thin_knowledge(dataset, options.kg_fraction, options.split_seed)
     if options.permute_kg:

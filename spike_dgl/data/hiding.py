@@ -1,0 +1,101 @@
+"""Users and items left out of a data set as if it had never heard of them, to see how newcomers are served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from spike_dgl.data.controls import chosen_share
+from spike_dgl.data.dataset import Dataset, Interactions, NodeTexts, NodeVectors, Triples, Vocabulary
+from spike_dgl.typing import BoolArray, IndexArray
+
+Value = TypeVar("Value")
+
+
+def hide(dataset: Dataset, users: float, items: float, seed: int) -> Dataset:
+    """Leave out some users and items with all that the data says of them: ids, interactions, triples, texts, vectors.
+
+    Entities and relations stay, those that lose their last triple too. Rows of what is left close up, in their order.
+    Reviews are left out altogether.
+
+    Parameters
+    ----------
+    dataset
+        The data.
+    users, items
+        Shares that are hidden, from 0 to 1, at random. Smaller shares are part of larger ones.
+    seed
+        Of the choice.
+    """
+    user_is_kept, entity_is_kept = np.ones(dataset.num_users, bool), np.ones(dataset.num_entities, bool)
+    user_is_kept[chosen_share(dataset.num_users, users, seed)] = False
+    entity_is_kept[chosen_share(dataset.num_items, items, seed)] = False
+    note = (
+        f"{int((~user_is_kept).sum()):,} random users and {int((~entity_is_kept).sum()):,} random items are left out "
+        f"with all that is known of them (data.hidden_users={users:g}, data.hidden_items={items:g})"
+    )
+    return _kept(dataset, user_is_kept, entity_is_kept).replace(altered=(*dataset.altered, note))
+
+
+def _kept(dataset: Dataset, user_is_kept: BoolArray, entity_is_kept: BoolArray) -> Dataset:
+    item_is_kept = entity_is_kept[: dataset.num_items]
+    new_user, new_entity = (np.cumsum(kept) - 1 for kept in (user_is_kept, entity_is_kept))
+
+    def pairs(part: Interactions) -> Interactions:
+        part = part.select(user_is_kept[part.users] & item_is_kept[part.items])
+        return Interactions(new_user[part.users], new_entity[part.items])
+
+    def texts(nodes: NodeTexts) -> NodeTexts:
+        return NodeTexts(
+            _by_new_row(nodes.users, new_user, user_is_kept),
+            _by_new_row(nodes.entities, new_entity, entity_is_kept),
+        )
+
+    return dataset.replace(
+        users=_words(dataset.users, user_is_kept),
+        items=_words(dataset.items, item_is_kept),
+        entities=_words(dataset.entities, entity_is_kept),
+        train=pairs(dataset.train),
+        valid=pairs(dataset.valid),
+        test=pairs(dataset.test),
+        triples=_triples(dataset.triples, new_entity, entity_is_kept),
+        profiles=texts(dataset.profiles),
+        descriptions=texts(dataset.descriptions),
+        vectors=_vectors(dataset.vectors, user_is_kept, entity_is_kept),
+        linked_names=_by_new_row(dataset.linked_names, new_entity, entity_is_kept),
+        # Neither counts of all users together nor a file that tells users by their old rows can be cut down.
+        late_pairs={},
+        review_file=None,
+    )
+
+
+def _words(vocabulary: Vocabulary, kept: BoolArray) -> Vocabulary:
+    rows = np.flatnonzero(kept).tolist()
+    ids, names = (tuple(words[row] for row in rows) for words in (vocabulary.ids, vocabulary.names))
+    return Vocabulary(vocabulary.kind, ids, names)
+
+
+def _by_new_row(values: Mapping[int, Value], new_row: IndexArray, kept: BoolArray) -> dict[int, Value]:
+    return {int(new_row[row]): value for row, value in values.items() if kept[row]}
+
+
+def _triples(triples: Triples, new_entity: IndexArray, kept: BoolArray) -> Triples:
+    stay = kept[triples.heads] & kept[triples.tails]
+    heads, relations, tails = (part[stay] for part in (triples.heads, triples.relations, triples.tails))
+    return Triples(new_entity[heads], relations, new_entity[tails])
+
+
+def _vectors(
+    vectors: NodeVectors | None, user_is_kept: BoolArray, entity_is_kept: BoolArray
+) -> NodeVectors | None:
+    if vectors is None:
+        return None
+    hashes = (
+        None if of_all is None else of_all[kept]
+        for of_all, kept in ((vectors.user_hashes, user_is_kept), (vectors.entity_hashes, entity_is_kept))
+    )
+    return NodeVectors(
+        vectors.users[user_is_kept], vectors.entities[entity_is_kept], vectors.encoder, *hashes
+    )
