@@ -150,7 +150,8 @@ def _show_result(experiment: Experiment) -> None:
     click.echo("\n" + experiment.folder.file("RESULT.md").read_text(encoding="utf-8"))
     if not experiment.folder.file("embeddings.npz").is_file():
         return
-    recommender = Recommender(experiment.dataset, **experiment.folder.read_arrays("embeddings.npz"))
+    embeddings = experiment.folder.read_arrays("embeddings.npz")
+    recommender = Recommender(experiment.dataset, embeddings["users"], embeddings["items"])
     user = experiment.dataset.users.ids[0]
     show_user(recommender, user)
     show_list(recommender.recommend(user, 10))

@@ -35,6 +35,7 @@ from spike_dgl.models.base import (
     ScoreFunction,
     model_entry,
 )
+from spike_dgl.models.fold_in import FoldIn, LinearFoldIn
 from spike_dgl.profiles import ProfileOptions, TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.bottom_up import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts, write_profile_texts
@@ -371,8 +372,36 @@ def reopen(
         if not override.startswith((f"{section}.", "training.device=")):
             raise ConfigError(f"'{override}': here only settings of the {section} section can change")
     config = load_config(folder.file("config.yaml"), overrides)
-    vectors = folder.read_arrays("profiles.npz") if folder.file("profiles.npz").is_file() else {}
-    return _set_up(config, folder, folder.load_dataset(), vectors, processes or Processes())
+    return _set_up(config, folder, folder.load_dataset(), _stored_vectors(folder), processes or Processes())
+
+
+def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> FoldIn:
+    """What embeds users and items that came after the training of a run. Works on the CPU.
+
+    Parameters
+    ----------
+    folder
+        Of a finished run.
+    dataset
+        Its data.
+    embeddings
+        Its final embeddings of ``users`` [U, D] and ``items`` [I, D].
+
+    Raises
+    ------
+    DataError
+        Where the run has no ``best.pt``.
+    """
+    config, vectors = load_config(folder.file("config.yaml")), _stored_vectors(folder)
+    model = _build_model(config, dataset, vectors, torch.device("cpu"))
+    assert isinstance(model, EmbeddingModel)  # others store no embeddings
+    model.load_state_dict(load_checkpoint(folder.file("best.pt"))["model"])
+    linear = LinearFoldIn.fit(dataset, embeddings["users"], embeddings["items"], vectors)
+    return model.eval().fold_in(linear)
+
+
+def _stored_vectors(folder: RunFolder) -> Vectors:
+    return folder.read_arrays("profiles.npz") if folder.file("profiles.npz").is_file() else {}
 
 
 def _set_up(
@@ -383,12 +412,18 @@ def _set_up(
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
     seed_everything(config.training.seed)
+    model = _build_model(config, dataset, vectors, device)
+    return Experiment(folder, config, dataset, model, device, processes)
+
+
+def _build_model(
+    config: RunConfig, dataset: Dataset, vectors: Vectors, device: torch.device
+) -> RecommenderModel:
     users, entities = (
         torch.from_numpy(vectors[side]) if side in vectors else None for side in ("users", "entities")
     )
     inputs = ModelInputs(build_graph(dataset), users, entities, device=device)
-    model = model_entry(config.model_name).model(inputs, config.model).to(device)
-    return Experiment(folder, config, dataset, model, device, processes)
+    return model_entry(config.model_name).model(inputs, config.model).to(device)
 
 
 def _device_of(config: RunConfig, processes: Processes) -> torch.device:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.dataset import Dataset, Vocabulary
+from spike_dgl.errors import SpikeError
+from spike_dgl.newcomers import Newcomers
 from spike_dgl.training.tracking import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
+
+if TYPE_CHECKING:
+    from spike_dgl.models.fold_in import NewItems
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,34 @@ class ScoredItem(Item):
     score: float
 
 
+@dataclass(frozen=True)
+class NewItem:
+    """An item that was not there in training.
+
+    Parameters
+    ----------
+    id
+        Raw id that no other item has.
+    triples
+        Pairs of a relation and the entity it leads to, each by raw id or name.
+    text
+        Describes the item, as profiles do.
+    name
+        Readable name; the raw id by default.
+    """
+
+    id: str
+    triples: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+    name: str = ""
+
+
 class Recommender:
-    """Ranks items for the users of a trained run, and for someone new by the items that they like.
+    """Ranks items for the users of a trained run, and for users and items that came later.
 
     Users and items are named by raw id or by exact name; a name that several have is refused. Final embeddings that
-    training stored are read, which needs neither torch nor DGL. Nothing changes after construction, so threads may
-    share one.
+    training stored are read, which needs neither torch nor DGL; what is new is embedded by the run's model, which is
+    opened the first time. Nothing that can be asked for changes after construction, so threads may share one.
 
     Parameters
     ----------
@@ -42,10 +69,19 @@ class Recommender:
         The data the run was trained on.
     users, items
         Final embeddings, [U, D] and [I, D].
+    newcomers
+        Embeds users and items that came later; None where only those of the data are asked for.
+
+    Attributes
+    ----------
+    users, items
+        Raw ids and names of all that are known, added items last.
     """
 
-    def __init__(self, dataset: Dataset, users: FloatArray, items: FloatArray) -> None:
-        self.dataset, self._users, self._items = dataset, users, items
+    def __init__(
+        self, dataset: Dataset, users: FloatArray, items: FloatArray, newcomers: Newcomers | None = None
+    ) -> None:
+        self.dataset, self._users, self._items, self._newcomers = dataset, users, items, newcomers
         self.users, self.items = dataset.users, dataset.items
         self._seen = dataset.train.union(dataset.valid)
         self._seen_offsets = self._seen.offsets(dataset.num_users)
@@ -58,7 +94,9 @@ class Recommender:
         """
         folder = RunFolder.open(Path(run))
         embeddings = folder.read_arrays("embeddings.npz")
-        return cls(folder.load_dataset(), embeddings["users"], embeddings["items"])
+        dataset = folder.load_dataset()
+        newcomers = Newcomers.of(folder, dataset, embeddings)
+        return cls(dataset, embeddings["users"], embeddings["items"], newcomers)
 
     @overload
     def recommend(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
@@ -142,15 +180,102 @@ class Recommender:
         UnknownIdError
             For an item that the run does not know, or whose name others have too.
         """
-        liked = self.items.find_all(items)
+        if not items or isinstance(items, str):
+            raise SpikeError("someone new is known by a sequence of one liked item at least")
+        liked, allowed = np.unique(self.items.find_all(items)), self._mask(candidates)
+        user = self.newcomers.user_of_items(liked)
+        return self._ranked(self._items @ user, k, liked if exclude_seen else None, allowed)
+
+    def recommend_for_text(
+        self, text: str, k: int = 10, *, candidates: Sequence[str] | None = None
+    ) -> list[ScoredItem]:
+        """The best k items for someone new who describes a taste, such as "dark synth-pop from the 80s".
+
+        Parameters
+        ----------
+        text
+            Is encoded by what made the vectors of the run's profiles.
+        k
+            Length of the list.
+        candidates
+            The only items that may be listed; all by default.
+
+        Raises
+        ------
+        SpikeError
+            Where the run has no profiles or its encoder is not there, or knows no word of the text.
+        """
+        if not text.strip():
+            raise SpikeError("there is no text that describes a taste")
         allowed = self._mask(candidates)
-        return self._ranked(
-            self._items @ self._items[liked].mean(axis=0), k, liked if exclude_seen else None, allowed
+        return self._ranked(self._items @ self.newcomers.user_of_text(text), k, None, allowed)
+
+    def add_item(
+        self, id: str, triples: Sequence[tuple[str, str]] = (), text: str = "", *, name: str = ""
+    ) -> Recommender:
+        """A recommender that also knows an item which was not there in training; see `add_items`.
+
+        Parameters
+        ----------
+        id, triples, text, name
+            Of the item; see `NewItem`.
+        """
+        return self.add_items([NewItem(id, tuple(triples), text, name)])
+
+    def add_items(self, items: Sequence[NewItem]) -> Recommender:
+        """A recommender that also knows some items which were not there in training; this one stays as it is.
+
+        Nothing is trained: an item is embedded from its neighbours in the knowledge graph and its text. What the others
+        are embedded as does not change.
+
+        Raises
+        ------
+        UnknownIdError
+            For a relation or entity that the run does not know, or whose name others have too.
+        SpikeError
+            Where an id is taken, an item has neither triple nor text, or the run has no encoder for texts.
+        """
+        for item in items:
+            if item.id in self.items or [other.id for other in items].count(item.id) > 1:
+                raise SpikeError(f"there is an item '{item.id}' already\n  Give the new one another id.")
+            if not item.triples and not item.text.strip():
+                raise SpikeError(f"nothing is known of item '{item.id}'\n  Give it a triple or a text.")
+        newcomers, embedded = self.newcomers.with_items(self._new_items(items))
+        grown = Recommender(self.dataset, self._users, np.concatenate([self._items, embedded]), newcomers)
+        grown.items = Vocabulary(
+            "item",
+            (*self.items.ids, *(item.id for item in items)),
+            (*self.items.names, *(item.name or item.id for item in items)),
         )
+        return grown
+
+    def _new_items(self, items: Sequence[NewItem]) -> NewItems:
+        from spike_dgl.models.fold_in import NewItems
+
+        rows = [(row, *triple) for row, item in enumerate(items) for triple in item.triples]
+        vectors = None
+        if any(item.text.strip() for item in items):
+            vectors = self.newcomers.encoded([item.text for item in items])
+        return NewItems(
+            len(items),
+            np.array([row for row, _, _ in rows], dtype=np.int64),
+            self.dataset.relations.find_all(relation for _, relation, _ in rows),
+            self.dataset.entities.find_all(tail for _, _, tail in rows),
+            vectors,
+        )
+
+    @property
+    def newcomers(self) -> Newcomers:
+        """What embeds users and items that came later. Raises `SpikeError` where there is none."""
+        if self._newcomers is None:
+            raise SpikeError(
+                "users and items that are new need the run's model\n  Use Recommender.load(RUN)."
+            )
+        return self._newcomers
 
     def score(self, user: str, items: Sequence[str]) -> FloatArray:
         """Scores [n] of some items for a user, as they rank lists; seen ones too."""
-        scores: FloatArray = self._scores(self.users.find(user))[self.items.find_all(items)]
+        scores: FloatArray = self.scores_of(self.users.find(user))[self.items.find_all(items)]
         return scores
 
     def similar_items(self, item: str, k: int = 10) -> list[ScoredItem]:
@@ -171,9 +296,17 @@ class Recommender:
         ]
 
     def _list_of(self, user: int, k: int, exclude_seen: bool, allowed: np.ndarray | None) -> list[ScoredItem]:
-        return self._ranked(self._scores(user), k, self._seen_items(user) if exclude_seen else None, allowed)
+        return self._ranked(
+            self.scores_of(user), k, self._seen_items(user) if exclude_seen else None, allowed
+        )
 
-    def _scores(self, user: int) -> FloatArray:
+    @property
+    def item_embeddings(self) -> FloatArray:
+        """[I, D], added items last: what a user's embedding is multiplied with."""
+        return self._items
+
+    def scores_of(self, user: int) -> FloatArray:
+        """Scores [I] of all items for the user of a row."""
         # One user at a time and always all items, so that a score depends on nothing else that is asked for.
         scores: FloatArray = self._items @ self._users[user]
         return scores

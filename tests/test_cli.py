@@ -126,6 +126,14 @@ def test_evaluate_at_other_cutoffs(run, trained: Path) -> None:
     assert {"recall@3", "ndcg@20"} <= json.loads(out).keys()
 
 
+def test_lists_for_someone_new_and_similar_items(run, trained: Path) -> None:
+    for asked in (["recommend", trained, "--item", "0", "--item", "2"], ["similar", trained, "0"]):
+        code, out, _ = run(*asked, "-k", "3")
+        assert (code, len(out.splitlines())) == (0, 3)
+    code, out, _ = run("recommend", trained, "--text", "40", "--candidate", "4", "--json")
+    assert [item["id"] for item in json.loads(out)["items"]] == ["4"]
+
+
 def test_recommend_for_several_users_as_json(run, trained: Path, data_folder: Path) -> None:
     code, out, _ = run("recommend", trained, "--user", "0", "--user", "7", "-k", "5", "--json")
     assert code == 0
@@ -184,6 +192,8 @@ def test_show_config_prints_what_it_would_run(run, tmp_path: Path) -> None:
         (["train", "--resume", "nowhere"], "not a run folder"),
         (["evaluate", "nowhere"], "not a run folder"),
         (["recommend", "nowhere", "--user", "1"], "not a run folder"),
+        (["recommend", "nowhere"], "say for whom: --user, --item or --text"),
+        (["similar", "nowhere", "1"], "not a run folder"),
         (["data", "nowhere"], "no such folder"),
         (["prepare", "movielens", "nowhere", "somewhere"], "nowhere"),
     ],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spike_dgl.errors import UnknownIdError
+from spike_dgl.data.dataset import Vocabulary
+from spike_dgl.errors import SpikeError, UnknownIdError
 from spike_dgl.recommend import Item, Recommender
 from tests.toy import dataset
 
@@ -51,3 +52,35 @@ def test_an_unknown_user_is_named(recommender: Recommender) -> None:
 
 def test_history_names_what_was_liked(recommender: Recommender) -> None:
     assert recommender.history("u1") == [Item("i0", "i0"), Item("i2", "i2")]
+
+
+def test_only_candidates_are_listed(recommender: Recommender) -> None:
+    assert ids(recommender.recommend("u0", candidates=["i0", "i3", "i1"])) == ["i3", "i0"]
+    assert recommender.recommend("u0", candidates=[]) == []
+
+
+def test_scores_are_those_of_the_list(recommender: Recommender) -> None:
+    listed = recommender.recommend("u1", exclude_seen=False)
+    assert recommender.score("u1", ids(listed)).tolist() == [item.score for item in listed]
+
+
+def test_similar_items_point_the_same_way(recommender: Recommender) -> None:
+    found = recommender.similar_items("i2", 2)
+    assert ids(found) == ["i3", "i0"]
+    assert found[0].score == pytest.approx(0.45 / (0.5 * 0.41) ** 0.5)
+
+
+def test_a_name_does_for_an_id_unless_several_have_it(recommender: Recommender) -> None:
+    names = Vocabulary("item", ("i0", "i1", "i2", "i3"), ("Alien", "Twin", "Twin", "i1"))
+    named = Recommender(recommender.dataset.replace(items=names), USERS, ITEMS)
+    assert named.score("u0", ["Alien"]) == named.score("u0", ["i0"])
+    assert named.score("u0", ["i1"]) == pytest.approx(0.9)  # an id comes before a name
+    with pytest.raises(UnknownIdError, match="more than one item is called 'Twin': 'i1', 'i2'"):
+        named.similar_items("Twin")
+    with pytest.raises(UnknownIdError, match="did you mean 'Alien'"):
+        named.similar_items("Alienn")
+
+
+def test_newcomers_need_the_run(recommender: Recommender) -> None:
+    with pytest.raises(SpikeError, match=r"Use Recommender.load"):
+        recommender.recommend_for_items(["i0"])

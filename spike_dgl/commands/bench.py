@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from spike_dgl.commands.run_by_default import RunByDefault
 from spike_dgl.errors import SpikeError
 
 if TYPE_CHECKING:
+    from spike_dgl.evaluation.evaluate import Split
     from spike_dgl.export import ExportFormat
 
 FILE = click.Path(path_type=Path)
@@ -80,6 +82,27 @@ def report(file: Path, out: Path | None) -> None:
         return
     with whole_file(out) as partial:
         partial.write_text(page, encoding="utf-8")
+
+
+@bench.command()
+@click.argument("runs", nargs=-1, required=True, type=FILE)
+@click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a run and way.")
+def cold(runs: tuple[Path, ...], split: Split, as_json: bool) -> None:
+    """How well RUNS serve users and items they have never seen, against popularity and the cosine of profiles.
+
+    They are trained with data.hidden_users and data.hidden_items above 0.
+    """
+    from spike_dgl.cold_start import cold_results, render_cold
+    from spike_dgl.training.tracking import RunFolder
+
+    results = [cold_results(RunFolder.open(run), split) for run in runs]
+    if not as_json:
+        click.echo(render_cold(results))
+        return
+    for run, ways in zip(runs, results, strict=True):
+        for way in ways:
+            click.echo(json.dumps({"run": str(run), "split": split, **vars(way)}))
 
 
 @bench.command()

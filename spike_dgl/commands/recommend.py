@@ -18,21 +18,43 @@ LENGTH = click.IntRange(min=1)
 
 @click.command()
 @click.argument("run", type=FILE)
-@click.option("--user", "users", multiple=True, required=True, help="User id or name; repeat for several.")
+@click.option("--user", "users", multiple=True, help="User id or name; repeat for several.")
+@click.option(
+    "--item", "liked", multiple=True, help="Instead: an item that someone new likes; repeat for several."
+)
+@click.option("--text", help="Instead: how someone new describes a taste.")
+@click.option(
+    "--candidate", "candidates", multiple=True, help="Only this item may be listed; repeat for several."
+)
 @click.option("-k", default=10, show_default=True, type=LENGTH, help="Length of a list.")
 @click.option("--with-seen", is_flag=True, help="Keep items the user already interacted with.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a user.")
-def recommend(run: Path, users: tuple[str, ...], k: int, with_seen: bool, as_json: bool) -> None:
-    """The best items of RUN for some users."""
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a list.")
+def recommend(
+    run: Path,
+    users: tuple[str, ...],
+    liked: tuple[str, ...],
+    text: str | None,
+    candidates: tuple[str, ...],
+    k: int,
+    with_seen: bool,
+    as_json: bool,
+) -> None:
+    """The best items of RUN for some users, or for someone new by liked items or a text."""
     from spike_dgl.recommend import Recommender
 
-    recommender = Recommender.load(run)
-    for user, items in zip(users, recommender.recommend(users, k, exclude_seen=not with_seen), strict=True):
-        if as_json:
-            click.echo(as_line({"user": user}, items))
-        else:
+    if (bool(users), bool(liked), text is not None).count(True) != 1:
+        raise click.UsageError("say for whom: --user, --item or --text, one of the three")
+    recommender, allowed = Recommender.load(run), candidates or None
+    if liked:
+        items = recommender.recommend_for_items(liked, k, exclude_seen=not with_seen, candidates=allowed)
+        _show({"liked": liked}, items, as_json)
+    elif text is not None:
+        _show({"text": text}, recommender.recommend_for_text(text, k, candidates=allowed), as_json)
+    for user in users:
+        items = recommender.recommend(user, k, exclude_seen=not with_seen, candidates=allowed)
+        if not as_json:
             show_user(recommender, user)
-            show_list(items)
+        _show({"user": user}, items, as_json)
 
 
 @click.command()
@@ -44,16 +66,15 @@ def similar(run: Path, item: str, k: int, as_json: bool) -> None:
     """The items of RUN that are most like ITEM, an id or a name, by the cosine of their embeddings."""
     from spike_dgl.recommend import Recommender
 
-    items = Recommender.load(run).similar_items(item, k)
+    _show({"item": item}, Recommender.load(run).similar_items(item, k), as_json)
+
+
+def _show(asked: dict[str, object], items: Sequence[ScoredItem], as_json: bool) -> None:
     if as_json:
-        click.echo(as_line({"item": item}, items))
+        line = {**asked, "items": [vars(item) for item in items]}
+        click.echo(json.dumps(line, ensure_ascii=False))
     else:
         show_list(items)
-
-
-def as_line(asked: dict[str, object], items: Sequence[ScoredItem]) -> str:
-    """A list as one line of JSON, with what was asked for."""
-    return json.dumps({**asked, "items": [vars(item) for item in items]}, ensure_ascii=False)
 
 
 def show_user(recommender: Recommender, user: str) -> None:

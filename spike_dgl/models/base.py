@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
+from spike_dgl.models.fold_in import FoldIn
 from spike_dgl.nn.losses import RankingLoss, contrastive_loss, l2_loss, ranking_loss
 from spike_dgl.nn.rows import normalise
 
@@ -145,6 +146,16 @@ class EmbeddingModel(RecommenderModel):
         if self._ranking_options.score_temperature is None:
             return final
         return Embeddings(normalise(final.users), normalise(final.items))
+
+    def fold_in(self, linear: FoldIn) -> FoldIn:
+        """What embeds users and items that came after training; call in evaluation mode.
+
+        Parameters
+        ----------
+        linear
+            Regressions on the final embeddings, which a model without a way of its own returns as they are.
+        """
+        return linear
 
     @property
     def _ranking_options(self) -> RankingOptions:

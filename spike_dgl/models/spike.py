@@ -21,6 +21,8 @@ from spike_dgl.models.base import (
     ranking_terms,
     register,
 )
+from spike_dgl.models.fold_in import FoldIn
+from spike_dgl.models.spike_fold_in import SpikeFoldIn
 from spike_dgl.nn.attention import RelationalAttention
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
@@ -403,6 +405,16 @@ class Spike(EmbeddingModel):
         """z of all users [U, D] and items [I, D], over the whole graph."""
         final = self.propagate().final if self.sampler is None else self.propagate_in_parts(self.sampler)
         return self.part(final)
+
+    @torch.no_grad()
+    def project_new_entities(self, vectors: Tensor) -> Tensor:
+        """s, [n, D], of entities that came after training, from text vectors [n, d_t]; a zero vector gives zeros."""
+        projected: Tensor = self.entity_projection(vectors)
+        return projected.masked_fill(~vectors.any(dim=1, keepdim=True), 0.0)
+
+    def fold_in(self, linear: FoldIn) -> FoldIn:
+        """Newcomers by the model's own layers."""
+        return SpikeFoldIn.of(self, linear)
 
     @torch.no_grad()
     def propagate_in_parts(self, sampler: NeighbourSampler) -> Tensor:

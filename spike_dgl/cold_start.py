@@ -1,0 +1,196 @@
+"""How well newcomers are served: users and items that a run has never seen, by each way to embed them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+
+from spike_dgl.config import build, read_yaml
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.options import DataOptions, load
+from spike_dgl.data.training import TrainingData
+from spike_dgl.errors import ConfigError
+from spike_dgl.evaluation.evaluate import Split
+from spike_dgl.evaluation.metrics import ndcg, recall
+from spike_dgl.markdown import markdown_table
+from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.templates import TemplateWriter
+from spike_dgl.recommend import NewItem, Recommender
+from spike_dgl.training.tracking import RunFolder
+from spike_dgl.typing import BoolArray, FloatArray, IndexArray
+
+CUTOFF = 20
+LIKED = (1, 5, None)
+"""Numbers of items that a new user names; None for all of the training part."""
+
+
+@dataclass(frozen=True)
+class ColdResult:
+    """Mean recall and NDCG at 20 of one way to serve newcomers of a kind, over `users` users of one run."""
+
+    newcomers: str
+    by: str
+    users: int
+    recall: float
+    ndcg: float
+
+
+def cold_results(folder: RunFolder, split: Split = "test") -> list[ColdResult]:
+    """Serve the users and items that `data.hidden_users` and `data.hidden_items` kept from a run.
+
+    A hidden user gives some items of the training part, or a template profile written from all of them, and is to be
+    recommended those of `split`; all other items known of the user are no candidates. A hidden item enters by its
+    triples and template profile, and is to be recommended to the users of the run who met it: in the test part, or for
+    ``valid`` in the other two.
+
+    Raises
+    ------
+    ConfigError
+        Where the run has hidden nothing.
+    """
+    settings = read_yaml(folder.file("config.yaml"))
+    options = build(DataOptions, settings.get("data"), "data")
+    if not options.hidden_users and not options.hidden_items:
+        raise ConfigError(
+            f"{folder.path} has seen all users and items\n"
+            "  Train with data.hidden_users=0.2 data.hidden_items=0.1, for example."
+        )
+    whole = load(dataclasses.replace(options, hidden_users=0.0, hidden_items=0.0))
+    profiles = build(ProfileOptions, settings.get("profiles"), "profiles")
+    contest = _Contest(Recommender.load(folder.path), whole, TemplateWriter(TrainingData.of(whole), profiles))
+    results = list(contest.of_users(split)) if options.hidden_users else []
+    return results + (list(contest.of_items(split)) if options.hidden_items else [])
+
+
+class _Contest:
+    def __init__(self, recommender: Recommender, whole: Dataset, templates: TemplateWriter) -> None:
+        self.recommender, self.whole, known = recommender, whole, recommender.dataset
+        self.item_texts = templates.items()
+        self.user_texts = templates.users(self.item_texts)
+        # Both number what they share in the same order.
+        self.items = np.array([row for row, raw in enumerate(whole.items.ids) if raw in known.items])
+        self.hidden_items = np.setdiff1d(np.arange(whole.num_items), self.items)
+        self.popularity = np.bincount(known.train.items, minlength=known.num_items).astype(np.float32)
+
+    def of_users(self, split: Split) -> Iterator[ColdResult]:
+        """New users by 1, 5 and all of their training items, and by text."""
+        whole, known, newcomers = self.whole, self.recommender.dataset, self.recommender.newcomers
+        new_row = np.full(whole.num_items, -1)
+        new_row[self.items] = np.arange(len(self.items))
+        relevant_pairs = whole.valid if split == "valid" else whole.test
+        others = whole.test if split == "valid" else whole.valid
+        texts = newcomers.encoded([self.item_texts[row] for row in self.items])
+        scores: dict[str, list[tuple[float, float]]] = {}
+        for user in range(whole.num_users):
+            if whole.users.ids[user] in known.users:
+                continue
+            liked, wanted, also = (
+                rows[rows >= 0]
+                for rows in (new_row[p.items[p.users == user]] for p in (whole.train, relevant_pairs, others))
+            )
+            if not len(liked) or not len(wanted):
+                continue
+            allowed = np.ones(len(self.items), bool)
+            allowed[liked] = allowed[also] = False
+            relevant = np.zeros(len(allowed), bool)
+            relevant[wanted] = True
+            for way, of_items in self._of_user(user, liked, texts).items():
+                scores.setdefault(way, []).append(_metrics(of_items, relevant, allowed))
+        yield from _means("users", scores)
+
+    def _of_user(self, user: int, liked: IndexArray, texts: FloatArray) -> dict[str, FloatArray]:
+        newcomers, embeddings = self.recommender.newcomers, self.recommender.item_embeddings
+        shuffled = np.random.default_rng(user).permutation(liked)
+        found = {"popularity": self.popularity}
+        for number in LIKED:
+            some, label = shuffled[:number], f"{number or 'all'} liked"
+            found[f"items, {label}"] = embeddings @ newcomers.user_of_items(np.sort(some))
+            found[f"profile cosine, {label}"] = texts @ texts[some].mean(axis=0)
+        text = self.user_texts[user]
+        found["text"] = embeddings @ newcomers.user_of_text(text)
+        found["profile cosine, text"] = texts @ newcomers.encoded([text])[0]
+        return found
+
+    def of_items(self, split: Split) -> Iterator[ColdResult]:
+        """New items, ranked among each other and among all items."""
+        whole, known = self.whole, self.recommender.dataset
+        grown = self.recommender.add_items([self._new_item(row) for row in self.hidden_items.tolist()])
+        texts = grown.newcomers.encoded(
+            [self.item_texts[row] for row in [*self.items.tolist(), *self.hidden_items.tolist()]]
+        )
+        new_row = np.argsort(np.concatenate([self.items, self.hidden_items]))
+        earlier = whole.train.union(whole.valid)
+        wanted = earlier if split == "valid" else whole.test
+        pairs = earlier.union(whole.test)
+        is_new = np.arange(len(grown.items)) >= known.num_items
+        popularity = np.concatenate([self.popularity, np.zeros(len(self.hidden_items), np.float32)])
+        seen = known.train.union(known.valid)
+        among_new: dict[str, list[tuple[float, float]]] = {}
+        among_all: dict[str, list[tuple[float, float]]] = {}
+        for user, raw in enumerate(known.users.ids):
+            row = whole.users.index(raw)
+            met, right = (new_row[part.items[part.users == row]] for part in (pairs, wanted))
+            relevant = np.zeros(len(grown.items), bool)
+            relevant[right[is_new[right]]] = True
+            allowed = np.ones(len(relevant), bool)
+            allowed[met] = False
+            allowed |= relevant
+            history = seen.items[seen.users == user]
+            if not relevant.any() or not len(history):
+                continue
+            ways = {
+                "popularity": popularity,
+                "add_item": grown.scores_of(user),
+                "profile cosine": texts @ texts[history].mean(axis=0),
+            }
+            for way, scores in ways.items():
+                among_new.setdefault(way, []).append(_metrics(scores, relevant, allowed & is_new))
+                among_all.setdefault(way, []).append(_metrics(scores, relevant, allowed))
+        yield from _means("items, among new ones", among_new)
+        yield from _means("items, among all", among_all)
+
+    def _new_item(self, row: int) -> NewItem:
+        whole, triples, known = self.whole, self.whole.triples, self.recommender.dataset.entities
+        facts = [
+            (whole.relations.ids[relation], whole.entities.ids[tail])
+            for relation, tail in zip(
+                triples.relations[triples.heads == row].tolist(),
+                triples.tails[triples.heads == row].tolist(),
+                strict=True,
+            )
+        ]
+        told = tuple(fact for fact in facts if fact[1] in known)
+        return NewItem(whole.items.ids[row], told, self.item_texts[row])
+
+
+def _metrics(scores: FloatArray, relevant: BoolArray, allowed: BoolArray) -> tuple[float, float]:
+    rows = np.flatnonzero(allowed)
+    best = rows[np.argsort(-scores[rows], kind="stable")[:CUTOFF]]
+    hits, number = torch.zeros(1, CUTOFF, dtype=torch.bool), torch.tensor([relevant[rows].sum()])
+    hits[0, : len(best)] = torch.from_numpy(relevant[best])
+    return float(recall(hits, number, CUTOFF)), float(ndcg(hits, number, CUTOFF))
+
+
+def _means(newcomers: str, scores: dict[str, list[tuple[float, float]]]) -> Iterator[ColdResult]:
+    for way, of_users in scores.items():
+        yield ColdResult(newcomers, way, len(of_users), *np.mean(of_users, axis=0).tolist())
+
+
+def render_cold(runs: Sequence[Sequence[ColdResult]]) -> str:
+    """A table: means over the runs, and their standard deviation where there are several."""
+    rows = [["newcomers", "by", "users", f"recall@{CUTOFF}", f"ndcg@{CUTOFF}"]]
+    for results in zip(*runs, strict=True):
+        first = results[0]
+        sizes = round(mean(result.users for result in results))
+        metrics = (_spread([getattr(result, name) for result in results]) for name in ("recall", "ndcg"))
+        rows.append([first.newcomers, first.by, f"{sizes:,}", *metrics])
+    return markdown_table(rows)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")

@@ -1,0 +1,112 @@
+"""Users and items that came after a run's training: what it takes to embed them, opened when first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from spike_dgl.config import build, read_yaml
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.errors import SpikeError
+from spike_dgl.profiles.encode import pretrained_encoder
+from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
+from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.training.tracking import RunFolder
+from spike_dgl.typing import FloatArray, IndexArray
+
+if TYPE_CHECKING:
+    from spike_dgl.models.fold_in import FoldIn, NewItems
+
+Value = TypeVar("Value")
+
+
+class Once(Generic[Value]):
+    """A value that is made when it is first asked for, by one thread, and shared by all."""
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._made: list[Value] = []
+
+    def __call__(self) -> Value:
+        """The value."""
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+        return self._made[0]
+
+
+@dataclass(frozen=True)
+class Newcomers:
+    """Embeds users and items by the model of a run, and texts by its encoder.
+
+    Parameters
+    ----------
+    fold_in, encoder
+        Open the model and the encoder. The first call takes seconds, for torch, DGL and the weights.
+    """
+
+    fold_in: Callable[[], FoldIn]
+    encoder: Callable[[], Encoder]
+
+    @classmethod
+    def of(cls, folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> Newcomers:
+        """Those of a run folder."""
+
+        def open_model() -> FoldIn:
+            from spike_dgl.experiment import open_fold_in
+
+            return open_fold_in(folder, dataset, embeddings)
+
+        return cls(Once(open_model), Once(lambda: open_encoder(folder)))
+
+    def user_of_items(self, items: IndexArray) -> FloatArray:
+        """[D] of someone who likes some items, by row."""
+        embedded: FloatArray = self.fold_in().users_of_items([items])[0]
+        return embedded
+
+    def user_of_text(self, text: str) -> FloatArray:
+        """[D] of someone who describes a taste."""
+        embedded: FloatArray = self.fold_in().users_of_profiles(self.encoded([text]))[0]
+        return embedded
+
+    def encoded(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors [n, d_t] of texts, zeros for empty ones. Raises `SpikeError` where no word of one is known."""
+        vectors = self.encoder().encode(texts)
+        for text, vector in zip(texts, vectors, strict=True):
+            if text.strip() and not vector.any():
+                raise SpikeError(
+                    f"the run's encoder knows no word of '{text[:60]}'\n  Say it in words that the run's profiles use."
+                )
+        return vectors
+
+    def with_items(self, new: NewItems) -> tuple[Newcomers, FloatArray]:
+        """Newcomers among whose known items are further ones, and the embeddings [n, D] of these."""
+        fold_in, embedded = self.fold_in().with_items(new)
+        return Newcomers(lambda: fold_in, self.encoder), embedded
+
+
+def open_encoder(folder: RunFolder) -> Encoder:
+    """What made the text vectors of a run.
+
+    Raises
+    ------
+    SpikeError
+        Where the run has no profiles, or their vectors came from elsewhere.
+    """
+    used = folder.read_json("environment.json")["encoder"]
+    if used == "none":
+        raise SpikeError(
+            f"{folder.path} was trained without profiles, so it reads no text\n  Train with profiles."
+        )
+    if folder.file("encoder.npz").is_file():
+        return TfidfSvdEncoder.load(folder.file("encoder.npz"))
+    options = build(ProfileOptions, read_yaml(folder.file("config.yaml")).get("profiles"), "profiles")
+    encoder = pretrained_encoder(options)
+    if encoder is None or encoder.name != used:
+        raise SpikeError(
+            f"the text vectors of {folder.path} were made by '{used}', which is not at hand\n"
+            "  Train with profiles.source=template or llm, whose texts the run encodes itself."
+        )
+    return encoder

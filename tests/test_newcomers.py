@@ -1,0 +1,148 @@
+"""Users and items that came after training, on data where the right answer is known."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spike_dgl.errors import SpikeError, UnknownIdError
+from spike_dgl.experiment import RunConfig, open_fold_in, start
+from spike_dgl.models.fold_in import NewItems
+from spike_dgl.models.spike import Spike
+from spike_dgl.recommend import NewItem, Recommender
+from spike_dgl.training.tracking import RunFolder
+
+
+def trained(data: Path, folder: Path, *, model: dict | None = None, profiles: str = "template") -> Path:
+    settings = {
+        "data": {"path": str(data)},
+        "model": model or {"name": "spike"},
+        "profiles": {"source": profiles},
+        "training": {"epochs": 30, "learning_rate": 0.01, "threads": 1, "device": "cpu"},
+    }
+    start(RunConfig.from_mapping(settings), RunFolder.create(folder)).train(progress=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spike(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(data_folder, tmp_path_factory.mktemp("newcomers") / "spike")
+
+
+@pytest.fixture(scope="module", params=["spike", "lightgcn", "lightgcn by cosine"])
+def recommender(
+    request: pytest.FixtureRequest, spike: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Recommender:
+    if request.param == "spike":
+        return Recommender.load(spike)
+    model = {"name": "lightgcn", "score_temperature": 0.2 if "cosine" in request.param else None}
+    return Recommender.load(trained(data_folder, tmp_path_factory.mktemp("newcomers") / "run", model=model))
+
+
+def parities(items: list) -> set[int]:
+    return {int(item.id) % 2 for item in items}
+
+
+def test_someone_new_gets_items_of_the_genre_that_was_liked(recommender: Recommender) -> None:
+    for genre in (0, 1):
+        liked = [str(item) for item in range(genre, 12, 2)]
+        found = recommender.recommend_for_items(liked, 10)
+        assert parities(found) == {genre}
+        assert not {item.id for item in found} & set(liked)
+    again = recommender.recommend_for_items(["0", "2"], 3, exclude_seen=False, candidates=["0", "2", "4"])
+    assert {item.id for item in again} == {"0", "2", "4"}
+
+
+def test_a_new_item_is_liked_by_those_who_like_its_genre(recommender: Recommender) -> None:
+    relation = recommender.dataset.relations.ids[0]
+    grown = recommender.add_items(
+        [NewItem("even", ((relation, "40"),), name="Even"), NewItem("odd", ((relation, "41"),))]
+    )
+    for user in ("0", "1"):
+        scores = grown.score(user, ["even", "odd"])
+        assert np.argmax(scores) == int(user) % 2
+    assert parities(grown.similar_items("Even", 5)[:1]) == {0}
+    assert grown.recommend_for_items(["even"], 3, candidates=["0", "1"])[0].id == "0"
+    assert "even" not in recommender.items
+    assert len(grown.items) == len(recommender.items) + 2
+
+
+def test_of_known_items_nothing_changes(recommender: Recommender) -> None:
+    grown = recommender.add_item("new", text="40")
+    assert grown.score("0", ["0", "5"]) == pytest.approx(recommender.score("0", ["0", "5"]))
+    assert grown.history("0") == recommender.history("0")
+
+
+def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path) -> None:
+    """An item with the neighbours and text of another one, whose ID embedding is zero and whom no user liked."""
+    folder = RunFolder.open(spike)
+    dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
+    fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
+    model: Spike = fold_in.model
+    of_first = dataset.triples.heads == 0
+    new = NewItems(
+        1,
+        dataset.triples.heads[of_first],
+        dataset.triples.relations[of_first],
+        dataset.triples.tails[of_first],
+        vectors["entities"][:1],
+    )
+    _, embedded = fold_in.with_items(new)
+    with torch.no_grad():
+        tail, row = model.num_users + int(new.tails[0]), int(new.relations[0])
+        profile = model.project_profiles()[model.num_users]
+        injected = model.entity_gate(torch.zeros(1, 64), profile[None])[0] * profile
+        states, relation = model.layer_states(), model.attention.relation_embedding[row]
+        # One edge alone has all of the attention.
+        hops = [torch.nn.functional.normalize(state[tail] * relation, dim=0) for state in states[:-1]]
+        expected = injected + sum(hops) - injected
+    torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_layer_states_sum_to_what_scores(spike: Path) -> None:
+    folder = RunFolder.open(spike)
+    stored = folder.read_arrays("embeddings.npz")
+    model: Spike = open_fold_in(folder, folder.load_dataset(), stored).model
+    states = model.layer_states()
+    injected = states[0] - model.embedding.detach()
+    final = (torch.stack(states).sum(dim=0) - injected)[: len(stored["users"])]
+    torch.testing.assert_close(final, torch.from_numpy(stored["users"]), atol=1e-5, rtol=1e-4)
+
+
+def test_a_text_finds_what_it_names(spike: Path) -> None:
+    recommender = Recommender.load(spike)
+    text = "Prefers: 40. Liked: 2, 4, 6, 8."
+    assert len(recommender.recommend_for_text(text, 5)) == 5
+    assert [item.id for item in recommender.recommend_for_text(text, candidates=["3"])] == ["3"]
+
+
+def test_threads_share_a_recommender_that_is_not_warm_yet(spike: Path) -> None:
+    recommender = Recommender.load(spike)
+    with ThreadPoolExecutor(4) as threads:
+        lists = list(threads.map(lambda _: recommender.recommend_for_items(["0", "2"], 5), range(8)))
+    assert lists == [lists[0]] * 8
+
+
+def test_what_cannot_be_answered_says_why(spike: Path, data_folder: Path, tmp_path: Path) -> None:
+    recommender = Recommender.load(spike)
+    with pytest.raises(SpikeError, match="one liked item at least"):
+        recommender.recommend_for_items([])
+    with pytest.raises(SpikeError, match="no text"):
+        recommender.recommend_for_text("  ")
+    with pytest.raises(SpikeError, match="knows no word of 'qwertz'"):
+        recommender.recommend_for_text("qwertz")
+    with pytest.raises(SpikeError, match="there is an item '3' already"):
+        recommender.add_item("3", text="40")
+    with pytest.raises(SpikeError, match="nothing is known of item 'new'"):
+        recommender.add_item("new")
+    with pytest.raises(UnknownIdError, match="unknown relation 'genre'"):
+        recommender.add_item("new", [("genre", "40")])
+    silent = Recommender.load(trained(data_folder, tmp_path / "run", profiles="none"))
+    with pytest.raises(SpikeError, match="without profiles"):
+        silent.recommend_for_text("40")
+    relation = silent.dataset.relations.ids[0]
+    assert len(silent.add_item("new", [(relation, "40")]).items) == 41
