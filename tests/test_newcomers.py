@@ -96,7 +96,7 @@ def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path)
         tail, row = model.num_users + int(new.tails[0]), int(new.relations[0])
         profile = model.project_profiles()[model.num_users]
         injected = model.entity_gate(torch.zeros(1, 64), profile[None])[0] * profile
-        states, relation = model.layer_states(), model.attention.relation_embedding[row]
+        states, relation = model.propagate().layers, model.attention.relation_embedding[row]
         # One edge alone has all of the attention.
         hops = [torch.nn.functional.normalize(state[tail] * relation, dim=0) for state in states[:-1]]
         expected = injected + sum(hops) - injected
@@ -107,7 +107,8 @@ def test_layer_states_sum_to_what_scores(spike: Path) -> None:
     folder = RunFolder.open(spike)
     stored = folder.read_arrays("embeddings.npz")
     model: Spike = open_fold_in(folder, folder.load_dataset(), stored).model
-    states = model.layer_states()
+    with torch.no_grad():
+        states = model.propagate().layers
     injected = states[0] - model.embedding.detach()
     final = (torch.stack(states).sum(dim=0) - injected)[: len(stored["users"])]
     torch.testing.assert_close(final, torch.from_numpy(stored["users"]), atol=1e-5, rtol=1e-4)
