@@ -236,8 +236,12 @@ class Experiment:
             return self._best_embeddings(self.model).scores
         return self.model.score_function()
 
+    def load_best(self) -> None:
+        """Give the model the weights of the epoch that is reported. Raises `DataError` where there is no such epoch."""
+        self.model.load_state_dict(load_checkpoint(self.folder.file("best.pt"))["model"])
+
     def _best_embeddings(self, model: EmbeddingModel) -> Embeddings:
-        model.load_state_dict(load_checkpoint(self.folder.file("best.pt"))["model"])
+        self.load_best()
         return final_embeddings(model)
 
     def evaluate(self, scores: ScoreFunction, split: Split) -> Evaluation:

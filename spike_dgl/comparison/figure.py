@@ -17,10 +17,11 @@ def draw(comparison: Comparison) -> Figure:
     file, finished = comparison.study.file, [outcome for outcome in comparison.outcomes if outcome.runs]
     if file.axis is None:
         bars = {
-            metric: {each.row.label: _point(each, metric) for each in finished} for metric in file.metrics
+            f"test {metric}": {each.row.label: _point(each, metric) for each in finished}
+            for metric in file.metrics
         }
         return plots.bars(file.title, bars, highlighted=comparison.reference)
-    lines = {metric: _lines(finished, metric) for metric in file.metrics}
+    lines = {f"test {metric}": _lines(finished, metric) for metric in file.metrics}
     return plots.lines(file.title, file.axis.name, lines)
 
 

@@ -1,0 +1,122 @@
+"""Small graphs: nodes in columns, edges as wide as they weigh."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from spike_dgl.plots.style import COLOURS, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FILL = {"user": "#f6d9c6", "item": "#cfe3f1", "entity": "#e6e6e6"}
+THINNEST, WIDEST = 0.8, 9.0
+"""Of an edge, in points."""
+ALIKE = 2.5
+"""Width where all edges weigh the same."""
+LABEL_WIDTH = 24
+"""Letters in a line of a label."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a drawn graph.
+
+    Parameters
+    ----------
+    label
+        What stands in its box.
+    kind
+        Decides its colour.
+    column
+        Its place from left to right, from 0. Nodes of a column stand in the order they are given in.
+    """
+
+    label: str
+    kind: Literal["user", "item", "entity"]
+    column: int
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An edge of a drawn graph, between positions in the list of nodes; its weight is above zero."""
+
+    source: int
+    target: int
+    relation: str
+    weight: float = 1.0
+
+
+def network(title: str, nodes: Sequence[Node], edges: Sequence[Edge]) -> Figure:
+    """A graph with columns of boxes; colours of edges say their relation, widths their weight.
+
+    Parameters
+    ----------
+    title
+        Over the figure.
+    nodes, edges
+        The graph.
+    """
+    columns = [[n for n, node in enumerate(nodes) if node.column == c] for c in range(_num_columns(nodes))]
+    tallest = max(map(len, columns), default=1)
+    figure, (axis,) = new_figure(
+        title, 1, width=max(6.4, 3.6 * len(columns)), height=1.6 + 0.62 * max(tallest, 3)
+    )
+    places = {
+        node: (float(number), tallest * (1 - (row + 0.5) / len(column)))
+        for number, column in enumerate(columns)
+        for row, node in enumerate(column)
+    }
+    relations = list(dict.fromkeys(edge.relation for edge in edges))
+    for edge, width in zip(edges, _widths(edges), strict=True):
+        _draw_edge(axis, edge, places, COLOURS[relations.index(edge.relation) % len(COLOURS)], width)
+    for node, place in places.items():
+        _draw_node(axis, nodes[node], place)
+    for number, relation in enumerate(relations):
+        axis.plot([], [], color=COLOURS[number % len(COLOURS)], lw=4, label=relation.replace("_", " "))
+    axis.set(xlim=(-0.45, len(columns) - 0.55), ylim=(0, tallest))
+    axis.axis("off")
+    figure.legend(
+        loc="outside lower center", ncols=min(max(len(relations), 1), 5), frameon=False, fontsize=12
+    )
+    return figure
+
+
+def _num_columns(nodes: Sequence[Node]) -> int:
+    return 1 + max((node.column for node in nodes), default=0)
+
+
+def _widths(edges: Sequence[Edge]) -> list[float]:
+    weights = [edge.weight for edge in edges]
+    if len(set(weights)) < 2:
+        return [ALIKE] * len(weights)
+    return [max(THINNEST, WIDEST * weight / max(weights)) for weight in weights]
+
+
+def _draw_edge(
+    axis: Any, edge: Edge, places: dict[int, tuple[float, float]], colour: str, width: float
+) -> None:
+    (x1, y1), (x2, y2) = places[edge.source], places[edge.target]
+    axis.plot(
+        [x1, x2],
+        [y1, y2],
+        color=colour,
+        alpha=0.75,
+        lw=width,
+        solid_capstyle="round",
+        zorder=1,
+    )
+
+
+def _draw_node(axis: Any, node: Node, place: tuple[float, float]) -> None:
+    label = "\n".join(textwrap.wrap(node.label, LABEL_WIDTH, max_lines=2, placeholder=" …"))
+    box = {
+        "boxstyle": "round,pad=0.35",
+        "facecolor": FILL[node.kind],
+        "edgecolor": "#555555",
+        "linewidth": 0.8,
+    }
+    axis.annotate(label, place, ha="center", va="center", fontsize=11, bbox=box, zorder=3)
