@@ -8,7 +8,7 @@ import numpy as np
 
 from spike_dgl.data.audit_relations import repeated_relations
 from spike_dgl.data.dataset import Dataset, Interactions
-from spike_dgl.data.findings import Finding, Level, finding
+from spike_dgl.data.findings import Finding, Level, finding, skipped
 from spike_dgl.data.mentions import NamedItems, named_items
 from spike_dgl.data.signal import knowledge_signal
 from spike_dgl.data.statistics import entities_with_triples, statistics
@@ -55,7 +55,7 @@ def render(dataset: Dataset) -> str:
     lines += [f"  {_label(key):28s}{_number(key, value):>12s}" for key, value in statistics(dataset).items()]
     lines += ["", "audit"]
     for found in audit(dataset):
-        lines.append(f"  {found.level:6s}{found.check:48s}{found.count:>10,d}")
+        lines.append(f"  {found.level:6s}{found.check:60s}{found.count:>8,d}")
         if found.message:
             lines.append(f"        {found.message}")
     return "\n".join(lines)
@@ -123,12 +123,15 @@ def held_out_names(dataset: Dataset, texts: Mapping[int, str]) -> Iterator[Findi
     """
     found = named_items(dataset, texts)
     for part, what in (("valid", "validation"), ("test", "test")):
-        named = found[part]
+        check, named = f"{what} items named in their users' profiles", found[part]
+        if not named.pairs:
+            yield skipped(check, "No user with such an item has a profile in the data.")
+            continue
         level: Level = "pass"
         if named.is_more_than_chance:
             level = "fail" if named.share >= MARKEDLY * found["train"].share else "warn"
         message = _about_names(dataset, named, found["train"], part, level) if level != "pass" else ""
-        yield Finding(f"{what} items named in their users' profiles", level, len(named.named), message)
+        yield Finding(check, level, len(named.named), message)
 
 
 def _about_names(dataset: Dataset, named: NamedItems, train: NamedItems, part: str, level: Level) -> str:
@@ -199,7 +202,9 @@ def _knowledge(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _late(dataset: Dataset) -> Iterator[Finding]:
-    """Pairs that tell of a user's future, where the data has times."""
+    """Pairs that tell of a user's future."""
+    if not dataset.late_pairs:
+        yield skipped("training pairs after held-out pairs of their user", "The data has no times.")
     for part, count in dataset.late_pairs.items():
         what = {"valid": "validation"}.get(part, part)
         message = (
@@ -213,6 +218,9 @@ def _mislinked(dataset: Dataset) -> Iterator[Finding]:
     """Items that the knowledge graph takes for something else."""
     linked, titles = dataset.linked_names, dataset.items.names
     if not linked:
+        yield skipped(
+            "items linked to something else", "The data does not say how the graph names linked items."
+        )
         return
     differences = {item: difference(titles[item], name) for item, name in linked.items()}
     for kind, check in (
@@ -231,9 +239,11 @@ def _mislinked(dataset: Dataset) -> Iterator[Finding]:
 
 def _signal(dataset: Dataset) -> Iterator[Finding]:
     signal = knowledge_signal(dataset)
+    check = "knowledge graph without signal"
     if signal is None:
+        yield skipped(check, "Too few users or items to measure it.")
         return
-    check, measured = "knowledge graph without signal", f"{str(signal).capitalize()}."
+    measured = f"{str(signal).capitalize()}."
     if signal.is_there:
         yield Finding(check, "pass", 0, measured)
     else:
@@ -244,6 +254,9 @@ def _signal(dataset: Dataset) -> Iterator[Finding]:
 def _coverage(dataset: Dataset) -> Iterator[Finding]:
     """Nodes without a profile in a data set that brings profiles of others of their kind."""
     if dataset.vectors is not None:
+        yield skipped(
+            "nodes without a profile among others with one", "The data brings a vector of every node."
+        )
         return
     entities = np.array(sorted(dataset.profiles.entities), dtype=np.int64)
     items = int((entities < dataset.num_items).sum())
@@ -252,10 +265,10 @@ def _coverage(dataset: Dataset) -> Iterator[Finding]:
         ("items", items, dataset.num_items),
         ("auxiliary entities", len(entities) - items, dataset.num_entities - dataset.num_items),
     ):
+        check = f"{kind} without a profile among others with one"
         message = f"{given:,} of {size:,} have one; the others get one written by a template."
-        yield finding(
-            f"{kind} without a profile among others with one", size - given if given else 0, "warn", message
-        )
+        none = skipped(check, "The data brings no profile of any.")
+        yield finding(check, size - given, "warn", message) if given else none
 
 
 def _label(key: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-Level: TypeAlias = Literal["pass", "warn", "fail"]
+Level: TypeAlias = Literal["pass", "warn", "fail", "skip"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Finding:
     check
         What was looked for.
     level
-        "pass" if there is none of it, "fail" if results would be wrong, "warn" for what one should know.
+        "pass" if there is none of it, "fail" if results would be wrong, "warn" for what one should know; "skip" if the
+        data set has not what the check needs.
     count
         How many there are.
     message
@@ -30,6 +31,11 @@ class Finding:
     level: Level
     count: int
     message: str = ""
+
+
+def skipped(check: str, reason: str) -> Finding:
+    """A check that the data set does not allow."""
+    return Finding(check, "skip", 0, reason)
 
 
 def finding(check: str, count: int | np.integer, level: Level, message: str) -> Finding:

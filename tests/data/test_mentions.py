@@ -139,7 +139,7 @@ def test_a_training_item_of_the_same_name_explains_it() -> None:
 
 def test_users_without_a_text_do_not_count() -> None:
     assert named_items(data({3: "Likes Item5."}), {3: "Likes Item5."})["test"].pairs == 1
-    assert finding(data({}), "test").level == "pass"
+    assert finding(data({}), "test").level == "skip"
 
 
 def test_chance_is_how_often_strangers_texts_name_the_item() -> None:
@@ -156,4 +156,4 @@ def test_on_real_data_only_the_carved_validation_part_is_known_to_the_texts(shar
     assert test.level != "fail"
     assert test.count < 30
     whole = load_dataset(shared_data / "lastfm", valid_fraction=0.0)
-    assert finding(whole, "validation").level == "pass"
+    assert finding(whole, "validation").level == "skip"

@@ -167,7 +167,7 @@ class TestFolder:
         before = contents()
         make(raw, also=("recbole",), split="random", triples="kg.tsv", links="links.tsv")
         assert contents() == before
-        assert len(before) == 12 + 8
+        assert len(before) == 15 + 8
 
     def test_recbole_files_hold_the_same(self, raw: Path) -> None:
         data, _ = make(raw, also=("recbole",))
@@ -223,6 +223,30 @@ class TestSplits:
         assert raw_pairs(data, "test") == {("zoe", "3"), ("zoe", "4")}
         # Three pairs are of the fourth and fifth day; the two of the fourth are of one moment.
         assert raw_pairs(data, "valid") == {("zoe", "2")}
+
+    def test_the_audit_knows_whether_training_knows_the_future(self, raw: Path) -> None:
+        def late(**changes: Any) -> dict[str, int]:
+            return dict(make(raw, **changes)[0].late_pairs)
+
+        assert late() == late(split="global-time") == {"valid": 0, "test": 0}
+        counts = late(split="random")
+        data, _ = make(raw, split="random")
+        day = {("ann", "10"): 1, ("ann", "2"): 2, ("ann", "3"): 3, ("ann", "4"): 4}
+        day |= {("bob c", "10"): 4, ("bob c", "2"): 3, ("bob c", "3"): 2}
+        day |= {("zoe", "2"): 5, ("zoe", "3"): 6, ("zoe", "4"): 7}
+        for part in ("valid", "test"):
+            first = {
+                user: min(day[u, i] for u, i in raw_pairs(data, part) if u == user) for user in data.users.ids
+            }
+            assert counts[part] == sum(day[u, i] > first[u] for u, i in raw_pairs(data, "train"))
+        assert sum(counts.values()) > 0
+
+    def test_without_times_none_are_written(self, raw: Path) -> None:
+        table = {
+            key: value for key, value in DESCRIPTION["interactions"].items() if not key.startswith("time")
+        }
+        make(raw, interactions=table, split="random")
+        assert not list((raw.parent / "made").glob("*_times.txt"))
 
     def test_by_time_needs_times(self, raw: Path) -> None:
         table = {

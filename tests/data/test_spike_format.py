@@ -58,6 +58,23 @@ def test_texts_of_nobody_are_an_error(tmp_path: Path, name: str) -> None:
         load_dataset(folder)
 
 
+TIMES = {"train_times.txt": "0 5 9\n1 1\n2 8 2\n", "test_times.txt": "0 7\n1 2\n2\n"}
+
+
+def test_times_say_what_training_knows_of_the_future(tmp_path: Path) -> None:
+    dataset = load_dataset(write_folder(tmp_path, SPIKE | TIMES))
+    assert dataset.late_pairs == {"test": 1}
+
+
+@pytest.mark.parametrize(
+    "times", ["0 5\n1 1\n2 8 2\n", "0 5 9\n2 1\n1 8 2\n", "0 5 9 1 1\n2 8 2\n", "0 5 9\n1 1\n"]
+)
+def test_times_of_other_pairs_are_an_error(tmp_path: Path, times: str) -> None:
+    folder = write_folder(tmp_path, SPIKE | {"train_times.txt": times})
+    with pytest.raises(DataError, match=r"train_times\.txt: does not have the users of train\.txt"):
+        load_dataset(folder)
+
+
 def test_the_needed_files_alone(tmp_path: Path) -> None:
     dataset = load_dataset(write_folder(tmp_path, NEEDED), valid_fraction=0.0)
     sizes = (dataset.num_users, dataset.num_items, dataset.num_entities, dataset.num_relations)

@@ -15,6 +15,8 @@ Optional
 - ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``: row number -> text.
 - ``user_texts.json``, ``item_texts.json``: row number -> description, raw material for profiles.
 - ``reviews.jsonl``: a line ``{"user": row, "item": row, "text": "..."}`` a review, raw material for profiles too.
+- ``train_times.txt``, ``valid_times.txt``, ``test_times.txt``: line by line the user and, in the place of each item,
+  when it happened, in seconds since 1970.
 - ``linked_names.json``: row number of an item -> how the knowledge graph names the entity it was linked to.
 - ``user_embeddings.npz``, ``item_embeddings.npz``, ``entity_embeddings.npz``, all or none: arrays `ids` and
   `embeddings` with a row for every node, perhaps `encoder` and `text_hashes`.
@@ -48,6 +50,7 @@ from spike_dgl.data.names import readable_relations
 from spike_dgl.data.raw import IdSource, RawDataset, RawRows
 from spike_dgl.data.reviews import REVIEWS
 from spike_dgl.errors import DataError
+from spike_dgl.typing import IndexArray
 
 NAME = "spike"
 NEEDS = "train.txt, test.txt and kg_final.txt or kg_final.txt.zip (the layout of SPiKE and KGAT)"
@@ -73,6 +76,7 @@ def read(folder: Path) -> RawDataset:
         entities=entities,
         relations=_vocabulary(files, "relation"),
         pairs=files.pairs,
+        times=files.times,
         triples=files.triples,
         mentions=files.mentions(len(items)),
         listed_in=files.listed_in,
@@ -90,6 +94,7 @@ class _Files:
 
     folder: Path
     pairs: dict[str, RawRows]
+    times: dict[str, IndexArray]
     named_users: tuple[IdSource, ...]  # first ids of lines, also of those without items
     triples: RawRows
     texts: dict[str, dict[int, str]]
@@ -146,6 +151,11 @@ def _read_files(folder: Path) -> _Files:
     return _Files(
         folder=folder,
         pairs={part: _pairs(folder / f"{part}.txt", numbers) for part, numbers in lines.items()},
+        times={
+            part: _times(file, numbers)
+            for part, numbers in lines.items()
+            if (file := folder / f"{part}_times.txt").exists()
+        },
         named_users=tuple(_named_users(folder / f"{part}.txt", numbers) for part, numbers in lines.items()),
         triples=_read_triples(folder),
         texts={kind: _texts_if_any(folder / f"{kind}_profiles.json") for kind in NODE_KINDS},
@@ -167,6 +177,17 @@ def _pairs(file: Path, numbers: IntegerLines) -> RawRows:
     users = numbers.values[first][np.cumsum(first) - 1]
     pairs = np.stack([users, numbers.values], axis=1)
     return RawRows(file, pairs[~first], numbers.lines[~first])
+
+
+def _times(file: Path, pairs: IntegerLines) -> IndexArray:
+    """The time of each pair."""
+    numbers, first = read_integers(file), pairs.firsts()
+    same_shape = np.array_equal(numbers.firsts(), first)
+    if not same_shape or not np.array_equal(numbers.values[first], pairs.values[first]):
+        part = file.name.replace("_times", "")
+        problem = f"does not have the users of {part}, and as many numbers a line, line by line"
+        raise DataError(file, problem, "Write both files anew, or delete this one.")
+    return numbers.values[~first]
 
 
 def _named_users(file: Path, numbers: IntegerLines) -> IdSource:

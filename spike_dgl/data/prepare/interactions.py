@@ -66,6 +66,11 @@ class InteractionLog:
         items, item_ids = _without_unused(self.items[chosen], self.item_ids)
         return InteractionLog(users, items, self.times[chosen], self.rows[chosen], user_ids, item_ids)
 
+    def keys(self) -> NDArray[np.int64]:
+        """One number a pair, `user * I + item` [X]."""
+        keys: NDArray[np.int64] = self.users.astype(np.int64) * len(self.item_ids) + self.items
+        return keys
+
     def counts(self) -> dict[str, int]:
         """Numbers of users, items and interactions."""
         return {"users": len(self.user_ids), "items": len(self.item_ids), "interactions": len(self)}

@@ -36,6 +36,7 @@ from spike_dgl.data.prepare.write import (
     write_card,
     write_dataset,
     write_lines,
+    write_times,
 )
 from spike_dgl.data.reviews import REVIEWS
 from spike_dgl.data.splits import leave_one_out, split_at_random, split_by_time, split_by_time_of_all
@@ -148,6 +149,11 @@ def prepare(
     }
     with new_folder(destination, overwrite) as folder:
         write_dataset(dataset, folder)
+        if source.interactions.time is not None:
+            for part in ("train", "valid", "test"):
+                pairs = getattr(dataset, part)
+                if len(pairs):
+                    write_times(part, pairs, _seconds(log, pairs), folder)
         if source.interactions.review is not None:
             again = Reading(options.broken_rows, progress)
             lines = _training_reviews(source.interactions, log, dataset.train, again)
@@ -338,10 +344,17 @@ def _split(log: InteractionLog, options: PrepareOptions) -> tuple[Interactions, 
     return split(users, items, times, **shares)
 
 
+def _seconds(log: InteractionLog, pairs: Interactions) -> NDArray[np.int64]:
+    """When pairs happened; nothing is before 1970."""
+    keys = log.keys()
+    order = np.argsort(keys)
+    found = order[np.searchsorted(keys[order], pairs.keys(len(log.item_ids)))]
+    seconds: NDArray[np.int64] = np.maximum(log.times[found] // 1000, 0)
+    return seconds
+
+
 def _training_reviews(
     table: InteractionTable, log: InteractionLog, train: Interactions, reading: Reading
 ) -> Iterator[str]:
-    num_items = len(log.item_ids)
-    keys: NDArray[np.int64] = log.users.astype(np.int64) * num_items + log.items
-    chosen = np.isin(keys, train.keys(num_items))
+    chosen = np.isin(log.keys(), train.keys(len(log.item_ids)))
     return reviews(table, log.rows[chosen], log.users[chosen], log.items[chosen], reading)

@@ -17,6 +17,7 @@ import spike_dgl.data.formats.spike as spike
 from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.data.prepare.streams import open_raw
 from spike_dgl.errors import DataError
+from spike_dgl.typing import IndexArray
 
 CARD = "dataset.json"
 """The file that says how a data set was made; it marks a folder as one that `new_folder` may replace."""
@@ -69,7 +70,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
     for part in ("train", "valid", "test"):
         pairs = getattr(dataset, part)
         if len(pairs) or part != "valid":  # without the file, loading takes a validation part out of training
-            write_lines(folder / f"{part}.txt", _interaction_lines(pairs))
+            write_lines(folder / f"{part}.txt", _lines_by_user(pairs.users, pairs.items))
     triples = dataset.triples
     facts = np.stack([triples.heads, triples.relations, triples.tails], axis=1).tolist()
     write_lines(folder / "kg_final.txt", (f"{head} {relation} {tail}" for head, relation, tail in facts))
@@ -79,6 +80,11 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
     _write_texts(folder / spike.DESCRIPTIONS["user"], dataset.descriptions.users)
     _write_texts(folder / spike.DESCRIPTIONS["item"], dataset.descriptions.entities)
     _write_texts(folder / spike.LINKED_NAMES, dataset.linked_names)
+
+
+def write_times(part: str, pairs: Interactions, seconds: IndexArray, folder: Path) -> None:
+    """Write when the pairs of a part happened [X], in their order."""
+    write_lines(folder / f"{part}_times.txt", _lines_by_user(pairs.users, seconds))
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,11 +126,11 @@ def _put_in_place(partial: Path, destination: Path) -> None:
     shutil.rmtree(old)
 
 
-def _interaction_lines(pairs: Interactions) -> Iterator[str]:
-    """A line "user item item ..." for each user who has any."""
-    users, starts = np.unique(pairs.users, return_index=True)
-    for user, items in zip(users.tolist(), np.split(pairs.items, starts[1:]), strict=True):
-        yield " ".join(map(str, [user, *items.tolist()]))
+def _lines_by_user(users: IndexArray, values: IndexArray) -> Iterator[str]:
+    """A line "user value value ..." for each of some users, which ascend."""
+    different, starts = np.unique(users, return_index=True)
+    for user, mine in zip(different.tolist(), np.split(values, starts[1:]), strict=True):
+        yield " ".join(map(str, [user, *mine.tolist()]))
 
 
 def _write_texts(file: Path, texts: Mapping[int, str]) -> None:
