@@ -16,7 +16,8 @@ from spike_dgl.commands.data import data, prepare
 from spike_dgl.commands.explain import explain
 from spike_dgl.commands.export import export
 from spike_dgl.commands.profile import profile
-from spike_dgl.commands.recommend import embeddings, recommend, show_list, show_user, similar
+from spike_dgl.commands.recommend import recommend, show_list, show_user, similar
+from spike_dgl.commands.serve import serve
 from spike_dgl.commands.settings import settings
 from spike_dgl.commands.tune import tune
 from spike_dgl.errors import SpikeError
@@ -62,9 +63,9 @@ cli.add_command(settings)
 cli.add_command(export)
 cli.add_command(explain)
 cli.add_command(bench)
+cli.add_command(serve)
 cli.add_command(recommend)
 cli.add_command(similar)
-cli.add_command(embeddings)
 
 
 @cli.command()
@@ -151,8 +152,8 @@ def _show_result(experiment: Experiment) -> None:
     click.echo("\n" + experiment.folder.file("RESULT.md").read_text(encoding="utf-8"))
     if not experiment.folder.file("embeddings.npz").is_file():
         return
-    stored = experiment.folder.read_arrays("embeddings.npz")
-    recommender = Recommender(experiment.dataset, stored["users"], stored["items"])
+    embeddings = experiment.folder.read_arrays("embeddings.npz")
+    recommender = Recommender(experiment.dataset, embeddings["users"], embeddings["items"])
     user = experiment.dataset.users.ids[0]
     show_user(recommender, user)
     show_list(recommender.recommend(user, 10))

@@ -1,0 +1,50 @@
+"""``python main.py serve``: a run as a web server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from spike_dgl.errors import SpikeError
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("run", type=FILE)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
+@click.option(
+    "--token-file", type=FILE, help="File with the token that the API asks for; else SPIKE_DGL_TOKEN, if set."
+)
+@click.option("--without-token", is_flag=True, help="Let everybody who reaches HOST ask.")
+@click.option("--without-model", is_flag=True, help="Do not explain: starts sooner, takes less memory.")
+def serve(
+    run: Path, host: str, port: int, token_file: Path | None, without_token: bool, without_model: bool
+) -> None:
+    """Serve RUN: an HTTP API and its OpenAPI page. Ctrl-C stops it."""
+    try:
+        from spike_dgl.serve import security, server
+    except ModuleNotFoundError as error:
+        raise SpikeError(
+            f"serving a run needs the package {error.name}, which is not installed\n"
+            '  Install it: pip install -e ".[serve]"'
+        ) from None
+
+    token = None if without_token else security.read_token(token_file)
+    if token is None and not without_token and not security.is_local(host):
+        raise SpikeError(
+            f"{host} can be reached from other machines, and without a token everybody there could ask\n"
+            f"  Set {security.TOKEN_VARIABLE}, give --token-file, or say --without-token."
+        )
+    server.serve(
+        run,
+        host=host,
+        port=port,
+        token=token,
+        with_model=not without_model,
+        say=lambda address: click.echo(f"{run.name}: {address} (Ctrl-C stops it)"),
+    )

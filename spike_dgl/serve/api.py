@@ -1,0 +1,262 @@
+"""The HTTP API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.security import HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from spike_dgl import __version__
+from spike_dgl.data.dataset import Vocabulary
+from spike_dgl.errors import SpikeError, UnknownIdError
+from spike_dgl.explain.explanation import Explanation
+from spike_dgl.recommend import ScoredItem
+from spike_dgl.serve import messages, security
+from spike_dgl.serve.service import Service, check_known, named
+from spike_dgl.serve.worker import Busy
+
+PAGES = files("spike_dgl.serve") / "pages"
+DESCRIPTION = """\
+Ranked lists, similar items and explanations of one trained run. Users and items are named by their ids in the data,
+which `/api/users` and `/api/items` find by a part of their name.
+"""
+
+
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(_service)]
+
+router = APIRouter(
+    prefix="/api",
+    responses={
+        400: {"model": messages.Problem, "description": "The body is not JSON."},
+        401: {"model": messages.Problem, "description": "The token is missing or wrong."},
+        404: {"model": messages.Problem, "description": "A user or item that the run does not know."},
+        409: {"model": messages.Problem, "description": "This run cannot answer such a question."},
+        413: {"model": messages.Problem, "description": "The body is too large."},
+        422: {"model": messages.Invalid, "description": "The question is not of the form it should have."},
+        503: {
+            "model": messages.Problem,
+            "description": "Too many slow questions wait already; ask again later.",
+        },
+    },
+)
+
+
+@router.get("/run", tags=["about"])
+def describe_run(service: Served) -> messages.Run:
+    """What this server serves."""
+    return service.describe()
+
+
+@router.get("/users", tags=["find"])
+def find_users(asked: Annotated[messages.SearchQuestion, Query()], service: Served) -> messages.Found:
+    """Users by a part of their name or id, without regard to case and accents."""
+    return _found(service, service.users, asked)
+
+
+@router.get("/items", tags=["find"])
+def find_items(asked: Annotated[messages.SearchQuestion, Query()], service: Served) -> messages.Found:
+    """Items by a part of their name or id, without regard to case and accents."""
+    return _found(service, service.items, asked)
+
+
+@router.get("/history", tags=["find"])
+def show_history(asked: Annotated[messages.HistoryQuestion, Query()], service: Served) -> messages.History:
+    """What a user interacted with, as far as the model knows it."""
+    check_known(service.users, [asked.user])
+    items = service.recommender.history(asked.user)
+    return messages.History(
+        user=named(service.users, service.users.index(asked.user)),
+        items=[messages.Named(id=item.id, name=item.name) for item in items[: asked.limit]],
+        total=len(items),
+    )
+
+
+@router.get("/recommendations", tags=["recommend"])
+def recommend(asked: Annotated[messages.UserQuestion, Query()], service: Served) -> messages.UserRanking:
+    """The best items for a user."""
+    check_known(service.users, [asked.user])
+    items = service.recommender.recommend(asked.user, asked.k, exclude_seen=asked.exclude_seen)
+    return messages.UserRanking(user=asked.user, items=_scored(items))
+
+
+@router.post("/recommendations", tags=["recommend"])
+def recommend_to_many(asked: messages.UsersBody, service: Served) -> messages.UserRankings:
+    """The best items for several users, of all items or of some."""
+    check_known(service.users, asked.users)
+    check_known(service.items, asked.candidates or [])
+    lists = service.recommender.recommend(
+        asked.users, asked.k, exclude_seen=asked.exclude_seen, candidates=asked.candidates
+    )
+    return messages.UserRankings(
+        rankings=[
+            messages.UserRanking(user=user, items=_scored(items))
+            for user, items in zip(asked.users, lists, strict=True)
+        ]
+    )
+
+
+@router.post("/recommendations/from-items", tags=["recommend"])
+async def recommend_for_items(asked: messages.LikedItemsBody, service: Served) -> messages.Ranking:
+    """The best items for somebody who is not in the data, by items they like."""
+    check_known(service.items, asked.items)
+    items = await service.worker.run(lambda: service.recommender.recommend_for_items(asked.items, asked.k))
+    return messages.Ranking(items=_scored(items))
+
+
+@router.post("/recommendations/from-text", tags=["recommend"])
+async def recommend_for_text(asked: messages.TasteBody, service: Served) -> messages.Ranking:
+    """The best items for somebody who is not in the data, by a description of what they like."""
+    items = await service.worker.run(lambda: service.recommender.recommend_for_text(asked.text, asked.k))
+    return messages.Ranking(items=_scored(items))
+
+
+@router.get("/similar-items", tags=["recommend"])
+def find_similar_items(asked: Annotated[messages.ItemQuestion, Query()], service: Served) -> messages.Ranking:
+    """Items most like an item."""
+    check_known(service.items, [asked.item])
+    return messages.Ranking(items=_scored(service.recommender.similar_items(asked.item, asked.k)))
+
+
+@router.post("/scores", tags=["recommend"])
+def score(asked: messages.ScoresBody, service: Served) -> messages.Ranking:
+    """The scores of some items for a user, in the order of the question."""
+    check_known(service.users, [asked.user])
+    check_known(service.items, asked.items)
+    scores = service.recommender.score(asked.user, asked.items)
+    rows = [named(service.items, service.items.index(item)) for item in asked.items]
+    return messages.Ranking(
+        items=[
+            messages.Scored(id=row.id, name=row.name, score=float(value))
+            for row, value in zip(rows, scores, strict=True)
+        ]
+    )
+
+
+@router.get("/explanations", tags=["explain"])
+async def explain(asked: Annotated[messages.ExplanationQuestion, Query()], service: Served) -> Explanation:
+    """Why an item is recommended to a user: the paths that lead to it, and what its score is made of."""
+    check_known(service.users, [asked.user])
+    check_known(service.items, [asked.item])
+    return await service.explain(asked.user, asked.item, asked.num_paths)
+
+
+def _found(service: Service, vocabulary: Vocabulary, asked: messages.SearchQuestion) -> messages.Found:
+    found = service.search(vocabulary, asked.query, asked.limit)
+    return messages.Found(matches=[named(vocabulary, row) for row in found.rows], total=found.total)
+
+
+def _scored(items: Sequence[ScoredItem]) -> list[messages.Scored]:
+    return [messages.Scored(id=item.id, name=item.name, score=item.score) for item in items]
+
+
+pages = APIRouter()
+
+
+@pages.get("/health", tags=["about"])
+async def health() -> messages.Health:
+    """That the server answers; asks for no token."""
+    return messages.Health()
+
+
+@pages.get("/", include_in_schema=False)
+async def front() -> RedirectResponse:
+    """To the OpenAPI page."""
+    return RedirectResponse("docs")
+
+
+@pages.get("/docs", include_in_schema=False)
+async def openapi_page() -> FileResponse:
+    """The OpenAPI page, from files of this server; FastAPI's own loads its script from another one."""
+    return FileResponse(str(PAGES / "openapi.html"))
+
+
+async def _unknown_id(_: Request, error: Exception) -> Response:
+    return _problem(404, str(error))
+
+
+async def _cannot(_: Request, error: Exception) -> Response:
+    return _problem(409, str(error))
+
+
+async def _busy(_: Request, __: Exception) -> Response:
+    return _problem(503, "too many slow questions wait already; ask again later", {"Retry-After": "2"})
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """What is wrong, without what was sent: that may be long, and may hold what is no valid text."""
+    assert isinstance(error, RequestValidationError)
+    parts = [{key: part[key] for key in ("loc", "msg", "type")} for part in error.errors()]
+    return _problem(422, parts)
+
+
+ANSWERS_TO_ERRORS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    UnknownIdError: _unknown_id,
+    SpikeError: _cannot,
+    Busy: _busy,
+    RequestValidationError: _invalid,
+}
+
+
+def _problem(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> Response:
+    # Pure ASCII: a question may hold half a character (a lone surrogate), which UTF-8 cannot carry back.
+    content = json.dumps({"detail": detail})
+    return Response(content, status, headers, media_type="application/json")
+
+
+def create_app(service: Service, *, token: str | None = None, only_local_names: bool = False) -> FastAPI:
+    """The web application of a run.
+
+    Parameters
+    ----------
+    service
+        The opened run; closed when the application ends.
+    token
+        What everything below ``/api/`` asks for; None: nothing.
+    only_local_names
+        Answer only where the address names this machine. Without a token, a page of another site could otherwise read
+        a server on this machine through a name of its own that leads here (DNS rebinding).
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPIOffline(
+        docs_url=None,
+        redoc_url=None,
+        static_url="/static/openapi",
+        title="spike_dgl",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.include_router(router, dependencies=[Security(HTTPBearer(auto_error=False))] if token else [])
+    app.include_router(pages)
+    app.mount("/static", StaticFiles(directory=str(PAGES)), name="static")
+    for error, answer in ANSWERS_TO_ERRORS.items():
+        app.add_exception_handler(error, answer)
+    # The last one added is the first one asked.
+    app.add_middleware(security.BodyLimit)
+    if token is not None:
+        app.add_middleware(security.TokenGate, token=token)
+    if only_local_names:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=security.LOCAL_NAMES, www_redirect=False)
+    app.add_middleware(security.SecurityHeaders)
+    return app

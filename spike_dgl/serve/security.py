@@ -1,0 +1,151 @@
+"""Who may ask, how large a question may be, and what a browser may do with the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import os
+from pathlib import Path
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from spike_dgl.errors import SpikeError
+from spike_dgl.serve import limits
+
+TOKEN_VARIABLE = "SPIKE_DGL_TOKEN"
+SHORTEST_TOKEN = 16
+PROTECTED = "/api/"
+LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+
+HEADERS = {
+    # Scripts and styles come from files of this server alone; nothing is inline, nothing from elsewhere.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def read_token(file: Path | None) -> str | None:
+    """The token from a file, else from the environment, else None.
+
+    Neither shows in the list of processes, as an option of the command would. Raises `SpikeError` for a file that
+    cannot be read, and for a token that is short enough to be guessed or holds what no header can carry.
+    """
+    if file is not None:
+        source = str(file)
+        try:
+            token = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpikeError(
+                f"{file}: cannot be read ({error})\n  Check the path given to --token-file."
+            ) from None
+    elif TOKEN_VARIABLE in os.environ:
+        source, token = f"the environment variable {TOKEN_VARIABLE}", os.environ[TOKEN_VARIABLE].strip()
+    else:
+        return None
+    if len(token) < SHORTEST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
+        raise SpikeError(
+            f"{source}: a token has at least {SHORTEST_TOKEN} printable ASCII characters and no space\n"
+            '  Make one: python -c "import secrets; print(secrets.token_urlsafe())"'
+        )
+    return token
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class SecurityHeaders:
+    """Every answer says what a browser may do with it; answers of the API are not kept."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and its answer back with the headers."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                if scope["path"].startswith(PROTECTED):
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class TokenGate:
+    """Everything below ``/api/`` asks for the token; pages, which hold no data, do not."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app, self._expected = app, f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on where its Authorization header holds the token."""
+        if scope["type"] == "http" and scope["path"].startswith(PROTECTED):
+            given = Headers(scope=scope).get("authorization", "").encode("latin-1")
+            if not hmac.compare_digest(given, self._expected):
+                refused = JSONResponse(
+                    {"detail": "this server asks for its token: Authorization: Bearer TOKEN"},
+                    status_code=401,
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+                await refused(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class BodyLimit:
+    """A body that is too large, or takes too long to arrive, is not read to its end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, and pass the request on with it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await asyncio.wait_for(_read(receive), limits.BODY_SECONDS)
+        except (_TooLarge, asyncio.TimeoutError) as error:
+            status = 413 if isinstance(error, _TooLarge) else 408
+            message = f"a body has {limits.BODY_BYTES:,} bytes at most, and arrives within {limits.BODY_SECONDS:.0f} s"
+            refused = JSONResponse({"detail": message}, status_code=status, headers={"Connection": "close"})
+            await refused(scope, receive, send)
+            return
+        rest = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_again() -> Message:
+            return rest.pop() if rest else await receive()
+
+        await self.app(scope, receive_again, send)
+
+
+class _TooLarge(Exception):  # noqa: N818
+    pass
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body)
+        body += message.get("body", b"")
+        if len(body) > limits.BODY_BYTES:
+            raise _TooLarge
+        if not message.get("more_body", False):
+            return bytes(body)

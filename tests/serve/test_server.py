@@ -1,0 +1,67 @@
+"""The server as a process: it answers over the network, refuses what is too large, and ends when told to."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from spike_dgl.serve import limits, security
+from tests.serve.live import serving
+
+
+def ask(address: str, **headers: str) -> tuple[int, dict]:
+    try:
+        with urlopen(Request(address, headers=headers), timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def test_it_answers_many_at_once_and_ends_when_told_to(run: Path) -> None:
+    with serving(run) as (address, process):
+        assert address.startswith("http://127.0.0.1:")
+        assert ask(f"{address}/health") == (200, {"status": "ok"})
+        users = [f"{address}/api/recommendations?user={user % 7}" for user in range(60)]
+        reasons = [f"{address}/api/explanations?user=0&item={item}" for item in range(0, 20, 2)]
+        with ThreadPoolExecutor(10) as threads:
+            answers = list(threads.map(ask, users + reasons))
+        assert {status for status, _ in answers} == {200}
+        for place, (_, answer) in enumerate(answers[: len(users)]):
+            assert answer == answers[place % 7][1]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_headers_without_end_and_the_wrong_token_are_refused(run: Path) -> None:
+    token = "0123456789abcdef"
+    with serving(run, "--without-model", SPIKE_DGL_TOKEN=token) as (address, process):
+        assert ask(f"{address}/api/run")[0] == 401
+        assert ask(f"{address}/api/run", Authorization=f"Bearer {token}")[0] == 200
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 200_000)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 4")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("127.8.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)],
+)
+def test_which_addresses_only_this_machine_reaches(host: str, local: bool) -> None:
+    assert security.is_local(host) is local
+
+
+def test_limits_leave_room_for_the_largest_question() -> None:
+    ids = limits.CANDIDATES + limits.USERS
+    assert ids * 200 < limits.BODY_BYTES
