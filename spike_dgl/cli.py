@@ -16,7 +16,7 @@ from spike_dgl.commands.data import data, prepare
 from spike_dgl.commands.explain import explain
 from spike_dgl.commands.export import export
 from spike_dgl.commands.profile import profile
-from spike_dgl.commands.recommend import recommend, show_list, show_user, similar
+from spike_dgl.commands.recommend import embeddings, recommend, show_list, show_user, similar
 from spike_dgl.commands.serve import serve
 from spike_dgl.commands.settings import settings
 from spike_dgl.commands.tune import tune
@@ -66,6 +66,7 @@ cli.add_command(bench)
 cli.add_command(serve)
 cli.add_command(recommend)
 cli.add_command(similar)
+cli.add_command(embeddings)
 
 
 @cli.command()
@@ -152,8 +153,8 @@ def _show_result(experiment: Experiment) -> None:
     click.echo("\n" + experiment.folder.file("RESULT.md").read_text(encoding="utf-8"))
     if not experiment.folder.file("embeddings.npz").is_file():
         return
-    embeddings = experiment.folder.read_arrays("embeddings.npz")
-    recommender = Recommender(experiment.dataset, embeddings["users"], embeddings["items"])
+    stored = experiment.folder.read_arrays("embeddings.npz")
+    recommender = Recommender(experiment.dataset, stored["users"], stored["items"])
     user = experiment.dataset.users.ids[0]
     show_user(recommender, user)
     show_list(recommender.recommend(user, 10))

@@ -301,6 +301,11 @@ class Recommender:
         )
 
     @property
+    def user_embeddings(self) -> FloatArray:
+        """[U, D]."""
+        return self._users
+
+    @property
     def item_embeddings(self) -> FloatArray:
         """[I, D], added items last: what a user's embedding is multiplied with."""
         return self._items

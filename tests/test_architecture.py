@@ -21,7 +21,7 @@ LAYERS = [
     {"experiment"},
     {"newcomers", "settings", "explain"},
     {"recommend"},
-    {"cold_start"},
+    {"cold_start", "list_files", "embedding_files"},
     {"runs", "export", "serve"},
     {"comparison"},
     {"tuning"},

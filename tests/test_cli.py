@@ -192,7 +192,7 @@ def test_show_config_prints_what_it_would_run(run, tmp_path: Path) -> None:
         (["train", "--resume", "nowhere"], "not a run folder"),
         (["evaluate", "nowhere"], "not a run folder"),
         (["recommend", "nowhere", "--user", "1"], "not a run folder"),
-        (["recommend", "nowhere"], "say for whom: --user, --item or --text"),
+        (["recommend", "nowhere"], "say for whom: --user, --all-users, --item or --text"),
         (["similar", "nowhere", "1"], "not a run folder"),
         (["data", "nowhere"], "no such folder"),
         (["prepare", "movielens", "nowhere", "somewhere"], "nowhere"),
@@ -323,3 +323,17 @@ def test_a_run_that_cannot_start_leaves_no_folder(run, tmp_path: Path) -> None:
     assert code == 2
     assert "nowhere/at/all" in errors
     assert not (tmp_path / "run").exists()
+
+
+def test_lists_of_all_users_and_embeddings_as_files(run, trained: Path, tmp_path: Path) -> None:
+    file = tmp_path / "lists.jsonl"
+    code, out, error = run("recommend", trained, "--all-users", "-k", "3", "--out", file)
+    assert (code, out) == (0, f"30 lists -> {file}\n"), error
+    shown = run("recommend", trained, "--all-users", "-k", "3", "--json")[1]
+    assert file.read_text() == shown
+    assert shown.splitlines()[7] + "\n" == run("recommend", trained, "--user", "7", "-k", "3", "--json")[1]
+    for wrong in (["--text", "40"], ["--all-users", "--json"], ["--all-users", "--user", "1"]):
+        assert run("recommend", trained, *wrong, "--out", file)[0] == 2
+    code, out, error = run("embeddings", trained, "--out", tmp_path / "index")
+    assert (code, json.loads(out)["users"]) == (0, 30), error
+    assert run("embeddings", trained, "--out", tmp_path / "index")[0] == 2

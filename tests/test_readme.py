@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -14,7 +16,9 @@ from spike_dgl.evaluation import EvaluationOptions, evaluate
 from spike_dgl.models import base
 from tests.models.test_all_models import DATA, build, trained
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PICTURE, NOTEBOOK = ROOT / "docs" / "images" / "attention.png", ROOT / "notebooks" / "2-attention.ipynb"
 
 
 def test_the_model_it_adds_learns_the_checkerboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,3 +38,29 @@ def test_the_model_it_adds_learns_the_checkerboard(tmp_path: Path, monkeypatch: 
     with torch.no_grad():
         result = evaluate(model.score_function(), DATA, "test", EvaluationOptions(cutoffs=(2,)))
     assert result.means["recall@2"] > 0.95
+
+
+def rows(table: str) -> list[list[str]]:
+    """Cells of the lines of a Markdown table, without the marks of bold print."""
+    return [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_its_results_are_those_of_the_page_of_results() -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    models = re.search(r"^\|  .*?\n\n", page, flags=re.DOTALL | re.MULTILINE)
+    shown = re.search(r"^\| model .*?\n\n", README, flags=re.DOTALL | re.MULTILINE)
+    assert models
+    assert shown
+    measured = {
+        name: (recall, ndcg, p or "reference")
+        for name, _, recall, ndcg, _, p, *_ in rows(models[0].strip())[2:]
+    }
+    told = {name: tuple(figures) for name, _, *figures in rows(shown[0].strip())[2:]}
+    assert told == {name: measured.get(name) for name in told}
+
+
+def test_its_picture_is_the_first_of_the_notebook_on_attention() -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    outputs = (output.get("data", {}) for cell in cells for output in cell.get("outputs", ()))
+    first = next(output["image/png"] for output in outputs if "image/png" in output)
+    assert base64.b64decode("".join(first)) == PICTURE.read_bytes()

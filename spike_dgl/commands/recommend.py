@@ -1,8 +1,7 @@
-"""``python main.py recommend`` and ``similar``: lists from a finished run."""
+"""``python main.py recommend`` and ``similar``: lists from a finished run; ``embeddings``: what they are made of."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ LENGTH = click.IntRange(min=1)
 @click.command()
 @click.argument("run", type=FILE)
 @click.option("--user", "users", multiple=True, help="User id or name; repeat for several.")
+@click.option("--all-users", is_flag=True, help="Instead: every user of the data.")
 @click.option(
     "--item", "liked", multiple=True, help="Instead: an item that someone new likes; repeat for several."
 )
@@ -29,22 +29,34 @@ LENGTH = click.IntRange(min=1)
 @click.option("-k", default=10, show_default=True, type=LENGTH, help="Length of a list.")
 @click.option("--with-seen", is_flag=True, help="Keep items the user already interacted with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a list.")
+@click.option("--out", type=FILE, help="Write the users' lists to a file: .csv, .jsonl or .parquet.")
 def recommend(
     run: Path,
     users: tuple[str, ...],
+    all_users: bool,
     liked: tuple[str, ...],
     text: str | None,
     candidates: tuple[str, ...],
     k: int,
     with_seen: bool,
     as_json: bool,
+    out: Path | None,
 ) -> None:
-    """The best items of RUN for some users, or for someone new by liked items or a text."""
+    """The best items of RUN for some users or all, or for someone new by liked items or a text."""
+    from spike_dgl.list_files import write_lists
     from spike_dgl.recommend import Recommender
 
-    if (bool(users), bool(liked), text is not None).count(True) != 1:
-        raise click.UsageError("say for whom: --user, --item or --text, one of the three")
+    if (bool(users), all_users, bool(liked), text is not None).count(True) != 1:
+        raise click.UsageError("say for whom: --user, --all-users, --item or --text, one of the four")
+    if out is not None and (as_json or not (users or all_users)):
+        raise click.UsageError("--out goes with --user or --all-users, and the file's name says its format")
     recommender, allowed = Recommender.load(run), candidates or None
+    if all_users:
+        users = recommender.users.ids
+    if out is not None:
+        write_lists(recommender, out, k, users=users, exclude_seen=not with_seen, candidates=allowed)
+        click.echo(f"{len(users):,} lists -> {out}")
+        return
     if liked:
         items = recommender.recommend_for_items(liked, k, exclude_seen=not with_seen, candidates=allowed)
         _show({"liked": liked}, items, as_json)
@@ -69,10 +81,23 @@ def similar(run: Path, item: str, k: int, as_json: bool) -> None:
     _show({"item": item}, Recommender.load(run).similar_items(item, k), as_json)
 
 
-def _show(asked: dict[str, object], items: Sequence[ScoredItem], as_json: bool) -> None:
-    if as_json:
-        line = {**asked, "items": [vars(item) for item in items]}
-        click.echo(json.dumps(line, ensure_ascii=False))
+@click.command()
+@click.argument("run", type=FILE)
+@click.option("--out", type=FILE, required=True, help="New folder for them.")
+def embeddings(run: Path, out: Path) -> None:
+    """Write the final embeddings of RUN with ids and names, for a vector index."""
+    from spike_dgl.embedding_files import write_embeddings
+    from spike_dgl.recommend import Recommender
+
+    write_embeddings(Recommender.load(run), out)
+    click.echo((out / "embeddings.json").read_text(encoding="utf-8"), nl=False)
+
+
+def _show(asked: dict[str, object], items: Sequence[ScoredItem], in_json: bool) -> None:
+    from spike_dgl.list_files import as_json
+
+    if in_json:
+        click.echo(as_json(asked, items))
     else:
         show_list(items)
 

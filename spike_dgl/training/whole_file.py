@@ -12,7 +12,11 @@ PARTIAL = ".partial"
 
 @contextmanager
 def whole_file(file: Path) -> Iterator[Path]:
-    """A path beside `file` to write to, which takes its place afterwards; a kill in between leaves the old one."""
+    """A path beside `file` to write to, which takes its place afterwards; an error or kill leaves the old one."""
     partial = file.with_name(file.name + PARTIAL)
-    yield partial
-    os.replace(partial, file)
+    try:
+        yield partial
+        os.replace(partial, file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,140 @@
+"""Links of the pages lead somewhere, and what they tell a reader to type is there; nothing is run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+
+from spike_dgl.cli import cli
+from spike_dgl.experiment import SECTIONS, known_settings
+from spike_dgl.models.base import registered_models
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "notebooks" / "README.md"]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`([^`]+)`")
+LINK = re.compile(r"\]\(([^()\s]+)\)|<img[^>]* src=\"([^\"]+)\"")
+SETTING = re.compile(rf"\b((?:{'|'.join(SECTIONS)}|model)(?:\.[a-z0-9_]+)+)=")
+CONFIG = re.compile(r"(?<![\w/])(?:configs|notebooks)/[a-z0-9/._-]+\.yaml")
+PROGRAM = re.compile(r"^\s*(?:[^#`]*\s)?(?:main\.py|spike-dgl) ([^`]*)$")
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+each_text = pytest.mark.parametrize("file", [*PAGES, *CONFIGS], ids=lambda file: str(file.relative_to(ROOT)))
+
+
+def lines_to_type(file: Path) -> Iterator[str]:
+    """Lines of code blocks and inline code of a page, and comments of a configuration."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".yaml":
+        yield from (line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+        return
+    for _, block in FENCED.findall(text):
+        yield from block.replace("\\\n", " ").splitlines()
+    yield from (" ".join(code.split()) for code in INLINE.findall(FENCED.sub("", text)))
+
+
+def commands(file: Path) -> Iterator[list[str]]:
+    """Arguments of each call of the program in a file, as a shell would split them."""
+    for line in lines_to_type(file):
+        if call := PROGRAM.match(line):
+            arguments = shlex.split(call[1], comments=True)
+            ends = [place for place, word in enumerate(arguments) if word in ("|", "&&", ";", ">")]
+            yield arguments[: min(ends, default=None)]
+
+
+def check(command: click.Command, arguments: list[str], parent: click.Context | None = None) -> None:
+    """Parse a call down to the last sub-command; raises what click would say of a mistake.
+
+    A command without any argument may be there to name it.
+    """
+    if parent is not None and not arguments:
+        return
+    context = command.make_context(command.name, list(arguments), parent=parent)
+    if isinstance(command, click.Group):
+        rest = [*context._protected_args, *context.args]
+        _, sub_command, rest = command.resolve_command(context, rest)
+        assert sub_command is not None
+        check(sub_command, rest, context)
+
+
+@cache
+def settings() -> set[str]:
+    return {key for model in registered_models() for key in known_settings(model)}
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_relative_links_resolve(page: Path) -> None:
+    broken = []
+    for link in (first or second for first, second in LINK.findall(page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+@each_text
+def test_commands_exist_and_have_these_options(file: Path) -> None:
+    wrong = []
+    for arguments in commands(file):
+        try:
+            check(cli, arguments)
+        except click.ClickException as error:
+            wrong.append(f"{shlex.join(arguments)}: {error.format_message()}")
+    assert not wrong
+
+
+@each_text
+def test_settings_exist(file: Path) -> None:
+    named = {key for line in lines_to_type(file) for key in SETTING.findall(line)}
+    assert named <= settings()
+
+
+@each_text
+def test_configurations_exist(file: Path) -> None:
+    named = set(CONFIG.findall(file.read_text(encoding="utf-8")))
+    assert [
+        name for name in named if not name.startswith("configs/tuned/") and not (ROOT / name).exists()
+    ] == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in PAGES if page.parent.name == "docs"} - {"README.md"}
+    assert [name for name in sorted(pages) if f"]({name})" not in index] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("trian", "No such command"),
+        ("train --confg FILE", "No such option"),
+        ("bench speed --nodes many", "not a valid integer"),
+        ("prepare films A B", "No such command"),
+        ("explain RUN --user 1", "Missing option"),
+    ],
+)
+def test_mistakes_are_found(line: str, message: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"```bash\npython main.py {line}    # what it does\n```\n")
+    (arguments,) = commands(page)
+    with pytest.raises(click.ClickException) as error:
+        check(cli, arguments)
+    assert message in error.value.format_message()
