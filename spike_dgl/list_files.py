@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.errors import SpikeError
 from spike_dgl.recommend import Recommender, ScoredItem
-from spike_dgl.training.whole_file import whole_file
+from spike_dgl.training.whole_file import file_to_hand_out
 
 CHUNK = 2048
 """Users whose lists are held in memory at a time."""
@@ -72,15 +72,8 @@ def write_lists(
             lists = recommender.recommend(some, k, exclude_seen=exclude_seen, candidates=candidates)
             yield list(zip(some, lists, strict=True))
 
-    if file.is_dir():
-        raise DataError(file, "is a folder", "Name a file.")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as partial:
-            write(partial, chunks())
-    except OSError as error:
-        problem = f"cannot be written: {error.strerror or error}"
-        raise DataError(file, problem, "Make room, or name a file that you may write.") from error
+    with file_to_hand_out(file) as partial:
+        write(partial, chunks())
 
 
 def _writer_for(file: Path) -> Callable[[Path, Chunks], None]:

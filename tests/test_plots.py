@@ -124,6 +124,6 @@ def test_edges_of_a_network_are_as_wide_as_they_weigh_and_join_their_nodes() -> 
     assert [line.get_linewidth() for line in drawn] == [WIDEST, WIDEST / 2]
     place = {text.get_text(): text.xy for text in axis.texts}
     assert place["user 1"] == (drawn[0].get_xdata()[0], drawn[0].get_ydata()[0])
-    assert place["Heat (1995)"] == (drawn[1].get_xdata()[1], drawn[1].get_ydata()[1])
+    assert place["Heat (1995)"] == (drawn[1].get_xdata()[-1], drawn[1].get_ydata()[-1])
     assert place["Toy Story (1995)"][1] > place["Heat (1995)"][1]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["liked"]

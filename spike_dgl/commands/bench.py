@@ -74,13 +74,13 @@ def report(file: Path, out: Path | None) -> None:
     FILE lists the folders; see configs/bench/results.yaml.
     """
     from spike_dgl.comparison.report import read_report, render_report
-    from spike_dgl.training.whole_file import whole_file
+    from spike_dgl.training.whole_file import file_to_hand_out
 
     page = render_report(read_report(file), file)
     if out is None:
         click.echo(page, nl=False)
         return
-    with whole_file(out) as partial:
+    with file_to_hand_out(out) as partial:
         partial.write_text(page, encoding="utf-8")
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from spike_dgl.explain.explanation import Explanation
 
 
 @click.command()
@@ -14,14 +18,42 @@ import click
 @click.option("--item", required=True, help="Raw item id, or exact name.")
 @click.option("--paths", default=5, show_default=True, type=click.IntRange(min=1), help="Paths to show.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json", "dot"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "dot", "png"]),
+    default="text",
+    show_default=True,
 )
-def explain(run: Path, user: str, item: str, paths: int, form: str) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="Write to this file; needed for png.")
+def explain(run: Path, user: str, item: str, paths: int, form: str, out: Path | None) -> None:
     """Why RUN gives an item its score for a user: the paths whose removal lowers it most, and the score's parts."""
     from spike_dgl.explain import Explainer
+    from spike_dgl.plots import require_matplotlib
 
+    if form == "png":
+        if out is None:
+            raise click.UsageError("a picture goes to a file: --out FILE.png")
+        require_matplotlib()
     explanation = Explainer.load(run).explain(user, item, num_paths=paths)
-    if form == "json":
-        click.echo(json.dumps(explanation.to_dict(), ensure_ascii=False))
+    if out is not None:
+        _write(explanation, form, out)
+        click.echo(f"-> {out}")
     else:
-        click.echo(explanation.to_dot() if form == "dot" else explanation.to_text())
+        click.echo(_in_words(explanation, form))
+
+
+def _in_words(explanation: Explanation, form: str) -> str:
+    if form == "json":
+        return json.dumps(explanation.to_dict(), ensure_ascii=False)
+    return explanation.to_dot() if form == "dot" else explanation.to_text()
+
+
+def _write(explanation: Explanation, form: str, file: Path) -> None:
+    from spike_dgl.plots import save
+    from spike_dgl.training.whole_file import file_to_hand_out
+
+    with file_to_hand_out(file) as partial:
+        if form == "png":
+            save(explanation.to_figure(), partial)
+        else:
+            partial.write_text(_in_words(explanation, form) + "\n", encoding="utf-8")

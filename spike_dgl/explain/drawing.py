@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
+from typing import TYPE_CHECKING
+
+import spike_dgl.plots as plots
 from spike_dgl.explain.explanation import Explanation, Node
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _SHAPES = {"user": "ellipse", "item": "box", "entity": "diamond"}
+_TITLE_WIDTH = 26
+"""Letters of a title that there is room for over a column."""
+_NO_DROP = 1e-6
+"""Weight of a link whose removal does not lower the score: it is drawn as thin as can be."""
 
 
 def to_dot(explanation: Explanation) -> str:
@@ -31,6 +42,48 @@ def to_dot(explanation: Explanation) -> str:
             "}",
         ]
     )
+
+
+def to_figure(explanation: Explanation) -> Figure:
+    """All paths from left to right, links as wide as the score falls without the paths over them.
+
+    A node stands in a column for each place that it has on a path, so that no link runs backwards.
+    """
+    last = max((len(path.links) for path in explanation.paths), default=1)
+    places: dict[tuple[str, str, int], int] = {}
+    nodes: list[plots.Node] = []
+
+    def place(node: Node, column: int) -> int:
+        key = node.kind, node.id, column
+        if key not in places:
+            places[key] = len(nodes)
+            label = f"user {node.name}" if node.kind == "user" else node.name
+            nodes.append(plots.Node(label, node.kind, column))
+        return places[key]
+
+    ends = place(explanation.user, 0), place(explanation.item, last)
+    widths: dict[tuple[int, int, str], float] = {}
+    for path in explanation.paths:
+        inner = [place(node, column) for column, node in enumerate(path.nodes[1:-1], start=1)]
+        stops = [ends[0], *inner, ends[1]]
+        for source, target, link in zip(stops, stops[1:], path.links, strict=False):
+            key = source, target, link.relation
+            widths[key] = widths.get(key, 0.0) + max(path.fidelity.drop, 0.0)
+    edges = [plots.Edge(*key, weight=width or _NO_DROP) for key, width in widths.items()]
+    return plots.network(_title(explanation, last + 1), nodes, edges)
+
+
+def _title(explanation: Explanation, num_columns: int) -> str:
+    parts = explanation.parts
+    asked = f"Why user {explanation.user.name} gets {explanation.item.name}"
+    lines = [
+        *textwrap.wrap(asked, _TITLE_WIDTH * num_columns),
+        f"score {explanation.score:.2f} = ID {parts.id:+.2f}, graph {parts.graph:+.2f}, profiles {parts.profile:+.2f}",
+        "links are as wide as the score falls without them"
+        if explanation.paths
+        else "no path of the graph leads from one to the other",
+    ]
+    return "\n".join(lines)
 
 
 def _node(node: Node) -> str:

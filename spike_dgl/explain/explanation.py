@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NodeKind = Literal["user", "item", "entity"]
 
@@ -176,6 +179,12 @@ class Explanation:
         from spike_dgl.explain.drawing import to_dot
 
         return to_dot(self)
+
+    def to_figure(self) -> Figure:
+        """A picture of the paths; needs matplotlib. `spike_dgl.plots.save` writes it."""
+        from spike_dgl.explain.drawing import to_figure
+
+        return to_figure(self)
 
 
 def _plain(value: Any) -> Any:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from spike_dgl.plots.style import COLOURS, new_figure
+from spike_dgl.typing import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +21,8 @@ THINNEST, WIDEST = 0.8, 9.0
 """Of an edge, in points."""
 ALIKE = 2.5
 """Width where all edges weigh the same."""
+BELOW = -0.2
+"""Height of edges that pass below columns; rows are one apart."""
 LABEL_WIDTH = 24
 """Letters in a line of a label."""
 
@@ -53,6 +59,8 @@ class Edge:
 def network(title: str, nodes: Sequence[Node], edges: Sequence[Edge]) -> Figure:
     """A graph with columns of boxes; colours of edges say their relation, widths their weight.
 
+    An edge from left to right over more than one column passes below those in between.
+
     Parameters
     ----------
     title
@@ -62,9 +70,8 @@ def network(title: str, nodes: Sequence[Node], edges: Sequence[Edge]) -> Figure:
     """
     columns = [[n for n, node in enumerate(nodes) if node.column == c] for c in range(_num_columns(nodes))]
     tallest = max(map(len, columns), default=1)
-    figure, (axis,) = new_figure(
-        title, 1, width=max(6.4, 3.6 * len(columns)), height=1.6 + 0.62 * max(tallest, 3)
-    )
+    height = 1.6 + 0.62 * max(tallest, 3) + 0.27 * title.count("\n")
+    figure, (axis,) = new_figure(title, 1, width=max(6.4, 3.6 * len(columns)), height=height)
     places = {
         node: (float(number), tallest * (1 - (row + 0.5) / len(column)))
         for number, column in enumerate(columns)
@@ -77,11 +84,15 @@ def network(title: str, nodes: Sequence[Node], edges: Sequence[Edge]) -> Figure:
         _draw_node(axis, nodes[node], place)
     for number, relation in enumerate(relations):
         axis.plot([], [], color=COLOURS[number % len(COLOURS)], lw=4, label=relation.replace("_", " "))
-    axis.set(xlim=(-0.45, len(columns) - 0.55), ylim=(0, tallest))
+    axis.set(xlim=(-0.45, len(columns) - 0.55), ylim=(2 * BELOW, tallest))
     axis.axis("off")
-    figure.legend(
-        loc="outside lower center", ncols=min(max(len(relations), 1), 5), frameon=False, fontsize=12
-    )
+    if relations:
+        columns_of_legend = min(len(relations), 5)
+        legend = figure.legend(
+            loc="outside lower center", ncols=columns_of_legend, frameon=False, fontsize=12
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     return figure
 
 
@@ -96,19 +107,24 @@ def _widths(edges: Sequence[Edge]) -> list[float]:
     return [max(THINNEST, WIDEST * weight / max(weights)) for weight in weights]
 
 
+def _course(start: tuple[float, float], end: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
+    """Points [2, n] of an edge. It is level where boxes are, and passes below those of columns in between."""
+    stops = [start, end]
+    if end[0] - start[0] > 1:
+        stops[1:1] = [(start[0] + 1, BELOW), (end[0] - 1, BELOW)]
+    along = np.linspace(0.0, 1.0, 41)
+    rise = np.clip(2.0 * along - 0.5, 0.0, 1.0)
+    rise = rise**2 * (3.0 - 2.0 * rise)
+    pieces = [(x1 + (x2 - x1) * along, y1 + (y2 - y1) * rise) for (x1, y1), (x2, y2) in pairwise(stops)]
+    x, y = np.concatenate(pieces, axis=1)
+    return x, y
+
+
 def _draw_edge(
     axis: Any, edge: Edge, places: dict[int, tuple[float, float]], colour: str, width: float
 ) -> None:
-    (x1, y1), (x2, y2) = places[edge.source], places[edge.target]
-    axis.plot(
-        [x1, x2],
-        [y1, y2],
-        color=colour,
-        alpha=0.75,
-        lw=width,
-        solid_capstyle="round",
-        zorder=1,
-    )
+    x, y = _course(places[edge.source], places[edge.target])
+    axis.plot(x, y, color=colour, alpha=0.75, lw=width, solid_capstyle="round", zorder=1)
 
 
 def _draw_node(axis: Any, node: Node, place: tuple[float, float]) -> None:
@@ -119,4 +135,4 @@ def _draw_node(axis: Any, node: Node, place: tuple[float, float]) -> None:
         "edgecolor": "#555555",
         "linewidth": 0.8,
     }
-    axis.annotate(label, place, ha="center", va="center", fontsize=11, bbox=box, zorder=3)
+    axis.annotate(label, place, ha="center", va="center", fontsize=11, bbox=box, zorder=3, parse_math=False)

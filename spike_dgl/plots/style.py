@@ -63,7 +63,8 @@ def new_figure(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width * columns, height))
         axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
-    figure.suptitle(title, fontsize=16)
+    # A title may name things, and dollar signs in names are no formulas.
+    figure.suptitle(title, fontsize=16, parse_math=False)
     return figure, axes
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from spike_dgl.errors import DataError
+
 PARTIAL = ".partial"
 
 
@@ -20,3 +22,23 @@ def whole_file(file: Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def file_to_hand_out(file: Path) -> Iterator[Path]:
+    """As `whole_file`, where a user named the file: missing folders above it are made.
+
+    Raises
+    ------
+    DataError
+        Where the file is a folder or cannot be written.
+    """
+    if file.is_dir():
+        raise DataError(file, "is a folder", "Name a file.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as partial:
+            yield partial
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror or error}"
+        raise DataError(file, problem, "Make room, or name a file that you may write.") from error

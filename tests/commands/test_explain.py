@@ -26,6 +26,16 @@ def test_explain_and_fidelity(run, data_folder: Path, tmp_path: Path) -> None:
     code, shown, _ = run("explain", folder, "--user", "0", "--item", "2", "--format", "json")
     assert json.loads(shown)["item"]["id"] == "2"
     assert run("explain", folder, "--user", "0", "--item", "2", "--format", "dot")[1].startswith("digraph")
+    asked = ("explain", folder, "--user", "0", "--item", "2", "--format")
+    dot, picture = tmp_path / "new" / "why.dot", tmp_path / "why.png"
+    assert run(*asked, "dot", "--out", dot)[0] == 0
+    assert dot.read_text() == run(*asked, "dot")[1]
+    assert run(*asked, "png", "--out", picture)[0] == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    code, _, error = run(*asked, "png")
+    assert (code, "--out FILE.png" in error) == (2, True)
+    code, _, error = run(*asked, "png", "--out", tmp_path)
+    assert (code, "is a folder" in error) == (2, True)
     code, shown, error = run("bench", "fidelity", folder, "--users", "5")
     assert code == 0, error
     assert "| attention " in shown
