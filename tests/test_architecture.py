@@ -21,7 +21,7 @@ LAYERS = [
     {"experiment"},
     {"newcomers", "settings", "explain"},
     {"recommend"},
-    {"cold_start", "list_files", "embedding_files"},
+    {"cold_start", "list_files", "embedding_files", "latency"},
     {"runs", "export", "serve"},
     {"comparison"},
     {"tuning"},

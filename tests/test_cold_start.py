@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -33,8 +34,11 @@ def test_newcomers_of_a_genre_are_served_better_than_by_popularity(
     assert users["ndcg"] > found["users", "popularity"]["ndcg"]
     items = "items, among new ones"
     assert found[items, "add_item"]["ndcg"] > found[items, "popularity"]["ndcg"]
-    code, table, _ = run("bench", "cold", trained, trained)
+    code, table, _ = run("bench", "cold", trained, trained, "--csv", tmp_path / "cold.csv")
     assert "± 0.0000" in table
+    with (tmp_path / "cold.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows == [{key: str(value) for key, value in line.items()} for line in [*found.values()] * 2]
 
 
 def test_a_run_that_hid_nothing_is_refused(run, data_folder: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,7 +90,8 @@ def report(file: Path, out: Path | None) -> None:
 @click.argument("runs", nargs=-1, required=True, type=FILE)
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a run and way.")
-def cold(runs: tuple[Path, ...], split: Split, as_json: bool) -> None:
+@click.option("--csv", "csv_file", type=FILE, help="Write the same to a CSV file.")
+def cold(runs: tuple[Path, ...], split: Split, as_json: bool, csv_file: Path | None) -> None:
     """How well RUNS serve users and items they have never seen, against popularity and the cosine of profiles.
 
     They are trained with data.hidden_users and data.hidden_items above 0.
@@ -97,12 +100,23 @@ def cold(runs: tuple[Path, ...], split: Split, as_json: bool) -> None:
     from spike_dgl.training.tracking import RunFolder
 
     results = [cold_results(RunFolder.open(run), split) for run in runs]
-    if not as_json:
-        click.echo(render_cold(results))
-        return
-    for run, ways in zip(runs, results, strict=True):
-        for way in ways:
-            click.echo(json.dumps({"run": str(run), "split": split, **vars(way)}))
+    lines = [
+        {"run": str(run), "split": split, **vars(way)}
+        for run, ways in zip(runs, results, strict=True)
+        for way in ways
+    ]
+    if csv_file is not None:
+        _write_csv(csv_file, lines)
+    click.echo("\n".join(map(json.dumps, lines)) if as_json else render_cold(results))
+
+
+def _write_csv(file: Path, lines: Sequence[Mapping[str, object]]) -> None:
+    from spike_dgl.training.whole_file import file_to_hand_out
+
+    with file_to_hand_out(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 @bench.command()
@@ -189,6 +203,18 @@ def fidelity(runs: tuple[Path, ...], users: int) -> None:
     from spike_dgl.explain.fidelity import measure, render
 
     click.echo(render([measure(Explainer.load(run), users) for run in runs]))
+
+
+@bench.command()
+@click.argument("run", type=FILE)
+@click.option("--calls", default=1000, show_default=True, type=click.IntRange(min=1), help="Of each kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a kind of call.")
+def latency(run: Path, calls: int, as_json: bool) -> None:
+    """How long RUN takes to load, and to answer known users and new ones, on one thread."""
+    from spike_dgl.latency import measure, render
+
+    found = measure(run, calls)
+    click.echo("\n".join(json.dumps(vars(one)) for one in found) if as_json else render(run, found))
 
 
 def _use_threads(threads: int | None) -> None:

@@ -1,0 +1,135 @@
+"""How long a run takes to load and to answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from spike_dgl.errors import SpikeError
+from spike_dgl.markdown import markdown_table
+from spike_dgl.profiles.stored import read_profile_texts
+from spike_dgl.recommend import NewItem, Recommender
+from spike_dgl.training.tracking import RunFolder
+
+LOADS, PROCESSES = 10, 3
+"""How often a run is loaded, and how often a process of its own is started to do so."""
+LIKED = 2
+"""Items that someone new likes."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Wall-clock times of one kind of call, in milliseconds.
+
+    Parameters
+    ----------
+    what
+        The call.
+    calls
+        How many were timed.
+    median, percentile_95
+        Of their times.
+    """
+
+    what: str
+    calls: int
+    median: float
+    percentile_95: float
+
+
+def measure(run: Path, calls: int = 1000) -> list[Latency]:
+    """Time loading a run, and calls for users, items and texts drawn at random, one after the other on one thread.
+
+    Parameters
+    ----------
+    run
+        Run folder. Texts are asked for where it has an encoder for them.
+    calls
+        Of each kind; newcomers, who take longer, are a tenth of them.
+    """
+    recommender = Recommender.load(run)  # first, so that a wrong folder is named
+    random = np.random.default_rng(0)
+    with threadpool_limits(limits=1):
+        found = [*_of_known(run, recommender, calls, random)]
+        found.append(
+            _timed("the first newcomer, who opens the model", lambda _: recommender.newcomers.fold_in(), 1)
+        )
+    # Opening the model has loaded libraries that did not know of the limit.
+    with threadpool_limits(limits=1):
+        return [*found, *_of_newcomers(run, recommender, max(1, calls // 10), random)]
+
+
+def _of_known(
+    run: Path, recommender: Recommender, calls: int, random: np.random.Generator
+) -> Iterator[Latency]:
+    load = "import sys; from spike_dgl.recommend import Recommender; Recommender.load(sys.argv[1])"
+    start = [sys.executable, "-c", load, str(run)]
+    yield _timed("a process that loads the run", lambda _: subprocess.run(start, check=True), PROCESSES)
+    yield _timed("load", lambda _: Recommender.load(run), LOADS)
+    users = random.choice(recommender.users.ids, calls).tolist()
+    items = random.choice(recommender.items.ids, calls).tolist()
+    yield _timed("recommend, one user", lambda call: recommender.recommend(users[call]), calls)
+    yield _timed("similar_items", lambda call: recommender.similar_items(items[call]), calls)
+
+
+def _of_newcomers(
+    run: Path, recommender: Recommender, calls: int, random: np.random.Generator
+) -> Iterator[Latency]:
+    liked = random.choice(recommender.items.ids, (calls, LIKED)).tolist()
+    by_items = f"recommend_for_items, {LIKED} items"
+    yield _timed(by_items, lambda call: recommender.recommend_for_items(liked[call]), calls)
+    try:
+        recommender.newcomers.encoder()
+    except SpikeError:
+        pass  # such a run reads no texts
+    else:
+        known = read_profile_texts(RunFolder.open(run).file("profiles.jsonl.gz"))
+        texts = random.choice([text for text in known.users if text], calls).tolist()
+        yield _timed("recommend_for_text", lambda call: recommender.recommend_for_text(texts[call]), calls)
+    rows = random.integers(len(recommender.items), size=calls).tolist()
+    new = [_copy_of(recommender, row) for row in rows]
+    yield _timed("add_items, one item", lambda call: recommender.add_items([new[call]]), calls)
+
+
+def _copy_of(recommender: Recommender, item: int) -> NewItem:
+    """A new item with the facts of a known one, or a single fact where it has none."""
+    data = recommender.dataset
+    facts = np.flatnonzero(data.triples.heads == item)
+    pairs = [
+        (data.relations.ids[data.triples.relations[fact]], data.entities.ids[data.triples.tails[fact]])
+        for fact in (facts if len(facts) else np.array([0])).tolist()
+    ]
+    return NewItem("new item", tuple(pairs))
+
+
+def _timed(what: str, call: Callable[[int], object], calls: int) -> Latency:
+    times = []
+    for number in range(calls):
+        started = time.perf_counter()
+        call(number)
+        times.append(1000 * (time.perf_counter() - started))
+    median, percentile_95 = np.percentile(times, [50, 95]).tolist()
+    return Latency(what, calls, median, percentile_95)
+
+
+def render(run: Path, found: list[Latency]) -> str:
+    """A table, after a line that says what was measured."""
+    folder = RunFolder.open(run)
+    data = folder.load_dataset()
+    rows = [["call", "calls", "median, ms", "95 % within, ms"]]
+    rows += [
+        [one.what, f"{one.calls:,}", _readable(one.median), _readable(one.percentile_95)] for one in found
+    ]
+    sizes = f"{data.num_users:,} users, {data.num_items:,} items, {data.num_entities:,} entities"
+    return f"{folder.path.name}: {sizes}; one thread\n\n{markdown_table(rows)}"
+
+
+def _readable(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
