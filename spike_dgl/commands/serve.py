@@ -25,7 +25,7 @@ FILE = click.Path(path_type=Path)
 def serve(
     run: Path, host: str, port: int, token_file: Path | None, without_token: bool, without_model: bool
 ) -> None:
-    """Serve RUN: an HTTP API and its OpenAPI page. Ctrl-C stops it."""
+    """Serve RUN: an explorer for the browser, an HTTP API, and its OpenAPI page. Ctrl-C stops it."""
     try:
         from spike_dgl.serve import security, server
     except ModuleNotFoundError as error:
@@ -46,5 +46,7 @@ def serve(
         port=port,
         token=token,
         with_model=not without_model,
-        say=lambda address: click.echo(f"{run.name}: {address} (Ctrl-C stops it)"),
+        say=lambda address: click.echo(
+            f"{run.name}: explorer {address}, API {address}/docs (Ctrl-C stops it)"
+        ),
     )

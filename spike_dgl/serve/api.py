@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
@@ -174,9 +174,9 @@ async def health() -> messages.Health:
 
 
 @pages.get("/", include_in_schema=False)
-async def front() -> RedirectResponse:
-    """To the OpenAPI page."""
-    return RedirectResponse("docs")
+async def explorer() -> FileResponse:
+    """The explorer."""
+    return FileResponse(str(PAGES / "explorer.html"))
 
 
 @pages.get("/docs", include_in_schema=False)

@@ -172,7 +172,7 @@ def test_the_token_is_asked_for_below_api_alone(service: Service) -> None:
         assert TOKEN not in answer.text
     assert client.get("/api/nothing").status_code == 401
     assert client.get("/api/run", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
-    for path in ("/", "/docs", "/openapi.json", "/health", "/static/openapi.js"):
+    for path in ("/", "/docs", "/openapi.json", "/health", "/static/explorer.js"):
         assert client.get(path).status_code == 200
     schema = client.get("/openapi.json").json()
     assert schema["paths"]["/api/run"]["get"]["security"] == [{"HTTPBearer": []}]
@@ -192,7 +192,7 @@ def test_only_names_of_this_machine_are_answered(client: TestClient, host: str, 
     assert client.get("/api/run", headers={"Host": host}).status_code == status
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/static/openapi.js", "/api/run", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/static/explorer.js", "/api/run", "/nothing"])
 def test_every_answer_tells_the_browser_what_it_may_do(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
     assert "default-src 'none'; script-src 'self'" in headers["Content-Security-Policy"]
@@ -253,7 +253,7 @@ def test_the_openapi_page_describes_every_question(client: TestClient) -> None:
             assert operation["description"], path
 
 
-@pytest.mark.parametrize("page", ["/docs"])
+@pytest.mark.parametrize("page", ["/", "/docs"])
 def test_a_page_loads_files_of_this_server_alone(client: TestClient, page: str) -> None:
     loaded = re.findall(r'(?:src|href)="([^"#]+)"', client.get(page).text)
     assert len(loaded) > 3
