@@ -199,6 +199,8 @@ def _study(file: BenchFile) -> Study:
     tuned: dict[str, Settings] = {}
     rows = tuple(_rows(file, variants, tuned))
     _check_rows(file, rows)
+    if len(set(file.seeds)) < len(file.seeds):
+        raise ConfigError("seeds: the same one stands twice; it would count as two runs")
     return Study(file, rows, tuple(sorted(model for model, settings in tuned.items() if settings)))
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from spike_dgl.averages import Record, read_record
 from spike_dgl.comparison.definition import Row, Study
 from spike_dgl.config import read_yaml
-from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.errors import ConfigError, DataError, SpikeError, nearest
+from spike_dgl.evaluation import metric_names
 from spike_dgl.evaluation.significance import PairedTest, holm, paired_test
 from spike_dgl.runs import PlannedRun
 from spike_dgl.training.tracking import RunFolder
@@ -118,12 +119,26 @@ class Comparison:
 
 
 def planned_runs(study: Study, folder: Path) -> list[PlannedRun]:
-    """All runs of a study, finished or not. Raises `ConfigError` that names the row with a wrong setting."""
-    return [
+    """All runs of a study, finished or not.
+
+    Raises
+    ------
+    ConfigError
+        That names the row with a wrong setting, or a metric of the study that a row would not measure.
+    """
+    runs = [
         PlannedRun(f"{row.label}, seed {seed}", row.config(seed), folder / row.slug / f"seed{seed}")
         for seed in study.file.seeds  # so that the first seed of every row comes first
         for row in study.rows
     ]
+    for run in runs:
+        measured = metric_names(run.config.evaluation.cutoffs)
+        for metric in set(study.file.metrics).difference(measured):
+            raise ConfigError(
+                f"metrics: '{metric}' is not measured; {nearest(metric, measured)}\n"
+                "  List lengths are those of evaluation.cutoffs."
+            )
+    return runs
 
 
 def compare(study: Study, folder: Path) -> Comparison:

@@ -88,6 +88,7 @@ def test_a_study_that_is_written_and_read_back_is_the_same(tmp_path: Path) -> No
         ({"seed": [1]}, [], "did you mean 'seeds'"),
         ({"seeds": []}, [], "seeds"),
         ({"seeds": [-1]}, [], "seeds"),
+        ({"seeds": [1, 2, 1]}, [], "seeds: the same one stands twice"),
         ({"models": ["spike", "spike"]}, [], "'spike' stands twice"),
         ({"variants": {"A b": {}, "a-B": {}}}, [], "'A b' and 'a-B' would share a folder"),
         ({"variants": {"!": {}}}, [], "would share a folder"),

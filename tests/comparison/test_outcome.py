@@ -11,7 +11,7 @@ import pytest
 
 from spike_dgl.comparison.csv_file import render_csv
 from spike_dgl.comparison.folder import StudyFolder
-from spike_dgl.comparison.outcome import Comparison, compare
+from spike_dgl.comparison.outcome import Comparison, compare, planned_runs
 from spike_dgl.comparison.report import read_report, render_report
 from spike_dgl.comparison.table import findings, main_table, render
 from spike_dgl.errors import ConfigError, DataError, SpikeError
@@ -184,3 +184,16 @@ def test_there_is_a_plot_with_matplotlib_and_a_note_without(
     pytest.importorskip("matplotlib")
     assert "No plot" not in StudyFolder(tmp_path).write_report(three)
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("metric", "cutoffs", "message"),
+    [("recall@7", [10, 20], "'recall@7' is not measured"), ("recal@20", [20], "did you mean 'recall@20'")],
+)
+def test_a_metric_that_no_run_would_measure_is_told_before_any_runs(
+    tmp_path: Path, metric: str, cutoffs: list[int], message: str
+) -> None:
+    base = {"evaluation": {"cutoffs": cutoffs}}
+    made = study(tmp_path, {"base": base, "models": ["popularity"], "metrics": ["ndcg@20", metric]})
+    with pytest.raises(ConfigError, match=message):
+        planned_runs(made, tmp_path)
