@@ -44,7 +44,7 @@ def write(dataset: Dataset, folder: Path) -> list[Path]:
     return [
         write_table(
             folder / f"{part}.uir",
-            ((user, item, f"{rating:g}") for user, item, rating in user_item_rating(dataset, pairs)),
+            ((user, item, "1") for user, item in raw_pairs(dataset, pairs)),
         )
         for part, pairs in parts_of(dataset).items()
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.dataset import Dataset, Vocabulary
 from spike_dgl.data.export.tables import as_cell, check_ids, parts_of, raw_pairs, write_table
 
 HOW_TO_READ = """RecBole reads these files with
@@ -36,24 +37,21 @@ def write(dataset: Dataset, folder: Path) -> list[Path]:
         Where a raw id cannot stand in a table.
     """
     check_ids(dataset.users, dataset.items, dataset.entities, dataset.relations)
-    tables: dict[str, list[tuple[str, ...]]] = {
-        **{
-            f"{part}.inter": [("user_id:token", "item_id:token"), *raw_pairs(dataset, pairs)]
-            for part, pairs in parts_of(dataset).items()
-        },
-        "kg": [("head_id:token", "relation_id:token", "tail_id:token"), *_facts(dataset)],
-        "link": [
-            ("item_id:token", "entity_id:token"),
-            *zip(dataset.items.ids, dataset.entities.ids, strict=False),
-        ],
-        "user": [("user_id:token", "name:token_seq"), *_names(dataset.users.ids, dataset.users.names)],
-        "item": [("item_id:token", "name:token_seq"), *_names(dataset.items.ids, dataset.items.names)],
-        "entity": [
-            ("entity_id:token", "name:token_seq"),
-            *_names(dataset.entities.ids, dataset.entities.names),
-        ],
-    }
-    return [write_table(folder / f"{folder.name}.{kind}", rows) for kind, rows in tables.items()]
+    return [
+        write_table(folder / f"{folder.name}.{kind}", chain([header], rows))
+        for kind, header, rows in _tables(dataset)
+    ]
+
+
+def _tables(dataset: Dataset) -> Iterator[tuple[str, tuple[str, ...], Iterable[Sequence[str]]]]:
+    """Ending, header and rows of each file."""
+    for part, pairs in parts_of(dataset).items():
+        yield f"{part}.inter", ("user_id:token", "item_id:token"), raw_pairs(dataset, pairs)
+    yield "kg", ("head_id:token", "relation_id:token", "tail_id:token"), _facts(dataset)
+    links = zip(dataset.items.ids, dataset.entities.ids, strict=False)
+    yield "link", ("item_id:token", "entity_id:token"), links
+    for vocabulary in (dataset.users, dataset.items, dataset.entities):
+        yield vocabulary.kind, (f"{vocabulary.kind}_id:token", "name:token_seq"), _names(vocabulary)
 
 
 def _facts(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
@@ -62,8 +60,8 @@ def _facts(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
         yield entities[head], relations[relation], entities[tail]
 
 
-def _names(ids: tuple[str, ...], names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for raw, name in zip(ids, names, strict=True):
+def _names(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
+    for raw, name in zip(vocabulary.ids, vocabulary.names, strict=True):
         yield raw, as_cell(name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from spike_dgl.data.dataset import Dataset, Interactions, Vocabulary
@@ -17,10 +17,11 @@ def parts_of(dataset: Dataset) -> dict[str, Interactions]:
     return {part: pairs for part, pairs in parts.items() if len(pairs)}
 
 
-def raw_pairs(dataset: Dataset, pairs: Interactions) -> list[tuple[str, str]]:
-    """Raw ids (user, item) of interactions, in their order."""
+def raw_pairs(dataset: Dataset, pairs: Interactions) -> Iterator[tuple[str, str]]:
+    """Yield raw ids (user, item) of interactions, in their order."""
     users, items = dataset.users.ids, dataset.items.ids
-    return [(users[user], items[item]) for user, item in zip(pairs.users, pairs.items, strict=True)]
+    for user, item in zip(pairs.users, pairs.items, strict=True):
+        yield users[user], items[item]
 
 
 def write_table(file: Path, rows: Iterable[Sequence[str]]) -> Path:
