@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -212,3 +213,12 @@ def test_fast_and_exact_reading_agree_however_the_file_is_cut(
 def test_rows_one_by_one_know_their_lines(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TEXT, encoding="utf-8")
     assert list(read_rows(tmp_path / "t.csv", ("item",), Reading())) == [(2, ["a b"]), (4, ["ü"])]
+
+
+def test_arrow_reads_a_copy_of_its_own() -> None:
+    """Its threads may outlive a call, and abort the process if they let go of a Python object while Python exits."""
+    content = b"user,item\n" * 1000
+    holders = sys.getrefcount(content)
+    source = layouts._in_arrow_memory(content)
+    assert sys.getrefcount(content) == holders
+    assert source.read() == content

@@ -169,7 +169,7 @@ class CsvPiece:
         delimiter = _single(self.layout.delimiter)
         content = self.content.replace(self.layout.delimiter.encode(), delimiter.encode())
         return arrow_csv.read_csv(
-            pa.BufferReader(content),
+            _in_arrow_memory(content),
             read_options=arrow_csv.ReadOptions(column_names=self.header, block_size=len(content) + 1),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=delimiter,
@@ -206,7 +206,7 @@ class JsonPiece:
         first = next(self.rows(), Row(0, {})).cells
         fields = [(column.name, _json_type(column, first.get(column.name))) for column in columns]
         table = arrow_json.read_json(
-            pa.BufferReader(self.content),
+            _in_arrow_memory(self.content),
             read_options=arrow_json.ReadOptions(block_size=len(self.content) + 1),
             parse_options=arrow_json.ParseOptions(
                 explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore"
@@ -302,6 +302,13 @@ def _decoded(line: int, content: bytes) -> Iterator[tuple[int, str | None]]:
             yield number, part.decode() + "\n"
         except UnicodeDecodeError:
             yield number, None
+
+
+def _in_arrow_memory(content: bytes) -> Any:
+    """A copy for Arrow to read. A thread of Arrow that let go of a Python object while Python exits would abort it."""
+    stream = pa.BufferOutputStream()
+    stream.write(content)
+    return pa.BufferReader(stream.getvalue())
 
 
 def _check_text(content: bytes) -> None:
