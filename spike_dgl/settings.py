@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal, cast, get_args, get_origin
@@ -88,6 +88,19 @@ def settings_page(models: Iterable[str] | None = None) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
+def options_table(options: type, shared: type | None = None) -> str:
+    """Options that are set without naming a section, as Markdown.
+
+    Parameters
+    ----------
+    options
+        The dataclass that declares them.
+    shared
+        What it derives from: only options that this has not, or has with another default, are in the table then.
+    """
+    return _table("", options, _fields(options) if shared is None else _own_fields(options, shared))
+
+
 def _section_parts(section: str, options: type) -> Iterator[str]:
     """Heading, first paragraph and table of a section, then those of the sections inside it."""
     own = {name: field for name, field in _fields(options).items() if not _is_section(field)}
@@ -100,26 +113,32 @@ def _section_parts(section: str, options: type) -> Iterator[str]:
 
 def _model_parts(name: str, entry: ModelEntry) -> Iterator[str]:
     yield f"### {name}\n\n{_first_paragraph(entry.model)}"
-    shared = {key: _default(field) for key, field in _fields(RankingOptions).items()}
-    own = {
-        key: field
-        for key, field in _fields(entry.options).items()
-        if key not in shared or shared[key] != _default(field)
-    }
-    if own:
+    if own := _own_fields(entry.options, RankingOptions):
         yield _table("model", entry.options, own)
     if entry.search:
         tried = (f"`{key}` {', '.join(map(_plain, values))}" for key, values in entry.search.items())
         yield f"`main.py tune` tries: {'; '.join(tried)}."
 
 
+def _own_fields(options: type, shared: type) -> dict[str, FieldInfo]:
+    """Those that what the options derive from has not, or has with another default."""
+    defaults = {key: _default(field) for key, field in _fields(shared).items()}
+    return {
+        key: field
+        for key, field in _fields(options).items()
+        if key not in defaults or defaults[key] != _default(field)
+    }
+
+
 def _table(section: str, options: type, fields: dict[str, FieldInfo]) -> str:
-    described = documented(options).fields
+    described, prefix = documented(options).fields, f"{section}." if section else ""
     rows = [
-        f"| `{section}.{name}` | {_values(field)} | `{_plain(_default(field))}` | {described.get(name, '')} |"
+        [f"`{prefix}{name}`", _values(field), _shown_default(field), described.get(name, "")]
         for name, field in fields.items()
     ]
-    return "\n".join(["| setting | values | default | |", "|---|---|---|---|", *rows])
+    # A bar would end its cell, in code too.
+    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
+    return "\n".join(["| setting | values | default | |", "|---|---|---|---|", *lines])
 
 
 def _fields(options: type) -> dict[str, FieldInfo]:
@@ -134,6 +153,10 @@ def _is_section(field: FieldInfo) -> bool:
 
 def _default(field: FieldInfo) -> Any:
     return field.get_default(call_default_factory=True)
+
+
+def _shown_default(field: FieldInfo) -> str:
+    return "needed" if field.is_required() else f"`{_plain(_default(field))}`"
 
 
 def _plain(value: Any) -> str:
@@ -162,6 +185,10 @@ def _type_in_words(annotation: Any) -> str:
         return _TYPES[annotation]
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
+    if dataclasses.is_dataclass(annotation):
+        return "a table, see below"
+    if origin is Mapping:
+        return f"{_type_in_words(arguments[1])} by column"
     if origin is tuple:
         return f"list: {_type_in_words(arguments[0])}"
     if hasattr(annotation, "__metadata__"):

@@ -41,7 +41,10 @@ def data(path: str | None, overrides: tuple[str, ...], config_file: Path | None)
 
 @click.group()
 def prepare() -> None:
-    """Make a data set from raw files; packed ones (.gz, .zst, .zip) are read as they are."""
+    """Make a data set from raw files; packed ones (.gz, .zst, .zip) are read as they are.
+
+    Each source takes options as key=value; `prepare options` lists them.
+    """
 
 
 def _destination(command: Command) -> Command:
@@ -109,12 +112,35 @@ def lastfm(source: Path, overrides: tuple[str, ...], **how: Any) -> None:
 @click.argument("description", type=FILE)
 @_destination
 def tables(description: Path, overrides: tuple[str, ...], **how: Any) -> None:
-    """Your own tables, as the YAML file DESCRIPTION tells them; docs/data.md has an example."""
+    """Your own tables, as the YAML file DESCRIPTION tells them; docs/prepare.md has an example."""
     from spike_dgl.config import read_yaml
     from spike_dgl.data.prepare.own_tables import OwnTablesOptions, own_tables
 
     options = _options(OwnTablesOptions, "tables", overrides, read_yaml(description))
     _make(own_tables(description.parent, options), **how)
+
+
+@prepare.command()
+def options() -> None:
+    """Every option of every source with its values, default and meaning."""
+    from spike_dgl.data.prepare.amazon import AmazonOptions
+    from spike_dgl.data.prepare.item_tables import ItemTableOptions
+    from spike_dgl.data.prepare.lastfm import LastFmOptions
+    from spike_dgl.data.prepare.movielens import MovieLensOptions
+    from spike_dgl.data.prepare.options import PrepareOptions
+    from spike_dgl.data.prepare.own_tables import InteractionOptions, OwnTablesOptions
+    from spike_dgl.settings import options_table
+
+    tables = {
+        "All sources": options_table(PrepareOptions),
+        "More of `amazon`": options_table(AmazonOptions, PrepareOptions),
+        "Other defaults of `movielens`": options_table(MovieLensOptions, PrepareOptions),
+        "More of `lastfm`, and other defaults": options_table(LastFmOptions, PrepareOptions),
+        "More of `tables`": options_table(OwnTablesOptions, PrepareOptions),
+        "`interactions` of `tables`": options_table(InteractionOptions),
+        "A table of `items`": options_table(ItemTableOptions),
+    }
+    click.echo("\n\n".join(f"### {title}\n\n{table}" for title, table in tables.items()))
 
 
 def _options(

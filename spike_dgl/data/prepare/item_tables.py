@@ -26,8 +26,10 @@ class WrittenAs:
         Where it is.
     header
         Names of the columns of a file whose first line does not name them.
-    delimiter, encoding
-        What stands between cells, where the file's ending does not say it, and what the text is written in.
+    delimiter
+        What stands between cells, where the file's ending does not say it.
+    encoding
+        What the text is written in.
     """
 
     file: str

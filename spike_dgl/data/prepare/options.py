@@ -25,8 +25,10 @@ class PrepareOptions:
     ----------
     min_rating
         A rating of at least this is an interaction, lower ones are left out; None takes all.
-    from_date, to_date
-        First and last day (YYYY-MM-DD, UTC) whose interactions count; None for no bound.
+    from_date
+        First day (YYYY-MM-DD, UTC) whose interactions count; None for no bound.
+    to_date
+        The last such day.
     k_core
         Every user and every item has at least this many interactions.
     split
@@ -34,7 +36,7 @@ class PrepareOptions:
         ("random"), the latest of all ("global-time"; users and items may then be new in the test part), or each
         user's last for testing and the one before for validation ("leave-one-out").
     valid_fraction, test_fraction
-        Shares of the interactions; "leave-one-out" does not use them.
+        Share of each user's interactions, or with "global-time" of all; "leave-one-out" does not use it.
     seed
         Of the random split.
     items

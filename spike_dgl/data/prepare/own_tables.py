@@ -24,10 +24,16 @@ class InteractionOptions(WrittenAs):
 
     Parameters
     ----------
-    user, item
-        Columns of ids.
-    rating, time, review
-        Columns of ratings, moments and texts, where it has them.
+    user
+        Column of users' ids.
+    item
+        Column of items' ids.
+    rating
+        Column of ratings, if it has one.
+    time
+        Column of moments; without one, `split` must be "random".
+    review
+        Column of texts that users wrote, raw material for profiles.
     time_unit
         What moments are: "seconds" or "milliseconds" since 1970, or a "date" as in ISO 8601.
     """
