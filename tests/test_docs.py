@@ -10,9 +10,11 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from spike_dgl.cli import cli
-from spike_dgl.experiment import SECTIONS, known_settings
+from spike_dgl.config import flat
+from spike_dgl.experiment import SECTIONS, known_settings, load_config
 from spike_dgl.models.base import registered_models
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +26,7 @@ INLINE = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"\]\(([^()\s]+)\)|<img[^>]* src=\"([^\"]+)\"")
 SETTING = re.compile(rf"\b((?:{'|'.join(SECTIONS)}|model)(?:\.[a-z0-9_]+)+)=")
 CONFIG = re.compile(r"(?<![\w/])(?:configs|notebooks)/[a-z0-9/._-]+\.yaml")
+TEST = re.compile(r"\[`(test_\w+)`\]\(([^()\s]+)\)")
 PROGRAM = re.compile(r"^\s*(?:[^#`]*\s)?(?:main\.py|spike-dgl) ([^`]*)$")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -138,3 +141,19 @@ def test_mistakes_are_found(line: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(click.ClickException) as error:
         check(cli, arguments)
     assert message in error.value.format_message()
+
+
+@each_page
+def test_tests_that_a_page_names_are_there(page: Path) -> None:
+    named = TEST.findall(page.read_text(encoding="utf-8"))
+    assert [test for test, file in named if f"def {test}(" not in (page.parent / file).read_text()] == []
+
+
+def test_settings_of_the_paper_and_of_the_authors_code_are_as_told() -> None:
+    page = (ROOT / "docs" / "faithfulness.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+ \| `([\w.]+)` \| `(.+)` \| `(.+)` \| `(.+)` \|$", page, flags=re.MULTILINE)
+    files = (None, ROOT / "configs" / "paper.yaml", ROOT / "configs" / "official.yaml")
+    columns = [flat(load_config(file).to_mapping()) for file in files]
+    assert len(rows) > 10
+    for setting, *told in rows:
+        assert [yaml.safe_load(value) for value in told] == [column[setting] for column in columns], setting
