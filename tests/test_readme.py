@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
-import json
 import re
 import sys
 from pathlib import Path
@@ -18,7 +16,6 @@ from tests.models.test_all_models import DATA, build, trained
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PICTURE, NOTEBOOK = ROOT / "docs" / "images" / "attention.png", ROOT / "notebooks" / "2-attention.ipynb"
 
 
 def test_the_model_it_adds_learns_the_checkerboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,10 +54,3 @@ def test_its_results_are_those_of_the_page_of_results() -> None:
     }
     told = {name: tuple(figures) for name, _, *figures in rows(shown[0].strip())[2:]}
     assert told == {name: measured.get(name) for name in told}
-
-
-def test_its_picture_is_the_first_of_the_notebook_on_attention() -> None:
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    outputs = (output.get("data", {}) for cell in cells for output in cell.get("outputs", ()))
-    first = next(output["image/png"] for output in outputs if "image/png" in output)
-    assert base64.b64decode("".join(first)) == PICTURE.read_bytes()
