@@ -46,7 +46,7 @@ def read_yaml(file: Path) -> Mapped:
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error})\n  Check the path given to --config.") from None
+        raise ConfigError(f"{file}: cannot be read ({error})\n  Check the path.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: is not valid YAML\n  {error}") from None
     if content is None:
