@@ -12,8 +12,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from benchmarks.live_server import serving
+from benchmarks.serve_load import Question, ask_at_once, questions
+from spike_dgl.recommend import Recommender
 from spike_dgl.serve import limits, security
-from tests.serve.live import serving
 
 
 def ask(address: str, **headers: str) -> tuple[int, dict]:
@@ -36,9 +38,18 @@ def test_it_answers_many_at_once_and_ends_when_told_to(run: Path) -> None:
         assert {status for status, _ in answers} == {200}
         for place, (_, answer) in enumerate(answers[: len(users)]):
             assert answer == answers[place % 7][1]
+        for asked in questions(Recommender.load(run)).values():
+            assert len(ask_at_once(address, asked, clients=2, seconds=0).seconds) == 2
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
         assert process.stderr.read() == ""
+
+
+def test_an_answer_does_not_wait_for_the_network(run: Path) -> None:
+    with serving(run, "--without-model") as (address, _):
+        load = ask_at_once(address, [Question("/health")], clients=1, seconds=0.5)
+    # An acknowledgement that is waited for takes 40 ms, every time.
+    assert load.seconds.min() < 0.02
 
 
 def test_headers_without_end_and_the_wrong_token_are_refused(run: Path) -> None:
