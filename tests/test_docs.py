@@ -62,7 +62,8 @@ def check(command: click.Command, arguments: list[str], parent: click.Context | 
         return
     context = command.make_context(command.name, list(arguments), parent=parent)
     if isinstance(command, click.Group):
-        rest = [*context._protected_args, *context.args]
+        first = vars(context).get("_protected_args", vars(context).get("protected_args"))  # before click 8.2
+        rest = [*first, *context.args]
         _, sub_command, rest = command.resolve_command(context, rest)
         assert sub_command is not None
         check(sub_command, rest, context)
