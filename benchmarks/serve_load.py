@@ -74,7 +74,8 @@ def ask_at_once(address: str, asked: Sequence[Question], clients: int, seconds: 
 
     def client(number: int) -> tuple[list[float], int]:
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=120)
-        taken, refused, place = [], 0, number
+        taken: list[float] = []
+        refused, place = 0, number
         while time.perf_counter() < started + seconds or not taken:
             asked_at = time.perf_counter()
             answer = _ask(connection, asked[place % len(asked)])
