@@ -151,6 +151,24 @@ def test_a_question_of_the_wrong_form_is_refused(
     assert {"loc", "msg", "type"} == set(answer.json()["detail"][0])
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "asked"),
+    [
+        ("GET", "recommendations", {"user": "0", "k": limits.LIST_LENGTH}),
+        ("GET", "history", {"user": "0", "limit": limits.LIST_LENGTH}),
+        ("GET", "users", {"query": "x" * limits.ID_LENGTH, "limit": limits.MATCHES}),
+        ("GET", "explanations", {"user": "0", "item": "2", "num_paths": limits.PATHS}),
+        ("POST", "recommendations", {"users": ["0"] * limits.USERS, "candidates": ["2"] * limits.CANDIDATES}),
+        ("POST", "recommendations/from-items", {"items": ["2"] * limits.LIKED_ITEMS}),
+        ("POST", "recommendations/from-text", {"text": "comedy " * (limits.TEXT_LENGTH // 7)}),
+        ("POST", "scores", {"user": "0", "items": ["2"] * limits.CANDIDATES}),
+    ],
+)
+def test_the_largest_question_is_answered(client: TestClient, method: str, path: str, asked: dict) -> None:
+    where = {"params": asked} if method == "GET" else {"json": asked}
+    assert client.request(method, f"/api/{path}", **where).status_code == 200
+
+
 def test_a_body_that_is_not_json_or_too_large_is_refused(client: TestClient) -> None:
     def posted(body: bytes) -> int:
         return client.post(
