@@ -127,9 +127,10 @@ class RunFolder:
         """Read an npz file of the run. Raises `DataError` where it is missing or broken."""
         file = self.file(name)
         try:
-            with np.load(file) as stored:
+            with file.open("rb") as stream, np.load(stream) as stored:
                 return {key: stored[key] for key in stored.files}
-        except (OSError, ValueError, EOFError) as error:
+        # A damaged file makes numpy and zipfile raise almost anything.
+        except Exception as error:
             raise DataError(
                 file,
                 f"cannot be read ({error})",

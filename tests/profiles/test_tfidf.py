@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spike_dgl.errors import DataError
 from spike_dgl.profiles import TfidfSvdEncoder
 
 TEXTS = [
@@ -91,3 +92,6 @@ def test_saved_and_loaded_it_encodes_the_same(tmp_path: Path, texts: list[str]) 
     loaded = TfidfSvdEncoder.load(tmp_path / "encoder.npz")
     assert loaded.name == encoder.name
     assert np.array_equal(loaded.encode(texts), vectors)
+    (tmp_path / "encoder.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match="not a readable npz file"):
+        TfidfSvdEncoder.load(tmp_path / "encoder.npz")

@@ -25,7 +25,7 @@ def test_questions_get_the_answers_that_the_document_promises(service: Service) 
 
 @pytest.mark.slow
 def test_many_more_questions(service: Service) -> None:
-    ask_everything(service, examples=300)
+    ask_everything(service, examples=100)
 
 
 def ask_everything(service: Service, *, examples: int) -> None:

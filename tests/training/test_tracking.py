@@ -76,6 +76,16 @@ def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
     assert np.array_equal(folder.read_arrays("embeddings.npz")["users"], np.eye(3))
 
 
+def test_arrays_cut_short_are_one_clear_error(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_arrays("embeddings.npz", users=np.eye(300, dtype=np.float32))
+    whole = folder.file("embeddings.npz").read_bytes()
+    for size in (10, 1000, len(whole) - 10):
+        folder.file("embeddings.npz").write_bytes(whole[:size])
+        with pytest.raises(DataError, match="cannot be read"):
+            folder.read_arrays("embeddings.npz")
+
+
 def test_the_peak_of_memory_is_plausible() -> None:
     peak = peak_memory_mb()
     assert peak is None or 50 < peak < 100_000

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from spike_dgl.data.files import read_arrays
 from spike_dgl.typing import FloatArray
 
 VOCABULARY_SIZE = 30_000
@@ -104,10 +105,10 @@ class TfidfSvdEncoder:
 
     @classmethod
     def load(cls, file: Path) -> TfidfSvdEncoder:
-        """Read what `save` wrote."""
-        with np.load(file) as stored:
-            terms = tuple(stored["terms"].tobytes().decode().split("\n")) if len(stored["idf"]) else ()
-            return cls(terms, stored["idf"], stored["components"])
+        """Read what `save` wrote. Raises `DataError` where that is broken."""
+        stored = read_arrays(file, ("terms", "idf", "components"))
+        terms = tuple(stored["terms"].tobytes().decode().split("\n")) if len(stored["idf"]) else ()
+        return cls(terms, stored["idf"], stored["components"])
 
 
 def _vectorizer(**settings: Any) -> Any:
