@@ -45,6 +45,7 @@ router = APIRouter(
         400: {"model": messages.Problem, "description": "The body is not JSON."},
         401: {"model": messages.Problem, "description": "The token is missing or wrong."},
         404: {"model": messages.Problem, "description": "A user or item that the run does not know."},
+        408: {"model": messages.Problem, "description": "The body did not arrive in time."},
         409: {"model": messages.Problem, "description": "This run cannot answer such a question."},
         413: {"model": messages.Problem, "description": "The body is too large."},
         422: {"model": messages.Invalid, "description": "The question is not of the form it should have."},
