@@ -23,7 +23,7 @@ from spike_dgl.models.base import (
 )
 from spike_dgl.models.fold_in import FoldIn
 from spike_dgl.models.spike_fold_in import SpikeFoldIn
-from spike_dgl.nn.attention import RelationalAttention
+from spike_dgl.nn.attention import RelationalAttention, RelationInit
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
 from spike_dgl.nn.losses import matching_loss
@@ -62,6 +62,9 @@ class SpikeOptions(RankingOptions):
     item_neighbours
         ``kg`` (code: KG neighbours only, so user states are read by no hop) or ``kg-and-users`` (paper, Figure 1:
         items also gather from their users, by a relation of its own in the same softmax).
+    relation_init
+        How relation embeddings begin: ``random`` (code) or ``identity`` (ours: around one, so that a message is at
+        first the state it comes from; steadier over seeds, and no worse, on the two small data sets).
     matching_target
         What profiles are matched with: ``final`` (code: the representations that score) or ``input`` (paper, as
         Figure 1 seems to draw it: the ID embeddings).
@@ -98,6 +101,7 @@ class SpikeOptions(RankingOptions):
     profile_scale: float = Field(default=0.25, ge=0.0)
     injection: Literal["inject-and-remove", "inject", "none"] = "inject-and-remove"
     item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"
+    relation_init: RelationInit = "random"
     matching_target: Literal["final", "input"] = "final"
     matching_weight: float = Field(default=5.0, ge=0.0)
     matching_sample_ratio: float = Field(default=1.0, gt=0.0, le=1.0)
@@ -137,6 +141,7 @@ SEARCH = {
     "model.profile_scale": (0.1, 0.25, 0.5),
     "model.matching_weight": (0.0, 0.5, 5.0),
     "model.ranking_loss": ("bpr", "softmax"),
+    "model.relation_init": ("random", "identity"),
 }
 
 
@@ -228,7 +233,11 @@ class Spike(EmbeddingModel):
         )
         nn.init.xavier_uniform_(self.embedding)
         self.attention = RelationalAttention(
-            num_relation_rows(inputs.graph), options.embedding_dim, options.num_heads, options.kernels
+            num_relation_rows(inputs.graph),
+            options.embedding_dim,
+            options.num_heads,
+            options.kernels,
+            options.relation_init,
         )
         self.has_profiles = inputs.user_vectors is not None and inputs.entity_vectors is not None
         if self.has_profiles:

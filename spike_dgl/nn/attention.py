@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from spike_dgl.nn.kernels import Kernels, attend
 from spike_dgl.nn.message_graph import MessageGraph
+
+RelationInit = Literal["random", "identity"]
 
 
 class RelationalAttention(nn.Module):
@@ -35,10 +39,19 @@ class RelationalAttention(nn.Module):
         H.
     kernels
         What computes it; see `spike_dgl.nn.kernels`.
+    relation_init
+        How relation embeddings begin: ``random`` (Xavier), or ``identity``, the same around one. A message is the
+        product of a state and a relation: small numbers of either sign leave little of the state, and of the logits,
+        before they are learned; ones let it pass as it is.
     """
 
     def __init__(
-        self, num_relation_rows: int, embedding_dim: int, num_heads: int, kernels: Kernels = "auto"
+        self,
+        num_relation_rows: int,
+        embedding_dim: int,
+        num_heads: int,
+        kernels: Kernels = "auto",
+        relation_init: RelationInit = "random",
     ) -> None:
         super().__init__()
         if embedding_dim % num_heads:
@@ -48,6 +61,9 @@ class RelationalAttention(nn.Module):
         self.relation_embedding = nn.Parameter(torch.empty(num_relation_rows, embedding_dim))
         nn.init.xavier_uniform_(self.query_projection)
         nn.init.xavier_uniform_(self.relation_embedding)
+        if relation_init == "identity":
+            with torch.no_grad():
+                self.relation_embedding.add_(1.0)
 
     def forward(self, messages: MessageGraph, states: Tensor) -> tuple[Tensor, Tensor]:
         """Gather once over all edges.

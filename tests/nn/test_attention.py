@@ -133,3 +133,10 @@ def test_no_tensor_of_edges_by_dimension_is_kept_for_the_backward_pass() -> None
 def test_dimension_must_divide_into_heads() -> None:
     with pytest.raises(ValueError, match="not a multiple"):
         RelationalAttention(3, 7, 2)
+
+
+def test_relations_may_begin_as_the_identity() -> None:
+    layer = RelationalAttention(5, 64, 2, relation_init="identity")
+    difference = layer.relation_embedding.detach() - 1.0
+    assert 0.0 < difference.abs().max() < 0.5
+    assert abs(float(difference.mean())) < 0.05
