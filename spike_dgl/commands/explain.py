@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from spike_dgl.explain.explanation import Explanation
+    from spike_dgl.explain.explanation import Explanation, Over
+
+OVER = "All paths, or those over facts of the knowledge graph, without other users."
 
 
 @click.command()
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--user", required=True, help="Raw user id.")
 @click.option("--item", required=True, help="Raw item id, or exact name.")
 @click.option("--paths", default=5, show_default=True, type=click.IntRange(min=1), help="Paths to show.")
+@click.option("--over", type=click.Choice(["all", "facts"]), default="all", show_default=True, help=OVER)
 @click.option(
     "--format",
     "form",
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     show_default=True,
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write to this file; needed for png.")
-def explain(run: Path, user: str, item: str, paths: int, form: str, out: Path | None) -> None:
+def explain(run: Path, user: str, item: str, paths: int, over: Over, form: str, out: Path | None) -> None:
     """Why RUN gives an item its score for a user: the paths whose removal lowers it most, and the score's parts."""
     from spike_dgl.explain import Explainer
     from spike_dgl.plots import require_matplotlib
@@ -34,7 +37,7 @@ def explain(run: Path, user: str, item: str, paths: int, form: str, out: Path | 
         if out is None:
             raise click.UsageError("a picture goes to a file: --out FILE.png")
         require_matplotlib()
-    explanation = Explainer.load(run).explain(user, item, num_paths=paths)
+    explanation = Explainer.load(run).explain(user, item, num_paths=paths, over=over)
     if out is not None:
         _write(explanation, form, out)
         click.echo(f"-> {out}")

@@ -13,7 +13,16 @@ from spike_dgl.errors import SpikeError
 from spike_dgl.experiment import reopen
 from spike_dgl.explain.arcs import Arcs
 from spike_dgl.explain.attention import Attention
-from spike_dgl.explain.explanation import Explanation, Fidelity, Link, Node, NodeKind, Path, ScoreParts
+from spike_dgl.explain.explanation import (
+    Explanation,
+    Fidelity,
+    Link,
+    Node,
+    NodeKind,
+    Over,
+    Path,
+    ScoreParts,
+)
 from spike_dgl.explain.paths import Paths, paths_between
 from spike_dgl.explain.removal import Removal, pair_scores
 from spike_dgl.explain.strength import attention_of_paths, gradient_of_arcs, message_weights
@@ -102,7 +111,7 @@ class Explainer:
             (*relations, *(f"{name} (inverse)" for name in relations), LIKED_BY),
         )
 
-    def explain(self, user: str, item: str, *, num_paths: int = 5) -> Explanation:
+    def explain(self, user: str, item: str, *, num_paths: int = 5, over: Over = "all") -> Explanation:
         """Why the model gives an item its score for a user.
 
         Parameters
@@ -110,7 +119,9 @@ class Explainer:
         user, item
             Raw ids, or exact names.
         num_paths
-            How many paths to show, at most.
+            How many paths to show, at most; of those over the same bridges only the strongest.
+        over
+            "all" paths, or those over "facts" of the knowledge graph alone, without other users.
 
         Raises
         ------
@@ -119,7 +130,7 @@ class Explainer:
         """
         ends = self.rows(user, item)
         score = self.score(*ends)
-        candidates = self.paths(*ends)
+        candidates = [chosen for paths in self.paths(*ends) if len(chosen := self._over(over, paths))]
         if num_paths < 1:
             raise ValueError(f"num_paths must be at least 1, not {num_paths}")
         found = [path for paths in candidates for path in self._strongest(paths, ends, num_paths)]
@@ -132,8 +143,14 @@ class Explainer:
             self._parts(*ends),
             strongest,
             sum(map(len, candidates)),
-            summary(*nodes, strongest),
+            over,
+            summary(*nodes, strongest, over),
         )
+
+    def _over(self, over: Over, paths: Paths) -> Paths:
+        if over == "all":
+            return paths
+        return paths.select(np.flatnonzero(paths.nodes[:, 1:].min(axis=1) >= self.dataset.num_users))
 
     def rows(self, user: str, item: str) -> tuple[int, int]:
         """Rows of a user and an item among all nodes, users first."""
@@ -176,9 +193,10 @@ class Explainer:
         return ScoreParts(ids, bare - ids, self.score(user, item) - bare)
 
     def _strongest(self, paths: Paths, ends: tuple[int, int], number: int) -> list[Path]:
-        """The paths of one length whose removal lowers the score most."""
+        """The paths of one length, one over each bridge, whose removal lowers the score most."""
         gradient = self.gradient_of(*ends, paths)
-        screened = np.argsort(-gradient, kind="stable")[: REMOVED_FOR_EACH * number]
+        order = np.argsort(-gradient, kind="stable")
+        screened = order[paths.select(order).first_over_each_bridge()][: REMOVED_FOR_EACH * number]
         # The same pair is compared with the same random paths whenever it is asked for.
         random = np.random.default_rng(list(ends)).permutation(len(paths))[: RANDOM_PATHS + number]
         removed = np.union1d(screened, random)

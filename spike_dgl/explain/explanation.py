@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NodeKind = Literal["user", "item", "entity"]
+Over = Literal["all", "facts"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ class Explanation:
         Those whose removal lowers the score most, best first.
     num_paths
         How many paths there are between the two.
+    over
+        Whether these are "all" paths, or those over "facts" alone, without other users.
     sentence
         The explanation in words.
     """
@@ -162,6 +165,7 @@ class Explanation:
     parts: ScoreParts
     paths: tuple[Path, ...]
     num_paths: int
+    over: Over
     sentence: str
 
     def to_dict(self) -> dict[str, Any]:

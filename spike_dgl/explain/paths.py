@@ -55,6 +55,12 @@ class Paths:
         both = np.column_stack([self.arcs, arcs.reverse[self.arcs]])
         return [of_path[of_path != NO_ARC] for of_path in both]
 
+    def first_over_each_bridge(self) -> IndexArray:
+        """Ascending positions of the first path over each sequence of bridges; see `Path.bridges`."""
+        _, first = np.unique(self.nodes[:, 2:-1], axis=0, return_index=True)
+        # Paths of one and two links have no bridge, and are told apart by the item of the history.
+        return np.sort(first) if self.num_links > 2 else np.arange(len(self))
+
     def towards_user(self, arcs: Arcs) -> IndexArray:
         """[C, n] the arcs of the links that lead to the user; `NO_ARC` where there is none."""
         return np.where(np.arange(self.num_links) < self.middle, self.arcs, arcs.reverse[self.arcs])

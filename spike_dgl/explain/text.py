@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spike_dgl.explain.explanation import Explanation, Fidelity, Link, Node, Path
+from spike_dgl.explain.explanation import Explanation, Fidelity, Link, Node, Over, Path
 from spike_dgl.profiles.facts import readable
 from spike_dgl.profiles.facts import sentence as fact_sentence
 
@@ -29,21 +29,25 @@ def path_sentence(nodes: tuple[Node, ...], links: tuple[Link, ...]) -> str:
     return " ".join(told)
 
 
-def summary(user: Node, item: Node, paths: tuple[Path, ...]) -> str:
+def summary(user: Node, item: Node, paths: tuple[Path, ...], over: Over) -> str:
     """An explanation in one sentence or two."""
     if not paths:
-        return f"No path of the graph leads from {user.name} to {readable(item.name)}; only their embeddings speak."
-    return f"{readable(item.name)} for user {user.name}, above all for this: {paths[0].sentence}"
+        none = f"No path of the graph leads from {user.name} to {readable(item.name)}"
+        return f"{none} over facts." if over == "facts" else f"{none}; only their embeddings speak."
+    above = "of all facts above all this" if over == "facts" else "above all for this"
+    return f"{readable(item.name)} for user {user.name}, {above}: {paths[0].sentence}"
 
 
 def to_text(explanation: Explanation) -> str:
     """To read in a terminal."""
     parts = explanation.parts
+    kind = "paths over facts" if explanation.over == "facts" else "paths"
     lines = [
         explanation.sentence,
         "",
         f"score {explanation.score:.3f} = ID {parts.id:+.3f}, graph {parts.graph:+.3f}, profiles {parts.profile:+.3f}",
-        f"{len(explanation.paths)} of {explanation.num_paths} paths, those whose removal lowers the score most:",
+        f"{len(explanation.paths)} of {explanation.num_paths} {kind}: those over different nodes whose removal lowers "
+        "the score most",
     ]
     for number, path in enumerate(explanation.paths, start=1):
         lines += ["", f"{number}. {path.sentence}", f"   {_fidelity(path.fidelity)}"]

@@ -153,7 +153,7 @@ async def explain(asked: Annotated[messages.ExplanationQuestion, Query()], servi
     """Why an item is recommended to a user: the paths that lead to it, and what its score is made of."""
     check_known(service.users, [asked.user])
     check_known(service.items, [asked.item])
-    return await service.explain(asked.user, asked.item, asked.num_paths)
+    return await service.explain(asked.user, asked.item, asked.num_paths, asked.over)
 
 
 def _found(service: Service, vocabulary: Vocabulary, asked: messages.SearchQuestion) -> messages.Found:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spike_dgl.explain.explanation import Over
 from spike_dgl.serve import limits
 
 RawId = Annotated[str, Field(min_length=1, max_length=limits.ID_LENGTH)]
@@ -62,6 +63,9 @@ class ExplanationQuestion(Question):
     user: RawId
     item: RawId
     num_paths: Annotated[int, Field(ge=1, le=limits.PATHS, description="Most paths to return.")] = 5
+    over: Annotated[Over, Field(description="All paths, or those over facts alone, without other users.")] = (
+        "all"
+    )
 
 
 class UsersBody(Body):

@@ -17,6 +17,7 @@ from spike_dgl.serve.worker import Worker
 
 if TYPE_CHECKING:
     from spike_dgl.explain import Explainer, Explanation
+    from spike_dgl.explain.explanation import Over
 
 
 class Service:
@@ -47,7 +48,7 @@ class Service:
             self.worker.start(lambda: self.recommender.recommend_for_items(self.items.ids[:1], 1))
             self.worker.start(self.recommender.newcomers.encoder)
 
-    async def explain(self, user: str, item: str, num_paths: int) -> Explanation:
+    async def explain(self, user: str, item: str, num_paths: int, over: Over) -> Explanation:
         """Why an item is recommended to a user; waits for the model where that is still loading.
 
         Raises `SpikeError` where the run cannot be explained, and `Busy` where too many wait already.
@@ -55,7 +56,9 @@ class Service:
         explainer = self._explainer
         if explainer is None:
             raise SpikeError(_WITHOUT_MODEL)
-        return await self.worker.run(lambda: explainer.result().explain(user, item, num_paths=num_paths))
+        return await self.worker.run(
+            lambda: explainer.result().explain(user, item, num_paths=num_paths, over=over)
+        )
 
     def describe(self) -> Run:
         """What is served."""

@@ -27,7 +27,7 @@ def links(figure) -> list:
 
 
 def explanation(*paths: Path) -> Explanation:
-    return Explanation(USER, ITEM, 3.0, ScoreParts(1.0, 2.5, -0.5), paths, len(paths), "")
+    return Explanation(USER, ITEM, 3.0, ScoreParts(1.0, 2.5, -0.5), paths, len(paths), "all", "")
 
 
 @pytest.fixture

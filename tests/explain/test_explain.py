@@ -140,6 +140,28 @@ def test_paths_are_ranked_by_what_their_removal_does_and_always_alike() -> None:
     assert json.loads(json.dumps(explanation.to_dict())) == explanation.to_dict()
 
 
+def test_no_two_paths_run_over_the_same_bridge() -> None:
+    """Both items of the history share an entity with i2, and one of them another entity as well."""
+    facts = [(0, 0, 3), (1, 0, 3), (2, 0, 3), (1, 0, 4), (2, 0, 4)]
+    found = explainer(dataset([(0, 0), (0, 1)], facts, sizes=(1, 3, 5, 1)))
+    explanation = found.explain("u0", "i2")
+    three_links = [path for path in explanation.paths if len(path.links) == 3]
+    assert sorted(path.bridges[0].id for path in three_links) == ["e3", "e4"]
+    assert sum(len(paths) for paths in found.paths(*found.rows("u0", "i2")) if paths.num_links == 3) == 3
+
+
+def test_paths_over_facts_leave_out_other_users() -> None:
+    interactions, facts = [(0, 0), (1, 0), (1, 1)], [(0, 0, 2), (1, 0, 2)]
+    found = explainer(dataset(interactions, facts, sizes=(2, 2, 3, 1)))
+    assert {path.bridges[0].kind for path in found.explain("u0", "i1").paths} >= {"user", "entity"}
+    explanation = found.explain("u0", "i1", over="facts")
+    assert explanation.num_paths == 1
+    assert [node.id for node in explanation.paths[0].nodes] == ["u0", "i0", "e2", "i1"]
+    assert "1 of 1 paths over facts" in explanation.to_text()
+    without_facts = explainer(dataset(interactions, [], sizes=(2, 2, 3, 1))).explain("u0", "i1", over="facts")
+    assert without_facts.sentence == "No path of the graph leads from u0 to i1 over facts."
+
+
 def test_no_path_is_said() -> None:
     found = explainer(dataset([(0, 0)], [], sizes=(1, 2, 2, 1)))
     explanation = found.explain("u0", "i1")

@@ -157,6 +157,7 @@ function mark(item) {
 
 async function showItem({ user, item }) {
   const place = at("reasons");
+  at("facts-setting").hidden = item == null || user == null;
   if (item == null) {
     asks.reasons.cancel();
     asks.similar.cancel();
@@ -169,7 +170,7 @@ async function showItem({ user, item }) {
   nameOf(item).then((name) => title.replaceChildren(named(name)));
   fill(why, async () => user == null
     ? [build("p", { class: "hint" }, "Paths lead from users of the data, and this one is new.")]
-    : reasons(await asks.reasons.get("explanations", { user, item })));
+    : reasons(await asks.reasons.get("explanations", { user, item, over: at("facts-only").checked ? "facts" : "all" })));
   fill(like, async () => {
     const { items } = await asks.similar.get("similar-items", { item, k: 6 });
     for (const other of items) names.set(other.id, other.name);
@@ -216,6 +217,7 @@ at("panel-text").addEventListener("submit", (event) => {
   event.preventDefault();
   go({ text: at("taste").value });
 });
+at("facts-only").addEventListener("change", () => showItem(readAddress()));
 for (const id of ["length", "with-seen"]) at(id).addEventListener("change", () => showRanking(readAddress()));
 addEventListener("hashchange", follow);
 

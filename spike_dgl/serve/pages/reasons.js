@@ -11,8 +11,8 @@ export function reasons(explanation) {
     scoreParts(parts),
     build("h3", {}, paths.length ? "What leads here" : "No path leads here"),
     build("p", { class: "hint" }, paths.length
-      ? `${paths.length} of ${count(total, "path")}: those whose removal from the graph lowers the score most.`
-      : "Only the embeddings of the two speak for it."),
+      ? `${paths.length} of ${count(total, "path")}: those over different nodes whose removal from the graph lowers the score most.`
+      : explanation.over === "facts" ? "No facts link it to the history." : "Only the embeddings of the two speak for it."),
     build("ol", { class: "paths" }, paths.map((path) => onePath(path, paths[0].fidelity.drop))),
   ];
 }
