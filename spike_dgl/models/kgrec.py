@@ -19,7 +19,7 @@ from spike_dgl.models.base import (
     ranking_terms,
     register,
 )
-from spike_dgl.nn.attention import RelationalAttention
+from spike_dgl.nn.attention import RelationalAttention, RelationInit
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.interaction_graph import InteractionGraph
 from spike_dgl.nn.kernels import attend, mean_of_sources
@@ -38,6 +38,9 @@ class KGRecOptions(RankingOptions):
         Hops over the graph, and in each of the two contrasted views.
     num_heads
         Attention heads.
+    relation_init
+        How relation embeddings begin: ``random``, or ``identity``, around one (ours, as in SPiKE: a message is at first
+        the state it comes from).
     kg_dropout, interaction_dropout
         Share of each relation's edges and of the interactions left out of a training step.
     message_dropout
@@ -56,6 +59,7 @@ class KGRecOptions(RankingOptions):
 
     num_layers: int = Field(default=2, ge=1)
     num_heads: int = Field(default=2, ge=1)
+    relation_init: RelationInit = "random"
     kg_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     interaction_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     message_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
@@ -66,6 +70,12 @@ class KGRecOptions(RankingOptions):
     pruned_share: float = Field(default=0.5, ge=0.0, lt=1.0)
     l2_weight: float = Field(default=1e-5, ge=0.0)
 
+    def __post_init__(self) -> None:
+        if self.embedding_dim % self.num_heads:
+            raise ValueError(
+                f"embedding_dim {self.embedding_dim} is not a multiple of num_heads {self.num_heads}"
+            )
+
 
 SEARCH = {
     "training.learning_rate": (1e-3, 3e-3, 1e-2),
@@ -73,6 +83,7 @@ SEARCH = {
     "model.reconstruction_weight": (0.01, 0.1, 1.0),
     "model.contrastive_weight": (0.001, 0.01, 0.1),
     "model.ranking_loss": ("bpr", "softmax"),
+    "model.relation_init": ("random", "identity"),
 }
 
 
@@ -141,7 +152,9 @@ class KGRec(EmbeddingModel):
         dim = options.embedding_dim
         self.embedding = nn.Parameter(torch.empty(inputs.num_users + inputs.num_entities, dim))
         nn.init.xavier_uniform_(self.embedding)
-        self.attention = RelationalAttention(num_relation_rows(inputs.graph) - 1, dim, options.num_heads)
+        self.attention = RelationalAttention(
+            num_relation_rows(inputs.graph) - 1, dim, options.num_heads, relation_init=options.relation_init
+        )
         if options.contrastive_weight:
             self.of_interactions, self.of_knowledge = _perceptron(dim), _perceptron(dim)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from spike_dgl.config import build as build_options
+from spike_dgl.errors import ConfigError
 from spike_dgl.evaluation import EvaluationOptions, evaluate
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import (
@@ -29,6 +32,9 @@ from tests.toy import checkerboard
 DATA = checkerboard()
 MODELS = list(registered_models())
 TRAINED = [name for name, entry in registered_models().items() if issubclass(entry.model, EmbeddingModel)]
+WITH_HEADS = [
+    name for name in TRAINED if "num_heads" in {option.name for option in fields(model_entry(name).options)}
+]
 UNPERSONAL = {"popularity"}
 """Models that give everyone the same list, and so cannot tell the colours apart."""
 
@@ -77,6 +83,12 @@ def test_embeddings_score_as_the_loss_does(name: str, temperature: float | None)
     margin = (users * (final.items[batch.positives] - final.items[batch.negatives])).sum(-1)
     expected = torch.nn.functional.softplus(-margin / (temperature or 1.0)).mean()
     torch.testing.assert_close(model.loss(batch)["bpr"], expected)
+
+
+@pytest.mark.parametrize("name", WITH_HEADS)
+def test_heads_must_divide_the_dimension(name: str) -> None:
+    with pytest.raises(ConfigError, match="multiple of num_heads"):
+        build_options(model_entry(name).options, {"embedding_dim": 64, "num_heads": 3}, "model")
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -8,9 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from spike_dgl.config import build
 from spike_dgl.dgl_import import dgl
-from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import ModelInputs
 from spike_dgl.models.hgt import HeterogeneousAttention, Hgt, HgtOptions
@@ -90,8 +88,3 @@ def test_attention_of_a_receiver_and_head_sums_to_one() -> None:
     sums.index_add_(0, model.graph.target, weights)
     receivers = model.graph.target.unique()
     torch.testing.assert_close(sums[receivers], torch.ones_like(sums[receivers]))
-
-
-def test_heads_must_divide_the_dimension() -> None:
-    with pytest.raises(ConfigError, match="multiple of num_heads"):
-        build(HgtOptions, {"embedding_dim": 64, "num_heads": 3}, "model")

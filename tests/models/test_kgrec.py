@@ -19,7 +19,7 @@ U, I, N = DATA.num_users, DATA.num_items, DATA.num_entities  # noqa: E741
 BATCH = Batch(torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5]), torch.tensor([6, 7, 8]))
 
 
-def build(**changes: float) -> KGRec:
+def build(**changes: Any) -> KGRec:
     torch.manual_seed(0)
     still = {"kg_dropout": 0.0, "interaction_dropout": 0.0, "message_dropout": 0.0, "embedding_dim": 8}
     return KGRec(ModelInputs(build_graph(DATA)), KGRecOptions(**{**still, **changes})).double()
@@ -64,6 +64,17 @@ def dense_propagation(model: KGRec) -> Tensor:
 def test_it_propagates_as_the_equation_says() -> None:
     model = build().eval()
     torch.testing.assert_close(model.propagate(), dense_propagation(model))
+
+
+def test_relations_may_begin_around_one_and_all_else_as_without() -> None:
+    assert KGRecOptions().relation_init == "random"
+    random, identity = (build(relation_init=init) for init in ("random", "identity"))
+    torch.testing.assert_close(
+        identity.attention.relation_embedding, random.attention.relation_embedding + 1.0
+    )
+    for name, parameter in random.named_parameters():
+        if name != "attention.relation_embedding":
+            assert torch.equal(parameter, identity.get_parameter(name))
 
 
 def test_rationale_scores_compare_the_edges_of_a_head() -> None:
