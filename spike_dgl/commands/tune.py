@@ -71,10 +71,8 @@ def tune(
     for contender in contenders:
         if contender not in to_tune:
             click.echo(f"{contender.model} has no settings to tune")
-        elif contender.fixed:
-            click.echo(
-                f"{contender.model}: the bench file sets {', '.join(contender.fixed)} itself, and keeps to that"
-            )
+        elif contender.held:
+            click.echo(f"{contender.model}: {', '.join(contender.held)} not searched, but kept as given")
     check_validation(to_tune)
     found = []
     with only_one(out):

@@ -12,6 +12,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
@@ -249,6 +250,17 @@ def contrast_of_batch(one: Tensor, other: Tensor, batch: Batch, num_users: int, 
     return torch.stack([contrastive_loss(one[rows], other[rows], temperature) for rows in kinds]).sum()
 
 
+SHARED_SEARCH: Mapping[str, Sequence[Any]] = MappingProxyType(
+    {
+        "training.learning_rate": (1e-3, 3e-3, 1e-2),
+        "model.ranking_loss": ("bpr", "softmax"),
+        "model.score_temperature": (None, 0.1),
+        "model.l2_weight": (0.0, 1e-5, 1e-4, 1e-3),
+    }
+)
+"""What tuning tries of the settings that all trained models share: what helps one of them is denied to none."""
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """A registered model.
@@ -275,10 +287,14 @@ Model = TypeVar("Model", bound=Callable[..., RecommenderModel])
 def register(
     name: str, options: type, search: Mapping[str, Sequence[Any]] | None = None
 ) -> Callable[[Model], Model]:
-    """Class decorator that makes a model known as `name` in configurations (`model.name`); see `ModelEntry`."""
+    """Class decorator that makes a model known as `name` in configurations (`model.name`); see `ModelEntry`.
+
+    `search` lies over `SHARED_SEARCH` where the options derive from `RankingOptions`.
+    """
+    shared = SHARED_SEARCH if issubclass(options, RankingOptions) else {}
 
     def add(model: Model) -> Model:
-        _REGISTRY[name] = ModelEntry(model, options, search or {})
+        _REGISTRY[name] = ModelEntry(model, options, {**shared, **(search or {})})
         return model
 
     return add

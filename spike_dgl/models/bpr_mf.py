@@ -24,7 +24,6 @@ class BprMfOptions(RankingOptions):
 SEARCH = {
     "training.learning_rate": (3e-4, 1e-3, 3e-3, 1e-2),
     "model.l2_weight": (0.0, 1e-4, 1e-3, 1e-2, 3e-2),
-    "model.ranking_loss": ("bpr", "softmax"),
 }
 
 

@@ -48,11 +48,9 @@ class CoLaKGOptions(LightGCNOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_layers": (1, 2, 3),
     "model.num_neighbours": (10, 30),
     "model.item_dropout": (0.2, 0.6),
-    "model.l2_weight": (1e-5, 1e-4, 1e-3),
-    "model.ranking_loss": ("bpr", "softmax"),
 }
 
 

@@ -43,12 +43,10 @@ class CompGcnOptions(RankingOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
     "model.num_layers": (1, 2, 3),
     "model.readout": ("last", "sum"),
     "model.composition": ("subtraction", "multiplication", "correlation"),
-    "model.l2_weight": (0.0, 1e-5, 1e-4, 1e-3),
-    "model.ranking_loss": ("bpr", "softmax"),
+    "model.dropout": (0.1, 0.3, 0.5),
 }
 
 

@@ -78,12 +78,11 @@ class DiffKGOptions(RankingOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_layers": (1, 2, 3),
     "model.residual_weight": (0.0, 0.5, 1.0),
     "model.contrastive_weight": (0.01, 0.1, 1.0),
     "model.contrastive_temperature": (0.1, 0.2, 1.0),
-    "model.l2_weight": (0.0, 1e-4, 1e-3, 1e-2),
-    "model.ranking_loss": ("bpr", "softmax"),
+    "model.l2_weight": (0.0, 1e-4, 1e-3, 1e-2, 0.03),
 }
 
 

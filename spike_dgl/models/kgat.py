@@ -50,10 +50,9 @@ class KgatOptions(RankingOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
     "model.layer_dims": ((64,), (64, 32), (64, 32, 16)),
-    "model.l2_weight": (1e-5, 1e-4, 1e-3),
-    "model.ranking_loss": ("bpr", "softmax"),
+    "model.message_dropout": (0.1, 0.3, 0.5),
+    "model.kg_weight": (0.1, 1.0),
 }
 
 

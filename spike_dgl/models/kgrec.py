@@ -78,11 +78,9 @@ class KGRecOptions(RankingOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
     "model.num_layers": (1, 2, 3),
     "model.reconstruction_weight": (0.01, 0.1, 1.0),
     "model.contrastive_weight": (0.001, 0.01, 0.1),
-    "model.ranking_loss": ("bpr", "softmax"),
     "model.relation_init": ("random", "identity"),
 }
 

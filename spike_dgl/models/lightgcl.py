@@ -48,11 +48,10 @@ class LightGCLOptions(LightGCNOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_layers": (1, 2, 3),
     "model.contrastive_weight": (0.005, 0.02, 0.1, 0.2),
     "model.temperature": (0.2, 0.5),
     "model.l2_weight": (0.0, 1e-4, 4e-3),
-    "model.ranking_loss": ("bpr", "softmax"),
 }
 
 

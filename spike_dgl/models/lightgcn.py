@@ -27,10 +27,7 @@ class LightGCNOptions(RankingOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
     "model.num_layers": (1, 2, 3),
-    "model.l2_weight": (0.0, 1e-5, 1e-4, 1e-3),
-    "model.ranking_loss": ("bpr", "softmax"),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -28,20 +30,22 @@ class RgcnOptions(RankingOptions):
     edge_dropout, self_dropout
         Share of the edges, and of the numbers of W_0 h, that a training step leaves out. The paper drops 0.4 of the
         edges and 0.2 of the self-loops; here it is the self-loop that learns interactions by heart.
+    readout
+        What scores: the ``last`` layer, as in the paper, or the ``sum`` of all, ID embeddings included, as in SPiKE and
+        LightGCN.
     """
 
     num_layers: int = Field(default=2, ge=1)
     num_bases: int = Field(default=4, ge=1)
     edge_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     self_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    readout: Literal["last", "sum"] = "last"
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
     "model.num_layers": (1, 2, 3),
-    "model.l2_weight": (0.0, 1e-5, 1e-4, 1e-3),
     "model.self_dropout": (0.2, 0.5, 0.8),
-    "model.ranking_loss": ("bpr", "softmax"),
+    "model.readout": ("last", "sum"),
 }
 
 
@@ -89,7 +93,8 @@ class Rgcn(EmbeddingModel):
 
         h_i^{l+1} = ReLU(W_0 h_i^l + sum_r sum_{j in N_i^r} W_r h_j^l / |N_i^r|),   W_r = sum_b a_rb V_b
 
-    from ID embeddings h^0, without the ReLU in the last layer, whose inner products score.
+    from ID embeddings h^0, without the ReLU in the last layer. What `RgcnOptions.readout` says scores by its inner
+    products.
 
     Where we leave the paper: it predicts links of all relations by DistMult; we rank items, and so its L2 loss on the
     decoder has no counterpart. What edge dropout leaves is scaled up instead of counted again, and of self-loops
@@ -118,9 +123,12 @@ class Rgcn(EmbeddingModel):
         self.register_buffer("neighbour_share", share, persistent=False)
 
     def propagate(self) -> Tensor:
-        """[U + N, D] of all nodes, users first."""
-        state = self.embedding
+        """[U + N, D] what scores, users first."""
+        state: Tensor = self.embedding
+        total, last = state, len(self.layers) - 1
         for number, layer in enumerate(self.layers):
             kept = functional.dropout(self.neighbour_share, self.options.edge_dropout, self.training)
-            state = layer(self.graph, functional.relu(state) if number else state, kept)
-        return state
+            state = layer(self.graph, state, kept)
+            state = state if number == last else functional.relu(state)
+            total = total + state
+        return total if self.options.readout == "sum" else state

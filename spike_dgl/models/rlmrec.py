@@ -41,11 +41,9 @@ class RLMRecOptions(LightGCNOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_layers": (1, 2, 3),
     "model.alignment_weight": (0.001, 0.01, 0.1, 0.5),
     "model.temperature": (0.1, 0.2, 0.5),
-    "model.l2_weight": (0.0, 1e-4, 1e-3),
-    "model.ranking_loss": ("bpr", "softmax"),
 }
 
 

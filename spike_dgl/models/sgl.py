@@ -37,11 +37,10 @@ class SGLOptions(LightGCNOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
+    "model.num_layers": (1, 2, 3),
     "model.contrastive_weight": (0.02, 0.1, 0.5),
     "model.temperature": (0.1, 0.2, 0.5),
     "model.edge_dropout": (0.1, 0.3),
-    "model.ranking_loss": ("bpr", "softmax"),
 }
 
 

@@ -136,11 +136,9 @@ class SpikeOptions(RankingOptions):
 
 
 SEARCH = {
-    "training.learning_rate": (1e-3, 3e-3, 1e-2),
     "model.num_layers": (1, 2, 3),
     "model.profile_scale": (0.1, 0.25, 0.5),
     "model.matching_weight": (0.0, 0.5, 5.0),
-    "model.ranking_loss": ("bpr", "softmax"),
     "model.relation_init": ("random", "identity"),
 }
 

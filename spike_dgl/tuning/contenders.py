@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,25 +37,21 @@ class Contender:
         Of its runs; a trial lays a point of the grid over them.
     grid
         What is searched; empty for a model without settings to tune.
-    own
-        Settings that its variant in a bench file has of its own. They come before what tuning finds.
+    held
+        Settings of the model's grid that are not searched, because its variant in the bench file or the command line
+        sets them: a bench would keep to that, whatever tuning found beside another value.
     """
 
     model: str
     settings: Settings
     grid: Grid
-    own: Settings
+    held: tuple[str, ...] = ()
 
     @property
     def first(self) -> Point:
         """The point that the settings describe before anything is tuned."""
         values = flat(self.config({}).to_mapping())
         return {key: values[key] for key in self.grid.values}
-
-    @property
-    def fixed(self) -> list[str]:
-        """Searched settings that the bench file sets itself, so that it will not use what is found."""
-        return sorted(self.grid.values.keys() & flat(self.own).keys())
 
     def config(self, point: Point) -> RunConfig:
         """All settings of a trial. Raises `ConfigError` that names the model."""
@@ -103,22 +99,27 @@ def _of_bench_file(content: Settings, models: Sequence[str], overrides: list[str
             raise ConfigError(f"the bench file has no model '{name}'; {nearest(name, found)}")
     found = found or {name_of_model(file.base): {}}
     settings = {name: merge(file.base, {"model": {"name": name}}, found[name]) for name in (models or found)}
-    return _contenders(settings, found, overrides)
+    of_axis = {file.axis.setting} if file.axis else set()
+    given = {name: flat(own).keys() | of_axis for name, own in found.items()}
+    return _contenders(settings, given, [*file.overrides, *overrides])
 
 
 def _contenders(
-    settings: Mapping[str, Settings], own: Mapping[str, Settings], overrides: Iterable[str]
+    settings: Mapping[str, Settings], given: Mapping[str, Set[str]], overrides: Iterable[str]
 ) -> list[Contender]:
-    """One of each model, from its settings before and its own in a bench file."""
+    """One of each model, from its settings before, and the keys of those that a bench file gives it."""
     overrides = list(overrides)
     for override in overrides:
         if override.startswith("model.name="):
             raise ConfigError(f"'{override}': name the models to tune without model.name=")
     taken = overrides_by_model(settings, overrides)
-    return [_contender(settings[name], own.get(name, {}), taken[name]) for name in settings]
+    return [_contender(settings[name], given.get(name, set()), taken[name]) for name in settings]
 
 
-def _contender(settings: Settings, own: Settings, overrides: Iterable[str]) -> Contender:
+def _contender(settings: Settings, given: Set[str], overrides: Sequence[str]) -> Contender:
     settings = apply_overrides(dict(settings), overrides, known_settings())
     model = name_of_model(settings)
-    return Contender(model, settings, as_grid(model_entry(model).search), own)
+    given = given | {override.partition("=")[0].strip() for override in overrides}
+    search = model_entry(model).search
+    searched = {key: values for key, values in search.items() if key not in given}
+    return Contender(model, settings, as_grid(searched), tuple(key for key in search if key in given))

@@ -27,11 +27,14 @@ def test_hops_follow_the_equation() -> None:
     for relation, target, source in zip(graph.relation, graph.target, graph.source, strict=True):
         adjacency[relation, target, source] += 1
     means = adjacency / adjacency.sum(-1, keepdim=True).clamp(min=1)
+    total = state
     for number, layer in enumerate(model.layers):
-        state = torch.relu(state) if number else state
         matrices = (layer.coefficients[:, :, None, None] * layer.bases).sum(1)
         state = state @ layer.own.weight.T + (means @ state @ matrices).sum(0)
+        state = torch.relu(state) if number == 0 else state
+        total = total + state
     torch.testing.assert_close(model.propagate(), state, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(rgcn(readout="sum").eval().propagate(), total, rtol=1e-6, atol=1e-8)
 
 
 def test_a_hop_equals_dgls_layer_and_its_gradients() -> None:
