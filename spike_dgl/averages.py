@@ -89,7 +89,11 @@ def seconds_to_quality(epochs: Iterable[Mapping[str, Any]], metric: str) -> floa
 
 def spread(records: Sequence[Record], metric: str) -> tuple[float, float | None]:
     """Mean and standard deviation of a test metric over runs; no deviation for a single one."""
-    values = [record["test"][metric] for record in records]
+    return mean_and_deviation([record["test"][metric] for record in records])
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation; no deviation of a single value."""
     return mean(values), stdev(values) if len(values) > 1 else None
 
 

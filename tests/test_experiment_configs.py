@@ -37,6 +37,13 @@ def test_a_bench_file_takes_other_data_by_override(file: Path) -> None:
     assert {row.config(1).data.path for row in study.rows} == {"/data/books"}
 
 
+@pytest.mark.parametrize(
+    ("name", "by"), [("user-activity", "activity of users"), ("cold-items", "popularity of items")]
+)
+def test_what_is_asked_about_groups_is_drawn_by_groups(name: str, by: str) -> None:
+    assert read_study(CONFIGS / "experiments" / f"{name}.yaml").file.plot_by == by
+
+
 def test_the_papers_experiments_are_there() -> None:
     assert {
         "ablations",

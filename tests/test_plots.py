@@ -57,6 +57,13 @@ def test_lines_go_through_their_points_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "plot.png.partial").read_bytes().startswith(b"\x89PNG")
 
 
+def test_places_may_have_names_that_are_no_numbers() -> None:
+    names = ["1-12 training items", "13-20 training items"]
+    (axis,) = lines("t", "x", {"recall@20": {"a": {0: Point(0.1), 1: Point(0.2)}}}, place_names=names).axes
+    assert list(axis.get_xticks()) == [0, 1]
+    assert [text.get_text().replace("\n", " ") for text in axis.get_xticklabels()] == names
+
+
 def test_lines_of_one_label_have_one_colour_in_all_panels() -> None:
     first, second = {0.0: Point(0.1)}, {0.0: Point(0.2)}
     figure = lines("t", "x", {"one": {"a": first, "b": second}, "two": {"b": second}})

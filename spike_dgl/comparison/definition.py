@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -26,6 +26,7 @@ Number: TypeAlias = int | float
 Seed = Annotated[int, Field(ge=0)]
 
 EMPTY: tuple[Any, ...] = ("", None, [], {})
+By: TypeAlias = Literal["activity of users", "popularity of items"]
 METRICS = ("recall@20", "ndcg@20")
 
 
@@ -75,7 +76,9 @@ class BenchFile:
         Settings given on the command line. They lie over `base` and `tuned`; one of a model goes to the variants whose
         model has it.
     metrics
-        Test metrics to show; the first is the one in plots, groups of users and sentences.
+        Test metrics to show; the first is the one in groups of users and items, and in sentences.
+    plot_by
+        Draw the metrics by ``activity of users`` or ``popularity of items``; None draws those of all users.
     """
 
     title: str = ""
@@ -88,6 +91,7 @@ class BenchFile:
     tuned: str | None = None
     overrides: tuple[str, ...] = ()
     metrics: tuple[str, ...] = Field(default=METRICS, min_length=1)
+    plot_by: By | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""A comparison as a plot: bars for variants, lines along an axis."""
+"""A comparison as a plot: bars for variants, lines along an axis, or over groups of users or items."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from spike_dgl import plots
-from spike_dgl.averages import spread
+from spike_dgl.averages import mean_and_deviation, spread
 from spike_dgl.comparison.outcome import Comparison, Outcome
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def draw(comparison: Comparison) -> Figure:
     """Mean and standard deviation over seeds of the study's metrics. Raises `SpikeError` without matplotlib."""
     file, finished = comparison.study.file, [outcome for outcome in comparison.outcomes if outcome.runs]
+    if file.plot_by is not None:
+        return _draw_groups(comparison, finished, f"By {file.plot_by}")
     if file.axis is None:
         bars = {
             f"test {metric}": {each.row.label: _point(each, metric) for each in finished}
@@ -23,6 +25,23 @@ def draw(comparison: Comparison) -> Figure:
         return plots.bars(file.title, bars, highlighted=comparison.reference)
     lines = {f"test {metric}": _lines(finished, metric) for metric in file.metrics}
     return plots.lines(file.title, file.axis.name, lines)
+
+
+def _draw_groups(comparison: Comparison, outcomes: list[Outcome], by: str) -> Figure:
+    """A line a row over the groups, which are those of the first row."""
+    groups = [entry for entry in outcomes[0].records[0]["test_by_group"] if entry["by"] == by]
+    names = [entry["group"] for entry in groups]
+    panels = {
+        f"test {metric}": {each.row.label: _over_groups(each, by, names, metric) for each in outcomes}
+        for metric in comparison.study.file.metrics
+    }
+    axis_name = by[0].lower() + by[1:]
+    return plots.lines(comparison.study.file.title, axis_name, panels, place_names=names)
+
+
+def _over_groups(outcome: Outcome, by: str, names: list[str], metric: str) -> dict[float, plots.Point]:
+    values = [outcome.in_group(by, name, metric) for name in names]
+    return {place: plots.Point(*mean_and_deviation(found)) for place, found in enumerate(values) if found}
 
 
 def _lines(outcomes: list[Outcome], metric: str) -> dict[str, dict[float, plots.Point]]:

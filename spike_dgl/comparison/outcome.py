@@ -67,6 +67,15 @@ class Outcome:
         values: NDArray[np.float64] = np.mean([run.per_user[metric] for run in self.runs], axis=0)
         return values
 
+    def in_group(self, by: str, group: str, metric: str) -> list[float]:
+        """A test metric in a group of users or items, one a run; a row that changes the data may lack the group."""
+        groups = [entry for record in self.records for entry in record["test_by_group"]]
+        return [
+            entry[metric]
+            for entry in groups
+            if (entry["by"], entry["group"]) == (by, group) and metric in entry
+        ]
+
     def validation(self) -> float | None:
         """The metric that chose the epochs, averaged over seeds; None without a validation part."""
         values = [run.record["valid"].get(run.config["training"]["metric"]) for run in self.runs]

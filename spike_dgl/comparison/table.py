@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import mean
 from typing import Any
 
-from spike_dgl.averages import COSTS, Record, render_cost, render_spread, spread
+from spike_dgl.averages import COSTS, mean_and_deviation, render_cost, render_spread, spread
 from spike_dgl.comparison.outcome import Comparison, Difference, FinishedRun, Outcome
 from spike_dgl.markdown import markdown_table
 
@@ -108,33 +107,27 @@ def _against_seeds(gain: float, reference: Outcome, outcome: Outcome, metric: st
 
 
 def group_tables(comparison: Comparison) -> Iterator[str]:
-    """The first metric by activity of users and by popularity of items, averaged over seeds."""
+    """The first metric by activity of users and by popularity of items, mean and deviation over seeds."""
     finished = [outcome for outcome in comparison.outcomes if outcome.runs]
     metric = comparison.study.file.metrics[0]
-    for title in dict.fromkeys(group["by"] for group in _groups(finished[0].records[0])):
-        header = [group for group in _groups(finished[0].records[0]) if group["by"] == title]
+    groups: list[dict[str, Any]] = finished[0].records[0]["test_by_group"]
+    for title in dict.fromkeys(group["by"] for group in groups):
+        header = [group for group in groups if group["by"] == title]
         if not any(metric in group for group in header):
             continue  # groups are kept at one cut-off only
         headings = [f"{group['group']} ({group['users']:,} users)" for group in header]
         rows = [
             [
                 outcome.row.label,
-                *(_group_mean(outcome.records, title, group["group"], metric) for group in header),
+                *(_group_cell(outcome.in_group(title, group["group"], metric)) for group in header),
             ]
             for outcome in finished
         ]
         yield markdown_table([[f"{metric}, {title[0].lower()}{title[1:]}", *headings], *rows])
 
 
-def _groups(record: Record) -> list[dict[str, Any]]:
-    return list(record["test_by_group"])
-
-
-def _group_mean(records: Sequence[Record], title: str, label: str, metric: str) -> str:
-    """Mean over seeds; a variant that changes the data may not have the group."""
-    same = [g for record in records for g in _groups(record) if (g["by"], g["group"]) == (title, label)]
-    values = [group[metric] for group in same if metric in group]
-    return f"{mean(values):.4f}" if values else NONE
+def _group_cell(values: Sequence[float]) -> str:
+    return render_spread(*mean_and_deviation(values)) if values else NONE
 
 
 def note(comparison: Comparison, made: str) -> str:
@@ -160,7 +153,11 @@ def _data(runs: Sequence[FinishedRun]) -> str:
 
 def _settings(comparison: Comparison) -> str:
     file = comparison.study.file
-    seeds = f"Mean ± standard deviation over the seeds {', '.join(map(str, file.seeds))}."
+    named = ", ".join(map(str, file.seeds))
+    several = len(file.seeds) > 1
+    seeds = (
+        f"Mean ± standard deviation over the seeds {named}." if several else f"One run each, of seed {named}."
+    )
     if file.tuned is None:
         return seeds
     tuned = ", ".join(comparison.study.tuned) or "none"

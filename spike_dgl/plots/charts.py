@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from spike_dgl.plots.style import BLUE, COLOURS, GREY, MARKERS, ORANGE, new_figure
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 ROW = 0.5
 """Height of a row, in inches."""
+NAME_WIDTH = 12
+"""Characters in a line below a place."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,12 @@ def _bar(axis: Any, place: int, point: Point, colour: str) -> None:
     axis.annotate(number, text, xytext=(6, 0), textcoords="offset points", va="center", fontsize=11)
 
 
-def lines(title: str, axis_name: str, panels: Mapping[str, Mapping[str, Mapping[float, Point]]]) -> Figure:
+def lines(
+    title: str,
+    axis_name: str,
+    panels: Mapping[str, Mapping[str, Mapping[float, Point]]],
+    place_names: Sequence[str] = (),
+) -> Figure:
     """Lines with whiskers of one standard deviation.
 
     Parameters
@@ -76,6 +84,8 @@ def lines(title: str, axis_name: str, panels: Mapping[str, Mapping[str, Mapping[
         What changes from left to right.
     panels
         By what a panel shows and label of the line, the points by place. A line has the same colour in all panels.
+    place_names
+        What the places 0, 1, ... are called, where they are no numbers.
     """
     figure, axes = new_figure(title, len(panels), height=4.8)
     labels = list(dict.fromkeys(label for of_lines in panels.values() for label in of_lines))
@@ -93,6 +103,8 @@ def lines(title: str, axis_name: str, panels: Mapping[str, Mapping[str, Mapping[
                 capsize=4,
                 label=label,
             )
+        if place_names:
+            axis.set_xticks(range(len(place_names)), [fill(name, NAME_WIDTH) for name in place_names])
     if len(labels) > 1:
         axes[0].legend(frameon=False)
     return figure

@@ -94,6 +94,7 @@ def test_a_study_that_is_written_and_read_back_is_the_same(tmp_path: Path) -> No
         ({"variants": {"!": {}}}, [], "would share a folder"),
         ({"variants": {False: {}}}, [], "put it in quotes"),
         ({"models": ["spike"], "reference": "spiky"}, [], "no row 'spiky'; did you mean 'spike'"),
+        ({"plot_by": "users"}, [], "activity of users"),
         ({"tuned": "nowhere"}, [], "no such folder 'nowhere'"),
         (
             {"variants": {"a": {"model": {"num_heads": 1}}}},

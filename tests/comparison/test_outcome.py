@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from spike_dgl.comparison.csv_file import render_csv
+from spike_dgl.comparison.figure import draw
 from spike_dgl.comparison.folder import StudyFolder
 from spike_dgl.comparison.outcome import Comparison, compare, planned_runs
 from spike_dgl.comparison.report import read_report, render_report
-from spike_dgl.comparison.table import findings, main_table, render
+from spike_dgl.comparison.table import findings, group_tables, main_table, render
 from spike_dgl.errors import ConfigError, DataError, SpikeError
 from spike_dgl.evaluation.significance import holm, paired_test
 from tests.comparison.studies import study, write_run
@@ -153,6 +154,26 @@ def test_a_metric_that_was_not_measured_is_named(tmp_path: Path) -> None:
     write_run(tmp_path / "a" / "seed1", BASE)
     with pytest.raises(DataError, match="has no metric 'recall@7'"):
         compare(made, tmp_path)
+
+
+def test_groups_have_mean_and_deviation_over_seeds_in_table_and_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    by = "activity of users"
+    made = study(tmp_path, {"models": ["a", "b"], "seeds": [1, 2], "reference": "a", "plot_by": by})
+    for model, shift in (("a", 0.0), ("b", 0.1)):
+        for seed, noise in ((1, 0.002), (2, -0.002)):
+            write_run(tmp_path / model / f"seed{seed}", BASE + shift + noise)
+    comparison = compare(made, tmp_path)
+    (table,) = group_tables(comparison)
+    assert [cells(line) for line in table.splitlines()][2:] == [
+        ["a", "0.2000 ± 0.0028"],
+        ["b", "0.3000 ± 0.0028"],
+    ]
+    recall, ndcg = draw(comparison).axes
+    assert recall.get_xlabel() == f"by {by}"
+    assert recall.get_xticklabels()[0].get_text() == "1-3 training\nitems"
+    heights = [list(line[0].get_ydata()) for line in (*recall.containers, *ndcg.containers)]
+    assert heights == [pytest.approx([mean]) for mean in (0.2, 0.3, 0.1, 0.15)]
 
 
 def test_a_page_of_studies(three: Comparison, tmp_path: Path) -> None:
