@@ -169,6 +169,11 @@ class MessageGraph:
         """[U + N + 1] where the edges from each node begin in the order of ``edges.by_source``."""
         return _row_pointer(self.edge_node, len(self.pair_start) - 1)
 
+    @cached_property
+    def relation_by_source(self) -> Tensor:
+        """[E] relation rows in the order of ``edges.by_source``."""
+        return self.edge_relation.index_select(0, self.edges.by_source)
+
     def to(self, device: torch.device) -> MessageGraph:
         """The same structure on a device."""
         return replace(

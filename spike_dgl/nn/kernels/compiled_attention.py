@@ -17,13 +17,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spike_dgl.nn.kernels.compilation import Array, arrays, balanced_parts, compiled, run
-from spike_dgl.nn.kernels.prefetch import prefetch
+from spike_dgl.nn.kernels.lanes import filled, larger, load, repeated, store, sums
+from spike_dgl.nn.kernels.prefetch import AHEAD, prefetch
 from spike_dgl.nn.message_graph import MessageGraph
-
-EDGES_AHEAD = 8
-"""How far ahead of the arithmetic rows are asked for."""
-LINE = 16
-"""Numbers of 4 bytes in a cache line."""
 
 
 def attend(
@@ -45,7 +41,7 @@ class _Attention(torch.autograd.Function):
         attention = states.new_empty(len(messages.edges), num_heads)
         gathered = states.new_empty(len(queries), states.shape[1])
         run(loops.logits, parts, edges, *arrays(queries, projected, relations, attention))
-        attention.exp_()  # vectorised in torch, but not within a compiled loop
+        attention.exp_()  # torch's is vectorised; numba has none of vectors
         run(loops.gather, parts, edges, *arrays(states, relations, attention, gathered))
         ctx.messages, ctx.num_heads = messages, num_heads
         ctx.save_for_backward(projected, states, relations, attention)
@@ -95,10 +91,10 @@ class Entering(NamedTuple):
 
 
 class Leaving(NamedTuple):
-    """Edges by source: those of node i are ``order[start[i]]`` to ``order[start[i + 1] - 1]``."""
+    """Edges by source: node i has the positions ``start[i]`` to ``start[i + 1] - 1``, and ``edge`` their numbers."""
 
     start: Array
-    order: Array
+    edge: Array
     target: Array
     relation: Array
 
@@ -106,7 +102,9 @@ class Leaving(NamedTuple):
     def of(cls, messages: MessageGraph) -> Leaving:
         """All edges of a message graph."""
         edges = messages.edges
-        return cls(*arrays(messages.node_start, edges.by_source, edges.target, messages.edge_relation))
+        return cls(
+            *arrays(messages.node_start, edges.by_source, edges.target_by_source, messages.relation_by_source)
+        )
 
 
 class Loops(NamedTuple):
@@ -120,7 +118,7 @@ class Loops(NamedTuple):
 
 @cache
 def _loops(num_heads: int, width: int) -> Loops:
-    """`num_heads` and `width` become constants of the machine code, which is what lets it be vectorised."""
+    """`num_heads` and `width` become constants of the machine code: a row is a vector in registers."""
     dim = num_heads * width
     scale = 1.0 / math.sqrt(width)
 
@@ -136,28 +134,19 @@ def _loops(num_heads: int, width: int) -> Loops:
     ) -> None:
         """Logits [E, H], less the largest one of the same target and head."""
         start, node, relation = edges
-        query = np.empty(dim, queries.dtype)
+        last_edge = len(node) - 1
+        number = queries.dtype.type
         for i in range(first, last):
+            query = load(queries, i, dim) * filled(number(scale), dim)
+            highest = filled(number(-np.inf), num_heads)
             for e in range(start[i], start[i + 1]):
-                if e == start[i] or relation[e] != relation[e - 1]:
-                    by = relations[relation[e]]
-                    for d in range(dim):
-                        query[d] = queries[i, d] * by[d] * queries.dtype.type(scale)
-                if e + EDGES_AHEAD < len(node):
-                    for d in range(0, dim, LINE):
-                        prefetch(keys, node[e + EDGES_AHEAD], d)
-                key = keys[node[e]]
-                for h in range(num_heads):
-                    total = queries.dtype.type(0)
-                    for d in range(h * width, h * width + width):
-                        total += query[d] * key[d]
-                    shifted[e, h] = total
-            for h in range(num_heads):
-                highest = queries.dtype.type(-np.inf)
-                for e in range(start[i], start[i + 1]):
-                    highest = max(highest, shifted[e, h])
-                for e in range(start[i], start[i + 1]):
-                    shifted[e, h] -= highest
+                prefetch(keys, node[min(e + AHEAD, last_edge)], dim)
+                key = load(keys, node[e], dim) * load(relations, relation[e], dim)
+                logit = sums(query * key, num_heads)
+                store(shifted, e, logit)
+                highest = larger(highest, logit)
+            for e in range(start[i], start[i + 1]):
+                store(shifted, e, load(shifted, e, num_heads) - highest)
 
     @compiled
     def gather(
@@ -171,30 +160,22 @@ def _loops(num_heads: int, width: int) -> Loops:
     ) -> None:
         """Scale the weights [E, H] to a sum of one for each target, and sum the messages by them."""
         start, node, relation = edges
-        of_run = np.empty(dim, values.dtype)
+        last_edge = len(node) - 1
+        number = values.dtype.type
         for i in range(first, last):
-            for h in range(num_heads):
-                whole = values.dtype.type(0)
-                for e in range(start[i], start[i + 1]):
-                    whole += weights[e, h]
-                for e in range(start[i], start[i + 1]):
-                    weights[e, h] /= whole
-            for d in range(dim):
-                of_run[d], gathered[i, d] = 0, 0
+            total, whole = filled(number(0), dim), filled(number(0), num_heads)
             for e in range(start[i], start[i + 1]):
-                if e + EDGES_AHEAD < len(node):
-                    for d in range(0, dim, LINE):
-                        prefetch(values, node[e + EDGES_AHEAD], d)
-                value = values[node[e]]
-                for h in range(num_heads):
-                    weight = weights[e, h]
-                    for d in range(h * width, h * width + width):
-                        of_run[d] += weight * value[d]
-                if e + 1 == start[i + 1] or relation[e + 1] != relation[e]:
-                    by = relations[relation[e]]
-                    for d in range(dim):
-                        gathered[i, d] += of_run[d] * by[d]
-                        of_run[d] = 0
+                prefetch(values, node[min(e + AHEAD, last_edge)], dim)
+                weight = load(weights, e, num_heads)
+                whole += weight
+                value = load(values, node[e], dim) * load(relations, relation[e], dim)
+                total += repeated(weight, dim) * value
+            if start[i] == start[i + 1]:
+                whole = filled(number(1), num_heads)
+            share = filled(number(1), num_heads) / whole
+            store(gathered, i, total * repeated(share, dim))
+            for e in range(start[i], start[i + 1]):
+                store(weights, e, load(weights, e, num_heads) * share)
 
     @compiled
     def to_queries(
@@ -213,46 +194,28 @@ def _loops(num_heads: int, width: int) -> Loops:
     ) -> None:
         """Gradients of logits and queries, and what this part of the targets gives those of the relations."""
         start, node, relation = edges
-        above = np.empty(dim, grad.dtype)
-        to_query, to_value = np.empty(dim, grad.dtype), np.empty(dim, grad.dtype)
-        mean = np.empty(num_heads, grad.dtype)
+        last_edge = len(node) - 1
+        number = grad.dtype.type
         for i in range(first, last):
-            mean[:] = 0
+            above, mean = load(grad, i, dim), filled(number(0), num_heads)
             for e in range(start[i], start[i + 1]):
-                if e == start[i] or relation[e] != relation[e - 1]:
-                    by = relations[relation[e]]
-                    for d in range(dim):
-                        above[d] = grad[i, d] * by[d]
-                if e + EDGES_AHEAD < len(node):
-                    for d in range(0, dim, LINE):
-                        prefetch(values, node[e + EDGES_AHEAD], d)
-                value = values[node[e]]
-                for h in range(num_heads):
-                    slope = grad.dtype.type(0)
-                    for d in range(h * width, h * width + width):
-                        slope += above[d] * value[d]
-                    grad_logits[e, h] = slope
-                    mean[h] += slope * weights[e, h]
-            for d in range(dim):
-                to_query[d], to_value[d], grad_queries[i, d] = 0, 0, 0
+                prefetch(values, node[min(e + AHEAD, last_edge)], dim)
+                value = load(values, node[e], dim) * load(relations, relation[e], dim)
+                slope = sums(above * value, num_heads)
+                store(grad_logits, e, slope)
+                mean += slope * load(weights, e, num_heads)
+            query, to_query = load(queries, i, dim), filled(number(0), dim)
             for e in range(start[i], start[i + 1]):
-                if e + EDGES_AHEAD < len(node):
-                    for d in range(0, dim, LINE):
-                        prefetch(keys, node[e + EDGES_AHEAD], d)
-                key, value = keys[node[e]], values[node[e]]
-                for h in range(num_heads):
-                    weight = weights[e, h]
-                    slope = weight * (grad_logits[e, h] - mean[h]) * grad.dtype.type(scale)
-                    grad_logits[e, h] = slope
-                    for d in range(h * width, h * width + width):
-                        to_query[d] += slope * key[d]
-                        to_value[d] += weight * value[d]
-                if e + 1 == start[i + 1] or relation[e + 1] != relation[e]:
-                    by, grad_by = relations[relation[e]], grad_relations[relation[e]]
-                    for d in range(dim):
-                        grad_queries[i, d] += to_query[d] * by[d]
-                        grad_by[d] += to_query[d] * queries[i, d] + to_value[d] * grad[i, d]
-                        to_query[d], to_value[d] = 0, 0
+                prefetch(keys, node[min(e + AHEAD, last_edge)], dim)
+                weight = load(weights, e, num_heads)
+                slope = weight * (load(grad_logits, e, num_heads) - mean) * filled(number(scale), num_heads)
+                store(grad_logits, e, slope)
+                key = load(keys, node[e], dim) * repeated(slope, dim)
+                value = load(values, node[e], dim) * repeated(weight, dim)
+                to_query += key * load(relations, relation[e], dim)
+                to_relation = load(grad_relations, relation[e], dim) + key * query + value * above
+                store(grad_relations, relation[e], to_relation)
+            store(grad_queries, i, to_query)
 
     @compiled
     def to_sources(
@@ -268,29 +231,22 @@ def _loops(num_heads: int, width: int) -> Loops:
         grad_values: Array,
     ) -> None:
         """Gradients of the sources' keys, added to what is there, and of their values."""
-        start, order, target, relation = edges
-        to_key, to_value = np.zeros(dim, grad.dtype), np.zeros(dim, grad.dtype)
+        start, edge, target, relation = edges
+        last_edge = len(edge) - 1
         for i in range(first, last):
-            for d in range(dim):
-                grad_values[i, d] = 0
+            # One sum at a time: two of 64 numbers would fill all registers that there are.
+            to_key = load(grad_keys, i, dim)
             for position in range(start[i], start[i + 1]):
-                e = order[position]
-                if position + EDGES_AHEAD < len(order):
-                    ahead = target[order[position + EDGES_AHEAD]]
-                    for d in range(0, dim, LINE):
-                        prefetch(queries, ahead, d)
-                        prefetch(grad, ahead, d)
-                query, above = queries[target[e]], grad[target[e]]
-                for h in range(num_heads):
-                    slope, weight = grad_logits[e, h], weights[e, h]
-                    for d in range(h * width, h * width + width):
-                        to_key[d] += slope * query[d]
-                        to_value[d] += weight * above[d]
-                if position + 1 == start[i + 1] or relation[order[position + 1]] != relation[e]:
-                    by = relations[relation[e]]
-                    for d in range(dim):
-                        grad_keys[i, d] += to_key[d] * by[d]
-                        grad_values[i, d] += to_value[d] * by[d]
-                        to_key[d], to_value[d] = 0, 0
+                ahead = target[min(position + AHEAD, last_edge)]
+                prefetch(queries, ahead, dim)
+                prefetch(grad, ahead, dim)
+                query = load(queries, target[position], dim) * load(relations, relation[position], dim)
+                to_key += query * repeated(load(grad_logits, edge[position], num_heads), dim)
+            store(grad_keys, i, to_key)
+            to_value = filled(grad.dtype.type(0), dim)
+            for position in range(start[i], start[i + 1]):
+                above = load(grad, target[position], dim) * load(relations, relation[position], dim)
+                to_value += above * repeated(load(weights, edge[position], num_heads), dim)
+            store(grad_values, i, to_value)
 
     return Loops(logits, gather, to_queries, to_sources)

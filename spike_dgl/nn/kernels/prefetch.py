@@ -6,30 +6,35 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
+from spike_dgl.nn.kernels.lanes import start_of_row
+
+AHEAD = 8
+"""How far ahead of the arithmetic rows are asked for."""
+LINE = 64
+"""Bytes in a cache line."""
 READ, KEEP, DATA = 0, 3, 1  # from the LLVM language reference
 
 
-def _prefetch(typing_context: Any, array: Any, row: Any, column: Any) -> Any:  # noqa: ARG001  (numba calls it so)
-
+def _prefetch(_: Any, array: Any, row: Any, width: Any) -> Any:  # noqa: ARG001  (numba calls it so)
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array_type = signature.args[0]
-        view = context.make_array(array_type)(context, builder, arguments[0])
-        item = cgutils.get_item_pointer(context, builder, array_type, view, arguments[1:])  # type: ignore[no-untyped-call]
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        byte, word = ir.IntType(8), ir.IntType(32)
+        pointer = byte.as_pointer()
         hint = builder.module.declare_intrinsic(
-            "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+            "llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
         )
-        builder.call(hint, [builder.bitcast(item, byte), *(word(flag) for flag in (READ, KEEP, DATA))])
+        start = start_of_row(context, builder, signature.args[0], arguments)
+        for offset in range(0, width.literal_value * array.dtype.bitwidth // 8, LINE):
+            line = builder.gep(start, [ir.IntType(64)(offset)])
+            builder.call(hint, [line, *(word(flag) for flag in (READ, KEEP, DATA))])
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, types.intp), generate
+    return types.void(array, types.intp, width), generate
 
 
-prefetch: Any = intrinsic(_prefetch)
-"""``prefetch(array, row, column)`` begins to load the cache line of ``array[row, column]``.
+prefetch: Any = intrinsic(prefer_literal=True)(_prefetch)
+"""``prefetch(array, row, width)`` begins to load the first `width` numbers of a row.
 
 Rows are read in the order of edges, which the processor cannot guess; on graphs that do not fit its cache it would
 wait for each of them.
