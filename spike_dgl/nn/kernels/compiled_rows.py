@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.nn.kernels.compilation import Array, arrays, compiled, equal_parts, run
-from spike_dgl.nn.kernels.random_bits import LEVELS, draw, random_seed
+from spike_dgl.nn.kernels.random_bits import LEVELS, draw, draw_in_row, random_seed
 
 EPSILON = 1e-12
 """Norm below which a row counts as zero."""
@@ -41,11 +41,12 @@ def normalise_gradient(grad: Tensor, unit: Tensor, factor: Tensor, *, dropped: b
 
 @compiled
 def _relu(first: int, last: int, values: Array, seed: int, dropped: int, scale: float, kept: Array) -> None:
-    width, by, nothing = values.shape[1], values.dtype.type(scale), values.dtype.type(0)
+    by, nothing, threshold = values.dtype.type(scale), values.dtype.type(0), np.uint32(dropped)
     for i in range(first, last):
-        for d in range(width):
-            value = values[i, d]
-            kept[i, d] = value * by if value > 0 and draw(seed, i * width + d) >= dropped else nothing
+        row, out, row_bits = values[i], kept[i], draw(seed, i)
+        for d in range(len(row)):
+            value = row[d] if draw_in_row(row_bits, d) >= threshold else nothing
+            out[d] = max(value, nothing) * by
 
 
 @compiled
@@ -60,29 +61,38 @@ def _relu_gradient(first: int, last: int, grad: Array, kept: Array, scale: float
 def _normalise(
     first: int, last: int, values: Array, seed: int, dropped: int, unit: Array, factor: Array
 ) -> None:
-    width, nothing = values.shape[1], values.dtype.type(0)
+    nothing, threshold = values.dtype.type(0), np.uint32(dropped)
     for i in range(first, last):
+        row, out = values[i], unit[i]
+        if dropped:
+            row_bits = draw(seed, i)
+            for d in range(len(row)):
+                out[d] = row[d] if draw_in_row(row_bits, d) >= threshold else nothing
+        else:
+            for d in range(len(row)):
+                out[d] = row[d]
         squares = nothing
-        for d in range(width):
-            value = values[i, d] if draw(seed, i * width + d) >= dropped else nothing
-            unit[i, d] = value
-            squares += value * value
+        for d in range(len(row)):
+            squares += out[d] * out[d]
         # A scale common to a row is lost in its norm: dropout needs none here.
         by = values.dtype.type(1) / max(np.sqrt(squares), values.dtype.type(EPSILON))
         factor[i] = by
-        for d in range(width):
-            unit[i, d] *= by
+        for d in range(len(row)):
+            out[d] *= by
 
 
 @compiled
 def _normalise_gradient(
     first: int, last: int, grad: Array, unit: Array, factor: Array, dropped: bool, below: Array
 ) -> None:
-    width, nothing = grad.shape[1], grad.dtype.type(0)
+    nothing = grad.dtype.type(0)
     for i in range(first, last):
+        row, of_row, out, by = unit[i], grad[i], below[i], factor[i]
         along = nothing
-        for d in range(width):
-            along += grad[i, d] * unit[i, d]
-        for d in range(width):
-            is_kept = unit[i, d] != 0 or not dropped
-            below[i, d] = (grad[i, d] - along * unit[i, d]) * factor[i] if is_kept else nothing
+        for d in range(len(row)):
+            along += of_row[d] * row[d]
+        for d in range(len(row)):
+            out[d] = (of_row[d] - along * row[d]) * by
+        if dropped:
+            for d in range(len(row)):
+                out[d] = out[d] if row[d] != 0 else nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,7 +41,7 @@ def _sample(seed: int, group: Array, to_come: Array, still_wanted: Array, taken:
     for member in range(len(group)):
         g = group[member]
         # No branch, because the processor cannot guess which way it would go.
-        is_taken = int(draw(seed, member) * to_come[g] < still_wanted[g] * LEVELS)
+        is_taken = int(np.int64(draw(seed, member)) * to_come[g] < still_wanted[g] * LEVELS)
         taken[member] = is_taken
         still_wanted[g] -= is_taken
         to_come[g] -= 1
