@@ -41,7 +41,9 @@ RELEASED_BATCH_SIZE = 1024
 FORMS = ("straightforward", "ours")
 
 # The mathematics of METHOD.md, which both forms share: a constant gate, and matching over eight samples.
-METHOD = SpikeOptions(profile_gate="constant", matching_sample_ratio=0.1, matching_samples=8)
+METHOD = SpikeOptions(
+    ranking_loss="bpr", profile_gate="constant", matching_sample_ratio=0.1, matching_samples=8
+)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def test_where_all_have_profiles_all_are_matched_and_none_where_no_one_has() -> 
     data = random_dataset(4)
     empty = ModelInputs(build_graph(data), torch.zeros(data.num_users, 5), torch.zeros(data.num_entities, 5))
     model = Spike(empty, SpikeOptions(embedding_dim=8))
-    assert set(model.loss(BATCH)) == {"bpr"}
+    assert set(model.loss(BATCH)) == {"softmax"}
     torch.testing.assert_close(model.eval()._start(None)[0], model.embedding)
 
 
@@ -172,11 +172,11 @@ def test_all_kernels_give_the_same_loss_and_gradients() -> None:
 @pytest.mark.parametrize(
     ("options", "terms"),
     [
-        ({}, {"bpr", "matching"}),
-        ({"matching_weight": 0.0}, {"bpr"}),
-        ({"l2_weight": 0.1}, {"bpr", "matching", "l2"}),
-        ({"ranking_loss": "softmax"}, {"softmax", "matching"}),
-        ({"vectors": False}, {"bpr"}),
+        ({}, {"softmax", "matching"}),
+        ({"matching_weight": 0.0}, {"softmax"}),
+        ({"l2_weight": 0.1}, {"softmax", "matching", "l2"}),
+        ({"ranking_loss": "bpr"}, {"bpr", "matching"}),
+        ({"vectors": False}, {"softmax"}),
     ],
 )
 def test_terms_with_weight_zero_are_left_out(options: dict, terms: set[str]) -> None:

@@ -161,9 +161,9 @@ def test_it_trains_and_goes_on_from_its_checkpoint(tmp_path: Path, device: str, 
     more = trainer(tmp_path, torch.device(device), epochs=20, precision=precision)
     more.restore()
     more.fit()
-    losses = [record["loss/bpr"] for record in MetricsLog(tmp_path / "metrics.jsonl").read()]
+    losses = [record["loss/softmax"] for record in MetricsLog(tmp_path / "metrics.jsonl").read()]
     assert len(losses) == 20
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
     state = torch.load(tmp_path / "last.pt", map_location="cpu")
     assert {tensor.dtype for tensor in state["model"].values()} == {torch.float32}
     trainer(tmp_path, torch.device("cpu")).restore()  # wherever it was trained
@@ -179,7 +179,7 @@ def test_low_precision_is_close_and_its_losses_are_float32(tmp_path: Path, kerne
         run = trainer(folder, cpu, model, precision=precision)
         run.fit()
         losses = MetricsLog(folder / "metrics.jsonl").read()[-1]
-        results[precision] = (losses["loss/bpr"], losses["loss/matching"], final_embeddings(run.model).items)
+        results[precision] = (losses["loss/softmax"], losses["loss/matching"], final_embeddings(run.model).items)
     assert results["bfloat16"][:2] == pytest.approx(results["float32"][:2], rel=0.05)
     assert not torch.equal(results["bfloat16"][2], results["float32"][2])
     with torch.autocast("cpu", torch.bfloat16):

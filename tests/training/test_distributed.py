@@ -47,7 +47,7 @@ def test_gradients_of_the_shares_add_up_to_that_of_the_whole_batch() -> None:
     torch.manual_seed(0)
     data = random_dataset(3, sizes=(20, 25, 40, 3), density=150)
     vectors = (torch.randn(n, 8) for n in (data.num_users, data.num_entities))
-    options = SpikeOptions(embedding_dim=8, l2_weight=0.1)
+    options = SpikeOptions(embedding_dim=8, ranking_loss="bpr", l2_weight=0.1)
     model = Spike(ModelInputs(build_graph(data), *vectors), options).double().eval()
     batch = Batch(torch.arange(11), torch.arange(11), torch.arange(11, 22))
 
@@ -101,6 +101,7 @@ def overrides(data_folder: Path, **training: object) -> list[str]:
     return [
         f"data.path={data_folder}",
         "model.embedding_dim=8",
+        "model.ranking_loss=bpr",  # a softmax compares with the negatives of its own process
         "profiles.vector_dim=16",
         *(f"training.{name}={value}" for name, value in options.items()),
     ]

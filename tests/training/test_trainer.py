@@ -97,9 +97,9 @@ def test_the_loss_goes_down_and_everything_is_logged(tmp_path: Path) -> None:
     trainer(tmp_path, epochs=15, learning_rate=0.01, patience=None).fit()
     log = records(tmp_path)
     assert [record["epoch"] for record in log] == list(range(1, 16))
-    assert log[-1]["loss/bpr"] < log[0]["loss/bpr"]
-    assert log[0]["loss"] == pytest.approx(log[0]["loss/bpr"] + log[0]["loss/matching"])
-    assert log[0]["gradient_norm/bpr"] > 0
+    assert log[-1]["loss/softmax"] < log[0]["loss/softmax"]
+    assert log[0]["loss"] == pytest.approx(log[0]["loss/softmax"] + log[0]["loss/matching"])
+    assert log[0]["gradient_norm/softmax"] > 0
     assert log[0]["gradient_norm/matching"] > 0
 
 
