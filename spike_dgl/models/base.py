@@ -24,7 +24,7 @@ from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.models.fold_in import FoldIn
-from spike_dgl.nn.losses import RankingLoss, contrastive_loss, l2_loss, ranking_loss
+from spike_dgl.nn.losses import RankingLoss, bpr_loss, contrastive_loss, l2_loss, softmax_loss
 from spike_dgl.nn.rows import normalise
 
 CPU = torch.device("cpu")
@@ -218,13 +218,21 @@ def ranking_terms(
     positions
         Where these rows stand in `final`, if that holds only some of the nodes.
     """
+    users, positives, negatives = (rows if positions is None else positions).chunk(3)
+    user_of = None
+    if options.ranking_loss == "softmax":
+        negatives = negatives[: options.softmax_negatives]
+        if users.device == CPU:  # a GPU's host would wait for their number
+            users, user_of = torch.unique(users, return_inverse=True)
     # Gathered at once, so that the backward pass fills one tensor of all nodes, not three.
-    gathered = final.index_select(0, rows if positions is None else positions)
+    ends = final.index_select(0, torch.cat([users, positives, negatives]))
     if options.score_temperature is not None:
-        gathered = normalise(gathered) / math.sqrt(options.score_temperature)
-    users, positives, negatives = gathered.chunk(3)
-    name, shared = options.ranking_loss, options.softmax_negatives
-    terms: dict[str, Tensor] = {name: ranking_loss(name, users, positives, negatives, shared)}
+        ends = normalise(ends) / math.sqrt(options.score_temperature)
+    user, positive, negative = torch.split(ends, [len(users), len(positives), len(negatives)])
+    if options.ranking_loss == "softmax":
+        terms = {"softmax": softmax_loss(user, positive, negative, user_of)}
+    else:
+        terms = {"bpr": bpr_loss((user * positive).sum(-1), (user * negative).sum(-1))}
     if options.l2_weight:
         terms["l2"] = options.l2_weight * l2_loss(*ids.index_select(0, rows).chunk(3))
     return terms

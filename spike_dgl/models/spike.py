@@ -42,9 +42,9 @@ NODES_PER_PROJECTION = 8192
 class SpikeOptions(RankingOptions):
     """Settings of SPiKE, besides those of `RankingOptions`.
 
-    "Paper" and "code" name the two sides where the authors' paper and code differ. Both train 64 dimensions with BPR; the
-    default here is the softmax loss, which validates better. The code logs an L2 loss but leaves it out of the sum that
-    is minimised.
+    "Paper" and "code" name the two sides where the authors' paper and code differ. Both train 64 dimensions with BPR;
+    the default here is the softmax loss, which validates better. The code logs an L2 loss but leaves it out of the sum
+    that is minimised.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -13,7 +14,9 @@ from spike_dgl.nn.precision import in_full_precision
 from spike_dgl.nn.rows import normalise
 
 USERS_PER_BLOCK = 512
-"""Users whose scores of all negatives are in memory at a time."""
+"""So many users, or a 32nd of all where that is more, have their scores of all negatives in memory at a time."""
+
+RankingLoss = Literal["bpr", "softmax"]
 
 
 @in_full_precision
@@ -26,21 +29,30 @@ def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
 
 
 @in_full_precision
-def softmax_loss(users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+def softmax_loss(
+    users: Tensor, positives: Tensor, negatives: Tensor, user_of: Tensor | None = None
+) -> Tensor:
     """Sampled softmax: the mean of -log of the share of each positive among itself and the negatives of all.
 
     Parameters
     ----------
-    users, positives
-        [B, D] the two ends of each interaction.
+    users
+        [K, D] users.
+    positives
+        [B, D] items that they like.
     negatives
         [M, D] items that every user of the batch shares. One of them may be a positive of some user; uniform
         sampling makes that rare.
+    user_of
+        [B] rows of `users` that the positives belong to, so that a user's negatives are summed once for all their
+        positives; None where each has a row of its own, K = B.
 
     Source: Wu et al., "On the Effectiveness of Sampled Softmax Loss for Item Recommendation", TOIS 2024, here with
     inner products rather than cosines and without a temperature.
     """
-    return _Softmax.apply(users, positives, negatives, False)  # type: ignore[no-any-return, no-untyped-call]
+    if user_of is None:
+        user_of = torch.arange(len(users), device=users.device)
+    return _Softmax.apply(users, positives, negatives, user_of, False)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @in_full_precision
@@ -63,58 +75,63 @@ def contrastive_loss(anchors: Tensor, others: Tensor, temperature: float) -> Ten
     of Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
     """
     a, b = normalise(anchors) / temperature, normalise(others)
-    return _Softmax.apply(a, b, b, True)  # type: ignore[no-any-return, no-untyped-call]
+    each = torch.arange(len(a), device=a.device)
+    return _Softmax.apply(a, b, b, each, True)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Softmax(torch.autograd.Function):
-    """Loss and gradients at once, for some users at a time: the scores [B, M] are never there as a whole.
+    """Loss and gradients at once, for some users at a time: the scores [K, M] are never there as a whole.
 
-    `positive_among` says that the negatives hold each positive too, which then counts once.
+    With L the log of a user's sum over negatives of exp(score), the loss of a positive of score s is softplus(L - s),
+    or L - s where the negatives hold the positive too (`positive_among`).
     """
 
     @staticmethod
     def forward(
-        ctx: Any, users: Tensor, positives: Tensor, negatives: Tensor, positive_among: bool
+        ctx: Any,
+        users: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        user_of: Tensor,
+        positive_among: bool,
     ) -> Tensor:
-        to_users, to_positives = torch.empty_like(users), torch.empty_like(positives)
-        to_negatives, loss = torch.zeros_like(negatives), users.new_zeros(())
-        for first in range(0, len(users), USERS_PER_BLOCK):
-            block = slice(first, first + USERS_PER_BLOCK)
-            user, positive = users[block], positives[block]
-            own = (user * positive).sum(-1, keepdim=True)
+        to_users, to_negatives = torch.empty_like(users), torch.zeros_like(negatives)
+        own_users = users[user_of]
+        scores = (own_users * positives).sum(-1)
+        log_sums = users.new_full((len(users),), -torch.inf)
+        # The positives of a block are those whose gap is finite already: looking at all of them, at most 33 times,
+        # costs little, and finding them would make a GPU's host wait.
+        for block in _blocks(len(users)):
+            user = users[block]
             shares = user @ negatives.t()
-            highest = torch.maximum(shares.amax(-1, keepdim=True), own)
-            shares.sub_(highest).exp_()
-            own_share = torch.zeros_like(own) if positive_among else (own - highest).exp()
-            total = shares.sum(-1, keepdim=True) + own_share
-            loss += (total.log() + highest - own).sum()
-            shares /= total
-            missing = own_share / total - 1.0
-            to_users[block] = torch.addmm(missing * positive, shares, negatives)
-            to_positives[block] = missing * user
+            highest = shares.amax(-1, keepdim=True)
+            totals = shares.sub_(highest).exp_().sum(-1, keepdim=True)
+            log_sums[block] = (totals.log() + highest).squeeze(-1)
+            slopes = _slopes(log_sums[user_of] - scores, positive_among)
+            shares *= slopes.new_zeros(len(users)).index_add_(0, user_of, slopes)[block, None] / totals
+            torch.mm(shares, negatives, out=to_users[block])
             to_negatives.addmm_(shares.t(), user)
-        ctx.save_for_backward(to_users, to_positives, to_negatives)
-        return loss / len(users)
+        gaps = log_sums[user_of] - scores
+        slopes = -_slopes(gaps, positive_among)[:, None]
+        to_users.index_add_(0, user_of, slopes * positives)
+        ctx.save_for_backward(to_users, slopes * own_users, to_negatives)
+        ctx.mean_over = len(positives)
+        return gaps.mean() if positive_among else functional.softplus(gaps).mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *(slope * (grad / len(ctx.saved_tensors[0])) for slope in ctx.saved_tensors), None
+        return *(slope * (grad / ctx.mean_over) for slope in ctx.saved_tensors), None, None
 
 
-RankingLoss = Literal["bpr", "softmax"]
+def _blocks(users: int) -> Iterator[slice]:
+    size = max(USERS_PER_BLOCK, -(-users // 32))
+    return (slice(first, first + size) for first in range(0, users, size))
 
 
-def ranking_loss(
-    name: RankingLoss, users: Tensor, positives: Tensor, negatives: Tensor, softmax_negatives: int
-) -> Tensor:
-    """The ranking loss of that name, from the rows [B, D] of a batch's users and items.
-
-    Of the negatives, the softmax takes the first `softmax_negatives`.
-    """
-    if name == "bpr":
-        return bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))
-    return softmax_loss(users, positives, negatives[:softmax_negatives])
+def _slopes(gaps: Tensor, positive_among: bool) -> Tensor:
+    """Derivative of the loss by the gap, 0 where that is minus infinity."""
+    return gaps.isfinite().to(gaps.dtype) if positive_among else gaps.sigmoid()
 
 
 @in_full_precision

@@ -80,6 +80,19 @@ def test_softmax_is_the_cross_entropy_of_the_positive_among_the_negatives(
     assert torch.autograd.gradcheck(losses.softmax_loss, inputs)
 
 
+def test_softmax_sums_the_negatives_of_a_user_once_for_all_their_positives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(losses, "USERS_PER_BLOCK", 2)
+    torch.manual_seed(0)
+    inputs = [torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (5, 10, 6)]
+    user_of = torch.tensor([4, 0, 0, 2, 4, 4, 1, 0, 4, 2])  # the fourth has none
+    users, positives, negatives = inputs
+    expected = losses.softmax_loss(users[user_of], positives, negatives)
+    torch.testing.assert_close(losses.softmax_loss(*inputs, user_of), expected)
+    assert torch.autograd.gradcheck(lambda *ends: losses.softmax_loss(*ends, user_of), inputs)
+
+
 def test_softmax_of_large_scores_is_finite() -> None:
     rows = torch.full((2, 4), 30.0)
     assert losses.softmax_loss(rows, rows, rows[:1]).item() == pytest.approx(0.6931, abs=1e-3)

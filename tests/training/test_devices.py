@@ -179,7 +179,11 @@ def test_low_precision_is_close_and_its_losses_are_float32(tmp_path: Path, kerne
         run = trainer(folder, cpu, model, precision=precision)
         run.fit()
         losses = MetricsLog(folder / "metrics.jsonl").read()[-1]
-        results[precision] = (losses["loss/softmax"], losses["loss/matching"], final_embeddings(run.model).items)
+        results[precision] = (
+            losses["loss/softmax"],
+            losses["loss/matching"],
+            final_embeddings(run.model).items,
+        )
     assert results["bfloat16"][:2] == pytest.approx(results["float32"][:2], rel=0.05)
     assert not torch.equal(results["bfloat16"][2], results["float32"][2])
     with torch.autocast("cpu", torch.bfloat16):
