@@ -279,7 +279,18 @@ def _tuned(file: BenchFile, model: str) -> Settings:
         )
     data = _override(file.base, file.overrides).get("data") or {}
     chosen = tuned_file(Path(file.tuned), str(data.get("path", "movielens")), model)
-    return read_yaml(chosen) if chosen.is_file() else {}
+    if not chosen.is_file():
+        return {}
+    settings = read_yaml(chosen)
+    if name_of_model(settings) != model:
+        raise ConfigError(
+            f"{chosen}: these are settings of {name_of_model(settings)}, and its name is {model}'s"
+        )
+    try:
+        RunConfig.from_mapping(settings)
+    except ConfigError as error:
+        raise ConfigError(f"{chosen}: {error}") from None
+    return settings
 
 
 def tuned_file(folder: Path, data_path: str, model: str) -> Path:

@@ -68,6 +68,22 @@ def test_tuned_settings_lie_between_base_and_command_line(tmp_path: Path) -> Non
     assert made.tuned == ("lightgcn",)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("model: {name: lightgcn, num_lairs: 3}", "did you mean 'num_layers'"),
+        ("model: {name: spike}", "settings of spike, and its name is lightgcn's"),
+    ],
+)
+def test_a_mistake_in_a_tuned_file_names_it(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "tuned" / "movielens" / "lightgcn.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        study(tmp_path, {"models": ["lightgcn"], "tuned": str(tmp_path / "tuned")})
+    assert str(file) in str(caught.value)
+
+
 def test_a_setting_of_one_model_on_the_command_line_leaves_the_others_alone(tmp_path: Path) -> None:
     made = study(tmp_path, {"models": ["popularity", "lightgcn", "spike"]}, "model.num_layers=1")
     popularity, *trained = (row.config(1) for row in made.rows)
