@@ -26,6 +26,7 @@ from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import ConfigError
 from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate, metric_names
 from spike_dgl.evaluation.evaluate import Split
+from spike_dgl.evaluation.groups import num_training_items
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import (
     EmbeddingModel,
@@ -304,7 +305,10 @@ class Experiment:
             scores = self.model.score_function()
         test = self.evaluate(scores, "test")
         sources = self.profile_sources
-        self.folder.write_arrays("test_users.npz", users=test.users, **test.per_user)
+        training_items = num_training_items(test, self.dataset)
+        self.folder.write_arrays(
+            "test_users.npz", users=test.users, training_items=training_items, **test.per_user
+        )
         record = self._record() | record_of_test(test, self.dataset, sources)
         self.folder.write_json("result.json", record)
         title = f"{self.config.model_name} on {self.dataset.name}, seed {self.config.training.seed}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -16,10 +16,11 @@ from spike_dgl.comparison.definition import Row, Study
 from spike_dgl.config import read_yaml
 from spike_dgl.errors import ConfigError, DataError, SpikeError, nearest
 from spike_dgl.evaluation import metric_names
+from spike_dgl.evaluation.groups import least_active
 from spike_dgl.evaluation.significance import PairedTest, holm, paired_test
 from spike_dgl.runs import PlannedRun
 from spike_dgl.training.tracking import RunFolder
-from spike_dgl.typing import IndexArray
+from spike_dgl.typing import BoolArray, IndexArray
 
 TEST_USERS = "test_users.npz"
 
@@ -40,6 +41,8 @@ class FinishedRun:
         Evaluated test users [n].
     per_user
         Test metrics of each of them [n].
+    training_items
+        How many training items each of them has [n]; None where an earlier version made the run.
     """
 
     folder: Path
@@ -48,6 +51,7 @@ class FinishedRun:
     environment: Mapping[str, Any]
     users: IndexArray
     per_user: Mapping[str, NDArray[np.float64]]
+    training_items: IndexArray | None = None
 
 
 @dataclass(frozen=True)
@@ -112,12 +116,15 @@ class Comparison:
         The contender that the others were tested against; None where there is nothing to test.
     differences
         By label of the row and metric. The reference itself and rows without a finished run have none.
+    among_least_active
+        The same for the first metric, over the group of users with fewest training items; by label.
     """
 
     study: Study
     outcomes: tuple[Outcome, ...]
     reference: str | None
     differences: Mapping[str, Mapping[str, Difference]]
+    among_least_active: Mapping[str, Difference] = field(default_factory=dict)
 
     def reference_of(self, outcome: Outcome) -> Outcome | None:
         """What an outcome is tested against: of several variants along an axis, the reference at the same value."""
@@ -172,7 +179,8 @@ def compare(study: Study, folder: Path) -> Comparison:
         label: {metric: found[label] for metric, found in differences.items() if label in found}
         for label in labels
     }
-    return Comparison(study, outcomes, reference, by_label)
+    few = _differences(untested, study.file.metrics[0], _least_active(outcomes))
+    return Comparison(study, outcomes, reference, by_label, few)
 
 
 def _finished(study: Study, folder: Path, row: Row) -> tuple[FinishedRun, ...]:
@@ -188,11 +196,9 @@ def _read(folder: RunFolder) -> FinishedRun:
             f"Delete {folder.path} and run it again.",
         )
     per_user = folder.read_arrays(TEST_USERS)
-    users = per_user.pop("users")
-    config = read_yaml(folder.file("config.yaml"))
-    return FinishedRun(
-        folder.path, read_record(folder), config, folder.read_json("environment.json"), users, per_user
-    )
+    users, training_items = per_user.pop("users"), per_user.pop("training_items", None)
+    config, machine = read_yaml(folder.file("config.yaml")), folder.read_json("environment.json")
+    return FinishedRun(folder.path, read_record(folder), config, machine, users, per_user, training_items)
 
 
 def _check_data(study: Study, runs: Sequence[FinishedRun]) -> None:
@@ -231,11 +237,26 @@ def _best_on_validation(outcomes: Sequence[Outcome]) -> str | None:
     return max(means, key=means.__getitem__) if means else None
 
 
-def _differences(comparison: Comparison, metric: str) -> dict[str, Difference]:
+def _least_active(outcomes: Sequence[Outcome]) -> BoolArray | None:
+    """[n] The group of users with fewest training items, which all runs must agree on."""
+    first, *others = (run.training_items for outcome in outcomes for run in outcome.runs)
+    if first is None or any(other is None or not np.array_equal(first, other) for other in others):
+        return None
+    return least_active(first)
+
+
+def _differences(
+    comparison: Comparison, metric: str, users: BoolArray | slice | None = slice(None)
+) -> dict[str, Difference]:
+    """Of a metric, over all users or some of them; none where it is not known who they are."""
+    if users is None:
+        return {}
     tests: dict[str, PairedTest] = {}
     for outcome in comparison.outcomes:
         reference = comparison.reference_of(outcome)
         if reference is not None and reference is not outcome and outcome.runs:
-            tests[outcome.row.label] = paired_test(outcome.per_user(metric), reference.per_user(metric))
+            tests[outcome.row.label] = paired_test(
+                outcome.per_user(metric)[users], reference.per_user(metric)[users]
+            )
     corrected = holm([test.p_value for test in tests.values()])
     return {label: Difference(test, p) for (label, test), p in zip(tests.items(), corrected, strict=True)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from spike_dgl.averages import COSTS, mean_and_deviation, render_cost, render_spread, spread
 from spike_dgl.comparison.outcome import Comparison, Difference, FinishedRun, Outcome
+from spike_dgl.evaluation.groups import BY_ACTIVITY
 from spike_dgl.markdown import markdown_table
 
 LEVEL = 0.05
@@ -55,11 +56,11 @@ def _cells(comparison: Comparison, outcome: Outcome, best: dict[str, float]) -> 
         shown = render_spread(average, deviation)
         scores.append(f"**{shown}**" if average == best[metric] else shown)
     costs = [render_cost(outcome.records, name) for name in SHOWN_COSTS]
-    return [outcome.row.label, runs, *scores, *_test_cells(comparison, outcome), *costs]
+    tested = comparison.differences[outcome.row.label].get(metrics[0])
+    return [outcome.row.label, runs, *scores, *_test_cells(comparison, outcome, tested), *costs]
 
 
-def _test_cells(comparison: Comparison, outcome: Outcome) -> list[str]:
-    difference = comparison.differences[outcome.row.label].get(comparison.study.file.metrics[0])
+def _test_cells(comparison: Comparison, outcome: Outcome, difference: Difference | None) -> list[str]:
     if difference is None:
         return ["reference" if comparison.reference_of(outcome) is outcome else NONE, ""]
     test = difference.test
@@ -107,7 +108,10 @@ def _against_seeds(gain: float, reference: Outcome, outcome: Outcome, metric: st
 
 
 def group_tables(comparison: Comparison) -> Iterator[str]:
-    """The first metric by activity of users and by popularity of items, mean and deviation over seeds."""
+    """The first metric by activity of users and by popularity of items, mean and deviation over seeds.
+
+    Users with fewest training items are tested as all users are.
+    """
     finished = [outcome for outcome in comparison.outcomes if outcome.runs]
     metric = comparison.study.file.metrics[0]
     groups: list[dict[str, Any]] = finished[0].records[0]["test_by_group"]
@@ -123,6 +127,11 @@ def group_tables(comparison: Comparison) -> Iterator[str]:
             ]
             for outcome in finished
         ]
+        if title == BY_ACTIVITY and comparison.among_least_active:
+            headings += [f"first group against {comparison.reference}", "p (Holm)"]
+            for row, outcome in zip(rows, finished, strict=True):
+                difference = comparison.among_least_active.get(outcome.row.label)
+                row += _test_cells(comparison, outcome, difference)
         yield markdown_table([[f"{metric}, {title[0].lower()}{title[1:]}", *headings], *rows])
 
 

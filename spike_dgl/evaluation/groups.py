@@ -16,6 +16,7 @@ from spike_dgl.profiles.bottom_up import ProfileSources, Sources
 from spike_dgl.typing import BoolArray, IndexArray
 
 SHOWN = ("recall", "ndcg")
+BY_ACTIVITY = "By activity of users"
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,24 @@ def by_user_activity(
         Groups to aim at, of about equal numbers of users. Users with equal counts stay together, so there can
         be fewer.
     """
-    counts = np.bincount(dataset.train.users, minlength=dataset.num_users)[evaluation.users]
+    counts = num_training_items(evaluation, dataset)
     names = [f"{metric}@{cutoff}" for metric in SHOWN]
     groups = []
     for members in _equal_groups(counts, np.ones(len(counts), np.int64), num_groups):
         means = {name: float(evaluation.per_user[name][members].mean()) for name in names}
         label = _range_label(counts[members], "training item")
         groups.append(Group(label, {"users": int(members.sum())}, means))
-    return GroupTable("By activity of users", cutoff, tuple(groups))
+    return GroupTable(BY_ACTIVITY, cutoff, tuple(groups))
+
+
+def num_training_items(evaluation: Evaluation, dataset: Dataset) -> IndexArray:
+    """[n] How many training items each evaluated user has."""
+    return np.bincount(dataset.train.users, minlength=dataset.num_users)[evaluation.users]
+
+
+def least_active(counts: IndexArray, *, num_groups: int = 4) -> BoolArray:
+    """[n] Who is in the first group of `by_user_activity`, by `num_training_items` [n]."""
+    return next(_equal_groups(counts, np.ones(len(counts), np.int64), num_groups))
 
 
 def by_item_popularity(

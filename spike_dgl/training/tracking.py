@@ -39,7 +39,7 @@ class RunFolder:
     ``last.pt``            state to go on from
     ``best.pt``            weights of the reported epoch
     ``embeddings.npz``     final user and item embeddings of the reported epoch
-    ``test_users.npz``     test metrics of every user
+    ``test_users.npz``     test metrics of every user, and the number of their training items
     ``validation.json``    what was reached, in place of a result where nothing was tested
     ``result.json``        test metrics, and what they were measured with
     ``RESULT.md``          the same to read

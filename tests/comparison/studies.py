@@ -21,7 +21,9 @@ def study(folder: Path, content: Mapping[str, Any], *overrides: str) -> Study:
     return read_study(file, overrides)
 
 
-def write_run(folder: Path, recall: Sequence[float], **changes: Any) -> None:
+def write_run(
+    folder: Path, recall: Sequence[float], training_items: Sequence[int] | None = None, **changes: Any
+) -> None:
     """A finished run with the recall@20 of each test user; ndcg@20 is half of it. `changes` are of its record."""
     folder.mkdir(parents=True)
     users = np.array(recall, dtype=np.float64)
@@ -41,4 +43,5 @@ def write_run(folder: Path, recall: Sequence[float], **changes: Any) -> None:
     np.savez(
         folder / "test_users.npz",
         **{"users": np.arange(len(users)), "recall@20": users, "ndcg@20": users / 2},
+        **({} if training_items is None else {"training_items": np.array(training_items)}),
     )

@@ -176,6 +176,27 @@ def test_groups_have_mean_and_deviation_over_seeds_in_table_and_plot(tmp_path: P
     assert heights == [pytest.approx([mean]) for mean in (0.2, 0.3, 0.1, 0.15)]
 
 
+def test_users_with_fewest_training_items_are_tested_on_their_own(tmp_path: Path) -> None:
+    made = study(tmp_path, {"models": ["a", "b"], "seeds": [1], "reference": "a"})
+    recall = np.array([0.1, 0.2, 0.3, 0.4] * 4)
+    counts = np.tile([5, 6, 7, 8], 4)  # four groups of four users
+    better = recall + np.where(counts == 5, 0.1 + 0.01 * np.arange(16), -0.1)
+    write_run(tmp_path / "a" / "seed1", recall, counts)
+    write_run(tmp_path / "b" / "seed1", better, counts)
+    comparison = compare(made, tmp_path)
+    found = comparison.among_least_active["b"]
+    assert found.test == paired_test(better[::4], recall[::4])
+    header, _, a, b = map(cells, next(iter(group_tables(comparison))).splitlines())
+    assert header[2:] == ["first group against a", "p (Holm)"]
+    assert a[2:] == ["reference", ""]
+    assert b[2].startswith("+0.1600 [")
+    assert comparison.differences["b"]["recall@20"].test.difference < 0
+
+    write_run(tmp_path / "old" / "a" / "seed1", recall)
+    write_run(tmp_path / "old" / "b" / "seed1", better, counts)
+    assert not compare(made, tmp_path / "old").among_least_active
+
+
 def test_a_page_of_studies(three: Comparison, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(three.study.to_yaml())
     file = tmp_path / "results.yaml"
