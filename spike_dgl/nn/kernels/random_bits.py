@@ -23,7 +23,8 @@ def mixed(bits: int) -> int:
     bits = np.uint32(bits * np.uint32(0x7FEB352D))
     bits ^= bits >> np.uint32(15)
     bits = np.uint32(bits * np.uint32(0x846CA68B))
-    return bits ^ (bits >> np.uint32(16))
+    result: int = bits ^ (bits >> np.uint32(16))
+    return result
 
 
 @numba.njit(inline="always")
