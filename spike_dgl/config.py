@@ -72,6 +72,11 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def key_of(override: str) -> str:
+    """Which setting ``section.key=value`` is about."""
+    return override.partition("=")[0].strip()
+
+
 def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[str]) -> Mapped:
     """A copy of `mapping` in which each ``section.key=value`` has replaced what stood there.
 

@@ -16,6 +16,7 @@ from spike_dgl.config import (
     apply_overrides,
     build,
     dotted_keys,
+    key_of,
     nearest_key,
     read_yaml,
     to_mapping,
@@ -153,7 +154,7 @@ def overrides_by_model(models: Iterable[str], overrides: Iterable[str]) -> dict[
     """
     taken: dict[str, list[str]] = {model: [] for model in models}
     for override in overrides:
-        key = override.partition("=")[0].strip()
+        key = key_of(override)
         takers = list(taken) if not key.startswith("model.") else _models_with(key, taken)
         for model in takers:
             taken[model].append(override)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from spike_dgl.config import STRICT, apply_overrides, build, merge, read_yaml, to_mapping, write_yaml
+from spike_dgl.config import STRICT, apply_overrides, build, key_of, merge, read_yaml, to_mapping, write_yaml
 from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.experiment import (
     RunConfig,
@@ -222,7 +222,7 @@ def _variants(file: BenchFile) -> dict[str, Settings]:
 
 def _check_overrides(file: BenchFile, variants: Mapping[str, Settings]) -> None:
     for text in file.overrides:
-        key = text.partition("=")[0].strip()
+        key = key_of(text)
         setters = [f"variant '{label}'" for label, own in variants.items() if _sets(own, key)]
         if file.axis is not None and file.axis.setting == key:
             setters.insert(0, "the axis")

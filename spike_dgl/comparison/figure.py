@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from spike_dgl import plots
 from spike_dgl.averages import mean_and_deviation, spread
+from spike_dgl.comparison.definition import By
 from spike_dgl.comparison.outcome import Comparison, Outcome
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def draw(comparison: Comparison) -> Figure:
     """Mean and standard deviation over seeds of the study's metrics. Raises `SpikeError` without matplotlib."""
     file, finished = comparison.study.file, [outcome for outcome in comparison.outcomes if outcome.runs]
     if file.plot_by is not None:
-        return _draw_groups(comparison, finished, f"By {file.plot_by}")
+        return _draw_groups(comparison, finished, file.plot_by)
     if file.axis is None:
         bars = {
             f"test {metric}": {each.row.label: _point(each, metric) for each in finished}
@@ -27,16 +28,16 @@ def draw(comparison: Comparison) -> Figure:
     return plots.lines(file.title, file.axis.name, lines)
 
 
-def _draw_groups(comparison: Comparison, outcomes: list[Outcome], by: str) -> Figure:
+def _draw_groups(comparison: Comparison, outcomes: list[Outcome], what: By) -> Figure:
     """A line a row over the groups, which are those of the first row."""
+    by = f"By {what}"
     groups = [entry for entry in outcomes[0].records[0]["test_by_group"] if entry["by"] == by]
     names = [entry["group"] for entry in groups]
     panels = {
         f"test {metric}": {each.row.label: _over_groups(each, by, names, metric) for each in outcomes}
         for metric in comparison.study.file.metrics
     }
-    axis_name = by[0].lower() + by[1:]
-    return plots.lines(comparison.study.file.title, axis_name, panels, place_names=names)
+    return plots.lines(comparison.study.file.title, f"by {what}", panels, place_names=names)
 
 
 def _over_groups(outcome: Outcome, by: str, names: list[str], metric: str) -> dict[float, plots.Point]:

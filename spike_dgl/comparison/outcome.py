@@ -179,7 +179,8 @@ def compare(study: Study, folder: Path) -> Comparison:
         label: {metric: found[label] for metric, found in differences.items() if label in found}
         for label in labels
     }
-    few = _differences(untested, study.file.metrics[0], _least_active(outcomes))
+    members = _least_active(outcomes)
+    few = {} if members is None else _differences(untested, study.file.metrics[0], members)
     return Comparison(study, outcomes, reference, by_label, few)
 
 
@@ -238,7 +239,7 @@ def _best_on_validation(outcomes: Sequence[Outcome]) -> str | None:
 
 
 def _least_active(outcomes: Sequence[Outcome]) -> BoolArray | None:
-    """[n] The group of users with fewest training items, which all runs must agree on."""
+    """[n] The group of users with fewest training items; None where runs do not say, or do not agree."""
     first, *others = (run.training_items for outcome in outcomes for run in outcome.runs)
     if first is None or any(other is None or not np.array_equal(first, other) for other in others):
         return None
@@ -246,11 +247,9 @@ def _least_active(outcomes: Sequence[Outcome]) -> BoolArray | None:
 
 
 def _differences(
-    comparison: Comparison, metric: str, users: BoolArray | slice | None = slice(None)
+    comparison: Comparison, metric: str, users: BoolArray | slice = slice(None)
 ) -> dict[str, Difference]:
-    """Of a metric, over all users or some of them; none where it is not known who they are."""
-    if users is None:
-        return {}
+    """Of a metric, over all users or some of them."""
     tests: dict[str, PairedTest] = {}
     for outcome in comparison.outcomes:
         reference = comparison.reference_of(outcome)

@@ -68,7 +68,7 @@ def by_user_activity(
     counts = num_training_items(evaluation, dataset)
     names = [f"{metric}@{cutoff}" for metric in SHOWN]
     groups = []
-    for members in _equal_groups(counts, np.ones(len(counts), np.int64), num_groups):
+    for members in _groups_of_users(counts, num_groups):
         means = {name: float(evaluation.per_user[name][members].mean()) for name in names}
         label = _range_label(counts[members], "training item")
         groups.append(Group(label, {"users": int(members.sum())}, means))
@@ -82,7 +82,11 @@ def num_training_items(evaluation: Evaluation, dataset: Dataset) -> IndexArray:
 
 def least_active(counts: IndexArray, *, num_groups: int = 4) -> BoolArray:
     """[n] Who is in the first group of `by_user_activity`, by `num_training_items` [n]."""
-    return next(_equal_groups(counts, np.ones(len(counts), np.int64), num_groups))
+    return next(_groups_of_users(counts, num_groups))
+
+
+def _groups_of_users(counts: IndexArray, num_groups: int) -> Iterator[BoolArray]:
+    return _equal_groups(counts, np.ones(len(counts), np.int64), num_groups)
 
 
 def by_item_popularity(

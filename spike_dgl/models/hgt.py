@@ -14,6 +14,7 @@ from torch.nn import functional
 from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import edge_softmax
 from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
+from spike_dgl.nn.attention import require_whole_heads
 from spike_dgl.nn.collaborative_graph import CollaborativeGraph
 from spike_dgl.nn.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
 
@@ -42,10 +43,7 @@ class HgtOptions(RankingOptions):
 
     def __post_init__(self) -> None:
         """Check what belongs together."""
-        if self.embedding_dim % self.num_heads:
-            raise ValueError(
-                f"embedding_dim {self.embedding_dim} is not a multiple of num_heads {self.num_heads}"
-            )
+        require_whole_heads(self.embedding_dim, self.num_heads)
 
 
 SEARCH = {

@@ -19,7 +19,7 @@ from spike_dgl.models.base import (
     ranking_terms,
     register,
 )
-from spike_dgl.nn.attention import RelationalAttention, RelationInit
+from spike_dgl.nn.attention import RelationalAttention, RelationInit, require_whole_heads
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.interaction_graph import InteractionGraph
 from spike_dgl.nn.kernels import attend, mean_of_sources
@@ -71,10 +71,7 @@ class KGRecOptions(RankingOptions):
     l2_weight: float = Field(default=1e-5, ge=0.0)
 
     def __post_init__(self) -> None:
-        if self.embedding_dim % self.num_heads:
-            raise ValueError(
-                f"embedding_dim {self.embedding_dim} is not a multiple of num_heads {self.num_heads}"
-            )
+        require_whole_heads(self.embedding_dim, self.num_heads)
 
 
 SEARCH = {

@@ -23,7 +23,7 @@ from spike_dgl.models.base import (
 )
 from spike_dgl.models.fold_in import FoldIn
 from spike_dgl.models.spike_fold_in import SpikeFoldIn
-from spike_dgl.nn.attention import RelationalAttention, RelationInit
+from spike_dgl.nn.attention import RelationalAttention, RelationInit, require_whole_heads
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
 from spike_dgl.nn.losses import RankingLoss, matching_loss
@@ -119,10 +119,7 @@ class SpikeOptions(RankingOptions):
     kernels: Kernels = "auto"
 
     def __post_init__(self) -> None:
-        if self.embedding_dim % self.num_heads:
-            raise ValueError(
-                f"embedding_dim {self.embedding_dim} is not a multiple of num_heads {self.num_heads}"
-            )
+        require_whole_heads(self.embedding_dim, self.num_heads)
         if self.profile_gate == "learned" and not 0.0 < self.profile_scale < 1.0:
             raise ValueError("a learned profile_gate needs a profile_scale between 0 and 1 to start from")
         if self.fanout:

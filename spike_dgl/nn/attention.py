@@ -13,6 +13,12 @@ from spike_dgl.nn.message_graph import MessageGraph
 RelationInit = Literal["random", "identity"]
 
 
+def require_whole_heads(embedding_dim: int, num_heads: int) -> None:
+    """Raise `ValueError` where the heads do not divide the dimension."""
+    if embedding_dim % num_heads:
+        raise ValueError(f"embedding_dim {embedding_dim} is not a multiple of num_heads {num_heads}")
+
+
 class RelationalAttention(nn.Module):
     """One hop of SPiKE's KG aggregation: entities gather from their neighbours, weighted by attention.
 
@@ -54,8 +60,7 @@ class RelationalAttention(nn.Module):
         relation_init: RelationInit = "random",
     ) -> None:
         super().__init__()
-        if embedding_dim % num_heads:
-            raise ValueError(f"embedding_dim {embedding_dim} is not a multiple of num_heads {num_heads}")
+        require_whole_heads(embedding_dim, num_heads)
         self.num_heads, self.kernels = num_heads, kernels
         self.query_projection = nn.Parameter(torch.empty(embedding_dim, embedding_dim))
         self.relation_embedding = nn.Parameter(torch.empty(num_relation_rows, embedding_dim))

@@ -139,7 +139,7 @@ class MessageGraph:
         """
         heads, tails, relations = kg_edges
         num_rows = int(relations.max()) + 1 if len(relations) else 1
-        # Of a head's edges those of one relation stand together: kernels multiply by it once for all of them.
+        # Of a head's edges those of one relation stand together, so that loops read the same relation row again.
         order = (heads * num_rows + relations).argsort(stable=True)
         heads, tails, relations = (part[order] for part in kg_edges)
         pairs, pair_of_edge = torch.unique(tails * num_rows + relations, return_inverse=True)

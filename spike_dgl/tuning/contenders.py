@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spike_dgl.comparison.definition import BenchFile
-from spike_dgl.config import apply_overrides, build, flat, merge, nested, read_yaml
+from spike_dgl.config import apply_overrides, build, flat, key_of, merge, nested, read_yaml
 from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.experiment import (
     RunConfig,
@@ -119,7 +119,7 @@ def _contenders(
 def _contender(settings: Settings, given: Set[str], overrides: Sequence[str]) -> Contender:
     settings = apply_overrides(dict(settings), overrides, known_settings())
     model = name_of_model(settings)
-    given = given | {override.partition("=")[0].strip() for override in overrides}
+    given = given | {key_of(override) for override in overrides}
     search = model_entry(model).search
     searched = {key: values for key, values in search.items() if key not in given}
     return Contender(model, settings, as_grid(searched), tuple(key for key in search if key in given))

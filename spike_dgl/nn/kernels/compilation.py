@@ -17,6 +17,9 @@ from torch import Tensor
 ITEMS_PER_THREAD = 1 << 18
 """Numbers to read below which it is not worth waking another thread."""
 
+FREEDOM = ("reassoc", "contract", "arcp", "nsz")
+"""Sums may be reordered, to be vectorised, and fused with products; infinities and NaN keep their meaning."""
+
 Array = NDArray[Any]
 Loop = TypeVar("Loop", bound=Callable[..., None])
 Rows = tuple[int, int]
@@ -25,9 +28,7 @@ Rows = tuple[int, int]
 
 def compiled(loop: Loop) -> Loop:
     """Compile a loop over rows with numba; the machine code is kept on disk."""
-    # Sums may be reordered, so that they can be vectorised; infinities and NaN keep their meaning.
-    freedom = {"reassoc", "contract", "arcp", "nsz"}
-    return cast("Loop", numba.njit(nogil=True, cache=True, fastmath=freedom, error_model="numpy")(loop))
+    return cast("Loop", numba.njit(nogil=True, cache=True, fastmath={*FREEDOM}, error_model="numpy")(loop))
 
 
 def arrays(*tensors: Tensor) -> list[Array]:

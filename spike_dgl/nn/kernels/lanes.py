@@ -19,8 +19,8 @@ from numba import types
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
 
-FREEDOM = ("reassoc", "contract", "arcp", "nsz")
-"""Sums may be reordered, products and sums fused; infinities and NaN keep their meaning."""
+from spike_dgl.nn.kernels.compilation import FREEDOM
+
 LANE = ir.IntType(32)
 
 
