@@ -42,7 +42,11 @@ FORMS = ("straightforward", "ours")
 
 # The mathematics of METHOD.md, which both forms share: a constant gate, and matching over eight samples.
 METHOD = SpikeOptions(
-    ranking_loss="bpr", profile_gate="constant", matching_sample_ratio=0.1, matching_samples=8
+    ranking_loss="bpr",
+    profile_gate="constant",
+    relation_init="random",
+    matching_sample_ratio=0.1,
+    matching_samples=8,
 )
 
 
