@@ -157,13 +157,13 @@ def test_torch_kernels_on_a_device_equal_those_of_dgl_on_the_cpu(device: str) ->
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_it_trains_and_goes_on_from_its_checkpoint(tmp_path: Path, device: str, precision: str) -> None:
-    trainer(tmp_path, torch.device(device), epochs=15, precision=precision).fit()
-    more = trainer(tmp_path, torch.device(device), epochs=20, precision=precision)
+    trainer(tmp_path, torch.device(device), epochs=15, precision=precision, learning_rate=0.03).fit()
+    more = trainer(tmp_path, torch.device(device), epochs=20, precision=precision, learning_rate=0.03)
     more.restore()
     more.fit()
     losses = [record["loss/softmax"] for record in MetricsLog(tmp_path / "metrics.jsonl").read()]
     assert len(losses) == 20
-    assert losses[-1] < 0.95 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     state = torch.load(tmp_path / "last.pt", map_location="cpu")
     assert {tensor.dtype for tensor in state["model"].values()} == {torch.float32}
     trainer(tmp_path, torch.device("cpu")).restore()  # wherever it was trained
