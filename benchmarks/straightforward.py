@@ -19,6 +19,15 @@ from spike_dgl.models.base import Batch
 from spike_dgl.models.spike import Spike
 from spike_dgl.nn.losses import bpr_loss
 
+EDGE_TENSORS = 12
+"""Tensors [E, D] that are there at once at the end of a layer's forward pass and in its backward pass."""
+MATRICES = 4
+"""Matrices k x k of a sample: two of cosines, their difference and its square.
+
+Backward needs one of them, but where the C library keeps freed memory it does not find a use for the places of the
+others before the step ends.
+"""
+
 
 class StraightforwardSpike:
     """The same model as a `Spike`, with the same parameters, computed the obvious way.
@@ -82,6 +91,19 @@ class StraightforwardSpike:
             ours, theirs = (functional.normalize(rows[nodes], dim=-1) for rows in (final, profile))
             losses.append((ours @ ours.T - theirs @ theirs.T).square().mean())
         return torch.stack(losses).mean()
+
+    def layer_memory_mb(self, edges: int | None = None) -> float:
+        """About what the attention layer over so many edges, all by default, adds to the memory of the process."""
+        numbers = EDGE_TENSORS * (len(self.head) if edges is None else edges) * self.options.embedding_dim
+        return numbers * self.model.embedding.element_size() / 1e6
+
+    def step_memory_mb(self) -> float:
+        """The same of a training step: the layers over the edges that are kept, and matching."""
+        kept = int(len(self.head) * (1.0 - self.options.kg_dropout))
+        size = int(self.options.matching_sample_ratio * len(self.model.embedding))
+        numbers = MATRICES * self.options.matching_samples * size**2
+        layers = self.options.num_layers * self.layer_memory_mb(kept)
+        return layers + numbers * self.model.embedding.element_size() / 1e6
 
     def _project(self) -> Tensor:
         profiles = self.model.project_profiles()

@@ -132,7 +132,10 @@ def _write_csv(file: Path, lines: Sequence[Mapping[str, object]]) -> None:
 def speed(
     path: str, nodes: int, edges: int, relations: int, batch_size: int, repeats: int, threads: int | None
 ) -> None:
-    """Ours against the straightforward formulation, on the data set in PATH or on a generated graph."""
+    """Ours against the straightforward formulation, on the data set in PATH or on a generated graph.
+
+    What of the straightforward one would not fit in memory is left out.
+    """
     from spike_dgl.benchmark import Workload, compare
 
     _use_threads(threads)

@@ -220,3 +220,12 @@ def peak_memory_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def available_memory_mb() -> float | None:
+    """Memory that this machine still has for new work, in MB; None where the system does not tell."""
+    information = Path("/proc/meminfo")
+    if not information.is_file():
+        return None
+    fields = dict(line.split(":", 1) for line in information.read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) / 1024

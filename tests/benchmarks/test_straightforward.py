@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.straightforward import StraightforwardSpike, sample_negatives
+from spike_dgl import benchmark
 from spike_dgl.benchmark import Contest, Workload, compare
 from tests.golden import golden_model
 from tests.toy import random_dataset
@@ -44,3 +45,34 @@ def test_the_table_has_a_row_for_everything_promised() -> None:
     table = compare(Workload(num_nodes=200, num_edges=1000, num_relations=3, batch_size=64), repeats=1)
     for name in ("step, forward", "step, backward", "attention layer, total", "epoch, ", "Peak memory"):
         assert name in table
+    assert "left out" not in table
+
+
+def figures(table: str, row: str) -> list[str]:
+    """The cells of a row after its name."""
+    (line,) = (line for line in table.splitlines() if line.startswith(f"| {row}"))
+    return [cell.strip() for cell in line.split("|")[2:-1]]
+
+
+def test_what_does_not_fit_in_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = Workload(num_nodes=200, num_edges=1000, num_relations=3, batch_size=64)
+    form = Contest(workload).straightforward
+    assert form.layer_memory_mb() < form.step_memory_mb()
+    monkeypatch.setattr(benchmark, "available_memory_mb", form.layer_memory_mb)
+    table = compare(workload, repeats=1)
+    slow, ours, *ratio = figures(table, "step, total")
+    assert (slow, ratio) == ("-", ["-"] * 3)
+    assert float(ours) > 0
+    assert "-" not in figures(table, "attention layer, total")
+    assert "The straightforward step is left out: it needs about 0.0 GB of memory" in table
+    assert "straightforward" not in table.splitlines()[-1]
+
+
+def test_the_memory_of_a_step_grows_with_the_square_of_the_nodes_and_with_the_edges() -> None:
+    def memory(nodes: int, edges: int) -> float:
+        workload = Workload(num_nodes=nodes, num_edges=edges, num_relations=3, batch_size=64)
+        return Contest(workload).straightforward.step_memory_mb()
+
+    few, many_nodes, many_edges = memory(1000, 1000), memory(10_000, 1000), memory(1000, 10_000)
+    assert many_nodes == pytest.approx(32 * 1000**2 * 4 / 1e6, rel=0.2)
+    assert many_edges - few == pytest.approx(9000 * 12 * 64 * 4 / 1e6, rel=0.2)

@@ -10,7 +10,7 @@ import torch
 
 from spike_dgl.errors import DataError, SpikeError
 from spike_dgl.training.checkpoint import load_checkpoint, save_checkpoint
-from spike_dgl.training.tracking import MetricsLog, RunFolder, peak_memory_mb
+from spike_dgl.training.tracking import MetricsLog, RunFolder, available_memory_mb, peak_memory_mb
 
 
 def test_a_kill_between_log_and_checkpoint_leaves_no_epoch_twice(tmp_path: Path) -> None:
@@ -89,3 +89,8 @@ def test_arrays_cut_short_are_one_clear_error(tmp_path: Path) -> None:
 def test_the_peak_of_memory_is_plausible() -> None:
     peak = peak_memory_mb()
     assert peak is None or 50 < peak < 100_000
+
+
+def test_the_available_memory_is_plausible() -> None:
+    available = available_memory_mb()
+    assert available is None or 10 < available < 10_000_000
