@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spike_dgl.nn.kernels import compiled_sampling
-from spike_dgl.nn.message_graph import MessageGraph, true_positions
+from spike_dgl.nn.compiled.sampling import sample_groups
+from spike_dgl.nn.message_graph import MessageGraph
+from spike_dgl.nn.positions import ascending, true_positions
 
 
 class EdgeDropout:
@@ -71,9 +72,7 @@ class EdgeDropout:
         pooled = self._interaction_sample.draw()
         if len(self._edge_of_interaction):
             kept = torch.cat([kept, self._edge_of_interaction.index_select(0, pooled)])
-        is_kept = torch.zeros(len(self.messages.edges), dtype=torch.bool, device=kept.device)
-        is_kept[kept] = True
-        return self.messages.keep(true_positions(is_kept, len(kept)), pooled)
+        return self.messages.keep(ascending(kept, len(self.messages.edges)), pooled)
 
 
 class GroupSample:
@@ -94,16 +93,16 @@ class GroupSample:
 
     def draw(self) -> Tensor:
         """Positions of the members drawn, ascending."""
-        sample = compiled_sampling.sample_groups if self._group.device.type == "cpu" else sample_by_sorting
-        return true_positions(sample(self._group, self._sizes, self._wanted), self._total)
+        sample = sample_groups if self._group.device.type == "cpu" else sample_by_sorting
+        return sample(self._group, self._sizes, self._wanted, self._total)
 
 
-def sample_by_sorting(group: Tensor, sizes: Tensor, wanted: Tensor) -> Tensor:
-    """As `compiled_sampling.sample_groups`, on any device."""
+def sample_by_sorting(group: Tensor, sizes: Tensor, wanted: Tensor, total: int) -> Tensor:
+    """As `spike_dgl.nn.compiled.sampling.sample_groups`, on any device."""
     # Integers, because torch sorts them by radix, several times faster than floats.
     noise = torch.empty_like(group).random_(0, 1 << 32)
     shuffled = ((group << 32) | noise).argsort()
     of_shuffled = group.index_select(0, shuffled)
     rank = torch.arange(len(group), device=group.device) - (sizes.cumsum(0) - sizes)[of_shuffled]
     is_taken = rank < wanted[of_shuffled]
-    return torch.empty_like(is_taken).scatter_(0, shuffled, is_taken)
+    return true_positions(torch.empty_like(is_taken).scatter_(0, shuffled, is_taken), total)

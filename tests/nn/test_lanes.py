@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from spike_dgl.nn.kernels.lanes import filled, larger, load, repeated, store, sums
+from spike_dgl.nn.compiled.lanes import filled, larger, load, repeated, store, sums
 
 
 def compute(width: int, parts: int, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:

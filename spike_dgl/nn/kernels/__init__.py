@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from spike_dgl.dgl_import import require_dgl_on
 from spike_dgl.errors import ConfigError
-from spike_dgl.nn.kernels import compiled_attention, with_dgl, with_torch
+from spike_dgl.nn.kernels import with_dgl, with_numba, with_torch
 from spike_dgl.nn.message_graph import Incidence, MessageGraph
 from spike_dgl.nn.precision import in_full_precision
 
@@ -67,9 +68,7 @@ def attend(
     attention : Tensor
         [E, H]; the weights of each entity's edges sum to one. Without gradient.
     """
-    if kernels == "auto":
-        kernels = "compiled" if states.device.type == "cpu" else "torch"
-    form = {"compiled": compiled_attention, "torch": with_torch, "dgl": with_dgl}[kernels]
+    form = _form(kernels, states.device)
     gathered, attention = form.attend(messages, projected, states, relations, num_heads)
     return gathered, attention
 
@@ -77,6 +76,11 @@ def attend(
 @in_full_precision
 def mean_of_sources(edges: Incidence, rows: Tensor, kernels: Kernels = "auto") -> Tensor:
     """Mean of the sources' rows [n, D] over each target's edges: [m, D], zero where there is none."""
-    if kernels == "dgl":
-        return with_dgl.mean_of_sources(edges, rows)
-    return with_torch.mean_of_sources(edges, rows)
+    mean: Tensor = _form(kernels, rows.device).mean_of_sources(edges, rows)
+    return mean
+
+
+def _form(kernels: Kernels, device: torch.device) -> ModuleType:
+    if kernels == "auto":
+        kernels = "compiled" if device.type == "cpu" else "torch"
+    return {"compiled": with_numba, "torch": with_torch, "dgl": with_dgl}[kernels]

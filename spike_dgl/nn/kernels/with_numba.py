@@ -1,4 +1,4 @@
-"""Attention compiled for the CPU: passes over the edges that hold one row at a time.
+"""The arithmetic along edges compiled for the CPU: passes over the edges that hold one row at a time.
 
 numba compiles the loops for the number and width of heads in use, once a machine, and keeps the result on disk. Every
 thread computes rows of its own, so no sum depends on which thread was faster.
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spike_dgl.nn.kernels.compilation import Array, arrays, balanced_parts, compiled, run
-from spike_dgl.nn.kernels.lanes import filled, larger, load, repeated, store, sums
-from spike_dgl.nn.kernels.prefetch import AHEAD, prefetch
-from spike_dgl.nn.message_graph import MessageGraph
+from spike_dgl.nn.compiled.compilation import Array, arrays, balanced_parts, compiled, run
+from spike_dgl.nn.compiled.lanes import filled, larger, load, repeated, store, sums
+from spike_dgl.nn.compiled.prefetch import AHEAD, prefetch
+from spike_dgl.nn.message_graph import Incidence, MessageGraph
 
 
 def attend(
@@ -27,6 +27,11 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """As `spike_dgl.nn.kernels.attend`, for tensors of one type on the CPU."""
     return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def mean_of_sources(edges: Incidence, rows: Tensor) -> Tensor:
+    """As `spike_dgl.nn.kernels.mean_of_sources`."""
+    return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Attention(torch.autograd.Function):
@@ -250,3 +255,38 @@ def _loops(num_heads: int, width: int) -> Loops:
             store(grad_values, i, to_value)
 
     return Loops(logits, gather, to_queries, to_sources)
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, edges: Incidence, rows: Tensor) -> Tensor:
+        ctx.edges, ctx.share = edges, edges.target_start.diff().clamp_(min=1).to(rows.dtype).reciprocal_()
+        return _sums_of(edges.target_start, edges.source, rows).mul_(ctx.share[:, None])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        return None, _sums_of(ctx.edges.source_start, ctx.edges.target_by_source, grad * ctx.share[:, None])
+
+
+def _sums_of(start: Tensor, index: Tensor, rows: Tensor) -> Tensor:
+    """out[i] = sum over e in start[i]:start[i + 1] of rows[index[e]]."""
+    out = rows.new_empty(len(start) - 1, rows.shape[1])
+    shared = arrays(start, index, rows, out)
+    run(_sum(rows.shape[1]), balanced_parts(shared[0], rows.shape[1]), *shared)
+    return out
+
+
+@cache
+def _sum(dim: int) -> Callable[..., None]:
+    @compiled
+    def add_up(first: int, last: int, start: Array, index: Array, rows: Array, out: Array) -> None:
+        last_edge = len(index) - 1
+        for i in range(first, last):
+            total = filled(rows.dtype.type(0), dim)
+            for e in range(start[i], start[i + 1]):
+                prefetch(rows, index[min(e + AHEAD, last_edge)], dim)
+                total += load(rows, index[e], dim)
+            store(out, i, total)
+
+    return add_up

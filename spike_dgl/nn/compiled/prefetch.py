@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from spike_dgl.nn.kernels.lanes import start_of_row
+from spike_dgl.nn.compiled.lanes import start_of_row
 
 AHEAD = 8
 """How far ahead of the arithmetic rows are asked for."""

@@ -19,7 +19,7 @@ from numba import types
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, overload, register_model
 
-from spike_dgl.nn.kernels.compilation import FREEDOM
+from spike_dgl.nn.compiled.compilation import FREEDOM
 
 LANE = ir.IntType(32)
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spike_dgl.nn.kernels.compilation import Array, arrays, compiled, equal_parts, run
-from spike_dgl.nn.kernels.random_bits import LEVELS, draw, draw_in_row, random_seed
+from spike_dgl.nn.compiled.compilation import Array, arrays, compiled, equal_parts, run
+from spike_dgl.nn.compiled.random_bits import LEVELS, draw, draw_in_row, random_seed
 
 EPSILON = 1e-12
 """Norm below which a row counts as zero."""
