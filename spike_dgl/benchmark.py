@@ -45,6 +45,7 @@ FORMS = ("straightforward", "ours")
 METHOD = SpikeOptions(
     ranking_loss="bpr",
     profile_gate="constant",
+    similar_items=0,
     relation_init="random",
     matching_sample_ratio=0.1,
     matching_samples=8,

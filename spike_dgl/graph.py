@@ -12,6 +12,7 @@ from spike_dgl.dgl_import import DGLGraph, dgl
 from spike_dgl.errors import DataError
 
 INTERACTS = "interacts"
+SIMILAR = "similar_text"
 
 
 def inverse(relation: str) -> str:
@@ -63,9 +64,34 @@ def build_graph(dataset: Dataset) -> DGLGraph:
     return graph
 
 
+def with_similar_items(graph: DGLGraph, items: Tensor, neighbours: Tensor) -> DGLGraph:
+    """The graph of `build_graph` with one more relation, ``similar_text``: from items to others that read alike.
+
+    It has no inverse: of two items one may be among the most similar of the other, but not the other way round. Its
+    relation row is 2R + 1; that of ``interacts`` has the same number, but multiplies nothing where this one is used.
+
+    Parameters
+    ----------
+    graph
+        The heterograph; it is not changed.
+    items, neighbours
+        [E] rows of items; see `spike_dgl.nn.text_neighbours`.
+    """
+    edges = {edge_type: graph.edges(etype=edge_type, order="eid") for edge_type in graph.canonical_etypes}
+    similar = ("entity", SIMILAR, "entity")
+    sizes = {node_type: graph.num_nodes(node_type) for node_type in graph.ntypes}
+    extended = dgl.heterograph(edges | {similar: (items, neighbours)}, sizes)
+    for edge_type in graph.canonical_etypes:
+        extended.edges[edge_type].data["relation"] = graph.edges[edge_type].data["relation"]
+    row = sum(edge_type[0] == edge_type[2] for edge_type in graph.canonical_etypes) + 1
+    extended.edges[similar].data["relation"] = torch.full((len(items),), row)
+    extended.nodes["entity"].data["is_item"] = graph.nodes["entity"].data["is_item"]
+    return extended
+
+
 def _edge_type_names(dataset: Dataset) -> list[str]:
     """Relation names, made different from each other's inverses and from the interactions' where they clash."""
-    taken = {INTERACTS, inverse(INTERACTS)}
+    taken = {INTERACTS, inverse(INTERACTS), SIMILAR}
     names: list[str] = []
     for wanted in dataset.relations.names:
         name = wanted

@@ -77,6 +77,7 @@ def golden_model(golden: Arrays, dtype: torch.dtype) -> Spike:
         matching_weight=float(golden["matching_weight"]),
         profile_gate="constant",
         item_neighbours="kg",
+        similar_items=0,
     )
     vectors = (torch.from_numpy(golden[f"profile_{name}"]).to(dtype) for name in ("user", "entity"))
     model = Spike(ModelInputs(build_graph(golden_dataset(golden)), *vectors), options).to(dtype).eval()

@@ -9,7 +9,8 @@ import torch
 
 from spike_dgl.data.dataset import Dataset, Vocabulary
 from spike_dgl.errors import DataError
-from spike_dgl.graph import build_graph, load_graph, save_graph
+from spike_dgl.graph import build_graph, load_graph, save_graph, with_similar_items
+from spike_dgl.nn.message_graph import num_relation_rows
 from tests.toy import dataset
 
 
@@ -84,3 +85,18 @@ def test_a_file_that_is_no_graph_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "graph.bin").write_bytes(b"not a graph, but long enough to have a header of some kind")
     with pytest.raises(DataError, match="is not a graph saved by DGL"):
         load_graph(tmp_path / "graph.bin")
+
+
+def test_similar_items_are_one_more_relation_and_change_nothing_else(toy: Dataset) -> None:
+    graph = build_graph(toy)
+    extended = with_similar_items(graph, torch.tensor([0, 1]), torch.tensor([1, 0]))
+    similar = ("entity", "similar_text", "entity")
+    assert set(extended.canonical_etypes) - set(graph.canonical_etypes) == {similar}
+    assert similar not in graph.canonical_etypes
+    assert extended.edges[similar].data["relation"].tolist() == [2 * toy.num_relations + 1] * 2
+    assert num_relation_rows(extended) == num_relation_rows(graph) + 1
+    for edge_type in graph.canonical_etypes:
+        for before, after in zip(graph.edges(etype=edge_type), extended.edges(etype=edge_type), strict=True):
+            assert before.equal(after)
+        assert extended.edges[edge_type].data["relation"].equal(graph.edges[edge_type].data["relation"])
+    assert extended.nodes["entity"].data["is_item"].equal(graph.nodes["entity"].data["is_item"])

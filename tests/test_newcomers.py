@@ -13,6 +13,7 @@ from spike_dgl.errors import SpikeError, UnknownIdError
 from spike_dgl.experiment import RunConfig, open_fold_in, start
 from spike_dgl.models.fold_in import NewItems
 from spike_dgl.models.spike import Spike
+from spike_dgl.nn.text_neighbours import text_neighbours
 from spike_dgl.recommend import NewItem, Recommender
 from spike_dgl.training.tracking import RunFolder
 
@@ -77,9 +78,13 @@ def test_of_known_items_nothing_changes(recommender: Recommender) -> None:
     assert grown.history("0") == recommender.history("0")
 
 
-def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path) -> None:
+def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(
+    data_folder: Path, tmp_path: Path
+) -> None:
     """An item with the neighbours and text of another one, whose ID embedding is zero and whom no user liked."""
-    folder = RunFolder.open(spike)
+    folder = RunFolder.open(
+        trained(data_folder, tmp_path / "run", model={"name": "spike", "similar_items": 0})
+    )
     dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
     fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
     model: Spike = fold_in.model
@@ -100,6 +105,27 @@ def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path)
         # One edge alone has all of the attention.
         hops = [torch.nn.functional.normalize(state[tail] * relation, dim=0) for state in states[:-1]]
         expected = injected + sum(hops) - injected
+    torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_spike_embeds_an_item_of_which_there_is_a_text_only_among_those_that_read_alike(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    folder = RunFolder.open(
+        trained(data_folder, tmp_path / "run", model={"name": "spike", "similar_items": 1})
+    )
+    dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
+    fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
+    model: Spike = fold_in.model
+    nothing = np.empty(0, np.int64)
+    texts, text = vectors["entities"][: dataset.num_items], vectors["entities"][3:4]
+    _, (nearest,) = text_neighbours(torch.from_numpy(texts), 1, torch.from_numpy(text))
+    _, embedded = fold_in.with_items(NewItems(1, nothing, nothing, nothing, text))
+    with torch.no_grad():
+        states, relation = model.propagate().layers, model.attention.relation_embedding[-1]
+        of_nearest = [state[model.num_users + int(nearest)] for state in states[:-1]]
+        # The one neighbour has all of the attention, and what is injected is removed again.
+        expected = sum(torch.nn.functional.normalize(state * relation, dim=0) for state in of_nearest)
     torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)
 
 

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from spike_dgl.explain.explanation import Explanation, Over
 
-OVER = "All paths, or those over facts of the knowledge graph, without other users."
+OVER = "All paths, or those over facts of the knowledge graph, without other users and similar texts."
 
 
 @click.command()

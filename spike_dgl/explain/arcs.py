@@ -17,8 +17,8 @@ NO_ARC = -1
 class Arcs:
     """Directed edges of a `MessageGraph`: first the E that attention weighs, then the X by which users pool.
 
-    A fact, or an interaction, is a link between two nodes; messages travel over it by two arcs, one each way, or by
-    one where the model sends none the other way.
+    A fact, an interaction, or a likeness of texts is a link between two nodes; messages travel over it by two arcs,
+    one each way, or by one where the model sends none the other way.
 
     Parameters
     ----------
@@ -27,7 +27,8 @@ class Arcs:
     sender, receiver
         [E + X] rows, in 0..U+N-1, of both ends.
     relation
-        [E + X] relation row: r as the data has it, R + r the other way round, and 2R for interactions.
+        [E + X] relation row: r as the data has it, R + r the other way round, 2R for interactions, and 2R + 1 from
+        an item to one that reads alike.
     first
         [U + N] the first arc that enters each node; the others follow it.
     count
@@ -101,11 +102,11 @@ def ranges(first: IndexArray, count: IndexArray) -> tuple[IndexArray, IndexArray
 def _reverse(
     sender: IndexArray, receiver: IndexArray, relation: IndexArray, num_relations: int
 ) -> IndexArray:
-    """For each arc the one from its receiver to its sender that stands for the same fact or interaction."""
+    """For each arc the one from its receiver to its sender that stands for the same fact, interaction or likeness."""
     opposite = np.where(
-        relation == 2 * num_relations, relation, (relation + num_relations) % max(2 * num_relations, 1)
+        relation >= 2 * num_relations, relation, (relation + num_relations) % max(2 * num_relations, 1)
     )
-    size, rows = int(max(sender.max(initial=0), receiver.max(initial=0))) + 1, 2 * num_relations + 1
+    size, rows = int(max(sender.max(initial=0), receiver.max(initial=0))) + 1, 2 * num_relations + 2
     keys = (receiver * size + sender) * rows + relation
     wanted = (sender * size + receiver) * rows + opposite
     order = np.argsort(keys, kind="stable")

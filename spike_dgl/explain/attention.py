@@ -26,8 +26,8 @@ class Attention:
     """Weights of all messages that entities receive, in every hop and head.
 
     An entity (head of a fact) receives from its neighbours (tails). Facts are read both ways, the inverse under
-    the name of the relation with ``_inverse``, and items receive from their users by ``interacts_inverse``. The weights
-    that enter an entity sum to one in each hop and head.
+    the name of the relation with ``(inverse)``, and items receive from their users by ``liked by`` and from items with
+    similar texts by ``similar_text``. The weights that enter an entity sum to one in each hop and head.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Attention:
     kinds
         [U + N] "user", "item" or "entity".
     relations
-        [2R + 1] names of the relation rows.
+        [2R + 2] names of the relation rows.
     """
 
     head: IndexArray

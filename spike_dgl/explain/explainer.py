@@ -27,13 +27,14 @@ from spike_dgl.explain.paths import Paths, paths_between
 from spike_dgl.explain.removal import Removal, pair_scores
 from spike_dgl.explain.strength import attention_of_paths, gradient_of_arcs, message_weights
 from spike_dgl.explain.text import path_sentence, summary
+from spike_dgl.graph import INTERACTS, SIMILAR
 from spike_dgl.models.spike import Spike, SpikeStates
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.profiles.templates import limit_words
 from spike_dgl.training.tracking import RunFolder
 from spike_dgl.typing import FloatArray
 
-INTERACTS, LIKED_BY = "interacts", "liked by"
+LIKED_BY = "liked by"
 PROFILE_WORDS = 30
 """Of a profile that an explanation quotes."""
 RANDOM_PATHS = 50
@@ -108,7 +109,7 @@ class Explainer:
                 ["user", "item", "entity"],
                 [data.num_users, data.num_items, data.num_entities - data.num_items],
             ),
-            (*relations, *(f"{name} (inverse)" for name in relations), LIKED_BY),
+            (*relations, *(f"{name} (inverse)" for name in relations), LIKED_BY, SIMILAR),
         )
 
     def explain(self, user: str, item: str, *, num_paths: int = 5, over: Over = "all") -> Explanation:
@@ -121,7 +122,7 @@ class Explainer:
         num_paths
             How many paths to show, at most; of those over the same bridges only the strongest.
         over
-            "all" paths, or those over "facts" of the knowledge graph alone, without other users.
+            "all" paths, or those over "facts" of the knowledge graph alone, without other users and similar texts.
 
         Raises
         ------
@@ -150,7 +151,9 @@ class Explainer:
     def _over(self, over: Over, paths: Paths) -> Paths:
         if over == "all":
             return paths
-        return paths.select(np.flatnonzero(paths.nodes[:, 1:].min(axis=1) >= self.dataset.num_users))
+        no_users = paths.nodes[:, 1:].min(axis=1) >= self.dataset.num_users
+        no_texts = self.arcs.relation[paths.arcs].max(axis=1) <= 2 * self.dataset.num_relations
+        return paths.select(no_users & no_texts)
 
     def rows(self, user: str, item: str) -> tuple[int, int]:
         """Rows of a user and an item among all nodes, users first."""
@@ -223,17 +226,24 @@ class Explainer:
         to_user = place < meeting
         arc = int((path.towards_user if to_user else path.towards_item)(self.arcs)[0, place])
         hop = meeting - place if to_user else place + 1 - meeting
-        row, R = int(self.arcs.relation[arc]), self.dataset.num_relations
-        # A fact's message runs from its tail to its head; an interaction's head is the user.
-        receiver_is_head = row < R if row < 2 * R else self.arcs.receiver[arc] < self.dataset.num_users
+        relation, receiver_is_head = self._relation(arc)
         return Link(
-            INTERACTS if row == 2 * R else self.dataset.relations.names[row % R],
-            bool(receiver_is_head == to_user),
+            relation,
+            receiver_is_head == to_user,
             "user" if to_user else "item",
             hop,
             _numbers(self.weights[hop - 1, arc]),
             _numbers(self._weights_without_profiles[hop - 1, arc]),
         )
+
+    def _relation(self, arc: int) -> tuple[str, bool]:
+        """Name of what an arc stands for, and whether its receiver is the head of that."""
+        row, R = int(self.arcs.relation[arc]), self.dataset.num_relations
+        if row < 2 * R:  # a fact's message runs from its tail to its head
+            return self.dataset.relations.names[row % R], row < R
+        if row == 2 * R:
+            return INTERACTS, bool(self.arcs.receiver[arc] < self.dataset.num_users)
+        return SIMILAR, True
 
     def _node(self, row: int) -> Node:
         data, entity = self.dataset, row - self.dataset.num_users

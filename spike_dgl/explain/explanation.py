@@ -56,12 +56,13 @@ class ScoreParts:
 
 @dataclass(frozen=True)
 class Link:
-    """A step of a path: a fact of the knowledge graph or an interaction, and the message that travels over it.
+    """A step of a path, which is a fact, an interaction or a likeness of texts, and the message that travels over it.
 
     Parameters
     ----------
     relation
-        Name of the relation; "interacts" where a user and an item are linked.
+        Name of the relation; "interacts" where a user and an item are linked, "similar_text" where two items read
+        alike.
     forward
         Whether the fact reads along the path: the earlier node is its head.
     towards
@@ -154,7 +155,7 @@ class Explanation:
     num_paths
         How many paths there are between the two.
     over
-        Whether these are "all" paths, or those over "facts" alone, without other users.
+        Whether these are "all" paths, or those over "facts" alone, without other users and similar texts.
     sentence
         The explanation in words.
     """

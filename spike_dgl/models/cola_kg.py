@@ -17,11 +17,10 @@ from spike_dgl.models.base import ModelInputs, register
 from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
 from spike_dgl.nn.message_passing import weighted_sum
 from spike_dgl.nn.precision import in_full_precision
+from spike_dgl.nn.text_neighbours import text_neighbours
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
-ITEMS_PER_BLOCK = 1024
-"""Items whose similarities to all others are in memory at a time."""
 ATTENTION_DIM = 32
 LEAK = 0.2
 """Slope of the attention's leaky ReLU below zero, as in graph attention networks."""
@@ -158,7 +157,8 @@ class CoLaKG(LightGCN):
         self.user_adapter = TextAdapter(vector_dim, dim, options.user_dropout)
         self.item_adapter = TextAdapter(vector_dim, dim, options.item_dropout)
         self.attention = NeighbourAttention(vector_dim, options.attention_dropout)
-        self.neighbours = text_neighbours(item_texts.to(inputs.device), options.num_neighbours)
+        items, neighbours = text_neighbours(item_texts.to(inputs.device), options.num_neighbours)
+        self.neighbours = dgl.graph((neighbours, items), num_nodes=inputs.num_items)
 
     def propagate(self) -> Tensor:
         """z, the mean over layers, [U + I, D], users first."""
@@ -171,36 +171,3 @@ class CoLaKG(LightGCN):
         items = (items + self.item_adapter(self.item_texts)) / 2
         heard = self.attention(self.neighbours, self.item_texts, items)
         return torch.cat([users, (items + heard) / 2])
-
-
-def text_neighbours(texts: Tensor, num_neighbours: int) -> DGLGraph:
-    """The graph in which each item hears the items whose texts are most similar to its own.
-
-    Parameters
-    ----------
-    texts
-        [I, d_t] on the device where the graph shall be.
-    num_neighbours
-        k at most: only cosines above zero count.
-
-    Returns
-    -------
-    DGLGraph
-        Nodes [I], edges neighbour -> item, at most I k. The I x I cosines are never there as a whole, but
-        `ITEMS_PER_BLOCK` rows at a time.
-    """
-    unit = functional.normalize(texts)
-    number = min(num_neighbours, len(unit) - 1)
-    blocks = torch.split(torch.arange(len(unit), device=unit.device), ITEMS_PER_BLOCK)
-    found = [_nearest(unit, rows, number) for rows in blocks]
-    neighbours, items = (torch.cat(ends) for ends in zip(*found, strict=True))
-    return dgl.graph((neighbours, items), num_nodes=len(unit))
-
-
-def _nearest(unit: Tensor, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """Neighbours and items [n] of the edges into some rows."""
-    cosines = unit[rows] @ unit.T
-    cosines[torch.arange(len(rows)), rows] = -torch.inf
-    best = cosines.topk(number)
-    near = best.values > 0.0
-    return best.indices[near], rows.unsqueeze(1).expand_as(near)[near]

@@ -12,6 +12,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
+from spike_dgl.dgl_import import DGLGraph
+from spike_dgl.graph import with_similar_items
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
@@ -31,6 +33,7 @@ from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation
 from spike_dgl.nn.neighbour_sampling import ALL, Block, MessageFlow, NeighbourSampler
 from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
 from spike_dgl.nn.rows import normalise
+from spike_dgl.nn.text_neighbours import text_neighbours
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -63,6 +66,10 @@ class SpikeOptions(RankingOptions):
     item_neighbours
         ``kg`` (code: KG neighbours only, so user states are read by no hop) or ``kg-and-users`` (paper, Figure 1:
         items also gather from their users, by a relation of its own in the same softmax).
+    similar_items
+        So many items with the most similar texts, at most, send messages to each item as well, by a relation of its own
+        in the same softmax; 0 in both. Ours, after CoLaKG (Cui et al., SIGIR 2025): an item that few users or facts say
+        anything about has neighbours by what is written of it.
     relation_init
         How relation embeddings begin: ``random`` (code) or ``identity`` (ours: around one, so that a message is at
         first the state it comes from).
@@ -103,6 +110,7 @@ class SpikeOptions(RankingOptions):
     profile_scale: float = Field(default=0.25, ge=0.0)
     injection: Literal["inject-and-remove", "inject", "none"] = "inject-and-remove"
     item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"
+    similar_items: int = Field(default=10, ge=0)
     relation_init: RelationInit = "identity"
     matching_target: Literal["final", "input"] = "final"
     matching_weight: float = Field(default=5.0, ge=0.0)
@@ -124,6 +132,10 @@ class SpikeOptions(RankingOptions):
             raise ValueError("a learned profile_gate needs a profile_scale between 0 and 1 to start from")
         if self.fanout:
             self._check_fanout()
+        if self.idle_relations and self.similar_items:
+            raise ValueError(
+                "idle_relations counts back from the last relation of the data; set similar_items to 0"
+            )
 
     def _check_fanout(self) -> None:
         if len(self.fanout) != self.num_layers:
@@ -138,6 +150,7 @@ SEARCH = {
     "model.num_layers": (1, 2, 3),
     "model.profile_scale": (0.1, 0.25, 0.5),
     "model.matching_weight": (0.0, 0.5, 5.0),
+    "model.similar_items": (0, 10),
     "model.relation_init": ("random", "identity"),
 }
 
@@ -202,9 +215,8 @@ class Spike(EmbeddingModel):
         super().__init__()
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         require_kernels_on(inputs.device, options.kernels)
-        messages = message_graph(
-            inputs.graph, users_among_neighbours=options.item_neighbours == "kg-and-users"
-        )
+        graph = _graph_with_similar_items(inputs, options.similar_items)
+        messages = message_graph(graph, users_among_neighbours=options.item_neighbours == "kg-and-users")
         self.messages = messages.to(inputs.device)
         # A training step leaves out edges of the whole graph, or of the neighbourhood that it draws.
         self.edge_dropout: EdgeDropout | None = None
@@ -230,7 +242,7 @@ class Spike(EmbeddingModel):
         )
         nn.init.xavier_uniform_(self.embedding)
         self.attention = RelationalAttention(
-            num_relation_rows(inputs.graph),
+            num_relation_rows(graph),
             options.embedding_dim,
             options.num_heads,
             options.kernels,
@@ -436,6 +448,15 @@ class Spike(EmbeddingModel):
 
     def _hop_of_part(self, block: Block, state: Tensor) -> Tensor:
         return self.hop(block.messages, _select(state, block.nodes), block.receivers)[0]
+
+
+def _graph_with_similar_items(inputs: ModelInputs, number: int) -> DGLGraph:
+    """The heterograph, in which each item has edges to so many that read alike; as it is without texts."""
+    if not number or inputs.entity_vectors is None:
+        return inputs.graph
+    texts = inputs.entity_vectors[: inputs.num_items].to(inputs.device)
+    items, neighbours = (rows.cpu() for rows in text_neighbours(texts, number))
+    return with_similar_items(inputs.graph, items, neighbours)
 
 
 def _select(table: Tensor, rows: Tensor | None) -> Tensor:

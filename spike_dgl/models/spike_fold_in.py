@@ -12,6 +12,7 @@ from torch import Tensor
 from spike_dgl.models.fold_in import FoldIn, NewItems
 from spike_dgl.nn.message_graph import MessageGraph
 from spike_dgl.nn.rows import normalise
+from spike_dgl.nn.text_neighbours import text_neighbours
 from spike_dgl.typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ class SpikeFoldIn(FoldIn):
         """Items whose states are computed as those of all others are, from their neighbours and texts."""
         injected = self._injected(new)
         states = [injected]
-        messages, tails = _messages(new)
+        # The last relation row is that of similar texts, where there is one.
+        similar = len(self.model.attention.relation_embedding) - 1
+        messages, tails = _messages(new, *self._similar(new), similar)
         for below in self.entities[:-1]:
             gathered, _ = self.model.attention(messages, torch.cat([states[-1], below[tails]]))
             states.append(normalise(gathered[: new.number]))
@@ -76,6 +79,16 @@ class SpikeFoldIn(FoldIn):
             total = total - injected
         items = tuple(torch.cat(pair) for pair in zip(self.items, states, strict=True))
         return replace(self, items=items), self._scored(total)
+
+    def _similar(self, new: NewItems) -> tuple[Tensor, Tensor]:
+        """Which of the new items hear which items of the training data because they read alike."""
+        model = self.model
+        number = model.options.similar_items
+        if new.vectors is None or not number:
+            nobody = torch.empty(0, dtype=torch.int64)
+            return nobody, nobody
+        texts = model.entity_vectors[: model.num_items]
+        return text_neighbours(texts, number, torch.from_numpy(new.vectors))
 
     def _injected(self, new: NewItems) -> Tensor:
         """What of the profiles [n, D] enters the states."""
@@ -91,9 +104,11 @@ class SpikeFoldIn(FoldIn):
         return scored
 
 
-def _messages(new: NewItems) -> tuple[MessageGraph, Tensor]:
+def _messages(new: NewItems, items: Tensor, neighbours: Tensor, similar: int) -> tuple[MessageGraph, Tensor]:
     """Edges into the new items, 0..n-1, from the entities that are their neighbours, which follow; and those' rows."""
-    tails, position = torch.unique(torch.from_numpy(new.tails), return_inverse=True)
-    edges = torch.from_numpy(new.heads), new.number + position, torch.from_numpy(new.relations)
+    heads = torch.cat([torch.from_numpy(new.heads), items])
+    tails, position = torch.unique(torch.cat([torch.from_numpy(new.tails), neighbours]), return_inverse=True)
+    relations = torch.cat([torch.from_numpy(new.relations), torch.full_like(items, similar)])
+    edges = heads, new.number + position, relations
     nothing = torch.empty(0, dtype=torch.int64)
     return MessageGraph.build(edges, (nothing, nothing), 0, new.number + len(tails)), tails

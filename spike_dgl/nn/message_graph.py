@@ -104,7 +104,8 @@ class MessageGraph:
     edges
         From pairs [P] to the entities [N] that receive their messages.
     edge_relation
-        [E] relation row of each of these edges; 2R where an item receives from a user.
+        [E] relation row of each of these edges; 2R where an item receives from a user, 2R + 1 where from
+        an item that reads alike.
     pooling
         From entities [N] to users [U], one edge a training interaction.
     """
@@ -214,7 +215,7 @@ def message_graph(graph: DGLGraph, *, users_among_neighbours: bool) -> MessageGr
 
 
 def num_relation_rows(graph: DGLGraph) -> int:
-    """2R + 1: every relation, every inverse, and the one by which items receive from users."""
+    """2R + 1: every relation, every inverse, and the one by which items receive from users; one more with texts."""
     return 1 + len([edge_type for edge_type in graph.canonical_etypes if edge_type[0] == edge_type[2]])
 
 

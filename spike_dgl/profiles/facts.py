@@ -82,6 +82,7 @@ _KNOWN: Mapping[str, Phrase] = {
     "featured artists": Phrase("Featuring", "Featured on", "features", "is featured on"),
     "publisher, published by": Phrase("Publisher", "Published", "is published by", "published"),
     "related to, related to wikipage": Phrase("Related to", "Related to", "is related to", "is related to"),
+    "similar text": Phrase("Described like", "Described like", "is described like", "is described like"),
 }
 """By the words of a relation; several relations that mean the same share a line."""
 

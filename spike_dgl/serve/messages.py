@@ -63,9 +63,7 @@ class ExplanationQuestion(Question):
     user: RawId
     item: RawId
     num_paths: Annotated[int, Field(ge=1, le=limits.PATHS, description="Most paths to return.")] = 5
-    over: Annotated[Over, Field(description="All paths, or those over facts alone, without other users.")] = (
-        "all"
-    )
+    over: Annotated[Over, Field(description="All paths, or those over facts alone.")] = "all"
 
 
 class UsersBody(Body):

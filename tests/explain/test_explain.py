@@ -162,6 +162,29 @@ def test_paths_over_facts_leave_out_other_users() -> None:
     assert without_facts.sentence == "No path of the graph leads from u0 to i1 over facts."
 
 
+def test_a_path_over_texts_is_told_as_such_and_is_no_fact() -> None:
+    data = dataset([(0, 0)], [], sizes=(1, 2, 2, 1))
+    inputs = ModelInputs(build_graph(data), torch.rand(1, 2), torch.tensor([[1.0, 0.2], [1.0, 0.1]]))
+    found = Explainer(data, Spike(inputs, SpikeOptions(embedding_dim=8)))
+    (path,) = found.explain("u0", "i1").paths
+    assert [node.id for node in path.nodes] == ["u0", "i0", "i1"]
+    assert [link.relation for link in path.links] == ["interacts", "similar_text"]
+    # Which of the two is the head says which way the message goes.
+    assert path.sentence in {
+        "The user's history has i0. i0 is described like i1.",
+        "The user's history has i0. i1 is described like i0.",
+    }
+    assert found.explain("u0", "i1", over="facts").num_paths == 0
+    user, item = found.rows("u0", "i1")
+    (links,) = found.paths(user, item)[0].links(found.arcs)
+    assert len(links) == 2 * 2  # both links, both ways
+    final = without(found, links)
+    assert path.fidelity.drop == pytest.approx(
+        found.score(user, item) - float(final[user] @ final[item]), abs=1e-6
+    )
+    assert "similar_text" in found.attention().by_relation()
+
+
 def test_no_path_is_said() -> None:
     found = explainer(dataset([(0, 0)], [], sizes=(1, 2, 2, 1)))
     explanation = found.explain("u0", "i1")

@@ -1,4 +1,4 @@
-"""CoLaKG against its equations, and its neighbours."""
+"""CoLaKG against its equations."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.nn import functional
 
+from spike_dgl.dgl_import import dgl
 from spike_dgl.errors import ConfigError
 from spike_dgl.models import cola_kg
-from spike_dgl.models.cola_kg import CoLaKG, CoLaKGOptions, text_neighbours
+from spike_dgl.models.cola_kg import CoLaKG, CoLaKGOptions
+from spike_dgl.nn.text_neighbours import text_neighbours
 from tests.models.dense import BATCH, I, U, bpr, inputs, mean_of_powers, normalised
 
 
@@ -21,14 +21,9 @@ def build(**options: float) -> CoLaKG:
     return CoLaKG(inputs(), CoLaKGOptions(embedding_dim=5, num_neighbours=3, **options))
 
 
-def edges(texts: torch.Tensor, num_neighbours: int) -> set[tuple[int, int]]:
-    neighbours, items = text_neighbours(texts, num_neighbours).edges()
-    return set(zip(neighbours.tolist(), items.tolist(), strict=True))
-
-
 def fused_by_hand(model: CoLaKG) -> torch.Tensor:
     """[h_u ; h'_i], item by item and neighbour by neighbour."""
-    texts, pairs = model.item_texts, edges(model.item_texts, 3)
+    texts, (others, neighbours) = model.item_texts, text_neighbours(model.item_texts, 3)
     users, items = (
         (ids + functional.elu(vectors @ adapter.linear.weight.T + adapter.linear.bias)) / 2
         for ids, vectors, adapter in (
@@ -39,7 +34,7 @@ def fused_by_hand(model: CoLaKG) -> torch.Tensor:
     keys, (as_neighbour, as_item) = texts @ model.attention.key.weight.T, model.attention.score.weight
     rows = []
     for item in range(I):
-        around = [neighbour for neighbour, other in pairs if other == item]
+        around = neighbours[others == item]
         scores = [functional.leaky_relu(as_neighbour @ keys[n] + as_item @ keys[item], 0.2) for n in around]
         weights = torch.stack(scores).softmax(0)
         rows.append((items[item] + functional.elu(weights @ items[around])) / 2)
@@ -62,27 +57,10 @@ def test_attention_over_the_neighbours_of_an_item_sums_to_one() -> None:
     torch.testing.assert_close(sums, torch.ones(I))
 
 
-@settings(deadline=None, max_examples=30)
-@given(items=st.integers(1, 12), number=st.integers(1, 5), seed=st.integers(0, 1000))
-def test_neighbours_are_the_most_similar_others_whatever_the_block(
-    items: int, number: int, seed: int
-) -> None:
-    texts = torch.randn(items, 4, generator=torch.Generator().manual_seed(seed))
-    cosines = functional.cosine_similarity(texts[:, None], texts[None], dim=-1)
-    expected = set()
-    for item in range(items):
-        similar = sorted((float(cosines[item, other]), other) for other in range(items) if other != item)
-        expected |= {(other, item) for cosine, other in similar[-number:] if cosine > 0}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cola_kg, "ITEMS_PER_BLOCK", 4)
-        assert edges(texts, number) == expected
-
-
-def test_an_item_without_a_text_has_no_neighbours_and_is_none() -> None:
-    texts = torch.tensor([[1.0, 0.1], [0.0, 0.0], [1.0, 0.2]])
-    assert edges(texts, 2) == {(0, 2), (2, 0)}
+def test_an_item_without_neighbours_hears_nothing() -> None:
+    graph = dgl.graph(([0, 2], [2, 0]), num_nodes=3)
     attention = cola_kg.NeighbourAttention(2, 0.0)
-    assert not attention(text_neighbours(texts, 2), texts, torch.ones(3, 4))[1].any()
+    assert not attention(graph, torch.rand(3, 2), torch.ones(3, 4))[1].any()
 
 
 def test_dropout_acts_in_training_only() -> None:

@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from spike_dgl.config import build
 from spike_dgl.data.controls import thin_knowledge
 from spike_dgl.data.dataset import Dataset
+from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
 from spike_dgl.models import spike as spike_model
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike, SpikeOptions
 from spike_dgl.nn.kernels import mean_of_sources
 from spike_dgl.training.seeding import seed_everything
-from tests.toy import random_dataset
+from tests.toy import dataset, random_dataset
 
 BATCH = Batch(torch.tensor([0, 1, 2]), torch.tensor([0, 3, 5]), torch.tensor([1, 2, 4]))
 
@@ -44,12 +46,12 @@ def test_layers_are_summed_and_the_profile_removed() -> None:
 
 def test_injection_changes_the_result_and_none_does_not_use_the_profile() -> None:
     finals = {
-        how: spike(injection=how).eval().propagate().final for how in ("inject-and-remove", "inject", "none")
+        how: spike(injection=how, similar_items=0).eval().propagate().final
+        for how in ("inject-and-remove", "inject", "none")
     }
     without = spike(vectors=False)
-    without.load_state_dict(
-        {k: v for k, v in spike(injection="none").state_dict().items() if k in without.state_dict()}
-    )
+    weights = spike(injection="none", similar_items=0).state_dict()
+    without.load_state_dict({k: v for k, v in weights.items() if k in without.state_dict()})
     torch.testing.assert_close(finals["none"], without.eval().propagate().final)
     assert not torch.allclose(finals["none"], finals["inject-and-remove"])
     assert not torch.allclose(finals["inject"], finals["inject-and-remove"])
@@ -74,6 +76,26 @@ def test_users_reach_items_only_where_they_are_neighbours() -> None:
 
     assert items_after_moving_a_user("kg") == 0
     assert items_after_moving_a_user("kg-and-users") > 1e-3
+
+
+def test_an_item_hears_from_those_that_read_alike_by_a_relation_of_their_own() -> None:
+    data = dataset([(0, 0)], [], sizes=(1, 3, 3, 1))
+    texts = torch.tensor([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.0]])
+    inputs = ModelInputs(build_graph(data), torch.rand(1, 2), texts)
+    model = Spike(inputs, SpikeOptions(embedding_dim=4, item_neighbours="kg")).eval()
+    edges, state = model.messages.edges, torch.rand(4, 4)
+    assert edges.target.tolist() == [0, 1]
+    assert (model.messages.edge_node - 1).tolist() == [1, 0]
+    heard, _ = model.attention(model.messages, state)
+    last_relation = model.attention.relation_embedding[-1]
+    assert len(model.attention.relation_embedding) == 2 * 1 + 2
+    torch.testing.assert_close(heard, torch.stack([state[2], state[1], torch.zeros(4)]) * last_relation)
+    assert not len(Spike(inputs, SpikeOptions(similar_items=0, item_neighbours="kg")).messages.edges)
+
+
+def test_idle_relations_are_those_of_the_data() -> None:
+    with pytest.raises(ConfigError, match="set similar_items to 0"):
+        build(SpikeOptions, {"idle_relations": 1}, "model")
 
 
 def test_without_users_among_neighbours_a_users_profile_acts_through_matching_alone() -> None:

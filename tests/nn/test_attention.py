@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from spike_dgl.graph import build_graph
+from spike_dgl.graph import build_graph, with_similar_items
 from spike_dgl.nn.attention import RelationalAttention
 from spike_dgl.nn.definition import attend_on_heterograph
 from spike_dgl.nn.kernels import mean_of_sources
@@ -46,7 +46,7 @@ def test_equals_its_definition_on_the_heterograph(
         "spike_dgl.nn.kernels.with_torch.EDGES_PER_BLOCK", 7
     )  # several blocks, the last one short
     data = random_dataset(seed)
-    graph = build_graph(data)
+    graph = with_similar_items(build_graph(data), torch.tensor([0, 0, 3, 4]), torch.tensor([1, 3, 0, 2]))
     layer = layer_of(graph, kernels=kernels)
     states = torch.randn(data.num_users + data.num_entities, 6, dtype=torch.float64, requires_grad=True)
     fast, _ = layer(message_graph(graph, users_among_neighbours=users_among_neighbours), states)
