@@ -350,13 +350,9 @@ class Spike(EmbeddingModel):
 
     def gate(self, embedding: Tensor, profile: Tensor, num_users: int) -> Tensor:
         """[n, 1] how much of each node's profile enters its state; inputs [n, D], users first."""
-        users, entities = slice(num_users), slice(num_users, None)
-        return torch.cat(
-            [
-                self.user_gate(embedding[users], profile[users]),
-                self.entity_gate(embedding[entities], profile[entities]),
-            ]
-        )
+        sizes = [num_users, len(embedding) - num_users]
+        users, entities = zip(embedding.split_with_sizes(sizes), profile.split_with_sizes(sizes), strict=True)
+        return torch.cat([self.user_gate(*users), self.entity_gate(*entities)])
 
     def _hops_of_one_pass(self, flow: MessageFlow | None) -> Iterable[tuple[MessageGraph, Tensor | None]]:
         if flow is not None:
@@ -403,12 +399,7 @@ class Spike(EmbeddingModel):
         """Unweighted matching loss over samples [S, k] of the nodes in `states`, or over all of them."""
         assert states.profile is not None
         target = states.final if self.options.matching_target == "final" else states.embedding
-        if nodes is None:
-            return matching_loss(target, states.profile)
-        sampled = (
-            rows.index_select(0, nodes.flatten()).view(*nodes.shape, -1) for rows in (target, states.profile)
-        )
-        return matching_loss(*sampled)
+        return matching_loss(target, states.profile, nodes)
 
     def sample_nodes(self, num_nodes: int | None = None) -> Tensor | None:
         """Fresh samples [S, k] of so many nodes, U + N by default; None where all are matched."""

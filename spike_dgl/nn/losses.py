@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spike_dgl.nn.precision import in_full_precision
-from spike_dgl.nn.rows import normalise
+from spike_dgl.nn.rows import differences_and_sums, normalise
 
 USERS_PER_BLOCK = 512
 """So many users, or a 32nd of all where that is more, have their scores of all negatives in memory at a time."""
@@ -135,7 +135,7 @@ def _slopes(gaps: Tensor, positive_among: bool) -> Tensor:
 
 
 @in_full_precision
-def matching_loss(embeddings: Tensor, profiles: Tensor) -> Tensor:
+def matching_loss(embeddings: Tensor, profiles: Tensor, nodes: Tensor | None = None) -> Tensor:
     """How far the cosine similarities among node embeddings are from those among their profiles.
 
     .. math:: \\frac{1}{k^2} \\lVert A A^T - B B^T \\rVert_F^2
@@ -148,51 +148,44 @@ def matching_loss(embeddings: Tensor, profiles: Tensor) -> Tensor:
     Parameters
     ----------
     embeddings, profiles
-        [..., k, D] the same k nodes in both; leading dimensions are samples.
+        [n, D] the same nodes in both.
+    nodes
+        [S, k] samples of them; None for all nodes, k = n.
 
     Returns
     -------
     Tensor
         Scalar, the mean over samples. Gradients flow to both inputs.
     """
-    shape = embeddings.shape
-    a, b = (normalise(rows.flatten(0, -2)).view(shape) for rows in (embeddings, profiles))
-    return _Matching.apply(a, b)  # type: ignore[no-any-return, no-untyped-call]
+    both = differences_and_sums(embeddings, profiles)
+    if nodes is not None:
+        both = both.index_select(0, nodes.flatten()).view(*nodes.shape, -1)
+    return _Matching.apply(both)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Matching(torch.autograd.Function):
-    """The loss of normalised rows A and B. One Gram matrix of [P Q] says all, also about the gradients.
+    """The loss of [P Q], [..., k, 2 D]: its products of columns say all, also about the gradient.
 
-    With M = A A^T - B B^T the gradients are 4 M A / k^2 and -4 M B / k^2, and as M = (P Q^T + Q P^T) / 2,
-    A = (P + Q) / 2 and B = (Q - P) / 2, both are [P Q] times small matrices.
+    That for P is (P Q'Q + Q P'Q) / k^2, that for Q is (Q P'P + P Q'P) / k^2.
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        both = torch.cat([a - b, a + b], dim=-1)
-        gram = both.transpose(-1, -2) @ both
-        pp, pq, _, qq = _quarters(gram)
-        squares = (pp * qq).sum() + (pq * pq.transpose(-1, -2)).sum()
-        ctx.mean_over = a.shape[:-2].numel() * a.shape[-2] ** 2
-        ctx.save_for_backward(both, gram)
-        loss: Tensor = squares / (2 * ctx.mean_over)
+    def forward(ctx: Any, both: Tensor) -> Tensor:
+        p, q = both.chunk(2, dim=-1)
+        pp, pq = (p.transpose(-1, -2) @ both).chunk(2, dim=-1)
+        qp, qq = pq.transpose(-1, -2), q.transpose(-1, -2) @ q
+        to_both = torch.cat([torch.cat([qq, qp], dim=-1), torch.cat([pq, pp], dim=-1)], dim=-2)
+        ctx.mean_over = both.shape[:-2].numel() * both.shape[-2] ** 2
+        ctx.save_for_backward(both, to_both)
+        loss: Tensor = ((pp * qq).sum() + (pq * qp).sum()) / (2 * ctx.mean_over)
         return loss
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        both, gram = ctx.saved_tensors
-        pp, pq, qp, qq = _quarters(gram)
-        to_a = torch.cat([qp + qq, pp + pq], dim=-2)
-        to_b = torch.cat([qp - qq, pp - pq], dim=-2)
-        slopes = both @ (torch.cat([to_a, to_b], dim=-1) * (grad / ctx.mean_over))
-        of_a, of_b = slopes.chunk(2, dim=-1)
-        return of_a, of_b
-
-
-def _quarters(gram: Tensor) -> list[Tensor]:
-    """P'P, P'Q, Q'P and Q'Q of [P Q]'[P Q]."""
-    return [quarter for half in gram.chunk(2, dim=-2) for quarter in half.chunk(2, dim=-1)]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        both, to_both = ctx.saved_tensors
+        slopes: Tensor = both @ (to_both * (grad / ctx.mean_over))
+        return slopes
 
 
 @in_full_precision

@@ -55,7 +55,7 @@ class Incidence:
     @cached_property
     def target_by_source(self) -> Tensor:
         """[E] the targets in the order `by_source`."""
-        return self.target[self.by_source]
+        return self.target.index_select(0, self.by_source)
 
     @cached_property
     def source_start(self) -> Tensor:

@@ -37,6 +37,15 @@ def normalise(values: Tensor, dropout: float = 0.0) -> Tensor:
     return _Normalise.apply(values, dropout)  # type: ignore[no-any-return, no-untyped-call]
 
 
+@in_full_precision
+def differences_and_sums(one: Tensor, other: Tensor) -> Tensor:
+    """[n, 2 D] the differences and the sums of two tables' rows [n, D], scaled to length one before."""
+    if one.device.type != "cpu":
+        one, other = functional.normalize(one, dim=-1), functional.normalize(other, dim=-1)
+        return torch.cat([one - other, one + other], dim=-1)
+    return _DifferencesAndSums.apply(one, other)  # type: ignore[no-any-return, no-untyped-call]
+
+
 class _Relu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, dropout: float) -> Tensor:
@@ -68,3 +77,18 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         unit, factor = ctx.saved_tensors
         return compiled_rows.normalise_gradient(grad, unit, factor, dropped=ctx.dropped), None
+
+
+class _DifferencesAndSums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:
+        both, factors = one.new_empty(len(one), 2 * one.shape[1]), one.new_empty(len(one), 2)
+        compiled_rows.differences_and_sums(one, other, both, factors)
+        ctx.save_for_backward(both, factors)
+        return both
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        both, factors = ctx.saved_tensors
+        return compiled_rows.differences_and_sums_gradient(grad, both, factors)

@@ -34,9 +34,13 @@ def test_matching_equals_the_dense_form_with_its_gradients(k: int, dim: int, see
 
 
 def test_matching_averages_over_samples() -> None:
-    a, b = torch.randn(3, 5, 4), torch.randn(3, 5, 4)
-    expected = torch.stack([dense_matching(x, y) for x, y in zip(a, b, strict=True)]).mean()
-    torch.testing.assert_close(matching_loss(a, b), expected)
+    inputs = [torch.randn(9, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    samples = torch.tensor([[0, 1, 2, 3], [8, 2, 5, 1], [3, 4, 0, 7]])
+    ours = matching_loss(*inputs, samples)
+    theirs = torch.stack([dense_matching(*(rows[nodes] for rows in inputs)) for nodes in samples]).mean()
+    torch.testing.assert_close(ours, theirs)
+    for a, b in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(theirs, inputs), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_matching_keeps_its_precision_in_float32_where_both_sides_are_close() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from spike_dgl.nn.rows import normalise, relu
+from spike_dgl.nn.rows import differences_and_sums, normalise, relu
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -66,6 +66,16 @@ def test_normalised_rows_keep_the_direction_of_what_was_kept() -> None:
     expected = functional.normalize(torch.where(unit == 0, 0.0, values), dim=-1)
     torch.testing.assert_close(unit, expected)
     assert (unit == 0).double().mean().item() == pytest.approx(0.3, abs=0.02)
+
+
+def test_differences_and_sums_are_those_of_normalised_rows() -> None:
+    one, other = (torch.randn(9, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    with torch.no_grad():
+        one[3], other[4] = 0.0, 0.0
+    a, b = functional.normalize(one, dim=-1), functional.normalize(other, dim=-1)
+    torch.testing.assert_close(differences_and_sums(one, other), torch.cat([a - b, a + b], dim=-1))
+    rows = torch.randn(2, 9, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda rows: differences_and_sums(rows[0], rows[1]), (rows,))
 
 
 def test_transposed_and_empty_values_are_read_right() -> None:

@@ -1,7 +1,8 @@
-"""What is done to every row between hops, compiled for the CPU."""
+"""What is done to every row of a table, compiled for the CPU."""
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,6 +40,29 @@ def normalise_gradient(grad: Tensor, unit: Tensor, factor: Tensor, *, dropped: b
     return below
 
 
+def differences_and_sums(one: Tensor, other: Tensor, both: Tensor, factors: Tensor) -> None:
+    """Write both of normalised rows into `both` [n, 2 D], and into `factors` [n, 2] what made them so."""
+    run(_differences_and_sums, equal_parts(*both.shape), *arrays(one, other, both, factors))
+
+
+def differences_and_sums_gradient(grad: Tensor, both: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of `differences_and_sums` for its two inputs."""
+    below_one, below_other = grad.new_empty(2, len(both), both.shape[1] // 2)
+    tensors = arrays(grad, both, factors, below_one, below_other)
+    run(_differences_and_sums_gradient, equal_parts(*both.shape), *tensors)
+    return below_one, below_other
+
+
+@numba.njit(inline="always")
+def _reciprocal_norm(row: Array) -> float:
+    number = row.dtype.type
+    squares = number(0)
+    for d in range(len(row)):
+        squares += row[d] * row[d]
+    result: float = number(1) / max(np.sqrt(squares), number(EPSILON))
+    return result
+
+
 @compiled
 def _relu(first: int, last: int, values: Array, seed: int, dropped: int, scale: float, kept: Array) -> None:
     by, nothing, threshold = values.dtype.type(scale), values.dtype.type(0), np.uint32(dropped)
@@ -71,11 +95,8 @@ def _normalise(
         else:
             for d in range(len(row)):
                 out[d] = row[d]
-        squares = nothing
-        for d in range(len(row)):
-            squares += out[d] * out[d]
         # A scale common to a row is lost in its norm: dropout needs none here.
-        by = values.dtype.type(1) / max(np.sqrt(squares), values.dtype.type(EPSILON))
+        by = _reciprocal_norm(out)
         factor[i] = by
         for d in range(len(row)):
             out[d] *= by
@@ -96,3 +117,37 @@ def _normalise_gradient(
         if dropped:
             for d in range(len(row)):
                 out[d] = out[d] if row[d] != 0 else nothing
+
+
+@compiled
+def _differences_and_sums(
+    first: int, last: int, one: Array, other: Array, both: Array, factors: Array
+) -> None:
+    dim = one.shape[1]
+    for i in range(first, last):
+        a, b, difference, total = one[i], other[i], both[i, :dim], both[i, dim:]
+        by_a, by_b = _reciprocal_norm(a), _reciprocal_norm(b)
+        factors[i, 0], factors[i, 1] = by_a, by_b
+        for d in range(dim):
+            x, y = a[d] * by_a, b[d] * by_b
+            difference[d] = x - y
+            total[d] = x + y
+
+
+@compiled
+def _differences_and_sums_gradient(
+    first: int, last: int, grad: Array, both: Array, factors: Array, below_one: Array, below_other: Array
+) -> None:
+    dim, quarter = below_one.shape[1], grad.dtype.type(0.25)
+    for i in range(first, last):
+        p, q, of_p, of_q = both[i, :dim], both[i, dim:], grad[i, :dim], grad[i, dim:]
+        below_a, below_b, by_a, by_b = below_one[i], below_other[i], factors[i, 0], factors[i, 1]
+        along_a = along_b = grad.dtype.type(0)
+        # The normalised rows are half of q + p and half of q - p.
+        for d in range(dim):
+            along_a += (of_q[d] + of_p[d]) * (q[d] + p[d])
+            along_b += (of_q[d] - of_p[d]) * (q[d] - p[d])
+        along_a, along_b = along_a * quarter, along_b * quarter
+        for d in range(dim):
+            below_a[d] = (of_q[d] + of_p[d] - along_a * (q[d] + p[d])) * by_a
+            below_b[d] = (of_q[d] - of_p[d] - along_b * (q[d] - p[d])) * by_b
