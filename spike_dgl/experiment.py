@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from spike_dgl.config import (
     apply_overrides,
     build,
     dotted_keys,
+    flat,
     key_of,
     nearest_key,
     read_yaml,
@@ -24,7 +26,7 @@ from spike_dgl.config import (
 )
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.options import DataOptions, load
-from spike_dgl.errors import ConfigError
+from spike_dgl.errors import ConfigError, DataError
 from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate, metric_names
 from spike_dgl.evaluation.evaluate import Split
 from spike_dgl.evaluation.groups import num_training_items
@@ -223,7 +225,8 @@ class Experiment:
         trainer = self._trainer(self.model, progress)
         if resume:
             if self.folder.file("last.pt").is_file():
-                trainer.restore()
+                with _weights_fit(self.folder, self.config):
+                    trainer.restore()
             self.processes.on_first(lambda: self._record_resumption(trainer.epoch))
         trainer.fit()
 
@@ -239,8 +242,11 @@ class Experiment:
         return self.model.score_function()
 
     def load_best(self) -> None:
-        """Give the model the weights of the epoch that is reported. Raises `DataError` where there is no such epoch."""
-        self.model.load_state_dict(load_checkpoint(self.folder.file("best.pt"))["model"])
+        """Give the model the weights of the epoch that is reported.
+
+        Raises `DataError` where there is no such epoch, or where the weights are of another model.
+        """
+        _load_best(self.model, self.folder, self.config)
 
     def _best_embeddings(self, model: EmbeddingModel) -> Embeddings:
         self.load_best()
@@ -399,14 +405,39 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     Raises
     ------
     DataError
-        Where the run has no ``best.pt``.
+        Where the run has no ``best.pt``, or that of another model.
     """
     config, vectors = load_config(folder.file("config.yaml")), _stored_vectors(folder)
     model = _build_model(config, dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)  # others store no embeddings
-    model.load_state_dict(load_checkpoint(folder.file("best.pt"))["model"])
+    _load_best(model, folder, config)
     linear = LinearFoldIn.fit(dataset, embeddings["users"], embeddings["items"], vectors)
     return model.eval().fold_in(linear)
+
+
+def _load_best(model: RecommenderModel, folder: RunFolder, config: RunConfig) -> None:
+    weights = load_checkpoint(folder.file("best.pt"))["model"]
+    with _weights_fit(folder, config):
+        model.load_state_dict(weights)
+
+
+@contextmanager
+def _weights_fit(folder: RunFolder, config: RunConfig) -> Iterator[None]:
+    """Say so where weights that are loaded have other parts or sizes than the model of a run's settings."""
+    try:
+        yield
+    except RuntimeError as error:
+        first, *reasons = str(error).splitlines()
+        if "state_dict" not in first:
+            raise
+        file = folder.file("config.yaml")
+        there, model = flat(read_yaml(file)), flat({"model": to_mapping(config.model)})
+        new = ", ".join(f"{key} (now {value})" for key, value in model.items() if key not in there)
+        remedy = "Put back the settings it was trained with, or train again."
+        if new:
+            remedy = f"An older version trained it, without {new}: add what switches that off, or train again."
+        problem = f"describes another model than the weights are of ({' '.join(reasons).strip()})"
+        raise DataError(file, problem, remedy) from None
 
 
 def _stored_vectors(folder: RunFolder) -> Vectors:

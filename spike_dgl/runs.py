@@ -68,12 +68,14 @@ class PlannedRun:
         """Raise `ConfigError` where the folder holds a run with other settings."""
         if not self.is_started:
             return
-        there = flat(RunConfig.from_mapping(read_yaml(self.folder / "config.yaml")).to_mapping())
+        # Not filled up with defaults: a setting that is not there did not exist when the run was made.
+        there = flat(read_yaml(self.folder / "config.yaml"))
         wanted = flat(self.config.to_mapping())
         for key in sorted(there.keys() | wanted.keys()):
             if there.get(key) != wanted.get(key):
+                was = f"with {key}={there[key]}" if key in there else f"by a version without {key}"
                 raise ConfigError(
-                    f"{self.folder} was run with {key}={there.get(key)}, and now it is to be {wanted.get(key)}\n"
+                    f"{self.folder} was run {was}, and now it is to be {wanted.get(key)}\n"
                     "  Put the setting back, name another folder (--out), "
                     f"or delete {self.folder.parent} to run it again."
                 )

@@ -235,6 +235,23 @@ def test_data_that_changed_since_training_is_noticed(run, data_folder: Path, tmp
     assert "no longer the data" in error
 
 
+def test_a_run_of_a_version_without_a_setting_says_which(run, data_folder: Path, tmp_path: Path) -> None:
+    settings = [f"data.path={data_folder}", "training.epochs=1", "model.similar_items=0", *SMALL]
+    assert run("train", *settings, "--out", tmp_path / "old", "--quiet")[0] == 0
+    config = tmp_path / "old" / "config.yaml"
+    config.write_text(config.read_text().replace("  similar_items: 0\n", ""))
+    for command in (
+        ["evaluate", tmp_path / "old"],
+        ["recommend", tmp_path / "old", "--item", "0"],
+        ["explain", tmp_path / "old", "--user", "0", "--item", "1"],
+        ["train", "--resume", tmp_path / "old"],
+    ):
+        code, _, error = run(*command)
+        assert code == 2
+        assert f"{config}: describes another model" in error
+        assert "without model.similar_items (now 10): add what switches that off" in error
+
+
 def test_an_unknown_user_is_named(run, trained: Path) -> None:
     code, _, error = run("recommend", trained, "--user", "301")
     assert code == 2

@@ -112,6 +112,20 @@ def test_other_settings_are_named_before_anything_runs(tmp_path: Path) -> None:
     assert not runs[0].folder.exists()
 
 
+def test_a_run_of_a_version_that_lacked_a_setting_is_not_taken_for_one_with_its_default(
+    tmp_path: Path,
+) -> None:
+    run = PlannedRun("spike", load_config(), tmp_path / "seed1")
+    run.folder.mkdir()
+    (run.folder / "config.yaml").write_text(run.config.to_yaml())
+    run.check_settings()
+    (run.folder / "config.yaml").write_text(run.config.to_yaml().replace("  similar_items: 10\n", ""))
+    with pytest.raises(
+        ConfigError, match=r"by a version without model\.similar_items, and now it is to be 10"
+    ):
+        run.check_settings()
+
+
 def test_one_program_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     with only_one(tmp_path), pytest.raises(SpikeError, match="is at work"), only_one(tmp_path):
         pass
