@@ -435,7 +435,9 @@ def _weights_fit(folder: RunFolder, config: RunConfig) -> Iterator[None]:
         new = ", ".join(f"{key} (now {value})" for key, value in model.items() if key not in there)
         remedy = "Put back the settings it was trained with, or train again."
         if new:
-            remedy = f"An older version trained it, without {new}: add what switches that off, or train again."
+            remedy = (
+                f"An older version trained it, without {new}: add what switches that off, or train again."
+            )
         problem = f"describes another model than the weights are of ({' '.join(reasons).strip()})"
         raise DataError(file, problem, remedy) from None
 

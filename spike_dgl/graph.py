@@ -12,7 +12,7 @@ from spike_dgl.dgl_import import DGLGraph, dgl
 from spike_dgl.errors import DataError
 
 INTERACTS = "interacts"
-SIMILAR = "similar_text"
+SIMILAR = "similar text"
 
 
 def inverse(relation: str) -> str:
@@ -65,7 +65,7 @@ def build_graph(dataset: Dataset) -> DGLGraph:
 
 
 def with_similar_items(graph: DGLGraph, items: Tensor, neighbours: Tensor) -> DGLGraph:
-    """The graph of `build_graph` with one more relation, ``similar_text``: from items to others that read alike.
+    """The graph of `build_graph` with one more relation, ``similar text``: from items to others that read alike.
 
     It has no inverse: of two items one may be among the most similar of the other, but not the other way round. Its
     relation row is 2R + 1; that of ``interacts`` has the same number, but multiplies nothing where this one is used.

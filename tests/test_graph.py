@@ -90,7 +90,7 @@ def test_a_file_that_is_no_graph_is_one_clear_error(tmp_path: Path) -> None:
 def test_similar_items_are_one_more_relation_and_change_nothing_else(toy: Dataset) -> None:
     graph = build_graph(toy)
     extended = with_similar_items(graph, torch.tensor([0, 1]), torch.tensor([1, 0]))
-    similar = ("entity", "similar_text", "entity")
+    similar = ("entity", "similar text", "entity")
     assert set(extended.canonical_etypes) - set(graph.canonical_etypes) == {similar}
     assert similar not in graph.canonical_etypes
     assert extended.edges[similar].data["relation"].tolist() == [2 * toy.num_relations + 1] * 2

@@ -27,7 +27,7 @@ class Attention:
 
     An entity (head of a fact) receives from its neighbours (tails). Facts are read both ways, the inverse under
     the name of the relation with ``(inverse)``, and items receive from their users by ``liked by`` and from items with
-    similar texts by ``similar_text``. The weights that enter an entity sum to one in each hop and head.
+    similar texts by ``similar text``. The weights that enter an entity sum to one in each hop and head.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class Link:
     Parameters
     ----------
     relation
-        Name of the relation; "interacts" where a user and an item are linked, "similar_text" where two items read
+        Name of the relation; "interacts" where a user and an item are linked, "similar text" where two items read
         alike.
     forward
         Whether the fact reads along the path: the earlier node is its head.

@@ -168,7 +168,7 @@ def test_a_path_over_texts_is_told_as_such_and_is_no_fact() -> None:
     found = Explainer(data, Spike(inputs, SpikeOptions(embedding_dim=8)))
     (path,) = found.explain("u0", "i1").paths
     assert [node.id for node in path.nodes] == ["u0", "i0", "i1"]
-    assert [link.relation for link in path.links] == ["interacts", "similar_text"]
+    assert [link.relation for link in path.links] == ["interacts", "similar text"]
     # Which of the two is the head says which way the message goes.
     assert path.sentence in {
         "The user's history has i0. i0 is described like i1.",
@@ -182,7 +182,7 @@ def test_a_path_over_texts_is_told_as_such_and_is_no_fact() -> None:
     assert path.fidelity.drop == pytest.approx(
         found.score(user, item) - float(final[user] @ final[item]), abs=1e-6
     )
-    assert "similar_text" in found.attention().by_relation()
+    assert "similar text" in found.attention().by_relation()
 
 
 def test_no_path_is_said() -> None:
