@@ -45,8 +45,8 @@ def cold_results(folder: RunFolder, split: Split = "test") -> list[ColdResult]:
 
     A hidden user gives some items of the training part, or a template profile written from all of them, and is to be
     recommended those of `split`; all other items known of the user are no candidates. A hidden item enters by its
-    triples and template profile, and is to be recommended to the users of the run who met it: in the test part, or for
-    ``valid`` in the other two.
+    triples and template profile, or by the latter alone, and is to be recommended to the users of the run who met it:
+    in the test part, or for ``valid`` in the other two.
 
     Raises
     ------
@@ -119,7 +119,9 @@ class _Contest:
     def of_items(self, split: Split) -> Iterator[ColdResult]:
         """New items, ranked among each other and among all items."""
         whole, known = self.whole, self.recommender.dataset
-        grown = self.recommender.add_items([self._new_item(row) for row in self.hidden_items.tolist()])
+        told = [self._new_item(row) for row in self.hidden_items.tolist()]
+        grown = self.recommender.add_items(told)
+        by_text = self.recommender.add_items([dataclasses.replace(item, triples=()) for item in told])
         texts = grown.newcomers.encoded(
             [self.item_texts[row] for row in [*self.items.tolist(), *self.hidden_items.tolist()]]
         )
@@ -146,6 +148,7 @@ class _Contest:
             ways = {
                 "popularity": popularity,
                 "add_item": grown.scores_of(user),
+                "add_item, text alone": by_text.scores_of(user),
                 "profile cosine": texts @ texts[history].mean(axis=0),
             }
             for way, scores in ways.items():

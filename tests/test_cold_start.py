@@ -34,6 +34,7 @@ def test_newcomers_of_a_genre_are_served_better_than_by_popularity(
     assert users["ndcg"] > found["users", "popularity"]["ndcg"]
     items = "items, among new ones"
     assert found[items, "add_item"]["ndcg"] > found[items, "popularity"]["ndcg"]
+    assert found[items, "add_item, text alone"]["ndcg"] > found[items, "popularity"]["ndcg"]
     code, table, _ = run("bench", "cold", trained, trained, "--csv", tmp_path / "cold.csv")
     assert "± 0.0000" in table
     with (tmp_path / "cold.csv").open(newline="") as stream:

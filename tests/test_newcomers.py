@@ -78,13 +78,9 @@ def test_of_known_items_nothing_changes(recommender: Recommender) -> None:
     assert grown.history("0") == recommender.history("0")
 
 
-def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(
-    data_folder: Path, tmp_path: Path
-) -> None:
-    """An item with the neighbours and text of another one, whose ID embedding is zero and whom no user liked."""
-    folder = RunFolder.open(
-        trained(data_folder, tmp_path / "run", model={"name": "spike", "similar_items": 0})
-    )
+def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path) -> None:
+    """An item with the facts and text of another one, whose ID embedding is zero and whom no user liked."""
+    folder = RunFolder.open(spike)
     dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
     fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
     model: Spike = fold_in.model
@@ -102,7 +98,7 @@ def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(
         profile = model.project_profiles()[model.num_users]
         injected = model.entity_gate(torch.zeros(1, 64), profile[None])[0] * profile
         states, relation = model.propagate().layers, model.attention.relation_embedding[row]
-        # One edge alone has all of the attention.
+        # The one fact has all of the attention: items that read alike are heard by those without facts alone.
         hops = [torch.nn.functional.normalize(state[tail] * relation, dim=0) for state in states[:-1]]
         expected = injected + sum(hops) - injected
     torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)

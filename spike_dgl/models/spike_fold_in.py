@@ -65,7 +65,7 @@ class SpikeFoldIn(FoldIn):
 
     @torch.no_grad()
     def with_items(self, new: NewItems) -> tuple[SpikeFoldIn, FloatArray]:
-        """Items whose states are computed as those of all others are, from their neighbours and texts."""
+        """Items whose states are computed by the layers of all others, from their texts and neighbours."""
         injected = self._injected(new)
         states = [injected]
         # The last relation row is that of similar texts, where there is one.
@@ -81,14 +81,21 @@ class SpikeFoldIn(FoldIn):
         return replace(self, items=items), self._scored(total)
 
     def _similar(self, new: NewItems) -> tuple[Tensor, Tensor]:
-        """Which of the new items hear which items of the training data because they read alike."""
+        """Which of the new items hear which items of the training data because they read alike.
+
+        Only those of which no fact is known do, whose state would be zero otherwise. With facts, hearing them too cost
+        0.02 of recall@20 among new items on validation (bundled data, with each of three seeds).
+        """
         model = self.model
         number = model.options.similar_items
         if new.vectors is None or not number:
             nobody = torch.empty(0, dtype=torch.int64)
             return nobody, nobody
         texts = model.entity_vectors[: model.num_items]
-        return text_neighbours(texts, number, torch.from_numpy(new.vectors))
+        items, neighbours = text_neighbours(texts, number, torch.from_numpy(new.vectors))
+        without_facts = torch.ones(new.number, dtype=torch.bool)
+        without_facts[torch.from_numpy(new.heads)] = False
+        return items[without_facts[items]], neighbours[without_facts[items]]
 
     def _injected(self, new: NewItems) -> Tensor:
         """What of the profiles [n, D] enters the states."""
