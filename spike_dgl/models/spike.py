@@ -69,7 +69,8 @@ class SpikeOptions(RankingOptions):
     similar_items
         So many items with the most similar texts, at most, send messages to each item as well, by a relation of its own
         in the same softmax; 0 in both. Ours, after CoLaKG (Cui et al., SIGIR 2025): an item that few users or facts say
-        anything about has neighbours by what is written of it.
+        anything about has neighbours by what is written of it. Finding them, whenever the model is built, takes time
+        with the square of the items: 2 s for 20,000 on one core.
     relation_init
         How relation embeddings begin: ``random`` (code) or ``identity`` (ours: around one, so that a message is at
         first the state it comes from).
