@@ -44,7 +44,11 @@ def rows(table: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("study", "first_cell", "cells_before"),
-    [("Models on the bundled MovieLens data", "model", 2), ("Models on Last.fm", "lastfm", 1)],
+    [
+        ("Models on the bundled MovieLens data", "model", 2),
+        ("Models on Last.fm", "lastfm", 1),
+        ("Models on MovieLens-1M", "ml-1m", 1),
+    ],
 )
 def test_its_results_are_those_of_the_page_of_results(study: str, first_cell: str, cells_before: int) -> None:
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").partition(f"## {study}")[2]
