@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -331,7 +332,14 @@ def start(path: Path, server: OpenAIServer, number: int, concurrency: int = 8) -
     """Another process that completes requests."""
     command = [sys.executable, "-c", SCRIPT, str(path), server.base_url, str(number), str(concurrency)]
     return subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ
+        command,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ,
+        # A shell's job in the background, as the tests may be, hands down that Ctrl-C is ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
