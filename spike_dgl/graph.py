@@ -83,10 +83,14 @@ def with_similar_items(graph: DGLGraph, items: Tensor, neighbours: Tensor) -> DG
     extended = dgl.heterograph(edges | {similar: (items, neighbours)}, sizes)
     for edge_type in graph.canonical_etypes:
         extended.edges[edge_type].data["relation"] = graph.edges[edge_type].data["relation"]
-    row = sum(edge_type[0] == edge_type[2] for edge_type in graph.canonical_etypes) + 1
-    extended.edges[similar].data["relation"] = torch.full((len(items),), row)
+    extended.edges[similar].data["relation"] = torch.full((len(items),), num_relation_rows(graph))
     extended.nodes["entity"].data["is_item"] = graph.nodes["entity"].data["is_item"]
     return extended
+
+
+def num_relation_rows(graph: DGLGraph) -> int:
+    """2R + 1: every relation, every inverse, and the one by which items receive from users; one more with texts."""
+    return 1 + len([edge_type for edge_type in graph.canonical_etypes if edge_type[0] == edge_type[2]])
 
 
 def _edge_type_names(dataset: Dataset) -> list[str]:

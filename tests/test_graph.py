@@ -9,8 +9,7 @@ import torch
 
 from spike_dgl.data.dataset import Dataset, Vocabulary
 from spike_dgl.errors import DataError
-from spike_dgl.graph import build_graph, load_graph, save_graph, with_similar_items
-from spike_dgl.nn.message_graph import num_relation_rows
+from spike_dgl.graph import build_graph, load_graph, num_relation_rows, save_graph, with_similar_items
 from tests.toy import dataset
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import require_dgl_on
+from spike_dgl.graph import num_relation_rows
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
@@ -21,7 +22,7 @@ from spike_dgl.models.base import (
 from spike_dgl.nn.interaction_graph import InteractionGraph
 from spike_dgl.nn.knowledge_attention import KnowledgeAttention
 from spike_dgl.nn.knowledge_diffusion import KnowledgeDiffusion
-from spike_dgl.nn.message_graph import message_graph, num_relation_rows
+from spike_dgl.nn.message_graph import message_graph
 
 
 @dataclass(frozen=True, config=STRICT)

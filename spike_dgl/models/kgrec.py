@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
+from spike_dgl.graph import num_relation_rows
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
@@ -24,7 +25,7 @@ from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.interaction_graph import InteractionGraph
 from spike_dgl.nn.kernels import attend, mean_of_sources
 from spike_dgl.nn.kernels.with_torch import of_pairs
-from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
+from spike_dgl.nn.message_graph import MessageGraph, message_graph
 from spike_dgl.nn.rows import normalise
 
 

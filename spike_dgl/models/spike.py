@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph
-from spike_dgl.graph import with_similar_items
+from spike_dgl.graph import num_relation_rows, with_similar_items
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
@@ -29,7 +29,7 @@ from spike_dgl.nn.attention import RelationalAttention, RelationInit, require_wh
 from spike_dgl.nn.edge_dropout import EdgeDropout
 from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
 from spike_dgl.nn.losses import RankingLoss, matching_loss
-from spike_dgl.nn.message_graph import MessageGraph, message_graph, num_relation_rows
+from spike_dgl.nn.message_graph import MessageGraph, message_graph
 from spike_dgl.nn.neighbour_sampling import ALL, Block, MessageFlow, NeighbourSampler
 from spike_dgl.nn.projection import ConstantGate, LearnedGate, ProfileProjection
 from spike_dgl.nn.rows import normalise

@@ -214,11 +214,6 @@ def message_graph(graph: DGLGraph, *, users_among_neighbours: bool) -> MessageGr
     )
 
 
-def num_relation_rows(graph: DGLGraph) -> int:
-    """2R + 1: every relation, every inverse, and the one by which items receive from users; one more with texts."""
-    return 1 + len([edge_type for edge_type in graph.canonical_etypes if edge_type[0] == edge_type[2]])
-
-
 def _directed_edges(graph: DGLGraph, users_among_neighbours: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Head (an entity), tail (a row of U + N) and relation row of every edge."""
     first_entity = graph.num_nodes("user")

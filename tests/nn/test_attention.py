@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from spike_dgl.graph import build_graph, with_similar_items
+from spike_dgl.graph import build_graph, num_relation_rows, with_similar_items
 from spike_dgl.nn.attention import RelationalAttention
 from spike_dgl.nn.definition import attend_on_heterograph
 from spike_dgl.nn.kernels import mean_of_sources
-from spike_dgl.nn.message_graph import message_graph, num_relation_rows
+from spike_dgl.nn.message_graph import message_graph
 from tests.toy import dataset, random_dataset
 
 
