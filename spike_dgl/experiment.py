@@ -270,6 +270,7 @@ class Experiment:
             batch_size=training.batch_size,
             seed=training.seed,
             popularity_exponent=training.negative_popularity,
+            recency=training.recency,
             device=self.device,
         )
         return Trainer(

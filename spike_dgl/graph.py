@@ -29,7 +29,8 @@ def build_graph(dataset: Dataset) -> DGLGraph:
 
     Every edge type stores in ``edata["relation"]`` the row of its relation embedding: r for a relation, R + r
     for its inverse, 2R for ``interacts_inverse`` and 2R + 1 for ``interacts``. ``nodes["entity"].data["is_item"]``
-    marks the items.
+    marks the items. Where the data says when interactions happened, ``edges["interacts"].data["place"]`` counts those
+    of the same user that came before each.
 
     Parameters
     ----------
@@ -61,6 +62,9 @@ def build_graph(dataset: Dataset) -> DGLGraph:
     for edge_type, row in rows.items():
         graph.edges[edge_type].data["relation"] = torch.full((graph.num_edges(edge_type),), row)
     graph.nodes["entity"].data["is_item"] = torch.arange(dataset.num_entities) < dataset.num_items
+    places = dataset.train.places(dataset.num_users)
+    if places is not None:
+        graph.edges[INTERACTS].data["place"] = torch.from_numpy(places)
     return graph
 
 
@@ -82,7 +86,7 @@ def with_similar_items(graph: DGLGraph, items: Tensor, neighbours: Tensor) -> DG
     sizes = {node_type: graph.num_nodes(node_type) for node_type in graph.ntypes}
     extended = dgl.heterograph(edges | {similar: (items, neighbours)}, sizes)
     for edge_type in graph.canonical_etypes:
-        extended.edges[edge_type].data["relation"] = graph.edges[edge_type].data["relation"]
+        extended.edges[edge_type].data.update(graph.edges[edge_type].data)
     extended.edges[similar].data["relation"] = torch.full((len(items),), num_relation_rows(graph))
     extended.nodes["entity"].data["is_item"] = graph.nodes["entity"].data["is_item"]
     return extended

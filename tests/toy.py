@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from spike_dgl.data.dataset import Dataset, Interactions, Triples, Vocabulary
@@ -34,6 +36,23 @@ def interactions(pairs: list[tuple[int, int]]) -> Interactions:
     """Interactions from (user, item) rows."""
     rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     return Interactions.from_pairs(rows[:, 0], rows[:, 1])
+
+
+def sequence(size: int = 20, num_users: int = 60, length: int = 8) -> Dataset:
+    """Users walk round a ring of items, each from somewhere, and what comes next is held out: first valid, then test.
+
+    Everyone meets the items on both sides of every item, so that only the order of time tells where they go.
+    """
+    pairs, times, valid, test = [], [], [], []
+    for user in range(num_users):
+        walk = [(user * 7 + step) % size for step in range(length + 2)]
+        pairs += [(user, item) for item in walk[:length]]
+        times += range(length)
+        valid.append((user, walk[length]))
+        test.append((user, walk[length + 1]))
+    made = dataset(pairs, [], sizes=(num_users, size, size, 1), valid=valid, test=test)
+    order = np.lexsort(np.array(pairs).T[::-1])
+    return made.replace(train=replace(made.train, times=np.array(times, np.float64)[order]))
 
 
 def random_dataset(

@@ -99,15 +99,25 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Interactions:
-    """User-item pairs, each once, sorted by user and then item: `users` [X] and `items` [X]."""
+    """User-item pairs, each once, sorted by user and then item.
+
+    Parameters
+    ----------
+    users, items
+        [X] rows.
+    times
+        [X] when each happened, any numbers that grow with time; None where the data does not say.
+    """
 
     users: IndexArray
     items: IndexArray
+    times: NDArray[np.float64] | None = None
 
     @classmethod
     def from_pairs(cls, users: IndexArray, items: IndexArray) -> Interactions:
         """Sort pairs and drop repeated ones."""
-        return cls(*_unique_rows(users, items))
+        users, items = _unique_rows(users, items)
+        return cls(users, items)
 
     @classmethod
     def empty(cls) -> Interactions:
@@ -119,10 +129,20 @@ class Interactions:
 
     def select(self, chosen: IndexArray | np.ndarray) -> Interactions:
         """The pairs at some positions, or where a mask is true."""
-        return Interactions(self.users[chosen], self.items[chosen])
+        times = None if self.times is None else self.times[chosen]
+        return Interactions(self.users[chosen], self.items[chosen], times)
+
+    def places(self, num_users: int) -> IndexArray | None:
+        """[X] how many of the user's interactions came before each, those of one time by item; None without times."""
+        if self.times is None:
+            return None
+        by_time = np.lexsort((self.items, self.times, self.users))
+        places = np.empty_like(self.users)
+        places[by_time] = np.arange(len(self)) - self.offsets(num_users)[self.users]
+        return places
 
     def union(self, other: Interactions) -> Interactions:
-        """Pairs that stand in either."""
+        """Pairs that stand in either, without times."""
         return Interactions.from_pairs(
             np.concatenate([self.users, other.users]), np.concatenate([self.items, other.items])
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -45,7 +46,7 @@ def _kept(dataset: Dataset, user_is_kept: BoolArray, entity_is_kept: BoolArray) 
 
     def pairs(part: Interactions) -> Interactions:
         part = part.select(user_is_kept[part.users] & item_is_kept[part.items])
-        return Interactions(new_user[part.users], new_entity[part.items])
+        return replace(part, users=new_user[part.users], items=new_entity[part.items])
 
     def texts(nodes: NodeTexts) -> NodeTexts:
         return NodeTexts(

@@ -7,7 +7,7 @@ validation part is carved where there is none.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,7 @@ def assemble(raw: RawDataset, name: str, valid_fraction: float, seed: int) -> Da
     triples = Triples.from_rows(raw.triples.values)
     _count(dropped, "duplicate triples", len(raw.triples) - len(triples))
     train, valid, test = _split(raw, dropped, valid_fraction, seed)
+    train = replace(train, times=_times_of(train, raw))
     names = raw.items.names + raw.entities.names[len(raw.items) :]
     return Dataset(
         name=name,
@@ -164,6 +165,21 @@ def _check_range(raw: RawDataset, source: IdSource) -> None:
         )
         remedy = f"Correct the id, or add the {source.kind} to {listed_in}."
         raise DataError(source.file, problem, remedy, source.line(position))
+
+
+def _times_of(train: Interactions, raw: RawDataset) -> NDArray[np.float64] | None:
+    """[X] when each training pair happened first, where the files say so."""
+    if isinstance(raw.pairs, Unsplit):
+        rows, times = raw.pairs.rows, raw.pairs.times
+    else:
+        rows, times = raw.pairs["train"], raw.times.get("train")
+    if times is None:
+        return None
+    num_items = len(raw.items)
+    keys = rows.values[:, 0] * num_items + rows.values[:, 1]
+    earliest_first = np.lexsort((times, keys))
+    place = np.searchsorted(keys[earliest_first], train.keys(num_items))
+    return times[earliest_first][place].astype(np.float64)
 
 
 def _late_pairs(raw: RawDataset) -> dict[str, int]:

@@ -94,11 +94,12 @@ def _sum_of_hops(
     relations = model.attention.relation_embedding.detach().cpu().numpy()
     total = np.zeros(len(arcs), np.float32)
     for hop, gradient in enumerate(gradients):
-        slope, state = gradient.cpu().numpy(), states.layers[hop].detach().cpu().numpy()
+        slope, state = gradient.cpu().numpy(), states.layers[hop].detach()
         chosen = np.flatnonzero((slope != 0).any(axis=1)[arcs.receiver])
-        # Users take the mean of states as they are.
-        factor = np.where(arcs.is_pooling(chosen)[:, None], 1.0, relations[arcs.relation[chosen]])
+        sender, to_user = arcs.sender[chosen], arcs.is_pooling(chosen)[:, None]
+        of_users = model.heard_by_users(state).detach().cpu().numpy()[sender]
+        of_entities = state.cpu().numpy()[sender] * relations[arcs.relation[chosen]]
         weight = np.repeat(weights[hop, chosen], state.shape[1] // weights.shape[2], axis=1)
-        message = state[arcs.sender[chosen]] * factor * weight
+        message = np.where(to_user, of_users, of_entities) * weight
         total[chosen] += (slope[arcs.receiver[chosen]] * message).sum(axis=1)
     return total

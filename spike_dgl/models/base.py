@@ -41,6 +41,10 @@ class Batch:
     positives: Tensor
     negatives: Tensor
 
+    def select(self, chosen: Tensor) -> Batch:
+        """Some of the interactions: positions, or a mask."""
+        return Batch(self.users[chosen], self.positives[chosen], self.negatives[chosen])
+
     def rows(self, num_users: int) -> Tensor:
         """[3 B] users, positives and negatives as rows of a table of all nodes, users first."""
         return torch.cat([self.users, self.positives + num_users, self.negatives + num_users])

@@ -27,6 +27,7 @@ from spike_dgl.models.fold_in import FoldIn
 from spike_dgl.models.spike_fold_in import SpikeFoldIn
 from spike_dgl.nn.attention import RelationalAttention, RelationInit, require_whole_heads
 from spike_dgl.nn.edge_dropout import EdgeDropout
+from spike_dgl.nn.interaction_history import InteractionHistory
 from spike_dgl.nn.kernels import Kernels, mean_of_sources, require_kernels_on
 from spike_dgl.nn.losses import RankingLoss, matching_loss
 from spike_dgl.nn.message_graph import MessageGraph, message_graph
@@ -71,6 +72,14 @@ class SpikeOptions(RankingOptions):
         in the same softmax; 0 in both. Ours, after CoLaKG (Cui et al., SIGIR 2025): an item that few users or facts say
         anything about has neighbours by what is written of it. Finding them, whenever the model is built, takes time
         with the square of the items: 2 s for 20,000 on one core.
+    newest_interactions
+        0 (both): all interactions pass messages. So many of each user's newest pass messages else, and a training step
+        takes a random moment in each user's history, with at most `interaction_dropout` of it still to come, and tells
+        what came after from what came before, as is asked of the model where held-out interactions are later ones.
+        Ours; needs data that says when interactions happened.
+    user_transform
+        Whether users take the mean of their items' states times a learned matrix, which starts as the identity: what is
+        liked next need not look like what was liked before. False in both.
     relation_init
         How relation embeddings begin: ``random`` (code) or ``identity`` (ours: around one, so that a message is at
         first the state it comes from).
@@ -86,7 +95,8 @@ class SpikeOptions(RankingOptions):
     message_dropout, projection_dropout
         Dropout on what a hop gathered and inside the profile projection; 0.1 in both.
     kg_dropout, interaction_dropout
-        Share of each relation's edges and of the interactions left out of a training step; 0.5 in both.
+        Share of each relation's edges and of the interactions left out of a training step; 0.5 in both. See
+        `newest_interactions` for another reading of the latter.
     fanout
         Empty propagates over the whole graph. Else a training step computes on a sampled neighbourhood of its users
         and items: one number of neighbours a layer, the last for these nodes themselves, -1 for all; edge dropout
@@ -112,6 +122,8 @@ class SpikeOptions(RankingOptions):
     injection: Literal["inject-and-remove", "inject", "none"] = "inject-and-remove"
     item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"
     similar_items: int = Field(default=10, ge=0)
+    newest_interactions: int = Field(default=0, ge=0)
+    user_transform: bool = False
     relation_init: RelationInit = "identity"
     matching_target: Literal["final", "input"] = "final"
     matching_weight: float = Field(default=5.0, ge=0.0)
@@ -143,8 +155,10 @@ class SpikeOptions(RankingOptions):
             raise ValueError(f"fanout needs one number a layer, and num_layers is {self.num_layers}")
         if any(number < 1 and number != ALL for number in self.fanout):
             raise ValueError("a fanout counts neighbours: at least 1, or -1 for all")
-        if self.idle_relations or self.masked_edges:
-            raise ValueError("idle_relations and masked_edges are about the whole graph; leave out fanout")
+        if self.idle_relations or self.masked_edges or self.newest_interactions:
+            raise ValueError(
+                "idle_relations, masked_edges and newest_interactions are about the whole graph; leave out fanout"
+            )
 
 
 SEARCH = {
@@ -219,6 +233,7 @@ class Spike(EmbeddingModel):
         graph = _graph_with_similar_items(inputs, options.similar_items)
         messages = message_graph(graph, users_among_neighbours=options.item_neighbours == "kg-and-users")
         self.messages = messages.to(inputs.device)
+        self.history: InteractionHistory | None = None
         # A training step leaves out edges of the whole graph, or of the neighbourhood that it draws.
         self.edge_dropout: EdgeDropout | None = None
         self.sampler: NeighbourSampler | None = None
@@ -238,6 +253,12 @@ class Spike(EmbeddingModel):
                 idle_relations=options.idle_relations,
                 masked_edges=options.masked_edges,
             )
+        if options.newest_interactions:
+            self.history = InteractionHistory(
+                graph, options.newest_interactions, options.interaction_dropout, inputs.device
+            )
+            of_all = EdgeDropout(self.messages, kg_dropout=0.0, interaction_dropout=0.0)
+            self.messages = of_all.draw(self.history.passing(self.history.count))
         self.embedding = nn.Parameter(
             torch.empty(inputs.num_users + inputs.num_entities, options.embedding_dim)
         )
@@ -248,6 +269,9 @@ class Spike(EmbeddingModel):
             options.num_heads,
             options.kernels,
             options.relation_init,
+        )
+        self.user_transform = (
+            nn.Parameter(torch.eye(options.embedding_dim)) if options.user_transform else None
         )
         self.has_profiles = inputs.user_vectors is not None and inputs.entity_vectors is not None
         if self.has_profiles:
@@ -294,16 +318,19 @@ class Spike(EmbeddingModel):
     def _num_users_among(self, nodes: Tensor | None) -> int:
         return self.num_users if nodes is None else int((nodes < self.num_users).sum())
 
-    def propagate(self, flow: MessageFlow | None = None, *, inject: bool = True) -> SpikeStates:
+    def propagate(
+        self, flow: MessageFlow | None = None, *, inject: bool = True, before: Tensor | None = None
+    ) -> SpikeStates:
         """Inject, hop `num_layers` times, sum, remove.
 
         Over the whole graph, in training mode over a random part of its edges; or along a sampled flow, for
         the results of its seeds. Without `inject` the same weights compute as if no node had a profile, which shows
-        what the profiles change.
+        what the profiles change. In training mode `before` [U] says how many interactions of each user have happened,
+        where the model has a `history`.
         """
         state, total, matched = self._start(None if flow is None else flow.input_nodes, inject)
         layers, attention = [state], []
-        for messages, receivers in self._hops_of_one_pass(flow):
+        for messages, receivers in self._hops_of_one_pass(flow, before):
             state, weights = self.hop(messages, state, receivers)
             total = _select(total, receivers) + state
             layers.append(state)
@@ -355,12 +382,15 @@ class Spike(EmbeddingModel):
         users, entities = zip(embedding.split_with_sizes(sizes), profile.split_with_sizes(sizes), strict=True)
         return torch.cat([self.user_gate(*users), self.entity_gate(*entities)])
 
-    def _hops_of_one_pass(self, flow: MessageFlow | None) -> Iterable[tuple[MessageGraph, Tensor | None]]:
+    def _hops_of_one_pass(
+        self, flow: MessageFlow | None, before: Tensor | None
+    ) -> Iterable[tuple[MessageGraph, Tensor | None]]:
         if flow is not None:
             return [(block.messages, block.receivers) for block in flow.blocks]
         messages = self.messages
         if self.training and self.edge_dropout is not None:
-            messages = self.edge_dropout.draw()
+            passing = None if self.history is None or before is None else self.history.passing(before)
+            messages = self.edge_dropout.draw(passing)
         return [(messages, None)] * self.options.num_layers
 
     def hop(
@@ -375,19 +405,33 @@ class Spike(EmbeddingModel):
         """What all nodes of `messages` hear from their neighbours, [n, D], and the attention [E, H] to it."""
         gathered, attention = self.attention(messages, state)
         pooled = mean_of_sources(messages.pooling, state[messages.num_users :], self.options.kernels)
-        return torch.cat([pooled, gathered]), attention
+        return torch.cat([self.heard_by_users(pooled), gathered]), attention
+
+    def heard_by_users(self, states: Tensor) -> Tensor:
+        """What users hear of states of items [n, D], or of means of them."""
+        return states if self.user_transform is None else states @ self.user_transform
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Ranking, matching and L2, weighted; a term whose weight is 0 is left out."""
+        before = None
+        if self.history is not None and self.training:
+            before = self.history.cut()
+            batch = self._to_come(batch, before)
         rows = batch.rows(self.num_users)
         flow = self.sampler.draw(rows) if self.sampler is not None and self.training else None
-        states = self.propagate(flow)
+        states = self.propagate(flow, before=before)
         positions = None if flow is None else flow.positions(rows)
         terms = ranking_terms(states.final, self.embedding, rows, self.options, positions)
         if self.options.matching_weight and states.has_profiles:
             nodes = self._sample_profiled(states)
             terms["matching"] = self.options.matching_weight * self.matching(states, nodes)
         return terms
+
+    def _to_come(self, batch: Batch, before: Tensor) -> Batch:
+        """The part of a batch that came after the cut; all of it in the rare case that nothing did."""
+        assert self.history is not None
+        rows = self.history.came_after(batch.users, batch.positives, before).nonzero()[:, 0]
+        return batch.select(rows) if len(rows) else batch
 
     def _sample_profiled(self, states: SpikeStates) -> Tensor | None:
         """Fresh samples [S, k] of the nodes that have a profile; None for all nodes."""

@@ -58,7 +58,8 @@ class SpikeFoldIn(FoldIn):
         return self._scored(embedded)
 
     def _user(self, items: Tensor) -> Tensor:
-        return normalise(torch.stack([state[items].mean(dim=0) for state in self.items[:-1]])).sum(dim=0)
+        heard = torch.stack([state[items].mean(dim=0) for state in self.items[:-1]])
+        return normalise(self.model.heard_by_users(heard)).sum(dim=0)
 
     def users_of_profiles(self, vectors: FloatArray) -> FloatArray:
         """[b, D] from text vectors [b, d_t]."""

@@ -1,4 +1,4 @@
-"""Training batches: every interaction once an epoch, each with one negative item."""
+"""Training batches: every interaction once an epoch, or late ones more often, each with one negative item."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.data.dataset import Interactions
-from spike_dgl.errors import SpikeError
+from spike_dgl.errors import ConfigError, SpikeError
 from spike_dgl.models.base import CPU, Batch
 
 REDRAWS = 8
@@ -33,6 +33,9 @@ class BprSampler:
         Of shuffling and negatives.
     popularity_exponent
         Negatives are drawn in proportion to an item's number of training users to this power; 0 is uniform.
+    recency
+        0 takes every interaction once an epoch. Above 0 a user gives as many, drawn in proportion to their place in
+        the user's history (1 is the first) to this power.
     device
         Where the batches go, an epoch at a time. They are drawn on the CPU, so they are the same everywhere.
     """
@@ -46,6 +49,7 @@ class BprSampler:
         batch_size: int,
         seed: int,
         popularity_exponent: float = 0.0,
+        recency: float = 0.0,
         device: torch.device = CPU,
     ) -> None:
         self.num_items, self.batch_size, self.seed, self.device = num_items, batch_size, seed, device
@@ -62,6 +66,7 @@ class BprSampler:
         )
         has_negative = self._degree[users] < num_items
         self._users, self._items = users[has_negative], items[has_negative]
+        self._draw_late = _LateDraws(train.select(has_negative.numpy()), recency) if recency else None
         self.num_left_out = int((~has_negative).sum())
         if not len(self._users):
             raise SpikeError("there is nothing to train on: no user has both a positive and a negative item")
@@ -74,6 +79,8 @@ class BprSampler:
         """The batches of one epoch, from the `skip`-th on."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         order = torch.randperm(len(self._users), generator=generator)
+        if self._draw_late is not None:
+            order = self._draw_late(generator)[order]
         users, items = self._users[order], self._items[order]
         negatives = self.negatives(users, generator)
         users, items, negatives = (rows.to(self.device) for rows in (users, items, negatives))
@@ -105,6 +112,34 @@ class BprSampler:
         pairs = users * self.num_items + items
         place = torch.searchsorted(self._pairs, pairs).clamp(max=len(self._pairs) - 1)
         return self._pairs[place] == pairs
+
+
+class _LateDraws:
+    """Draws as many interactions of each user as there are, the later the likelier."""
+
+    def __init__(self, pairs: Interactions, recency: float) -> None:
+        num_users = int(pairs.users.max(initial=-1)) + 1
+        places = pairs.places(num_users)
+        if places is None:
+            raise ConfigError(
+                f"training.recency is {recency:g}, and this data does not say when interactions happened\n"
+                "  Set training.recency=0, or give the data times (docs/data.md)."
+            )
+        users = torch.from_numpy(pairs.users)
+        self._power = 1.0 / (1.0 + recency)
+        self._count = users.bincount()[users]
+        self._first = torch.from_numpy(pairs.offsets(num_users))[users]
+        self._by_time = torch.empty_like(users)
+        self._by_time[self._first + torch.from_numpy(places)] = torch.arange(len(users))
+
+    def __call__(self, generator: torch.Generator) -> Tensor:
+        """[X] positions among the pairs, by user."""
+        # Inverse of the distribution function x^(1 + recency), at one random point in each n-th of its range: a user's
+        # draws are spread as evenly as n draws can be.
+        points = torch.rand(len(self._count), generator=generator, dtype=torch.float64)
+        points += torch.arange(len(self._count)) - self._first
+        place = ((points / self._count).pow(self._power) * self._count).long()
+        return self._by_time[self._first + torch.minimum(place, self._count - 1)]
 
 
 def _bounds(items: Tensor, num_items: int, exponent: float) -> Tensor:

@@ -72,13 +72,15 @@ def test_a_linked_item_without_any_interaction_is_an_item(tmp_path: Path) -> Non
 
 def test_one_file_of_interactions_is_split_by_time(tmp_path: Path) -> None:
     rows = [f"u1\ti{number}\t{1000 - number}\t1.5" for number in range(10)]
-    rows.append(rows[0])
+    rows += [rows[0], "u1\ti7\t9999\t1.5"]
     inter = "user_id:token\titem_id:token\ttimestamp:float\trating:float\n" + "\n".join(rows)
     dataset = load_dataset(write_folder(tmp_path, WHOLE, t__inter=inter))
     assert [dataset.items.ids[item] for item in dataset.test.items] == ["i0"]
     assert [dataset.items.ids[item] for item in dataset.valid.items] == ["i1"]
     assert len(dataset.train) == 8
-    assert dataset.dropped == {"duplicate pairs in interactions": 1}
+    assert dataset.dropped == {"duplicate pairs in interactions": 2}
+    assert [dataset.items.ids[item] for item in dataset.train.items] == [f"i{n}" for n in range(2, 10)]
+    assert dataset.train.times.tolist() == [1000 - number for number in range(2, 10)]
 
 
 def test_without_times_the_split_is_random_and_seeded(tmp_path: Path) -> None:

@@ -82,7 +82,10 @@ def test_a_path_through_another_user_is_told_as_such() -> None:
     assert [link.forward for link in path.links] == [True, False, True]
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 3}, {"num_layers": 1}, {"score_temperature": 0.2}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_layers": 3}, {"num_layers": 1}, {"score_temperature": 0.2}, {"user_transform": True}],
+)
 @pytest.mark.parametrize("item_neighbours", ["kg", "kg-and-users"])
 def test_removals_equal_a_whole_pass_without_the_links(options: dict, item_neighbours: str) -> None:
     found = explainer(random_dataset(1, density=16), item_neighbours=item_neighbours, **options)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spike_dgl.data.dataset import Interactions
-from spike_dgl.errors import SpikeError
+from spike_dgl.errors import ConfigError, SpikeError
 from spike_dgl.training.sampling import BprSampler
 from tests.toy import interactions
 
@@ -88,6 +88,44 @@ def test_skipping_gives_the_rest_of_the_same_epoch() -> None:
     for ours, theirs in zip(whole[2:], rest, strict=True):
         assert torch.equal(ours.users, theirs.users)
         assert torch.equal(ours.negatives, theirs.negatives)
+
+
+def late(recency: float, times: list[int] | None = None, users: int = 1) -> BprSampler:
+    """Users with the items 0 to 3, by default in this order, among five."""
+    pairs = interactions([(user, item) for user in range(users) for item in range(4)])
+    train = Interactions(pairs.users, pairs.items, np.array((times or [0, 1, 2, 3]) * users, np.float64))
+    return BprSampler(train, users, 5, batch_size=8, seed=0, recency=recency)
+
+
+def test_late_interactions_are_drawn_in_proportion_to_a_power_of_their_place() -> None:
+    """The integral of x^2 over the four quarters, times 64 / 3: 1, 7, 19 and 37 parts of 64."""
+    sampler = late(2.0, times=[5, 2, 9, 4], users=3)
+    drawn = torch.cat([batch.positives for epoch in range(2000) for batch in sampler.epoch(epoch)])
+    shares = np.bincount(drawn.numpy(), minlength=4) / len(drawn)
+    assert len(drawn) == 2000 * 12
+    assert shares == pytest.approx(np.array([37 - 18, 1, 37, 7]) / 64, abs=0.01)
+
+
+def test_every_user_gives_as_many_draws_as_interactions_and_a_true_negative_each() -> None:
+    train = Interactions(np.array([0, 0, 1, 2, 2, 2]), np.array([1, 3, 2, 0, 1, 2]), np.arange(6.0)[::-1])
+    sampler = BprSampler(train, 3, 4, batch_size=4, seed=1, recency=4.0)
+    known = set(zip(train.users.tolist(), train.items.tolist(), strict=True))
+    for batch in [batch for epoch in range(20) for batch in sampler.epoch(epoch)]:
+        assert set(zip(batch.users.tolist(), batch.positives.tolist(), strict=True)) <= known
+        assert not set(zip(batch.users.tolist(), batch.negatives.tolist(), strict=True)) & known
+    counts = torch.cat([batch.users for batch in sampler.epoch(1)]).bincount().tolist()
+    assert counts == [2, 1, 3]
+
+
+def test_late_draws_repeat_and_differ_between_epochs() -> None:
+    first, again, second = (next(late(1.0, users=9).epoch(number)).positives for number in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_recency_needs_times() -> None:
+    with pytest.raises(ConfigError, match=r"training\.recency is 2.*does not say when"):
+        BprSampler(interactions([(0, 0)]), 1, 2, batch_size=8, seed=0, recency=2.0)
 
 
 def test_users_who_like_everything_are_left_out_and_counted() -> None:

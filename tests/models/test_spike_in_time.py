@@ -1,0 +1,98 @@
+"""SPiKE where the order of time counts: only newest interactions pass messages, and steps learn what came after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from spike_dgl.config import build
+from spike_dgl.errors import ConfigError
+from spike_dgl.evaluation import EvaluationOptions, evaluate
+from spike_dgl.graph import build_graph
+from spike_dgl.models.base import Batch, ModelInputs
+from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.training.options import TrainingOptions
+from spike_dgl.training.sampling import BprSampler
+from spike_dgl.training.seeding import seed_everything
+from spike_dgl.training.tracking import MetricsLog
+from spike_dgl.training.trainer import Trainer
+from tests.toy import random_dataset, sequence
+
+DATA = sequence()
+
+
+def spike(**options: object) -> Spike:
+    seed_everything(0)
+    return Spike(ModelInputs(build_graph(DATA)), SpikeOptions(**{"embedding_dim": 16, **options}))
+
+
+def recall_of_the_next(model: Spike, folder: Path, recency: float) -> float:
+    options = TrainingOptions(epochs=40, batch_size=128, learning_rate=1e-2, patience=None, metric="recall@1")
+    sampler = BprSampler(DATA.train, DATA.num_users, DATA.num_items, batch_size=128, seed=1, recency=recency)
+    folder.mkdir()
+    log = MetricsLog(folder / "log")
+    Trainer(model, sampler, options, folder=folder, log=log, progress=False).fit()
+    model.eval()
+    with torch.no_grad():
+        return evaluate(model.score_function(), DATA, "valid", EvaluationOptions(cutoffs=(1,))).means[
+            "recall@1"
+        ]
+
+
+def test_it_learns_where_users_walk(tmp_path: Path) -> None:
+    in_time = {"newest_interactions": 1, "user_transform": True}
+    assert recall_of_the_next(spike(**in_time), tmp_path / "time", recency=1.0) > 0.9
+    assert recall_of_the_next(spike(), tmp_path / "gaps", recency=0.0) < 0.7
+
+
+def test_messages_are_those_of_the_newest_interactions() -> None:
+    messages = spike(newest_interactions=2).messages
+    assert len(messages.pooling) == 2 * DATA.num_users
+    newest = {(user, (user * 7 + step) % DATA.num_items) for user in range(DATA.num_users) for step in (6, 7)}
+    assert set(zip(messages.pooling.target.tolist(), messages.pooling.source.tolist(), strict=True)) == newest
+    senders = messages.edge_node.tolist()
+    assert set(zip(senders, messages.edges.target.tolist(), strict=True)) == newest
+
+
+def test_a_step_ranks_what_came_after_the_cut_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = spike(newest_interactions=3, message_dropout=0.0, kg_dropout=0.0).train()
+    before = torch.full((DATA.num_users,), 6)
+    monkeypatch.setattr(model.history, "cut", lambda: before)
+    walk = torch.arange(8) + 7  # of user 1
+    batch = Batch(torch.ones(8, dtype=torch.int64), walk, (walk + 9) % DATA.num_items)
+    whole, late = (model.loss(part)["softmax"] for part in (batch, batch.select(torch.tensor([6, 7]))))
+    assert whole == late
+    early = model.loss(batch.select(torch.tensor([0, 1])))["softmax"]
+    assert early.isfinite()  # nothing is to come, so that all of it counts
+    assert early != late
+    assert model.eval().loss(batch)["softmax"] != late
+
+
+def test_cuts_differ_from_step_to_step() -> None:
+    model = spike(newest_interactions=3).train()
+    assert model.history is not None
+    assert not torch.equal(model.history.cut(), model.history.cut())
+
+
+def test_users_hear_transformed_means_of_states() -> None:
+    model = spike(user_transform=True).eval()
+    state = torch.randn(len(model.embedding), 16)
+    plain, _ = model.hear(model.messages, state)
+    with torch.no_grad():
+        model.user_transform.copy_(torch.randn(16, 16))
+    heard, _ = model.hear(model.messages, state)
+    users = DATA.num_users
+    torch.testing.assert_close(heard[:users], plain[:users] @ model.user_transform)
+    torch.testing.assert_close(heard[users:], plain[users:])
+    model.train().loss(Batch(*torch.tensor([[0, 1], [1, 8], [15, 4]])))["softmax"].backward()
+    assert model.user_transform.grad.abs().sum() > 0
+
+
+def test_data_without_times_and_sampled_neighbourhoods_are_refused() -> None:
+    inputs = ModelInputs(build_graph(random_dataset(1)))
+    with pytest.raises(ConfigError, match="does not say when interactions happened"):
+        Spike(inputs, SpikeOptions(newest_interactions=5))
+    with pytest.raises(ConfigError, match="leave out fanout"):
+        build(SpikeOptions, {"newest_interactions": 5, "fanout": (3, 3)}, "model")
