@@ -270,6 +270,7 @@ class Experiment:
             batch_size=training.batch_size,
             seed=training.seed,
             popularity_exponent=training.negative_popularity,
+            met_negatives=training.negatives_from == "met",
             recency=training.recency,
             device=self.device,
         )

@@ -32,6 +32,9 @@ class TrainingOptions:
     negative_popularity
         Negatives are drawn in proportion to an item's number of training users to this power. 0 draws them uniformly,
         as nearly all papers do; below 0 spares popular items, above 0 prefers them.
+    negatives_from
+        ``all`` items, as in nearly all papers, or the ``met`` ones, which have a training user: an item that came too
+        late for training is not one that people turned down.
     recency
         0 meets every interaction once an epoch, as nearly all papers do. Above 0 a user's later interactions are drawn
         more often, in proportion to their place in the user's history to this power: what is held out came later
@@ -63,6 +66,7 @@ class TrainingOptions:
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0.0)
     negative_popularity: float = Field(default=0.0, ge=-2.0, le=2.0)
+    negatives_from: Literal["all", "met"] = "all"
     recency: float = Field(default=0.0, ge=0.0, le=20.0)
     metric: str = "ndcg@20"
     evaluate_every: int = Field(default=1, ge=1)

@@ -33,6 +33,8 @@ class BprSampler:
         Of shuffling and negatives.
     popularity_exponent
         Negatives are drawn in proportion to an item's number of training users to this power; 0 is uniform.
+    met_negatives
+        Whether negatives are items with a training user only.
     recency
         0 takes every interaction once an epoch. Above 0 a user gives as many, drawn in proportion to their place in
         the user's history (1 is the first) to this power.
@@ -49,11 +51,18 @@ class BprSampler:
         batch_size: int,
         seed: int,
         popularity_exponent: float = 0.0,
+        met_negatives: bool = False,
         recency: float = 0.0,
         device: torch.device = CPU,
     ) -> None:
-        self.num_items, self.batch_size, self.seed, self.device = num_items, batch_size, seed, device
+        self.batch_size, self.seed, self.device = batch_size, seed, device
         users, items = torch.from_numpy(train.users), torch.from_numpy(train.items)
+        # All that follows is about the items that negatives are drawn from, by their place among them.
+        self._drawable: Tensor | None = None
+        if met_negatives:
+            self._drawable, items = torch.unique(items, return_inverse=True)
+            num_items = len(self._drawable)
+        self.num_items = num_items
         self._offsets = torch.from_numpy(train.offsets(num_users))
         self._degree = self._offsets.diff()
         # The r-th non-positive of a user is r + (the number of positives p_j with p_j - j <= r), j = 0, 1, ...
@@ -65,7 +74,7 @@ class BprSampler:
             None if popularity_exponent == 0 else _bounds(items, num_items, popularity_exponent)
         )
         has_negative = self._degree[users] < num_items
-        self._users, self._items = users[has_negative], items[has_negative]
+        self._users, self._items = users[has_negative], torch.from_numpy(train.items)[has_negative]
         self._draw_late = _LateDraws(train.select(has_negative.numpy()), recency) if recency else None
         self.num_left_out = int((~has_negative).sum())
         if not len(self._users):
@@ -90,6 +99,10 @@ class BprSampler:
 
     def negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """One item for each of `users` [n], none of them a training positive of that user."""
+        places = self._places_of_negatives(users, generator)
+        return places if self._drawable is None else self._drawable[places]
+
+    def _places_of_negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
         if self._drawing_bounds is None:
             return self._uniform(users, generator)
         drawn = _draw(self._drawing_bounds, len(users), generator)

@@ -22,16 +22,20 @@ pair_lists = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=
     batch_size=st.integers(1, 9),
     epoch=st.integers(1, 50),
     exponent=st.sampled_from([-1.0, 0.0, 2.0]),
+    met=st.booleans(),
 )
 def test_an_epoch_is_every_interaction_once_with_a_true_negative(
-    pairs: list[tuple[int, int]], batch_size: int, epoch: int, exponent: float
+    pairs: list[tuple[int, int]], batch_size: int, epoch: int, exponent: float, met: bool
 ) -> None:
     train = interactions(pairs)
-    full = {user for user in range(6) if (train.users == user).sum() == 8}
+    drawable = set(train.items.tolist()) if met else set(range(8))
+    full = {user for user in range(6) if (train.users == user).sum() == len(drawable)}
     expected = sorted((u, i) for u, i in set(pairs) if u not in full)
     if not expected:
         return
-    sampler = BprSampler(train, 6, 8, batch_size=batch_size, seed=3, popularity_exponent=exponent)
+    sampler = BprSampler(
+        train, 6, 8, batch_size=batch_size, seed=3, popularity_exponent=exponent, met_negatives=met
+    )
     batches = list(sampler.epoch(epoch))
     assert len(batches) == len(sampler)
     assert {len(batch.users) for batch in batches[:-1]} <= {batch_size}
@@ -39,7 +43,7 @@ def test_an_epoch_is_every_interaction_once_with_a_true_negative(
     assert seen == expected
     for batch in batches:
         for user, negative in zip(batch.users.tolist(), batch.negatives.tolist(), strict=True):
-            assert 0 <= negative < 8
+            assert negative in drawable
             assert (user, negative) not in set(pairs)
 
 
