@@ -191,7 +191,7 @@ class Explainer:
         return np.array([of_arcs[links].sum() for links in paths.links(self.arcs)], dtype=np.float32)
 
     def _parts(self, user: int, item: int) -> ScoreParts:
-        ids = _score(self.model, self.model.embedding.detach(), user, item)
+        ids = _score(self.model, self.states.embedding.detach(), user, item)
         bare = _score(self.model, self.states_without_profiles.final, user, item)
         return ScoreParts(ids, bare - ids, self.score(user, item) - bare)
 

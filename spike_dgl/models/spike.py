@@ -102,6 +102,10 @@ class SpikeOptions(RankingOptions):
         and items: one number of neighbours a layer, the last for these nodes themselves, -1 for all; edge dropout
         takes its share of what was drawn. Matching then runs on the users and items of the step, and the
         sample ratio is a share of those. Ours, for graphs whose propagation does not fit in memory.
+    item_dropout
+        Share of the items that a training step takes for new ones, as items are that came after training: without an ID
+        embedding and with no message from a user. Items without training interactions then have no ID embedding
+        either. 0 in both; ours, after DropoutNet (Volkovs et al., NeurIPS 2017).
     shared_projection
         Project the profiles once a step. The code does so three times with different dropout masks, so that what it
         removes is not quite what it injected.
@@ -133,6 +137,7 @@ class SpikeOptions(RankingOptions):
     projection_dropout: Share = 0.1
     kg_dropout: Share = 0.5
     interaction_dropout: Share = 0.5
+    item_dropout: Share = 0.0
     shared_projection: bool = True
     idle_relations: int = Field(default=0, ge=0)
     masked_edges: int = Field(default=0, ge=0)
@@ -155,9 +160,10 @@ class SpikeOptions(RankingOptions):
             raise ValueError(f"fanout needs one number a layer, and num_layers is {self.num_layers}")
         if any(number < 1 and number != ALL for number in self.fanout):
             raise ValueError("a fanout counts neighbours: at least 1, or -1 for all")
-        if self.idle_relations or self.masked_edges or self.newest_interactions:
+        if self.idle_relations or self.masked_edges or self.newest_interactions or self.item_dropout:
             raise ValueError(
-                "idle_relations, masked_edges and newest_interactions are about the whole graph; leave out fanout"
+                "idle_relations, masked_edges, newest_interactions and item_dropout are about the whole graph; "
+                "leave out fanout"
             )
 
 
@@ -225,6 +231,7 @@ class Spike(EmbeddingModel):
     entity_vectors: Tensor
     absent: Tensor | None
     profiled: Tensor | None
+    unmet: Tensor | None
 
     def __init__(self, inputs: ModelInputs, options: SpikeOptions) -> None:
         super().__init__()
@@ -253,6 +260,7 @@ class Spike(EmbeddingModel):
                 idle_relations=options.idle_relations,
                 masked_edges=options.masked_edges,
             )
+        self.register_buffer("unmet", self._nobodys() if options.item_dropout else None, persistent=False)
         if options.newest_interactions:
             self.history = InteractionHistory(
                 graph, options.newest_interactions, options.interaction_dropout, inputs.device
@@ -294,6 +302,13 @@ class Spike(EmbeddingModel):
         self.user_projection, self.entity_projection = ProfileProjection(*sizes), ProfileProjection(*sizes)
         self.user_gate, self.entity_gate = self._gate(), self._gate()
 
+    def _nobodys(self) -> Tensor:
+        """True [U + N] for items without a training interaction."""
+        unmet = torch.zeros(self.num_users + self.messages.edges.num_targets, dtype=torch.bool)
+        unmet[self.num_users : self.num_users + self.num_items] = True
+        unmet[self.messages.pooling.source.cpu() + self.num_users] = False
+        return unmet.to(self.messages.pooling.source.device)
+
     def _gate(self) -> nn.Module:
         if self.options.profile_gate == "constant":
             return ConstantGate(self.options.profile_scale)
@@ -328,9 +343,11 @@ class Spike(EmbeddingModel):
         what the profiles change. In training mode `before` [U] says how many interactions of each user have happened,
         where the model has a `history`.
         """
-        state, total, matched = self._start(None if flow is None else flow.input_nodes, inject)
+        new = self._new_items()
+        ids = self.embedding if new is None else self.embedding.masked_fill(new[:, None], 0.0)
+        state, total, matched = self._start(ids, None if flow is None else flow.input_nodes, inject)
         layers, attention = [state], []
-        for messages, receivers in self._hops_of_one_pass(flow, before):
+        for messages, receivers in self._hops_of_one_pass(flow, before, new):
             state, weights = self.hop(messages, state, receivers)
             total = _select(total, receivers) + state
             layers.append(state)
@@ -338,17 +355,28 @@ class Spike(EmbeddingModel):
         weights_and_states = tuple(attention), tuple(layers)
         if flow is None:
             profiled = self.profiled if matched is not None else None
-            return SpikeStates(total, self.embedding, matched, profiled, *weights_and_states)
+            return SpikeStates(total, ids, matched, profiled, *weights_and_states)
         profiled = None
         if matched is not None:
             matched = _select(matched, flow.seeds_among_inputs)
             profiled = None if self.absent is None else (~self.absent[flow.seeds, 0]).nonzero()[:, 0]
-        ids = _select(self.embedding, flow.seeds)
+        ids = _select(ids, flow.seeds)
         return SpikeStates(total, ids, matched, profiled, *weights_and_states)
 
-    def _start(self, nodes: Tensor | None, inject: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _new_items(self) -> Tensor | None:
+        """True [U + N] for items that a pass takes for new: all without users, and in training a share of the others."""
+        if self.unmet is None or not self.training:
+            return self.unmet
+        drawn = torch.zeros_like(self.unmet)
+        lots = torch.rand(self.num_items, device=drawn.device)
+        drawn[self.num_users : self.num_users + self.num_items] = lots < self.options.item_dropout
+        return drawn | self.unmet
+
+    def _start(
+        self, ids: Tensor, nodes: Tensor | None, inject: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """h^0 of some or all nodes, the sum of layers so far less what is removed from it, and what is matched."""
-        embedding = _select(self.embedding, nodes)
+        embedding = _select(ids, nodes)
         if not inject:
             return embedding, embedding, None
         injected, removed, matched = self._profiles_of_one_pass(embedding, nodes)
@@ -383,14 +411,14 @@ class Spike(EmbeddingModel):
         return torch.cat([self.user_gate(*users), self.entity_gate(*entities)])
 
     def _hops_of_one_pass(
-        self, flow: MessageFlow | None, before: Tensor | None
+        self, flow: MessageFlow | None, before: Tensor | None, new: Tensor | None
     ) -> Iterable[tuple[MessageGraph, Tensor | None]]:
         if flow is not None:
             return [(block.messages, block.receivers) for block in flow.blocks]
         messages = self.messages
         if self.training and self.edge_dropout is not None:
             passing = None if self.history is None or before is None else self.history.passing(before)
-            messages = self.edge_dropout.draw(passing)
+            messages = self.edge_dropout.draw(passing, None if new is None else new[self.num_users :])
         return [(messages, None)] * self.options.num_layers
 
     def hop(
@@ -475,7 +503,7 @@ class Spike(EmbeddingModel):
         """z as `propagate` computes it, [U + N, D], hop by hop and part by part; never more than four such tensors."""
         state, total = torch.empty_like(self.embedding), torch.empty_like(self.embedding)
         for nodes in torch.split(torch.arange(len(state), device=state.device), NODES_PER_PROJECTION):
-            state[nodes], total[nodes], _ = self._start(nodes)
+            state[nodes], total[nodes], _ = self._start(self.embedding, nodes)
         for _ in range(self.options.num_layers):
             # Each part's result follows the one before: their receivers are consecutive nodes.
             state = torch.cat([self._hop_of_part(block, state) for block in sampler.parts()])

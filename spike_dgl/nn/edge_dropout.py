@@ -64,17 +64,25 @@ class EdgeDropout:
         ]
         return edge_of_interaction
 
-    def draw(self, interactions: Tensor | None = None) -> MessageGraph:
+    def draw(self, interactions: Tensor | None = None, unheard: Tensor | None = None) -> MessageGraph:
         """A message graph with the same nodes and pairs, and fewer edges.
 
-        Of the interactions a random share is left, or those at the given ascending positions in `pooling`.
+        Parameters
+        ----------
+        interactions
+            Ascending positions in `pooling` of those that are left; a random share where not given.
+        unheard
+            True [N] for entities that receive from no user.
         """
         kept = self._kg_sample.draw()
         if self.masked_edges:
             kept = kept[torch.randperm(len(kept), device=kept.device)[self.masked_edges :]]
         pooled = self._interaction_sample.draw() if interactions is None else interactions
         if len(self._edge_of_interaction):
-            kept = torch.cat([kept, self._edge_of_interaction.index_select(0, pooled)])
+            heard = pooled
+            if unheard is not None:
+                heard = pooled[~unheard[self.messages.pooling.source.index_select(0, pooled)]]
+            kept = torch.cat([kept, self._edge_of_interaction.index_select(0, heard)])
         return self.messages.keep(ascending(kept, len(self.messages.edges)), pooled)
 
 
