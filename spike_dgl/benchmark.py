@@ -29,7 +29,8 @@ from spike_dgl.errors import SpikeError
 from spike_dgl.graph import build_graph
 from spike_dgl.markdown import markdown_table
 from spike_dgl.models.base import Batch, ModelInputs
-from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.models.spike import Spike
+from spike_dgl.models.spike_options import SpikeOptions
 from spike_dgl.training.allocator import keep_freed_memory, return_freed_memory
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything

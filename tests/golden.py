@@ -16,7 +16,8 @@ from torch import Tensor
 from spike_dgl.data.dataset import Dataset, Interactions, Triples, Vocabulary
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
-from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.models.spike import Spike
+from spike_dgl.models.spike_options import SpikeOptions
 from spike_dgl.nn.losses import bpr_loss
 
 BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-4}

@@ -15,7 +15,8 @@ from spike_dgl.explain import Explainer
 from spike_dgl.explain.fidelity import measure, render, spearman
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import ModelInputs
-from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.models.spike import Spike
+from spike_dgl.models.spike_options import SpikeOptions
 from tests.toy import dataset, random_dataset
 
 NASTY = 'a "quoted" \\ <b>name</b>\nwith a line break'

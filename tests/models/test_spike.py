@@ -14,7 +14,8 @@ from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
 from spike_dgl.models import spike as spike_model
 from spike_dgl.models.base import Batch, ModelInputs
-from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.models.spike import Spike
+from spike_dgl.models.spike_options import SpikeOptions
 from spike_dgl.nn.kernels import mean_of_sources
 from spike_dgl.training.seeding import seed_everything
 from tests.toy import dataset, random_dataset
@@ -137,7 +138,7 @@ def test_a_node_without_a_profile_has_nothing_injected() -> None:
     projected = model.project_profiles()
     assert not projected[ABSENT].any()
     assert projected.any(dim=1).sum() == len(projected) - len(ABSENT)
-    state, _, _ = model._start(None)
+    state, _, _ = model._start(model.embedding)
     torch.testing.assert_close(state[ABSENT], model.embedding[ABSENT])
     torch.testing.assert_close(model.project_profiles(ABSENT + 1), projected[ABSENT + 1])
 
@@ -159,7 +160,7 @@ def test_where_all_have_profiles_all_are_matched_and_none_where_no_one_has() -> 
     empty = ModelInputs(build_graph(data), torch.zeros(data.num_users, 5), torch.zeros(data.num_entities, 5))
     model = Spike(empty, SpikeOptions(embedding_dim=8))
     assert set(model.loss(BATCH)) == {"softmax"}
-    torch.testing.assert_close(model.eval()._start(None)[0], model.embedding)
+    torch.testing.assert_close(model.eval()._start(model.embedding)[0], model.embedding)
 
 
 @pytest.mark.parametrize("kernels", ["compiled", "torch", "dgl"])

@@ -14,8 +14,9 @@ from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.fold_in import NewItems
-from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.models.spike import Spike
 from spike_dgl.models.spike_fold_in import SpikeFoldIn
+from spike_dgl.models.spike_options import SpikeOptions
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything

@@ -12,7 +12,8 @@ from spike_dgl.errors import ConfigError
 from spike_dgl.evaluation import EvaluationOptions, evaluate
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
-from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.models.spike import Spike
+from spike_dgl.models.spike_options import SpikeOptions
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything

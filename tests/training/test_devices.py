@@ -22,7 +22,8 @@ from torch.utils._device import _device_constructors
 from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs, model_entry
-from spike_dgl.models.spike import Spike, SpikeOptions
+from spike_dgl.models.spike import Spike
+from spike_dgl.models.spike_options import SpikeOptions
 from spike_dgl.training.devices import choose_device
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
