@@ -108,9 +108,9 @@ class Spike(EmbeddingModel):
         require_kernels_on(inputs.device, options.kernels)
         graph = _graph_with_similar_items(inputs, options.similar_items)
         self._add_messages(graph, inputs.device)
-        self.embedding = nn.Parameter(
-            torch.empty(inputs.num_users + inputs.num_entities, options.embedding_dim)
-        )
+        self.num_nodes = inputs.num_users + inputs.num_entities
+        num_ids = self.num_nodes if options.user_embedding else inputs.num_entities
+        self.embedding = nn.Parameter(torch.empty(num_ids, options.embedding_dim))
         nn.init.xavier_uniform_(self.embedding)
         self.attention = RelationalAttention(
             num_relation_rows(graph),
@@ -210,7 +210,7 @@ class Spike(EmbeddingModel):
         where the model has a `history`.
         """
         new = self._new_items()
-        ids = self.embedding if new is None else self.embedding.masked_fill(new[:, None], 0.0)
+        ids = self.ids(new)
         state, total, matched = self._start(ids, None if flow is None else flow.input_nodes, inject)
         layers, attention = [state], []
         for messages, receivers in self._hops_of_one_pass(flow, before, new):
@@ -228,6 +228,13 @@ class Spike(EmbeddingModel):
             profiled = None if self.absent is None else (~self.absent[flow.seeds, 0]).nonzero()[:, 0]
         ids = _select(ids, flow.seeds)
         return SpikeStates(total, ids, matched, profiled, *weights_and_states)
+
+    def ids(self, new: Tensor | None = None) -> Tensor:
+        """e, [U + N, D]; zeros for users without ID embeddings, and where `new` [U + N] is true."""
+        ids: Tensor = self.embedding
+        if not self.options.user_embedding:
+            ids = nn.functional.pad(ids, (0, 0, self.num_users, 0))
+        return ids if new is None else ids.masked_fill(new[:, None], 0.0)
 
     def _new_items(self) -> Tensor | None:
         """True [U + N] for items taken for new: those without users, and in training a share of the others."""
@@ -315,7 +322,7 @@ class Spike(EmbeddingModel):
         flow = self.sampler.draw(rows) if self.sampler is not None and self.training else None
         states = self.propagate(flow, before=before)
         positions = None if flow is None else flow.positions(rows)
-        terms = ranking_terms(states.final, self.embedding, rows, self.options, positions)
+        terms = ranking_terms(states.final, self.ids(), rows, self.options, positions)
         if self.options.matching_weight and states.has_profiles:
             nodes = self._sample_profiled(states)
             terms["matching"] = self.options.matching_weight * self.matching(states, nodes)
@@ -342,7 +349,7 @@ class Spike(EmbeddingModel):
 
     def sample_nodes(self, num_nodes: int | None = None) -> Tensor | None:
         """Fresh samples [S, k] of so many nodes, U + N by default; None where all are matched."""
-        total, ratio = num_nodes or len(self.embedding), self.options.matching_sample_ratio
+        total, ratio = num_nodes or self.num_nodes, self.options.matching_sample_ratio
         if ratio == 1.0:
             return None
         size = min(total, max(2, int(ratio * total)))
@@ -367,9 +374,10 @@ class Spike(EmbeddingModel):
     @torch.no_grad()
     def propagate_in_parts(self, sampler: NeighbourSampler) -> Tensor:
         """z as `propagate` computes it, [U + N, D], hop by hop and part by part; never more than four such tensors."""
-        state, total = torch.empty_like(self.embedding), torch.empty_like(self.embedding)
+        ids = self.ids()
+        state, total = torch.empty_like(ids), torch.empty_like(ids)
         for nodes in torch.split(torch.arange(len(state), device=state.device), NODES_PER_PROJECTION):
-            state[nodes], total[nodes], _ = self._start(self.embedding, nodes)
+            state[nodes], total[nodes], _ = self._start(ids, nodes)
         for _ in range(self.options.num_layers):
             # Each part's result follows the one before: their receivers are consecutive nodes.
             state = torch.cat([self._hop_of_part(block, state) for block in sampler.parts()])

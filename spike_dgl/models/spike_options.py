@@ -52,6 +52,9 @@ class SpikeOptions(RankingOptions):
         takes a random moment in each user's history, with at most `interaction_dropout` of it still to come, and tells
         what came after from what came before, as is asked of the model where held-out interactions are later ones.
         Ours; needs data that says when interactions happened.
+    user_embedding
+        Whether users have ID embeddings, as in both. Without them a user is what they hear of their items: nothing learned
+        of someone can grow old, and someone new is served as everyone is.
     user_transform
         Whether users take the mean of their items' states times a learned matrix, which starts as the identity: what is
         liked next need not look like what was liked before. False in both.
@@ -102,6 +105,7 @@ class SpikeOptions(RankingOptions):
     item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"
     similar_items: int = Field(default=10, ge=0)
     newest_interactions: int = Field(default=0, ge=0)
+    user_embedding: bool = True
     user_transform: bool = False
     relation_init: RelationInit = "identity"
     matching_target: Literal["final", "input"] = "final"

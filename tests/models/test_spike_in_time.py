@@ -13,6 +13,7 @@ from spike_dgl.evaluation import EvaluationOptions, evaluate
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike
+from spike_dgl.models.spike_fold_in import SpikeFoldIn
 from spike_dgl.models.spike_options import SpikeOptions
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
@@ -89,6 +90,20 @@ def test_users_hear_transformed_means_of_states() -> None:
     torch.testing.assert_close(heard[users:], plain[users:])
     model.train().loss(Batch(*torch.tensor([[0, 1], [1, 8], [15, 4]])))["softmax"].backward()
     assert model.user_transform.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("fanout", [(), (-1, -1)])
+def test_without_user_embeddings_a_user_is_what_the_items_say(fanout: tuple[int, ...]) -> None:
+    model = spike(user_embedding=False, user_transform=True, fanout=fanout).eval()
+    assert len(model.embedding) == model.num_nodes - DATA.num_users
+    known = model.embeddings().users
+    histories = [DATA.train.items[DATA.train.users == user] for user in range(DATA.num_users)]
+    as_new = SpikeFoldIn.of(model, None).users_of_items(histories)  # type: ignore[arg-type]
+    torch.testing.assert_close(torch.from_numpy(as_new), known.detach(), atol=1e-5, rtol=1e-4)
+    assert known.abs().sum() > 0
+    batch = Batch(*torch.tensor([[0, 1], [1, 8], [15, 4]]))
+    terms = spike(user_embedding=False, l2_weight=1.0).train().loss(batch)
+    assert terms["l2"].isfinite()
 
 
 def test_data_without_times_and_sampled_neighbourhoods_are_refused() -> None:
