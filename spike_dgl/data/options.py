@@ -10,6 +10,7 @@ from spike_dgl.data.controls import make_items_cold, permute_knowledge, thin_kno
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.hiding import hide
 from spike_dgl.data.load import load_dataset
+from spike_dgl.data.rehearsal import rehearse
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -28,6 +29,9 @@ class DataOptions:
     split_seed
         Of that split and of the random choices below; apart from the training seed, so that seeds are compared on
         one split.
+    rehearsal
+        Forget the validation and test parts, and split the training part by time in the same shares: the test part
+        of a rehearsal chooses settings where validation, which follows at once, is too unlike the test part.
     kg_fraction
         Share of the triples that is kept, at random: a weaker knowledge graph. Smaller shares are parts of larger ones.
     permute_kg
@@ -48,6 +52,7 @@ class DataOptions:
     format: str = "auto"
     valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     split_seed: int = Field(default=2020, ge=0)
+    rehearsal: bool = False
     kg_fraction: float = Field(default=1.0, ge=0.0, le=1.0)
     permute_kg: bool = False
     cold_items: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -63,6 +68,8 @@ def load(options: DataOptions) -> Dataset:
         valid_fraction=options.valid_fraction,
         seed=options.split_seed,
     )
+    if options.rehearsal:
+        dataset = rehearse(dataset)
     if options.hidden_users or options.hidden_items:
         dataset = hide(dataset, options.hidden_users, options.hidden_items, options.split_seed)
     if options.kg_fraction < 1:

@@ -1,0 +1,50 @@
+"""A rehearsal knows nothing of what is held out, and holds out the end of what is left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spike_dgl.data.dataset import Interactions
+from spike_dgl.data.options import DataOptions, load
+from spike_dgl.data.rehearsal import rehearse
+from spike_dgl.errors import ConfigError
+from tests.toy import dataset, random_dataset
+
+
+def pairs(part: Interactions) -> list[tuple[int, int]]:
+    return list(zip(part.users.tolist(), part.items.tolist(), strict=True))
+
+
+def test_the_end_of_the_training_part_is_held_out_in_the_same_shares() -> None:
+    """Of ten interactions two are test and two validation pairs; of the six left that is one each."""
+    data = dataset(
+        [(0, item) for item in range(6)],
+        [],
+        sizes=(1, 10, 10, 1),
+        valid=[(0, 6), (0, 7)],
+        test=[(0, 8), (0, 9)],
+    )
+    times = np.array([3, 9, 1, 2, 8, 0], np.float64)
+    data = data.replace(train=Interactions(data.train.users, data.train.items, times))
+    rehearsed = rehearse(data)
+    assert pairs(rehearsed.train) == [(0, 0), (0, 2), (0, 3), (0, 5)]
+    assert rehearsed.train.times.tolist() == [3, 1, 2, 0]
+    assert (pairs(rehearsed.valid), pairs(rehearsed.test)) == ([(0, 4)], [(0, 1)])
+    assert "data.rehearsal=true" in rehearsed.altered[-1]
+
+
+def test_of_the_bundled_data_nothing_held_out_is_left() -> None:
+    whole, rehearsed = load(DataOptions()), load(DataOptions(rehearsal=True))
+    known = set(pairs(whole.train))
+    parts = [set(pairs(part)) for part in (rehearsed.train, rehearsed.valid, rehearsed.test)]
+    assert set.union(*parts) == known
+    assert sum(map(len, parts)) == len(known)
+    assert len(rehearsed.test) / len(known) == pytest.approx(
+        len(whole.test) / (len(whole.train) + len(whole.valid) + len(whole.test)), abs=0.01
+    )
+
+
+def test_without_times_it_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"data\.rehearsal is true.*does not say when"):
+        rehearse(random_dataset(1))
