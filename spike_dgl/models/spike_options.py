@@ -53,8 +53,8 @@ class SpikeOptions(RankingOptions):
         what came after from what came before, as is asked of the model where held-out interactions are later ones.
         Ours; needs data that says when interactions happened.
     user_embedding
-        Whether users have ID embeddings, as in both. Without them a user is what they hear of their items: what is known
-        of someone cannot grow old, and someone new is served as everyone is.
+        Whether users have ID embeddings, as in both. Without, a user is what they hear of their items: nothing that was
+        learned of them can age, and someone new is served as everyone is.
     user_transform
         Whether users take the mean of their items' states times a learned matrix, which starts as the identity: what is
         liked next need not look like what was liked before. False in both.
