@@ -20,6 +20,24 @@ class ConfigError(SpikeError):
     same_in_all_processes = True
 
 
+class MissingTimesError(ConfigError):
+    """A setting that reads the order of time, with data that has none.
+
+    Parameters
+    ----------
+    setting
+        Its dotted key.
+    value, off
+        What it is, and what switches it off, as they stand in a configuration.
+    """
+
+    def __init__(self, setting: str, value: object, off: object) -> None:
+        super().__init__(
+            f"{setting} is {value}, and this data does not say when interactions happened\n"
+            f"  Set {setting}={off}, or give the data times (docs/data.md)."
+        )
+
+
 class UnknownIdError(SpikeError):
     """A raw id that the data set does not hold."""
 

@@ -132,11 +132,15 @@ class Interactions:
         times = None if self.times is None else self.times[chosen]
         return Interactions(self.users[chosen], self.items[chosen], times)
 
+    def by_time(self) -> IndexArray | None:
+        """[X] positions by user and then time, those of one time by item; None without times."""
+        return None if self.times is None else np.lexsort((self.items, self.times, self.users))
+
     def places(self, num_users: int) -> IndexArray | None:
-        """[X] how many of the user's interactions came before each, those of one time by item; None without times."""
-        if self.times is None:
+        """[X] how many of the user's interactions came before each, in the order `by_time`; None without times."""
+        by_time = self.by_time()
+        if by_time is None:
             return None
-        by_time = np.lexsort((self.items, self.times, self.users))
         places = np.empty_like(self.users)
         places[by_time] = np.arange(len(self)) - self.offsets(num_users)[self.users]
         return places

@@ -6,7 +6,7 @@ import numpy as np
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.splits import split_by_time
-from spike_dgl.errors import ConfigError
+from spike_dgl.errors import MissingTimesError
 
 
 def rehearse(dataset: Dataset) -> Dataset:
@@ -23,15 +23,12 @@ def rehearse(dataset: Dataset) -> Dataset:
 
     Raises
     ------
-    ConfigError
+    MissingTimesError
         If it does not say so.
     """
     whole = dataset.train
     if whole.times is None:
-        raise ConfigError(
-            "data.rehearsal is true, and this data does not say when interactions happened\n"
-            "  Set data.rehearsal=false, or give the data times (docs/data.md)."
-        )
+        raise MissingTimesError("data.rehearsal", "true", "false")
     total = len(whole) + len(dataset.valid) + len(dataset.test)
     train, valid, test = split_by_time(
         whole.users,

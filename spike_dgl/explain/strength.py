@@ -96,10 +96,9 @@ def _sum_of_hops(
     for hop, gradient in enumerate(gradients):
         slope, state = gradient.cpu().numpy(), states.layers[hop].detach()
         chosen = np.flatnonzero((slope != 0).any(axis=1)[arcs.receiver])
-        sender, to_user = arcs.sender[chosen], arcs.is_pooling(chosen)[:, None]
-        of_users = model.heard_by_users(state).detach().cpu().numpy()[sender]
-        of_entities = state.cpu().numpy()[sender] * relations[arcs.relation[chosen]]
-        weight = np.repeat(weights[hop, chosen], state.shape[1] // weights.shape[2], axis=1)
-        message = np.where(to_user, of_users, of_entities) * weight
+        sender, to_user = arcs.sender[chosen], arcs.is_pooling(chosen)
+        message = state.cpu().numpy()[sender] * relations[arcs.relation[chosen]]
+        message[to_user] = model.heard_by_users(state).detach().cpu().numpy()[sender[to_user]]
+        message *= np.repeat(weights[hop, chosen], state.shape[1] // weights.shape[2], axis=1)
         total[chosen] += (slope[arcs.receiver[chosen]] * message).sum(axis=1)
     return total

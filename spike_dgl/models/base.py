@@ -41,8 +41,8 @@ class Batch:
     positives: Tensor
     negatives: Tensor
 
-    def select(self, chosen: Tensor) -> Batch:
-        """Some of the interactions: positions, or a mask."""
+    def select(self, chosen: Tensor | slice) -> Batch:
+        """Some of the interactions: positions, a mask or a slice."""
         return Batch(self.users[chosen], self.positives[chosen], self.negatives[chosen])
 
     def rows(self, num_users: int) -> Tensor:

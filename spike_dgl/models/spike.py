@@ -200,20 +200,20 @@ class Spike(EmbeddingModel):
         return self.num_users if nodes is None else int((nodes < self.num_users).sum())
 
     def propagate(
-        self, flow: MessageFlow | None = None, *, inject: bool = True, before: Tensor | None = None
+        self, flow: MessageFlow | None = None, *, inject: bool = True, passing: Tensor | None = None
     ) -> SpikeStates:
         """Inject, hop `num_layers` times, sum, remove.
 
         Over the whole graph, in training mode over a random part of its edges; or along a sampled flow, for
         the results of its seeds. Without `inject` the same weights compute as if no node had a profile, which shows
-        what the profiles change. In training mode `before` [U] says how many interactions of each user have happened,
-        where the model has a `history`.
+        what the profiles change. In training mode `passing` are the interactions that pass messages, positions as of
+        `InteractionHistory.passing`; a random part where not given.
         """
         new = self._new_items()
         ids = self.ids(new)
         state, total, matched = self._start(ids, None if flow is None else flow.input_nodes, inject)
         layers, attention = [state], []
-        for messages, receivers in self._hops_of_one_pass(flow, before, new):
+        for messages, receivers in self._hops_of_one_pass(flow, passing, new):
             state, weights = self.hop(messages, state, receivers)
             total = _select(total, receivers) + state
             layers.append(state)
@@ -284,13 +284,12 @@ class Spike(EmbeddingModel):
         return torch.cat([self.user_gate(*users), self.entity_gate(*entities)])
 
     def _hops_of_one_pass(
-        self, flow: MessageFlow | None, before: Tensor | None, new: Tensor | None
+        self, flow: MessageFlow | None, passing: Tensor | None, new: Tensor | None
     ) -> Iterable[tuple[MessageGraph, Tensor | None]]:
         if flow is not None:
             return [(block.messages, block.receivers) for block in flow.blocks]
         messages = self.messages
         if self.training and self.edge_dropout is not None:
-            passing = None if self.history is None or before is None else self.history.passing(before)
             messages = self.edge_dropout.draw(passing, None if new is None else new[self.num_users :])
         return [(messages, None)] * self.options.num_layers
 
@@ -314,25 +313,20 @@ class Spike(EmbeddingModel):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Ranking, matching and L2, weighted; a term whose weight is 0 is left out."""
-        before = None
+        passing = None
         if self.history is not None and self.training:
             before = self.history.cut()
-            batch = self._to_come(batch, before)
+            passing = self.history.passing(before)
+            batch = _to_come(self.history, batch, before)
         rows = batch.rows(self.num_users)
         flow = self.sampler.draw(rows) if self.sampler is not None and self.training else None
-        states = self.propagate(flow, before=before)
+        states = self.propagate(flow, passing=passing)
         positions = None if flow is None else flow.positions(rows)
         terms = ranking_terms(states.final, self.ids(), rows, self.options, positions)
         if self.options.matching_weight and states.has_profiles:
             nodes = self._sample_profiled(states)
             terms["matching"] = self.options.matching_weight * self.matching(states, nodes)
         return terms
-
-    def _to_come(self, batch: Batch, before: Tensor) -> Batch:
-        """The part of a batch that came after the cut; all of it in the rare case that nothing did."""
-        assert self.history is not None
-        rows = self.history.came_after(batch.users, batch.positives, before).nonzero()[:, 0]
-        return batch.select(rows) if len(rows) else batch
 
     def _sample_profiled(self, states: SpikeStates) -> Tensor | None:
         """Fresh samples [S, k] of the nodes that have a profile; None for all nodes."""
@@ -395,6 +389,12 @@ def _graph_with_similar_items(inputs: ModelInputs, number: int) -> DGLGraph:
     texts = inputs.entity_vectors[: inputs.num_items].to(inputs.device)
     items, neighbours = (rows.cpu() for rows in text_neighbours(texts, number))
     return with_similar_items(inputs.graph, items, neighbours)
+
+
+def _to_come(history: InteractionHistory, batch: Batch, before: Tensor) -> Batch:
+    """The part of a batch that came after the cut; all of it in the rare case that nothing did."""
+    rows = history.came_after(batch.users, batch.positives, before).nonzero()[:, 0]
+    return batch.select(rows) if len(rows) else batch
 
 
 def _items_without_users(messages: MessageGraph, num_items: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.dgl_import import DGLGraph
-from spike_dgl.errors import ConfigError
+from spike_dgl.errors import MissingTimesError
 from spike_dgl.graph import INTERACTS
 from spike_dgl.nn.positions import row_pointer
 
@@ -31,17 +31,14 @@ class InteractionHistory:
 
     Raises
     ------
-    ConfigError
+    MissingTimesError
         If the data does not say when interactions happened.
     """
 
     def __init__(self, graph: DGLGraph, newest: int, largest_cut: float, device: torch.device) -> None:
         edges = graph.edges[INTERACTS].data
         if "place" not in edges:
-            raise ConfigError(
-                f"model.newest_interactions is {newest}, and this data does not say when interactions happened\n"
-                "  Set model.newest_interactions=0, or give the data times (docs/data.md)."
-            )
+            raise MissingTimesError("model.newest_interactions", newest, 0)
         users, items = (ends.to(device) for ends in graph.edges(etype=INTERACTS, order="eid"))
         self.newest, self.largest_cut = newest, largest_cut
         by_user = users.argsort(stable=True)

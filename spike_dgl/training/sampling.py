@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.data.dataset import Interactions
-from spike_dgl.errors import ConfigError, SpikeError
+from spike_dgl.errors import MissingTimesError, SpikeError
 from spike_dgl.models.base import CPU, Batch
 
 REDRAWS = 8
@@ -92,10 +92,10 @@ class BprSampler:
             order = self._draw_late(generator)[order]
         users, items = self._users[order], self._items[order]
         negatives = self.negatives(users, generator)
-        users, items, negatives = (rows.to(self.device) for rows in (users, items, negatives))
+        epoch = Batch(*(rows.to(self.device) for rows in (users, items, negatives)))
         for start in range(skip * self.batch_size, len(users), self.batch_size):
             part = slice(start, start + self.batch_size)
-            yield Batch(users[part], items[part], negatives[part])
+            yield epoch.select(part)
 
     def negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """One item for each of `users` [n], none of them a training positive of that user."""
@@ -131,19 +131,13 @@ class _LateDraws:
     """Draws as many interactions of each user as there are, the later the likelier."""
 
     def __init__(self, pairs: Interactions, recency: float) -> None:
-        num_users = int(pairs.users.max(initial=-1)) + 1
-        places = pairs.places(num_users)
-        if places is None:
-            raise ConfigError(
-                f"training.recency is {recency:g}, and this data does not say when interactions happened\n"
-                "  Set training.recency=0, or give the data times (docs/data.md)."
-            )
+        by_time = pairs.by_time()
+        if by_time is None:
+            raise MissingTimesError("training.recency", f"{recency:g}", 0)
         users = torch.from_numpy(pairs.users)
         self._power = 1.0 / (1.0 + recency)
-        self._count = users.bincount()[users]
-        self._first = torch.from_numpy(pairs.offsets(num_users))[users]
-        self._by_time = torch.empty_like(users)
-        self._by_time[self._first + torch.from_numpy(places)] = torch.arange(len(users))
+        self._by_time, self._count = torch.from_numpy(by_time), users.bincount()[users]
+        self._first = torch.searchsorted(users, users)
 
     def __call__(self, generator: torch.Generator) -> Tensor:
         """[X] positions among the pairs, by user."""
