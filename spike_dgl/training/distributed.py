@@ -7,6 +7,7 @@ however many they are.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -147,6 +148,9 @@ def join_processes() -> Iterator[Processes]:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Processes()
         return
+    # Its functions take the group as a default value when they are first imported, which an optimizer does later on.
+    # The group, with its threads, would then outlive `destroy_process_group`, and could end it by SIGABRT at exit.
+    importlib.import_module("torch.distributed.nn.functional")
     # What is on the CPU travels by gloo, what is on GPUs by nccl.
     has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
     distributed.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=TIMEOUT)

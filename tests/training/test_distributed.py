@@ -164,6 +164,30 @@ def test_two_processes_train_as_one_and_write_one_run_folder(data_folder: Path, 
     assert json.loads((runs[2] / "result.json").read_text())["processes"] == 2
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the threads in /proc")
+def test_no_thread_of_the_group_is_left_when_the_processes_have_parted() -> None:
+    # In a process of its own: what counts is whether the group or the optimizer is there first.
+    script = """
+from pathlib import Path
+import torch
+from spike_dgl.training.distributed import join_processes
+
+def threads():
+    return sum("gloo" in (task / "comm").read_text() for task in Path("/proc/self/task").iterdir())
+
+with join_processes() as processes:
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+    processes.gather(1)
+    assert threads() > 0
+assert threads() == 0, threads()
+"""
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node=1", "--no-python", sys.executable]
+    done = subprocess.run(
+        [sys.executable, *launcher, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
 def test_a_killed_process_ends_the_run_with_a_clear_error_and_the_run_goes_on(
     data_folder: Path, tmp_path: Path
