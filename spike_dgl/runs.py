@@ -52,7 +52,12 @@ class PlannedRun:
     @property
     def is_finished(self) -> bool:
         """Whether its result is there."""
-        return (self.folder / ("result.json" if self.is_tested else "validation.json")).is_file()
+        return self.result.is_file()
+
+    @property
+    def result(self) -> Path:
+        """The file that says what it reached."""
+        return self.folder / ("result.json" if self.is_tested else "validation.json")
 
     @property
     def log(self) -> Path:

@@ -50,7 +50,7 @@ def tune(
     out: Path | None,
     write: Path,
 ) -> None:
-    """Search each model's own grid of settings on validation; the test split is not ranked.
+    """Search each model's own grid of settings on validation, or with data.rehearsal=true on the rehearsal's test part.
 
     MODEL: by default all of the bench file, or the one of the configuration. Every model has the same number of trials,
     the first of them with its settings as they are. Finished trials are not run again, and stopped ones go on.
@@ -58,7 +58,7 @@ def tune(
     from spike_dgl.runs import only_one
     from spike_dgl.tuning.contenders import read_contenders
     from spike_dgl.tuning.report import render_summary, write_tables, write_tuned
-    from spike_dgl.tuning.search import Budget, check_validation, search
+    from spike_dgl.tuning.search import Budget, fit_to_data, search
 
     overrides = [argument for argument in models if "=" in argument]
     names = [argument for argument in models if "=" not in argument]
@@ -73,10 +73,9 @@ def tune(
             click.echo(f"{contender.model} has no settings to tune")
         elif contender.held:
             click.echo(f"{contender.model}: {', '.join(contender.held)} not searched, but kept as given")
-    check_validation(to_tune)
     found = []
     with only_one(out):
-        for contender in to_tune:
+        for contender in fit_to_data(to_tune):
             done = search(contender, budget, out / contender.model, click.echo)
             write_tables(done, out / contender.model)
             found.append(done)

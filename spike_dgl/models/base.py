@@ -268,9 +268,13 @@ SHARED_SEARCH: Mapping[str, Sequence[Any]] = MappingProxyType(
         "model.ranking_loss": ("bpr", "softmax"),
         "model.score_temperature": (None, 0.1),
         "model.l2_weight": (0.0, 1e-5, 1e-4, 1e-3),
+        "training.recency": (0.0, 1.0),
     }
 )
-"""What tuning tries of the settings that all trained models share: what helps one of them is denied to none."""
+"""What tuning tries of the settings that all trained models share: what helps one of them is denied to none.
+
+Recency where the data has times.
+"""
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,11 @@ from spike_dgl.training.whole_file import whole_file
 from spike_dgl.tuning.contenders import Contender
 from spike_dgl.tuning.search import Budget, Trial
 
+_PARTS = {"validation": "the validation part of", "rehearsal": "the test part of a rehearsal of"}
+
 
 def best_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials by what they reached on validation; of equal ones the earlier first, failed ones last."""
+    """Trials by what they reached; of equal ones the earlier first, failed ones last."""
     return sorted(trials, key=lambda trial: (trial.value is None, -(trial.value or 0.0), trial.number))
 
 
@@ -46,7 +48,7 @@ def _line(trial: Trial) -> dict[str, Any]:
     return {
         "trial": trial.number,
         **trial.point,
-        f"validation {trial.run.config.training.metric}": trial.value,
+        f"{trial.measured_on} {trial.run.config.training.metric}": trial.value,
         "epochs": record.get("reported_epoch"),
         "seconds": record.get("seconds"),
         "failure": trial.failure,
@@ -67,8 +69,8 @@ def render_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget) 
     lines = [
         made["command"],
         f"{len(trials)} trials ({budget.sampler} search, seed {budget.seed}) of {len(contender.grid):,} in the grid, "
-        f"on the validation part of {Path(config.data.path).name}",
-        f"validation {config.training.metric}: best {values[0]:.4f}, before tuning {_text(trials[0].value)}, "
+        f"on {_PARTS[best.measured_on]} {Path(config.data.path).name}",
+        f"{best.measured_on} {config.training.metric}: best {values[0]:.4f}, before tuning {_text(trials[0].value)}, "
         f"mean over trials {mean(values):.4f}{deviation}",
         f"{time.strftime('%Y-%m-%d')}, {platform.machine()} {platform.system()}, {made['cpu_count']} CPU cores, "
         f"{best.record['device']}, torch {made['packages']['torch']}",

@@ -1,10 +1,10 @@
-"""The search itself: trials in processes of their own, none of which ranks the test split."""
+"""The search itself: trials in processes of their own, none of which ranks the data's test part."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from spike_dgl.errors import ConfigError
 from spike_dgl.runs import PlannedRun, run_missing
 from spike_dgl.tuning.contenders import Contender
 from spike_dgl.tuning.samplers import SamplerName, make_sampler
-from spike_dgl.tuning.space import Point
+from spike_dgl.tuning.space import Grid, Point
 
 
 @dataclass(frozen=True)
@@ -62,23 +62,47 @@ class Trial:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What it reached on validation, and what that cost."""
-        return dict(json.loads((self.run.folder / "validation.json").read_text(encoding="utf-8")))
+        """What it reached, and what that cost."""
+        return dict(json.loads(self.run.result.read_text(encoding="utf-8")))
+
+    @property
+    def measured_on(self) -> str:
+        """What settings are chosen by: ``validation``, or the test part of a ``rehearsal``."""
+        return "rehearsal" if self.run.is_tested else "validation"
 
     @property
     def value(self) -> float | None:
-        """The validation metric that settings are chosen by; None where the trial failed."""
-        return None if self.failure else float(self.record["valid"][self.run.config.training.metric])
+        """The metric that settings are chosen by; None where the trial failed."""
+        part = "test" if self.run.is_tested else "valid"
+        return None if self.failure else float(self.record[part][self.run.config.training.metric])
 
 
-def check_validation(contenders: Sequence[Contender]) -> None:
-    """Raise `ConfigError` where a model's data has no validation part to choose on."""
+def fit_to_data(contenders: Sequence[Contender]) -> list[Contender]:
+    """The same without settings that need times, where the data has none.
+
+    Raises
+    ------
+    ConfigError
+        Where a model's data has no validation part.
+    """
+    has_times = {}
     for options in {contender.config({}).data for contender in contenders}:
-        if not len(load(options).valid):
+        dataset = load(options)
+        if not len(dataset.valid):
             raise ConfigError(
                 f"data set '{options.path}' has no validation part, and nothing is chosen on the test part\n"
                 "  Set data.valid_fraction above 0."
             )
+        has_times[options] = dataset.train.times is not None
+    return [
+        contender if has_times[contender.config({}).data] else _without_times(contender)
+        for contender in contenders
+    ]
+
+
+def _without_times(contender: Contender) -> Contender:
+    values = contender.grid.values.items()
+    return replace(contender, grid=Grid({key: tried for key, tried in values if key != "training.recency"}))
 
 
 def search(contender: Contender, budget: Budget, folder: Path, say: Callable[[str], None]) -> list[Trial]:
@@ -115,5 +139,11 @@ def search(contender: Contender, budget: Budget, folder: Path, say: Callable[[st
 
 
 def _planned(contender: Contender, folder: Path, point: Point, number: int) -> PlannedRun:
-    name = f"{contender.model} trial {number}"
-    return PlannedRun(name, contender.config(point), folder / f"trial-{number}", is_tested=False)
+    config = contender.config(point)
+    # The test part of a rehearsal is training data, and it is what a rehearsal is for.
+    return PlannedRun(
+        f"{contender.model} trial {number}",
+        config,
+        folder / f"trial-{number}",
+        is_tested=config.data.rehearsal,
+    )

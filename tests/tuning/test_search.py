@@ -20,15 +20,16 @@ TUNED = [name for name, entry in registered_models().items() if entry.search]
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[PlannedRun]:
-    """Runs that the search starts; the third of each model is the best, and the second fails."""
+    """Runs that the search starts; the third is the best on validation, the fourth on test, and the second fails."""
     runs: list[PlannedRun] = []
 
     def pretend(planned: Sequence[PlannedRun], **_: object) -> dict[str, str]:
         for run in planned:
             number = int(run.folder.name.removeprefix("trial-"))
             run.folder.mkdir(parents=True)
-            record = {"valid": {"ndcg@20": 0.5 if number == 3 else 0.1}, "device": "cpu"}
-            (run.folder / "validation.json").write_text(json.dumps(record))
+            parts = {"valid": 0.5 if number == 3 else 0.1, "test": 0.5 if number == 4 else 0.1}
+            record = {part: {"ndcg@20": value} for part, value in parts.items()}
+            run.result.write_text(json.dumps(record | {"device": "cpu"}))
             runs.append(run)
         return {run.name: "out of luck" for run in planned if run.folder.name == "trial-2"}
 
@@ -64,3 +65,39 @@ def test_every_model_has_the_same_budget_begins_as_it_is_and_gets_what_was_best(
         assert first == contender.config({})
         [tuned] = read_contenders(tmp_path / "tuned" / "movielens" / f"{contender.model}.yaml", [], [])
         assert tuned.config({}) == third != first
+
+
+def test_with_a_rehearsal_its_test_part_decides(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    started: list[PlannedRun],
+) -> None:
+    arguments = [
+        "data.rehearsal=true",
+        "--trials",
+        4,
+        "--out",
+        tmp_path / "out",
+        "--write",
+        tmp_path / "tuned",
+    ]
+    code, _, error = run_command(monkeypatch, capsys, "tune", "bpr-mf", *arguments)
+    assert code == 0, error
+    assert all(run.is_tested and run.config.data.rehearsal for run in started)
+    file = tmp_path / "tuned" / "movielens" / "bpr-mf.yaml"
+    [tuned] = read_contenders(file, [], ["data.rehearsal=true"])
+    assert tuned.config({}) == started[3].config
+    assert "on the test part of a rehearsal of movielens" in file.read_text(encoding="utf-8")
+    assert (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text().startswith("trial,")
+    assert "rehearsal ndcg@20" in (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text()
+
+
+def test_recency_is_searched_where_the_data_has_times(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("0 0 1 2 3 4 5\n1 0 1 2 3 4 5\n")
+    (tmp_path / "test.txt").write_text("0 6\n1 7\n")
+    (tmp_path / "kg_final.txt").write_text("0 0 8\n")
+    [timed] = search.fit_to_data(read_contenders(None, ["bpr-mf"], []))
+    [timeless] = search.fit_to_data(read_contenders(None, ["bpr-mf"], [f"data.path={tmp_path}"]))
+    assert timed.grid.values.keys() - timeless.grid.values.keys() == {"training.recency"}
+    assert timed.first["training.recency"] == 0.0
