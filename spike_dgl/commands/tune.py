@@ -31,6 +31,20 @@ FILE = click.Path(path_type=Path)
     type=click.Choice(["random", "optuna"]),
     help="optuna proposes by what was good so far.",
 )
+@click.option(
+    "--seeds",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Runs of each finalist; above 1 the best mean is chosen.",
+)
+@click.option(
+    "--finalists",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Best trials that are run with several seeds.",
+)
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Runs at a time.")
 @click.option("--out", type=FILE, help="Folder of the trials; runs/tune-NAME by default.")
 @click.option(
@@ -46,6 +60,8 @@ def tune(
     trials: int,
     seed: int,
     sampler: SamplerName,
+    seeds: int,
+    finalists: int,
     jobs: int,
     out: Path | None,
     write: Path,
@@ -62,7 +78,7 @@ def tune(
 
     overrides = [argument for argument in models if "=" in argument]
     names = [argument for argument in models if "=" not in argument]
-    budget = Budget(trials, seed, sampler, jobs)
+    budget = Budget(trials, seed, sampler, jobs, finalists, seeds)
     contenders = read_contenders(config_file, names, overrides)
     if out is None:
         data = Path(contenders[0].config({}).data.path).name

@@ -17,14 +17,9 @@ from spike_dgl.markdown import markdown_table
 from spike_dgl.training.tracking import environment
 from spike_dgl.training.whole_file import whole_file
 from spike_dgl.tuning.contenders import Contender
-from spike_dgl.tuning.search import Budget, Trial
+from spike_dgl.tuning.search import Budget, Trial, best_first
 
 _PARTS = {"validation": "the validation part of", "rehearsal": "the test part of a rehearsal of"}
-
-
-def best_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials by what they reached; of equal ones the earlier first, failed ones last."""
-    return sorted(trials, key=lambda trial: (trial.value is None, -(trial.value or 0.0), trial.number))
 
 
 def render_trials(trials: Sequence[Trial]) -> str:
@@ -48,6 +43,7 @@ def _line(trial: Trial) -> dict[str, Any]:
     return {
         "trial": trial.number,
         **trial.point,
+        "runs": 1 + len(trial.repeats),
         f"{trial.measured_on} {trial.run.config.training.metric}": trial.value,
         "epochs": record.get("reported_epoch"),
         "seconds": record.get("seconds"),
@@ -68,7 +64,8 @@ def render_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget) 
     deviation = f", standard deviation {stdev(values):.4f}" if len(values) > 1 else ""
     lines = [
         made["command"],
-        f"{len(trials)} trials ({budget.sampler} search, seed {budget.seed}) of {len(contender.grid):,} in the grid, "
+        f"{len(trials)} trials ({budget.sampler} search, seed {budget.seed}) of {len(contender.grid):,} in the grid"
+        f"{f', the best {budget.finalists} with {budget.seeds} seeds' if budget.seeds > 1 else ''}, "
         f"on {_PARTS[best.measured_on]} {Path(config.data.path).name}",
         f"{best.measured_on} {config.training.metric}: best {values[0]:.4f}, before tuning {_text(trials[0].value)}, "
         f"mean over trials {mean(values):.4f}{deviation}",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from spike_dgl.data.options import load
@@ -31,17 +32,21 @@ class Budget:
         ``random`` or ``optuna``.
     jobs
         Trials at a time.
+    finalists, seeds
+        So many of the best trials are run with so many training seeds in all, and the best mean is chosen.
     """
 
     trials: int
     seed: int
     sampler: SamplerName
     jobs: int = 1
+    finalists: int = 3
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a search.
+    """One point of a search.
 
     Parameters
     ----------
@@ -53,17 +58,20 @@ class Trial:
         Its run folder and settings.
     failure
         Why it failed; None where it did not.
+    repeats
+        The same with other training seeds, for a finalist.
     """
 
     number: int
     point: Point
     run: PlannedRun
     failure: str | None = None
+    repeats: tuple[PlannedRun, ...] = ()
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What it reached, and what that cost."""
-        return dict(json.loads(self.run.result.read_text(encoding="utf-8")))
+        """What the first run reached, and what that cost."""
+        return _record(self.run)
 
     @property
     def measured_on(self) -> str:
@@ -72,9 +80,26 @@ class Trial:
 
     @property
     def value(self) -> float | None:
-        """The metric that settings are chosen by; None where the trial failed."""
-        part = "test" if self.run.is_tested else "valid"
-        return None if self.failure else float(self.record[part][self.run.config.training.metric])
+        """The metric that settings are chosen by, a mean over seeds; None where the trial failed."""
+        if self.failure:
+            return None
+        part, metric = "test" if self.run.is_tested else "valid", self.run.config.training.metric
+        return mean(float(record[part][metric]) for record in (self.record, *map(_record, self.repeats)))
+
+
+def _record(run: PlannedRun) -> dict[str, Any]:
+    return dict(json.loads(run.result.read_text(encoding="utf-8")))
+
+
+def best_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Finalists by their means, then the others by what they reached; of equal ones the earlier, failed ones last.
+
+    The best of many single runs owes its place in part to luck: no other trial is set before a finalist.
+    """
+    return sorted(
+        trials,
+        key=lambda trial: (trial.value is None, -len(trial.repeats), -(trial.value or 0.0), trial.number),
+    )
 
 
 def fit_to_data(contenders: Sequence[Contender]) -> list[Contender]:
@@ -122,7 +147,7 @@ def search(contender: Contender, budget: Budget, folder: Path, say: Callable[[st
     Returns
     -------
     list of Trial
-        In the order in which they were chosen.
+        In the order in which they were chosen; finalists with their repeats.
     """
     sampler = make_sampler(budget.sampler, contender.grid, contender.first, budget.seed)
     trials: list[Trial] = []
@@ -135,15 +160,34 @@ def search(contender: Contender, budget: Budget, folder: Path, say: Callable[[st
         for point, run in zip(points, runs, strict=True):
             trials.append(Trial(len(trials) + 1, point, run, failures.get(run.name)))
             sampler.tell(point, trials[-1].value)
-    return trials
+    return _with_finalists_repeated(trials, contender, budget, folder, say)
 
 
-def _planned(contender: Contender, folder: Path, point: Point, number: int) -> PlannedRun:
-    config = contender.config(point)
+def _with_finalists_repeated(
+    trials: list[Trial], contender: Contender, budget: Budget, folder: Path, say: Callable[[str], None]
+) -> list[Trial]:
+    finalists = [trial for trial in best_first(trials)[: budget.finalists] if trial.failure is None]
+    repeats = {
+        trial.number: tuple(
+            _planned(contender, folder, trial.point, trial.number, more) for more in range(1, budget.seeds)
+        )
+        for trial in finalists
+    }
+    failures = run_missing([run for runs in repeats.values() for run in runs], at_a_time=budget.jobs, say=say)
+    repeated = []
+    for trial in trials:
+        runs = repeats.get(trial.number, ())
+        failure = next((failures[run.name] for run in runs if run.name in failures), trial.failure)
+        repeated.append(replace(trial, repeats=runs, failure=failure))
+    return repeated
+
+
+def _planned(contender: Contender, folder: Path, point: Point, number: int, more: int = 0) -> PlannedRun:
+    """The run of a trial; with `more` a repeat, whose training seed is higher by that."""
+    config, name = contender.config(point), f"trial {number}"
+    if more:
+        seed = config.training.seed + more
+        config, name = contender.config({**point, "training.seed": seed}), f"{name} seed {seed}"
     # The test part of a rehearsal is training data, and it is what a rehearsal is for.
-    return PlannedRun(
-        f"{contender.model} trial {number}",
-        config,
-        folder / f"trial-{number}",
-        is_tested=config.data.rehearsal,
-    )
+    is_tested = config.data.rehearsal
+    return PlannedRun(f"{contender.model} {name}", config, folder / name.replace(" ", "-"), is_tested)

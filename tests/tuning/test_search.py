@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -91,6 +92,48 @@ def test_with_a_rehearsal_its_test_part_decides(
     assert "on the test part of a rehearsal of movielens" in file.read_text(encoding="utf-8")
     assert (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text().startswith("trial,")
     assert "rehearsal ndcg@20" in (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text()
+
+
+def test_finalists_are_run_with_more_seeds_and_the_best_mean_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # Of five trials the first three are the finalists. The second was lucky, and the third fails with another seed.
+    reached = {1: [0.3, 0.4, 0.5], 2: [0.6, 0.1, 0.1], 3: [0.5, 0.9], 4: [0.28], 5: [0.1]}
+    started: list[PlannedRun] = []
+
+    def pretend(planned: Sequence[PlannedRun], **_: object) -> dict[str, str]:
+        failures = {}
+        for run in planned:
+            number, more = int(run.folder.name.split("-")[1]), run.config.training.seed - 2020
+            started.append(run)
+            if more < len(reached[number]):
+                run.folder.mkdir(parents=True)
+                valid = {"ndcg@20": reached[number][more]}
+                run.result.write_text(json.dumps({"valid": valid, "device": "cpu"}))
+            else:
+                failures[run.name] = "out of memory"
+        return failures
+
+    monkeypatch.setattr(search, "run_missing", pretend)
+    arguments = ["--trials", 5, "--seeds", 3, "--out", tmp_path / "out", "--write", tmp_path / "tuned"]
+    code, _, error = run_command(monkeypatch, capsys, "tune", "bpr-mf", *arguments)
+    assert code == 0, error
+    assert len({run.folder for run in started}) == len(started) == 5 + 3 * 2
+    file = tmp_path / "tuned" / "movielens" / "bpr-mf.yaml"
+    [tuned] = read_contenders(file, [], [])
+    assert tuned.config({}) == started[0].config
+    assert "the best 3 with 3 seeds" in file.read_text(encoding="utf-8")
+    assert "best 0.4000" in file.read_text(encoding="utf-8")
+    lines = (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text().splitlines()
+    table = list(csv.DictReader(lines))
+    assert [(row["trial"], row["runs"]) for row in table] == [
+        ("1", "3"),
+        ("2", "3"),
+        ("4", "1"),
+        ("5", "1"),
+        ("3", "3"),
+    ]
+    assert table[-1]["failure"] == "out of memory"
 
 
 def test_recency_is_searched_where_the_data_has_times(tmp_path: Path) -> None:
