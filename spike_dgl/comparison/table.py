@@ -170,7 +170,7 @@ def _settings(comparison: Comparison) -> str:
     if file.tuned is None:
         return seeds
     tuned = ", ".join(comparison.study.tuned) or "none"
-    return f"{seeds} Models with settings tuned on validation ({file.tuned}): {tuned}."
+    return f"{seeds} Models with tuned settings (files in {file.tuned} say how they were found): {tuned}."
 
 
 def _tests(comparison: Comparison) -> str:
