@@ -89,9 +89,10 @@ def tune(
             click.echo(f"{contender.model} has no settings to tune")
         elif contender.held:
             click.echo(f"{contender.model}: {', '.join(contender.held)} not searched, but kept as given")
+    to_tune = fit_to_data(to_tune)
     found = []
     with only_one(out):
-        for contender in fit_to_data(to_tune):
+        for contender in to_tune:
             done = search(contender, budget, out / contender.model, click.echo)
             write_tables(done, out / contender.model)
             found.append(done)

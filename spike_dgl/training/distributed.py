@@ -149,7 +149,7 @@ def join_processes() -> Iterator[Processes]:
         yield Processes()
         return
     # Its functions take the group as a default value when they are first imported, which an optimizer does later on.
-    # The group, with its threads, would then outlive `destroy_process_group`, and could end it by SIGABRT at exit.
+    # The group, with its threads, would then outlive `destroy_process_group`, and could abort the process at exit.
     importlib.import_module("torch.distributed.nn.functional")
     # What is on the CPU travels by gloo, what is on GPUs by nccl.
     has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()

@@ -78,7 +78,7 @@ class Trial:
         """What settings are chosen by: ``validation``, or the test part of a ``rehearsal``."""
         return "rehearsal" if self.run.is_tested else "validation"
 
-    @property
+    @cached_property
     def value(self) -> float | None:
         """The metric that settings are chosen by, a mean over seeds; None where the trial failed."""
         if self.failure:
