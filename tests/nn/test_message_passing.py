@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 from torch import Tensor
 
-from spike_dgl.dgl_import import dgl
+from spike_dgl.dgl_import import DGLGraph, dgl, fn
 from spike_dgl.nn.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
 
 
@@ -38,6 +41,43 @@ def test_edges_multiply_and_sum_as_a_loop_does() -> None:
     torch.testing.assert_close(weighted_sum(graph, left, weights), expected)
     assert torch.autograd.gradcheck(lambda x, w: weighted_sum(graph, x, w), (left, weights))
     assert torch.autograd.gradcheck(lambda x, y: inner_products(graph, x, y), (left, right))
+
+
+@pytest.mark.parametrize("heads", [(), (2,)])
+@pytest.mark.parametrize("num_edges", [0, 300])
+def test_sums_and_their_gradients_are_dgls_own_bit_for_bit(heads: tuple[int, ...], num_edges: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    source, target = (torch.randint(0, size, (num_edges,), generator=generator) for size in (40, 20))
+    # Some nodes are without edges, and some pairs have several.
+    graph = dgl.heterograph({("a", "to", "b"): (source, target)}, {"a": 45, "b": 22})
+    shapes = (45, *heads, 8), (22, *heads, 8), (num_edges, *heads, 1)
+    left, right, weights = (torch.randn(shape, generator=generator) for shape in shapes)
+
+    def results(sum_of: Callable[..., Tensor], products_of: Callable[..., Tensor]) -> list[Tensor]:
+        inputs = [numbers.clone().requires_grad_() for numbers in (left, right, weights)]
+        summed, products = sum_of(graph, inputs[0], inputs[2]), products_of(graph, inputs[0], inputs[1])
+        ((summed * right).sum() + (products * weights).sum()).backward()
+        return [summed, products, *(numbers.grad for numbers in inputs if numbers.grad is not None)]
+
+    ours, dgls = results(weighted_sum, inner_products), results(summed_by_dgl, multiplied_by_dgl)
+    assert len(ours) == len(dgls) == 5
+    assert all(map(torch.equal, ours, dgls))
+
+
+def summed_by_dgl(graph: DGLGraph, left: Tensor, weights: Tensor) -> Tensor:
+    with graph.local_scope():
+        graph.srcdata["left"], graph.edata["weight"] = left, weights
+        graph.update_all(fn.u_mul_e("left", "weight", "message"), fn.sum("message", "sum"))
+        summed: Tensor = graph.dstdata["sum"]
+        return summed
+
+
+def multiplied_by_dgl(graph: DGLGraph, left: Tensor, right: Tensor) -> Tensor:
+    with graph.local_scope():
+        graph.srcdata["left"], graph.dstdata["right"] = left, right
+        graph.apply_edges(fn.u_dot_v("left", "right", "product"))
+        product: Tensor = graph.edata["product"]
+        return product
 
 
 def test_sums_are_in_full_precision_under_autocast() -> None:
