@@ -95,6 +95,6 @@ def test_every_config_in_the_folder_is_valid_and_says_how_to_run_it(file: Path) 
 
 
 def test_configs_exist() -> None:
-    assert {"paper", "official", "lastfm", "movielens", "ml-1m", "last-fm-kgat"} <= {
+    assert {"paper", "official", "lastfm", "movielens", "ml-1m", "last-fm-kgat", "new-items"} <= {
         file.stem for file in CONFIGS
     }

@@ -116,8 +116,8 @@ def _sum_along_edges(
 ) -> Tensor:
     """The sums of `weighted_sum`, or those of targets' rows to sources, as sparse products on the CPU.
 
-    They are the same numbers as DGL's, bit for bit: a row's edges are added in the same order. DGL's loop looks up, for
-    every number it reads, which weight it goes with, and takes four to eight times as long.
+    They are the same numbers as DGL's, bit for bit: a row's edges are added in the same order. DGL's own loop looks up,
+    for every number it reads, which weight it goes with, and takes several times as long.
     """
     start, index, edge = graph.adj_tensors("csc" if way == "to targets" else "csr")
     weights = weights.index_select(0, edge).flatten(1)
