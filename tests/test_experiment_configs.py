@@ -61,7 +61,7 @@ def test_the_papers_experiments_are_there() -> None:
 
 def test_items_that_keep_coming_are_trained_for_as_the_rehearsal_chose() -> None:
     settings = read_yaml(CONFIGS / "new-items.yaml")
-    rows = read_study(CONFIGS / "experiments" / "cold-items.yaml", []).rows
+    rows = read_study(CONFIGS / "experiments" / "cold-items.yaml").rows
     chosen = next(row for row in rows if row.label == "spike, item dropout, cosines")
     assert settings["model"].items() <= chosen.settings["model"].items()
     assert settings["training"].items() <= chosen.settings["training"].items()

@@ -48,7 +48,7 @@ def inner_products(graph: DGLGraph, sources: Tensor, targets: Tensor) -> Tensor:
     """[E, ..., 1] inner products of the rows at both ends of every edge, [n, ..., D] and [m, ..., D]."""
     if sources.device.type == "cpu":
         return _InnerProducts.apply(graph, sources, targets)  # type: ignore[no-any-return, no-untyped-call]
-    return _inner_products(graph, sources, targets)
+    return dgl_inner_products(graph, sources, targets)
 
 
 @in_full_precision
@@ -56,14 +56,11 @@ def weighted_sum(graph: DGLGraph, sources: Tensor, weights: Tensor) -> Tensor:
     """[m, ..., D] sums of the rows of each node's sources [n, ..., D], weighted by [E, ..., 1]."""
     if sources.device.type == "cpu":
         return _WeightedSum.apply(graph, sources, weights)  # type: ignore[no-any-return, no-untyped-call]
-    with graph.local_scope():
-        graph.srcdata["source"], graph.edata["weight"] = sources, weights
-        graph.update_all(fn.u_mul_e("source", "weight", "message"), fn.sum("message", "sum"))
-        total: Tensor = graph.dstdata["sum"]
-        return total
+    return dgl_weighted_sum(graph, sources, weights)
 
 
-def _inner_products(graph: DGLGraph, sources: Tensor, targets: Tensor) -> Tensor:
+def dgl_inner_products(graph: DGLGraph, sources: Tensor, targets: Tensor) -> Tensor:
+    """As `inner_products`, by DGL alone, gradients too; on any device that it runs on."""
     with graph.local_scope():
         graph.srcdata["source"], graph.dstdata["target"] = sources, targets
         graph.apply_edges(fn.u_dot_v("source", "target", "product"))
@@ -71,14 +68,23 @@ def _inner_products(graph: DGLGraph, sources: Tensor, targets: Tensor) -> Tensor
         return product
 
 
+def dgl_weighted_sum(graph: DGLGraph, sources: Tensor, weights: Tensor) -> Tensor:
+    """As `weighted_sum`, by DGL alone, gradients too; on any device that it runs on."""
+    with graph.local_scope():
+        graph.srcdata["source"], graph.edata["weight"] = sources, weights
+        graph.update_all(fn.u_mul_e("source", "weight", "message"), fn.sum("message", "sum"))
+        total: Tensor = graph.dstdata["sum"]
+        return total
+
+
 class _InnerProducts(torch.autograd.Function):
-    """DGL's products along edges, with gradients by `_sum_along_edges`."""
+    """DGL's products, with gradients by `_sum_along_edges`."""
 
     @staticmethod
     def forward(ctx: Any, graph: DGLGraph, sources: Tensor, targets: Tensor) -> Tensor:
         ctx.graph = graph
         ctx.save_for_backward(sources, targets)
-        return _inner_products(graph, sources, targets)
+        return dgl_inner_products(graph, sources, targets)
 
     @staticmethod
     @once_differentiable
@@ -107,7 +113,7 @@ class _WeightedSum(torch.autograd.Function):
         return (
             None,
             _sum_along_edges(ctx.graph, "to sources", grad, weights) if of_sources else None,
-            _inner_products(ctx.graph, sources, grad) if of_weights else None,
+            dgl_inner_products(ctx.graph, sources, grad) if of_weights else None,
         )
 
 

@@ -8,8 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from spike_dgl.dgl_import import DGLGraph, dgl, fn
-from spike_dgl.nn.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
+from spike_dgl.dgl_import import dgl
+from spike_dgl.nn.message_passing import (
+    dgl_inner_products,
+    dgl_weighted_sum,
+    inner_products,
+    typed_matrices,
+    typed_product,
+    weighted_sum,
+)
 
 
 def random(*shape: int) -> Tensor:
@@ -59,25 +66,9 @@ def test_sums_and_their_gradients_are_dgls_own_bit_for_bit(heads: tuple[int, ...
         ((summed * right).sum() + (products * weights).sum()).backward()
         return [summed, products, *(numbers.grad for numbers in inputs if numbers.grad is not None)]
 
-    ours, dgls = results(weighted_sum, inner_products), results(summed_by_dgl, multiplied_by_dgl)
+    ours, dgls = results(weighted_sum, inner_products), results(dgl_weighted_sum, dgl_inner_products)
     assert len(ours) == len(dgls) == 5
     assert all(map(torch.equal, ours, dgls))
-
-
-def summed_by_dgl(graph: DGLGraph, left: Tensor, weights: Tensor) -> Tensor:
-    with graph.local_scope():
-        graph.srcdata["left"], graph.edata["weight"] = left, weights
-        graph.update_all(fn.u_mul_e("left", "weight", "message"), fn.sum("message", "sum"))
-        summed: Tensor = graph.dstdata["sum"]
-        return summed
-
-
-def multiplied_by_dgl(graph: DGLGraph, left: Tensor, right: Tensor) -> Tensor:
-    with graph.local_scope():
-        graph.srcdata["left"], graph.dstdata["right"] = left, right
-        graph.apply_edges(fn.u_dot_v("left", "right", "product"))
-        product: Tensor = graph.edata["product"]
-        return product
 
 
 def test_sums_are_in_full_precision_under_autocast() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from spike_dgl.dgl_import import edge_softmax, fn
 from spike_dgl.nn.kernels.with_torch import of_pairs, split_heads
 from spike_dgl.nn.message_graph import Incidence, MessageGraph
+from spike_dgl.nn.message_passing import dgl_inner_products, dgl_weighted_sum
 
 
 def attend(
@@ -17,15 +18,10 @@ def attend(
     """As `spike_dgl.nn.kernels.attend`."""
     graph = messages.edges.dgl_graph
     query = split_heads(projected[messages.num_users :], num_heads)
-    with graph.local_scope():
-        graph.dstdata["query"] = query
-        graph.srcdata["key"] = split_heads(of_pairs(messages, projected, relations), num_heads)
-        graph.srcdata["value"] = split_heads(of_pairs(messages, states, relations), num_heads)
-        graph.apply_edges(fn.u_dot_v("key", "query", "logit"))
-        attention = edge_softmax(graph, graph.edata["logit"] / math.sqrt(query.shape[-1]))
-        graph.edata["attention"] = attention
-        graph.update_all(fn.u_mul_e("value", "attention", "message"), fn.sum("message", "gathered"))
-        return graph.dstdata["gathered"].flatten(1), attention.detach().squeeze(-1)
+    key = split_heads(of_pairs(messages, projected, relations), num_heads)
+    value = split_heads(of_pairs(messages, states, relations), num_heads)
+    attention = edge_softmax(graph, dgl_inner_products(graph, key, query) / math.sqrt(query.shape[-1]))
+    return dgl_weighted_sum(graph, value, attention).flatten(1), attention.detach().squeeze(-1)
 
 
 def mean_of_sources(edges: Incidence, rows: Tensor) -> Tensor:
