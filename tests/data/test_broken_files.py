@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spike_dgl.data import load_dataset
+from spike_dgl.data.formats.tables import read_table
 from spike_dgl.errors import DataError
 from tests.data.tiny import RECBOLE, SPIKE, write_folder, write_vectors
 
@@ -164,3 +165,9 @@ def test_no_mangled_file_raises_anything_but_a_data_error(
             load_dataset(folder)
     finally:
         file.write_bytes(original)
+
+
+def test_a_number_may_end_in_any_blank_that_the_check_lets_pass(tmp_path: Path) -> None:
+    file = tmp_path / "t.inter"
+    file.write_text("user_id:token\ttimestamp:float\nu1\t3\x1c\n", encoding="utf-8")
+    assert read_table(file, ["user_id"]).numbers("timestamp").tolist() == [3.0]

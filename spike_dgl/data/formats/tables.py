@@ -46,7 +46,8 @@ class Table:
         for line, cell in enumerate(cells, start=2):
             if not cell.strip():
                 raise DataError(self.file, f"no {column}", "Complete the row.", line)
-        return np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
+        # As the check does it: `float` leaves some blanks where they are that `split` takes off.
+        return np.fromiter((float(cell.strip()) for cell in cells), dtype=np.float64, count=len(cells))
 
 
 def read_table(file: Path, required: Sequence[str]) -> Table:
