@@ -58,7 +58,8 @@ def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recal
     for folder in folders:
         config, record = read_yaml(folder.file("config.yaml")), read_record(folder)
         seedless = config | {"training": config["training"] | dict.fromkeys(NOT_COMPARED)}
-        key = (record["data"], config["model"]["name"], repr(seedless))
+        changed = record.get("changed_when_resumed", [])
+        key = (record["data"], config["model"]["name"], repr((seedless, changed)))
         groups.setdefault(key, []).append(record)
     costs = [name for name in COSTS if name != "parameters"]
     rows = [["data", "model", "runs", *metrics, *(COSTS[name][0] for name in costs)]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -49,6 +49,7 @@ from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.devices import choose_device, describe_device, peak_device_memory_mb
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.options import TrainingOptions
+from spike_dgl.training.resuming import alters_epochs
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.training.tracking import RunFolder, environment
@@ -195,7 +196,9 @@ class Experiment:
     device: torch.device
     processes: Processes
 
-    def train(self, *, resume: bool = False, progress: bool = True) -> Evaluation:
+    def train(
+        self, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] = print
+    ) -> Evaluation:
         """Train, then test the reported epoch once; writes the result into the run folder.
 
         Of several processes all must call it.
@@ -206,19 +209,40 @@ class Experiment:
             Go on from where the folder's ``last.pt`` was written.
         progress
             Show a progress bar.
-        """
-        self._fit(resume, progress)
-        return self.processes.on_first(self._report)
+        say
+            Is told where a resumed run has nothing left to train.
 
-    def train_untested(self, *, resume: bool = False, progress: bool = True) -> None:
+        Raises
+        ------
+        SpikeError
+            If another program writes to the run folder.
+        ConfigError
+            If a setting was changed that cannot be applied to a run that is resumed.
+        """
+        with self._only_writer():
+            self._fit(resume, progress, say)
+            return self.processes.on_first(self._report)
+
+    def train_untested(
+        self, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] = print
+    ) -> None:
         """As `train`, but nothing of the test split is ranked: for choosing settings.
 
         What the run reached on validation is written to ``validation.json``. `train` with `resume` tests it later.
         """
-        self._fit(resume, progress)
-        self.processes.on_first(lambda: self.folder.write_json("validation.json", self._record()))
+        with self._only_writer():
+            self._fit(resume, progress, say)
+            self.processes.on_first(lambda: self.folder.write_json("validation.json", self._record()))
 
-    def _fit(self, resume: bool, progress: bool) -> None:
+    @contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        self.processes.on_first(self.folder.lock)
+        try:
+            yield
+        finally:
+            self.folder.unlock()
+
+    def _fit(self, resume: bool, progress: bool, say: Callable[[str], None]) -> None:
         if not isinstance(self.model, EmbeddingModel):
             self.processes.on_first(self._record_untrained)
             return
@@ -227,13 +251,22 @@ class Experiment:
             if self.folder.file("last.pt").is_file():
                 with _weights_fit(self.folder, self.config):
                     trainer.restore()
-            self.processes.on_first(lambda: self._record_resumption(trainer.epoch))
+            self.processes.on_first(lambda: self._record_resumption(trainer))
+            if self.processes.is_first and trainer.why_done:
+                say(trainer.why_done)
         trainer.fit()
 
-    def _record_resumption(self, epoch: int) -> None:
+    def _record_resumption(self, trainer: Trainer) -> None:
         self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may be new
-        if self.folder.file("last.pt").is_file():
-            self.folder.metrics().keep_before(epoch)
+        if not self.folder.file("last.pt").is_file():
+            return
+        self.folder.metrics().keep_before(trainer.epoch)
+        changed = {
+            f"training.{name}": list(values)
+            for name, values in trainer.changed.items()
+            if alters_epochs(name, trainer.options)
+        }
+        self.folder.add_resumption({"epoch": trainer.epoch, "step": trainer.step, "changed": changed})
 
     def best_scores(self) -> ScoreFunction:
         """Scores by the weights of the epoch that is reported; an untrained model has no weights."""

@@ -41,6 +41,7 @@ def record_of_training(
         "checksum": dataset.checksum,
         "split_hash": dataset.split_hash,
         "altered": list(dataset.altered),
+        "changed_when_resumed": folder.changed_when_resumed(),
         "reported_epoch": reported,
         "epochs": records[-1]["epoch"] if records else 0,
         "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
@@ -80,7 +81,7 @@ def render_result(
 ) -> str:
     """``RESULT.md``: test metrics, how they came about, and who is served well."""
     valid = record["valid"]
-    reported, epochs = record["reported_epoch"], record["epochs"]
+    reported, epochs, resumed = record["reported_epoch"], record["epochs"], record["changed_when_resumed"]
     selection = f"Reported is the last of {epochs} epochs; there was no validation split to choose on."
     if not epochs:
         selection = "This model is not trained."
@@ -95,6 +96,7 @@ def render_result(
                 f"# {title}",
                 metrics_table(test.means, test.cutoffs),
                 *([f"Changed on purpose: {'; '.join(dataset.altered)}."] if dataset.altered else []),
+                *([f"Changed when resumed: {'; '.join(resumed)}."] if resumed else []),
                 selection + _left_out(record),
                 _costs(record),
                 render_groups(test, dataset, sources),

@@ -8,19 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from spike_dgl.config import flat, read_yaml
-from spike_dgl.errors import ConfigError, SpikeError
+from spike_dgl.errors import ConfigError
 from spike_dgl.experiment import RunConfig
 from spike_dgl.training.interrupt import Interrupted, StopRequest
+from spike_dgl.training.tracking import RunFolder
 from spike_dgl.training.whole_file import whole_file
 
 POLL_SECONDS = 0.1
-LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,11 @@ class PlannedRun:
                     "  Put the setting back, name another folder (--out), "
                     f"or delete {self.folder.parent} to run it again."
                 )
+        if changed := RunFolder(self.folder).changed_when_resumed():
+            raise ConfigError(
+                f"{self.folder} was not run with the same settings throughout: {'; '.join(changed)}\n"
+                "  Delete it to run it again, or name another folder (--out)."
+            )
 
     def command(self, arguments: Sequence[str] = ()) -> list[str]:
         """The ``train`` command that starts the run or goes on with it; writes the configuration file it reads."""
@@ -218,26 +221,3 @@ def _why(run: PlannedRun, code: int) -> str:
     errors = [line for line in lines if line.startswith("error: ")]
     last = errors[-1].removeprefix("error: ") if errors else next(filter(None, reversed(lines)), "no message")
     return f"{last}; see {run.log}"
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Let only one program work in a folder; the lock also lasts while a process that it started is alive."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        _lock(file, folder)
-        yield
-
-
-def _lock(file: IO[str], folder: Path) -> None:
-    with suppress(ImportError):  # Windows has no fcntl
-        import fcntl
-
-        os.set_inheritable(file.fileno(), True)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SpikeError(
-                f"{folder} is at work: another program runs its training, or processes it started are still alive\n"
-                "  Wait until they have ended, or stop them."
-            ) from None

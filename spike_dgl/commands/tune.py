@@ -71,7 +71,7 @@ def tune(
     MODEL: by default all of the bench file, or the one of the configuration. Every model has the same number of trials,
     the first of them with its settings as they are. Finished trials are not run again, and stopped ones go on.
     """
-    from spike_dgl.runs import only_one
+    from spike_dgl.training.folder_lock import only_one
     from spike_dgl.tuning.contenders import read_contenders
     from spike_dgl.tuning.report import render_summary, write_tables, write_tuned
     from spike_dgl.tuning.search import Budget, fit_to_data, search

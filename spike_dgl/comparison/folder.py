@@ -15,7 +15,8 @@ from spike_dgl.comparison.table import render
 from spike_dgl.errors import DataError, SpikeError
 from spike_dgl.export import ExportFormat, export_runs
 from spike_dgl.plots import require_matplotlib, save
-from spike_dgl.runs import only_one, run_missing
+from spike_dgl.runs import run_missing
+from spike_dgl.training.folder_lock import only_one
 from spike_dgl.training.tracking import environment
 from spike_dgl.training.whole_file import whole_file
 

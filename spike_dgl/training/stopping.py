@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 @dataclass
@@ -40,11 +40,18 @@ class EarlyStopping:
         """Whether patience has run out."""
         return self.patience is not None and self.since_best >= self.patience
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
-        return {key: value for key, value in asdict(self).items() if key != "patience"}
+    @classmethod
+    def replay(cls, patience: int | None, values: Iterable[tuple[int, float]]) -> EarlyStopping:
+        """Return the rule as it stands after the values of some epochs.
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned; the patience stays that of the present settings."""
-        for key, value in state.items():
-            setattr(self, key, value)
+        Parameters
+        ----------
+        patience
+            Of the rule.
+        values
+            Epoch and value of each evaluation, in order.
+        """
+        rule = cls(patience)
+        for epoch, value in values:
+            rule.update(value, epoch)
+        return rule

@@ -19,6 +19,7 @@ from spike_dgl.config import build, read_yaml
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.training.folder_lock import LOCK, FolderLock
 from spike_dgl.training.whole_file import PARTIAL, whole_file
 
 SET_UP_FILES = {"profiles.npz", "profiles.jsonl.gz", "encoder.npz", "environment.json", "config.yaml"}
@@ -31,7 +32,7 @@ class RunFolder:
 
     ====================== ============================================================
     ``config.yaml``        every setting, defaults included
-    ``environment.json``   versions, machine, data checksum and split hash
+    ``environment.json``   versions, machine, data checksum and split hash; the same of each time it was resumed
     ``profiles.npz``       text vectors the model was given
     ``profiles.jsonl.gz``  the texts they were made from, and where each comes from
     ``encoder.npz``        what makes a vector of a further text, where the run fitted an encoder
@@ -53,32 +54,58 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: FolderLock | None = None
+
+    def __reduce__(self) -> tuple[type[RunFolder], tuple[Path]]:
+        return RunFolder, (self.path,)  # another process does not hold the lock
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """A new, empty folder. Raises `SpikeError` where there already is something.
+        """Return a new folder, locked. Raises `SpikeError` where there already is something.
 
         What a run leaves that was killed before it was set up is no more than input to training, and cleared away.
         """
-        files = list(path.iterdir()) if path.is_dir() and not (path / "config.yaml").exists() else []
-        if {file.name.removesuffix(PARTIAL) for file in files} <= SET_UP_FILES:
-            for file in files:
-                file.unlink()
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise SpikeError(
-                f"{path} already exists\n  Go on with it (--resume {path}) or name another folder (--out)."
-            )
+        exists = SpikeError(
+            f"{path} already exists\n  Go on with it (--resume {path}) or name another folder (--out)."
+        )
+        if path.exists() and not path.is_dir():
+            raise exists
         path.mkdir(parents=True, exist_ok=True)
-        return cls(path)
+        if not _holds_set_up_files_only(path):
+            raise exists
+        folder = cls(path)
+        folder.lock()
+        if not _holds_set_up_files_only(path):  # another program was faster
+            raise exists
+        for file in path.iterdir():
+            if file.name != LOCK:
+                file.unlink()
+        return folder
+
+    def lock(self) -> None:
+        """Let no other program write to the run until `unlock`, or until this process ends.
+
+        Raises `SpikeError` if another program writes to it.
+        """
+        if self._lock is None:
+            self._lock = FolderLock(self.path)
+
+    def unlock(self) -> None:
+        """Let other programs write to the run."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     @classmethod
     def next_free(cls, parent: Path, name: str) -> RunFolder:
         """A new folder ``parent/name``, or ``parent/name-2``, ``-3`` ... where runs of that name exist."""
-        number, path = 2, parent / name
-        while path.exists():
-            path = parent / f"{name}-{number}"
+        number, path = 1, parent / name
+        while True:
+            if not path.exists():
+                with suppress(SpikeError):  # another program took the name just now
+                    return cls.create(path)
             number += 1
-        return cls.create(path)
+            path = parent / f"{name}-{number}"
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -91,6 +118,7 @@ class RunFolder:
 
     def remove_if_empty(self) -> None:
         """Take the folder away again where nothing was written: a mistyped setting should leave no trace."""
+        self.unlock()
         with suppress(OSError):
             self.path.rmdir()
 
@@ -117,6 +145,22 @@ class RunFolder:
                 file, f"cannot be read ({error})", "Did the run finish? Go on with --resume."
             ) from None
         return dict(content)
+
+    def add_resumption(self, record: Mapping[str, Any]) -> None:
+        """Add to ``environment.json`` that the run was resumed: with what software, where, and what was changed."""
+        started = self.read_json("environment.json")
+        resumed = [*started.get("resumed", []), {**environment(), **record}]
+        self.write_json("environment.json", started | {"resumed": resumed})
+
+    def changed_when_resumed(self) -> list[str]:
+        """Settings that did not hold for the whole run, a clause each."""
+        if not self.file("environment.json").is_file():
+            return []
+        return [
+            f"{key}={new} from epoch {one['epoch']} on, {old} before"
+            for one in self.read_json("environment.json").get("resumed", [])
+            for key, (old, new) in one["changed"].items()
+        ]
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Write an npz file as a whole or not at all."""
@@ -188,6 +232,12 @@ class MetricsLog:
         kept = [record for record in self.read() if record["epoch"] < epoch]
         with whole_file(self.file) as partial:
             partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+
+
+def _holds_set_up_files_only(folder: Path) -> bool:
+    """Whether a folder holds no more than what a run writes before it is set up."""
+    names = {file.name.removesuffix(PARTIAL) for file in folder.iterdir()}
+    return names <= {*SET_UP_FILES, LOCK} and "config.yaml" not in names
 
 
 def environment() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from spike_dgl.errors import SpikeError
+from spike_dgl.config import to_mapping
+from spike_dgl.errors import ConfigError, SpikeError
 from spike_dgl.models.base import Batch, EmbeddingModel, Embeddings
 from spike_dgl.training.checkpoint import load_checkpoint, save_checkpoint
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.interrupt import Interrupted, StopRequest
 from spike_dgl.training.options import TrainingOptions
+from spike_dgl.training.resuming import changed_settings, check_changes, chooses_anew
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import random_state, set_random_state
 from spike_dgl.training.stopping import EarlyStopping
@@ -34,10 +36,13 @@ class TrainingDivergedError(SpikeError):
 
 
 class EpochLog(Protocol):
-    """Takes one record an epoch."""
+    """Keeps one record an epoch."""
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Store a record whose key ``epoch`` counts from 1."""
+
+    def read(self) -> Sequence[Mapping[str, Any]]:
+        """Return all records in order."""
 
 
 class Trainer:
@@ -84,6 +89,8 @@ class Trainer:
             self.parameters, lr=options.learning_rate, weight_decay=options.weight_decay
         )
         self.stopping = EarlyStopping(options.patience)
+        self.changed: dict[str, tuple[Any, Any]] = {}
+        """Settings that a resumed run was given anew: the old and the new value by name."""
         self.epoch = 1
         """The epoch under way, from 1."""
         self.step = 0
@@ -124,6 +131,24 @@ class Trainer:
     def reports_best(self) -> bool:
         """Whether the best epoch is reported, not the last."""
         return self.validate is not None and self.options.keep == "best"
+
+    @property
+    def why_done(self) -> str:
+        """Reason why `fit` would train no further epoch, and the setting that changes this; empty if it would."""
+        folder = f"python main.py train --resume {self.folder}"
+        if self.stopping.should_stop:
+            best, patience = self.stopping.best_epoch, self.options.patience
+            return (
+                f"nothing left to train: {self.stopping.since_best} validations brought no better "
+                f"{self.options.metric} than epoch {best}, and training.patience is {patience}\n"
+                f"  To go on: {folder} training.patience=null"
+            )
+        if self.epoch > self.options.epochs:
+            return (
+                f"nothing left to train: all {self.options.epochs} epochs are done\n"
+                f"  To go on: {folder} training.epochs={2 * self.options.epochs}"
+            )
+        return ""
 
     def _train_epoch(self, stop: StopRequest) -> None:
         self.model.train()
@@ -276,25 +301,58 @@ class Trainer:
             "metrics": self._metrics,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "stopping": self.stopping.state_dict(),
+            "options": to_mapping(self.options),
             "random": self.processes.gather(random_state(self.device)),
         }
         if self.processes.is_first:
             save_checkpoint(state, self.folder / "last.pt")
 
     def restore(self) -> None:
-        """Go back to where ``last.pt`` was written. Raises `DataError` where it is missing or broken."""
+        """Go back to where ``last.pt`` was written, and apply the settings that have changed since then.
+
+        Raises
+        ------
+        DataError
+            If ``last.pt`` is missing or broken.
+        ConfigError
+            If a changed setting cannot be applied, or the weights of the epoch that it makes the best were not kept.
+        """
         state = load_checkpoint(self.folder / "last.pt")
+        self.changed = changed_settings(state.get("options", {}), self.options)
+        check_changes(self.changed, state["epoch"], state["step"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.stopping.load_state_dict(state["stopping"])
+        for group in self.optimizer.param_groups:  # the learning rate is set by every step
+            group["weight_decay"] = self.options.weight_decay
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self._epoch_seconds, self._metrics = state["epoch_seconds"], state["metrics"]
         self._norms = state["gradient_norms"]
         share = 1.0 / self.processes.number
         self._totals = {name: total.to(self.device) * share for name, total in state["totals"].items()}
+        self._restore_best()
         # As many states as there were processes; these may be others.
         set_random_state(state["random"][self.processes.rank % len(state["random"])], self.device)
+
+    def _restore_best(self) -> None:
+        key = f"valid/{self.options.metric}"
+        done = [record for record in self.log.read() if record["epoch"] < self.epoch and key in record]
+        values = ((record["epoch"], record[key]) for record in done)
+        self.stopping = EarlyStopping.replay(self.options.patience, values)
+        if done and self.reports_best and chooses_anew(self.changed):
+            self.processes.on_first(self._find_best)
+
+    def _find_best(self) -> None:
+        """Let ``best.pt`` hold the best epoch, or raise `ConfigError` where its weights were not kept."""
+        file, best = self.folder / "best.pt", self.stopping.best_epoch
+        if best == self.epoch - 1 and self.step == 0:
+            self._save_best(best)
+        elif not file.is_file() or load_checkpoint(file)["epoch"] != best:
+            before = ", ".join(f"training.{name}={old}" for name, (old, _) in self.changed.items())
+            raise ConfigError(
+                f"by training.metric={self.options.metric} and training.keep=best epoch {best} is to be reported, "
+                f"and its weights were not kept: the run was trained with {before}\n"
+                "  Put that back, or train a new run."
+            )
 
     def _asked(self, stop: StopRequest) -> int:
         """The signal that asked one of the processes to stop; 0 for none."""

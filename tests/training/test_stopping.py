@@ -29,9 +29,7 @@ def test_without_patience_it_never_stops() -> None:
     assert run([0.5] + [0.0] * 100, patience=None)[0] == 101
 
 
-def test_state_goes_over_to_a_rule_with_another_patience() -> None:
+def test_replayed_values_leave_the_rule_as_it_was() -> None:
     _, rule = run([0.3, 0.1], patience=3)
-    other = EarlyStopping(1)
-    other.load_state_dict(rule.state_dict())
-    assert (other.best, other.patience) == (0.3, 1)
-    assert other.should_stop
+    assert EarlyStopping.replay(3, enumerate([0.3, 0.1], start=1)) == rule
+    assert EarlyStopping.replay(1, enumerate([0.3, 0.1], start=1)).should_stop

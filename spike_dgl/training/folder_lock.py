@@ -1,0 +1,76 @@
+"""A lock on a folder that ends with its process, however that ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from spike_dgl.errors import SpikeError
+
+LOCK = ".lock"
+"""The file that is locked. A killed process leaves it behind, where it means nothing."""
+
+
+class FolderLock:
+    """Holds a folder against other programs that would write to it, until `release` or until the process ends.
+
+    Parameters
+    ----------
+    folder
+        Must exist.
+    inheritable
+        Whether the lock also lasts while a process that this one started is alive.
+
+    Raises
+    ------
+    SpikeError
+        If another program holds the lock.
+    """
+
+    def __init__(self, folder: Path, *, inheritable: bool = False) -> None:
+        self._path, self._process = folder / LOCK, os.getpid()
+        self._descriptor: int | None = None
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        with suppress(ImportError):  # Windows has no fcntl
+            import fcntl
+
+            os.set_inheritable(self._descriptor, inheritable)
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The program that held it may have removed the file after it was opened here.
+                taken = not os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+            except OSError:
+                taken = True
+            if taken:
+                self._close()
+                raise SpikeError(
+                    f"{folder} is at work: another program writes to it, or a process that it started is still alive\n"
+                    "  Wait until they have ended, or stop them."
+                )
+
+    def release(self) -> None:
+        """Give the folder free."""
+        if self._descriptor is not None and os.getpid() == self._process:  # a fork shares the lock
+            self._path.unlink(missing_ok=True)
+        self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __del__(self) -> None:
+        self.release()
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Let only one program work in a folder, which is made where it is missing, and in processes that it starts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(folder, inheritable=True)
+    try:
+        yield
+    finally:
+        lock.release()
