@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from spike_dgl.data.audit_relations import repeated_relations
+from spike_dgl.data.audit_times import order_in_time
 from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.data.findings import Finding, Level, finding, skipped
 from spike_dgl.data.mentions import NamedItems, named_items
@@ -38,7 +39,7 @@ def audit(dataset: Dataset) -> list[Finding]:
     return [
         *findings,
         *_leaks(dataset),
-        *_late(dataset),
+        *order_in_time(dataset),
         *held_out_names(dataset, dataset.profiles.users),
         *_cold(dataset),
         *_knowledge(dataset),
@@ -199,19 +200,6 @@ def _knowledge(dataset: Dataset) -> Iterator[Finding]:
         "warn",
         "A triple from an entity to itself states no fact; it only weighs in that entity's attention.",
     )
-
-
-def _late(dataset: Dataset) -> Iterator[Finding]:
-    """Pairs that tell of a user's future."""
-    if not dataset.late_pairs:
-        yield skipped("training pairs after held-out pairs of their user", "The data has no times.")
-    for part, count in dataset.late_pairs.items():
-        what = {"valid": "validation"}.get(part, part)
-        message = (
-            f"The user's first {what} pair is older: training knows what came after. No mistake in a random split, "
-            "but then results do not say how well the future is foretold."
-        )
-        yield finding(f"training pairs after {what} pairs of their user", count, "warn", message)
 
 
 def _mislinked(dataset: Dataset) -> Iterator[Finding]:

@@ -107,11 +107,14 @@ class Interactions:
         [X] rows.
     times
         [X] when each happened, any numbers that grow with time; None where the data does not say.
+    tie_seed
+        Of the random order of a user's interactions at the same time.
     """
 
     users: IndexArray
     items: IndexArray
     times: NDArray[np.float64] | None = None
+    tie_seed: int = 0
 
     @classmethod
     def from_pairs(cls, users: IndexArray, items: IndexArray) -> Interactions:
@@ -130,11 +133,13 @@ class Interactions:
     def select(self, chosen: IndexArray | np.ndarray) -> Interactions:
         """The pairs at some positions, or where a mask is true."""
         times = None if self.times is None else self.times[chosen]
-        return Interactions(self.users[chosen], self.items[chosen], times)
+        return Interactions(self.users[chosen], self.items[chosen], times, self.tie_seed)
 
     def by_time(self) -> IndexArray | None:
-        """[X] positions by user and then time, those of one time by item; None without times."""
-        return None if self.times is None else np.lexsort((self.items, self.times, self.users))
+        """[X] positions by user and then time, those of one time in random order; None without times."""
+        if self.times is None:
+            return None
+        return np.lexsort((tie_order(self.users, self.items, self.tie_seed), self.times, self.users))
 
     def places(self, num_users: int) -> IndexArray | None:
         """[X] how many of the user's interactions came before each, in the order `by_time`; None without times."""
@@ -258,9 +263,6 @@ class Dataset(HasVocabularies):
     linked_names
         How the knowledge graph names the entity that an item is linked to, where the data tells it apart from the
         item's own title.
-    late_pairs
-        Number of training pairs by held-out part, as far as the data has times: pairs of a user that happened after
-        the user's first pair in that part.
     review_file
         Where reviews of interactions stand, see `spike_dgl.data.reviews`; None where the data has none.
     dropped
@@ -282,7 +284,6 @@ class Dataset(HasVocabularies):
     descriptions: NodeTexts = field(default_factory=NodeTexts)
     vectors: NodeVectors | None = None
     linked_names: Mapping[int, str] = field(default_factory=dict)
-    late_pairs: Mapping[str, int] = field(default_factory=dict)
     review_file: Path | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     altered: tuple[str, ...] = ()
@@ -317,6 +318,27 @@ class Dataset(HasVocabularies):
             _update(digest, part.users)
             _update(digest, part.items)
         return digest.hexdigest()
+
+
+def tie_order(users: IndexArray, items: IndexArray, seed: int) -> NDArray[np.uint64]:
+    """Return a random number for each pair [X], which puts pairs of one time in order.
+
+    It depends on the pair and the seed alone. An order by item would put the same items last in all histories, and
+    these would be held out: how items are numbered would decide what a model is asked for.
+    """
+    mixed = np.full(len(users), seed % 2**64, dtype=np.uint64)
+    for rows in (users, items):
+        mixed = _mixed(mixed ^ rows.astype(np.uint64))
+    return mixed
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers spread over all 64 bits: one step of SplitMix64 (Steele et al., OOPSLA 2014); overflow is meant."""
+    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    spread: NDArray[np.uint64] = numbers ^ (numbers >> np.uint64(31))
+    return spread
 
 
 def _unique_rows(*columns: IndexArray) -> list[IndexArray]:

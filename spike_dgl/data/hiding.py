@@ -66,9 +66,7 @@ def _kept(dataset: Dataset, user_is_kept: BoolArray, entity_is_kept: BoolArray) 
         descriptions=texts(dataset.descriptions),
         vectors=_vectors(dataset.vectors, user_is_kept, entity_is_kept),
         linked_names=_by_new_row(dataset.linked_names, new_entity, entity_is_kept),
-        # Neither counts of all users together nor a file that tells users by their old rows can be cut down.
-        late_pairs={},
-        review_file=None,
+        review_file=None,  # it tells users by their old rows
     )
 
 

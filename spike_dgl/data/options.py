@@ -27,8 +27,8 @@ class DataOptions:
         Share of each user's training interactions that becomes the validation part, where the data has none.
         With 0 there is none: nothing can be selected, and the last epoch is reported.
     split_seed
-        Of that split and of the random choices below; apart from the training seed, so that seeds are compared on
-        one split.
+        Of that split, of the order of a user's interactions at the same time, and of the random choices below; apart
+        from the training seed, so that seeds are compared on one split.
     rehearsal
         Forget the validation and test parts, and split the training part by time in the same shares: the test part
         of a rehearsal chooses settings where validation, which follows at once, is too unlike the test part.
@@ -69,7 +69,7 @@ def load(options: DataOptions) -> Dataset:
         seed=options.split_seed,
     )
     if options.rehearsal:
-        dataset = rehearse(dataset)
+        dataset = rehearse(dataset, options.split_seed)
     if options.hidden_users or options.hidden_items:
         dataset = hide(dataset, options.hidden_users, options.hidden_items, options.split_seed)
     if options.kg_fraction < 1:

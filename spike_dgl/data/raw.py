@@ -130,8 +130,7 @@ def assemble(raw: RawDataset, name: str, valid_fraction: float, seed: int) -> Da
         _check_range(raw, source)
     triples = Triples.from_rows(raw.triples.values)
     _count(dropped, "duplicate triples", len(raw.triples) - len(triples))
-    train, valid, test = _split(raw, dropped, valid_fraction, seed)
-    train = replace(train, times=_times_of(train, raw))
+    train, valid, test = (replace(part, tie_seed=seed) for part in _split(raw, dropped, valid_fraction, seed))
     names = raw.items.names + raw.entities.names[len(raw.items) :]
     return Dataset(
         name=name,
@@ -147,7 +146,6 @@ def assemble(raw: RawDataset, name: str, valid_fraction: float, seed: int) -> Da
         descriptions=raw.descriptions,
         vectors=raw.vectors,
         linked_names=raw.linked_names,
-        late_pairs=_late_pairs(raw),
         review_file=raw.review_file,
         dropped=dropped,
     )
@@ -167,39 +165,15 @@ def _check_range(raw: RawDataset, source: IdSource) -> None:
         raise DataError(source.file, problem, remedy, source.line(position))
 
 
-def _times_of(train: Interactions, raw: RawDataset) -> NDArray[np.float64] | None:
-    """[X] when each training pair happened first, where the files say so."""
-    if isinstance(raw.pairs, Unsplit):
-        rows, times = raw.pairs.rows, raw.pairs.times
-    else:
-        rows, times = raw.pairs["train"], raw.times.get("train")
-    if times is None:
-        return None
-    num_items = len(raw.items)
-    keys = rows.values[:, 0] * num_items + rows.values[:, 1]
-    earliest_first = np.lexsort((times, keys))
-    place = np.searchsorted(keys[earliest_first], train.keys(num_items))
-    return times[earliest_first][place].astype(np.float64)
-
-
-def _late_pairs(raw: RawDataset) -> dict[str, int]:
-    """Training pairs that happened after the user's first pair of each other part."""
-    if isinstance(raw.pairs, Unsplit) or "train" not in raw.times:
-        return {}
-    late, users, times = {}, raw.pairs["train"].values[:, 0], raw.times["train"]
-    for part in [part for part in raw.times if part != "train"]:
-        first = np.full(len(raw.users), np.inf)
-        np.minimum.at(first, raw.pairs[part].values[:, 0], raw.times[part])
-        late[part] = int((times > first[users]).sum())
-    return late
-
-
 def _split(
     raw: RawDataset, dropped: dict[str, int], valid_fraction: float, seed: int
 ) -> tuple[Interactions, Interactions, Interactions]:
     if isinstance(raw.pairs, Unsplit):
         return _split_whole(raw.pairs, dropped, valid_fraction, seed)
-    parts = {part: _unique_pairs(rows, part, dropped) for part, rows in raw.pairs.items()}
+    parts = {
+        part: _with_times(_unique_pairs(rows, part, dropped), rows, raw.times.get(part), len(raw.items))
+        for part, rows in raw.pairs.items()
+    }
     train, test = parts["train"], parts["test"]
     if "valid" in parts:
         return train, parts["valid"], test
@@ -216,8 +190,20 @@ def _split_whole(
         )
     users, items = whole.rows.values.T
     return split_by_time(
-        users, items, whole.times, valid_fraction=valid_fraction, test_fraction=TEST_FRACTION
+        users, items, whole.times, valid_fraction=valid_fraction, test_fraction=TEST_FRACTION, seed=seed
     )
+
+
+def _with_times(
+    pairs: Interactions, rows: RawRows, times: NDArray[Any] | None, num_items: int
+) -> Interactions:
+    """Pairs, each at the earliest of the `times` [n] of its rows."""
+    if times is None:
+        return pairs
+    keys = rows.values[:, 0] * num_items + rows.values[:, 1]
+    earliest_first = np.lexsort((times, keys))
+    place = np.searchsorted(keys[earliest_first], pairs.keys(num_items))
+    return replace(pairs, times=times[earliest_first][place].astype(np.float64))
 
 
 def _unique_pairs(rows: RawRows, part: str, dropped: dict[str, int]) -> Interactions:

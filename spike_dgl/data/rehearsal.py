@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.splits import split_by_time
 from spike_dgl.errors import MissingTimesError
 
 
-def rehearse(dataset: Dataset) -> Dataset:
+def rehearse(dataset: Dataset, seed: int) -> Dataset:
     """Forget what is held out, and hold out as much of the training part, by time.
 
     In a split by time the validation part follows the training part at once, and the test part comes after both. What
@@ -20,6 +20,8 @@ def rehearse(dataset: Dataset) -> Dataset:
     ----------
     dataset
         Data that says when training interactions happened, with validation and test parts that come after them.
+    seed
+        Of the order of a user's interactions at the same time.
 
     Raises
     ------
@@ -36,12 +38,11 @@ def rehearse(dataset: Dataset) -> Dataset:
         whole.times,
         valid_fraction=len(dataset.valid) / total,
         test_fraction=len(dataset.test) / total,
+        seed=seed,
     )
     note = (
         f"validation and test parts are forgotten, and the {len(whole):,} training pairs split by time in their "
         f"place: {len(train):,}, {len(valid):,} and {len(test):,} (data.rehearsal=true)"
     )
-    with_times = whole.select(np.isin(whole.keys(dataset.num_items), train.keys(dataset.num_items)))
-    return dataset.replace(
-        train=with_times, valid=valid, test=test, late_pairs={}, altered=(*dataset.altered, note)
-    )
+    train = replace(train, tie_seed=whole.tie_seed)
+    return dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))

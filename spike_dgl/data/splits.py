@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spike_dgl.data.dataset import Interactions
+from spike_dgl.data.dataset import Interactions, tie_order
 from spike_dgl.errors import ConfigError
 from spike_dgl.typing import BoolArray, IndexArray
 
@@ -48,9 +49,7 @@ def carve_validation(
     counts = np.bincount(train.users, minlength=num_users)
     wanted = np.clip(_share(counts, fraction), 1, np.maximum(counts - 1, 1))
     wanted[counts < FEWEST_PAIRS_TO_CARVE] = 0
-    rank, order = _rank_within_user(train.users, random_priorities(len(train), seed))
-    held_out = np.zeros(len(train), dtype=bool)
-    held_out[order] = rank < wanted[train.users[order]]
+    held_out = _rank_within_user(train.users, random_priorities(len(train), seed)) < wanted[train.users]
     return train.select(~held_out), train.select(held_out)
 
 
@@ -61,11 +60,12 @@ def split_by_time(
     *,
     valid_fraction: float,
     test_fraction: float,
+    seed: int | None,
 ) -> tuple[Interactions, Interactions, Interactions]:
     """Split each user's history by time: the oldest pairs train, later ones validate, the latest test.
 
     A pair that occurs several times counts once, at its earliest time. Pairs of one user at the same time
-    are ordered by item, so the order of the rows does not matter. Shares are rounded to the nearest number
+    are in random order, which does not depend on the order of the rows. Shares are rounded to the nearest number
     of pairs, and every user keeps at least one training pair.
 
     Parameters
@@ -76,11 +76,14 @@ def split_by_time(
         When each happened [X]; any numbers that grow with time.
     valid_fraction, test_fraction
         Share of each user's pairs, both at least 0 and together less than 1.
+    seed
+        Of the order of pairs at the same time. None orders them by item: the split then depends on how items are
+        numbered, and only one that was made so should be made so again.
 
     Returns
     -------
     tuple of Interactions
-        Training, validation and test pairs.
+        Training, validation and test pairs, with their times.
 
     Raises
     ------
@@ -92,23 +95,23 @@ def split_by_time(
     counts = np.bincount(users, minlength=1)
     num_test = np.minimum(_share(counts, test_fraction), np.maximum(counts - 1, 0))
     num_valid = np.minimum(_share(counts, valid_fraction), np.maximum(counts - num_test - 1, 0))
-    rank, order = _rank_within_user(users, times)
-    users, items = users[order], items[order]
-    from_the_end = counts[users] - rank
+    from_the_end = counts[users] - _rank_in_time(users, items, times, seed)
     is_test = from_the_end <= num_test[users]
     is_valid = ~is_test & (from_the_end <= (num_test + num_valid)[users])
-    return _parts(users, items, is_valid, is_test)
+    return _parts(users, items, times, is_valid, is_test)
 
 
 def split_at_random(
     users: IndexArray, items: IndexArray, *, valid_fraction: float, test_fraction: float, seed: int
 ) -> tuple[Interactions, Interactions, Interactions]:
-    """Split each user's pairs at random: `split_by_time` with random times."""
+    """Split each user's pairs at random: `split_by_time` with random times, which the parts do not keep."""
     pairs = Interactions.from_pairs(users, items)
     times = random_priorities(len(pairs), seed)
-    return split_by_time(
-        pairs.users, pairs.items, times, valid_fraction=valid_fraction, test_fraction=test_fraction
+    parts = split_by_time(
+        pairs.users, pairs.items, times, valid_fraction=valid_fraction, test_fraction=test_fraction, seed=seed
     )
+    train, valid, test = (replace(part, times=None) for part in parts)
+    return train, valid, test
 
 
 def split_by_time_of_all(
@@ -122,8 +125,8 @@ def split_by_time_of_all(
     """Split at two moments that are the same for all users: what happened last, in all, is held out.
 
     Users and items may have held-out pairs only. Pairs of one moment all go to the earlier part, as far as that leaves
-    the later one anything. Parameters, order of ties and errors are those of `split_by_time`, except that shares are
-    those of all pairs together.
+    the later one anything. Parameters and errors are those of `split_by_time`, except that shares are those of all
+    pairs together.
     """
     _check_fractions(valid_fraction, test_fraction)
     users, items, times = _first_occurrences(users, items, times)
@@ -133,11 +136,11 @@ def split_by_time_of_all(
     last_valid = ordered[max(size - num_test - 1, 0)] if size else 0
     is_train = times <= last_train
     is_valid = ~is_train & (times <= last_valid)
-    return _parts(users, items, is_valid, ~is_train & ~is_valid)
+    return _parts(users, items, times, is_valid, ~is_train & ~is_valid)
 
 
 def leave_one_out(
-    users: IndexArray, items: IndexArray, times: NDArray[Any]
+    users: IndexArray, items: IndexArray, times: NDArray[Any], *, seed: int | None
 ) -> tuple[Interactions, Interactions, Interactions]:
     """Hold out each user's last pair for testing and the one before for validation.
 
@@ -145,21 +148,17 @@ def leave_one_out(
     `split_by_time`.
     """
     users, items, times = _first_occurrences(users, items, times)
-    counts = np.bincount(users, minlength=1)
-    rank, order = _rank_within_user(users, times)
-    users, items = users[order], items[order]
-    from_the_end = counts[users] - rank
-    return _parts(users, items, (from_the_end == 2) & (rank > 0), (from_the_end == 1) & (rank > 0))
+    rank = _rank_in_time(users, items, times, seed)
+    from_the_end = np.bincount(users, minlength=1)[users] - rank
+    return _parts(users, items, times, (from_the_end == 2) & (rank > 0), (from_the_end == 1) & (rank > 0))
 
 
 def _parts(
-    users: IndexArray, items: IndexArray, is_valid: BoolArray, is_test: BoolArray
+    users: IndexArray, items: IndexArray, times: NDArray[Any], is_valid: BoolArray, is_test: BoolArray
 ) -> tuple[Interactions, Interactions, Interactions]:
-    train, valid, test = (
-        Interactions.from_pairs(users[part], items[part])
-        for part in (~is_test & ~is_valid, is_valid, is_test)
-    )
-    return train, valid, test
+    """Parts of pairs that are sorted by user and item."""
+    pairs = Interactions(users, items, times.astype(np.float64))
+    return pairs.select(~is_test & ~is_valid), pairs.select(is_valid), pairs.select(is_test)
 
 
 def _check_fractions(*fractions: float) -> None:
@@ -180,15 +179,21 @@ def random_priorities(length: int, seed: int) -> NDArray[np.uint64]:
     return priorities
 
 
-def _rank_within_user(users: IndexArray, priorities: NDArray[Any]) -> tuple[IndexArray, IndexArray]:
-    """Sort positions by user and priority; `rank[j]` counts, within its user, the position `order[j]`.
+def _rank_in_time(users: IndexArray, items: IndexArray, times: NDArray[Any], seed: int | None) -> IndexArray:
+    """[X] how many pairs of the same user came before each."""
+    return _rank_within_user(users, times, items if seed is None else tie_order(users, items, seed))
 
-    The sort is stable: of equal priorities the earlier position comes first.
+
+def _rank_within_user(users: IndexArray, *priorities: NDArray[Any]) -> IndexArray:
+    """[X] how many pairs of the same user have a lower priority than each; later priorities break ties.
+
+    Where all are equal the earlier position comes first.
     """
-    order = np.lexsort((priorities, users))
+    order = np.lexsort((*priorities[::-1], users))
     sorted_users = users[order]
-    rank: IndexArray = np.arange(len(users)) - np.searchsorted(sorted_users, sorted_users)
-    return rank, order
+    rank = np.empty(len(users), dtype=np.int64)
+    rank[order] = np.arange(len(users)) - np.searchsorted(sorted_users, sorted_users)
+    return rank
 
 
 def _first_occurrences(

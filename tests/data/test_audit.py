@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from spike_dgl.data.findings import Finding
 from tests.data.tiny import SPIKE, write_folder
 
 
-def pairs(*rows: tuple[int, int]) -> Interactions:
+def pairs(*rows: tuple[int, int], times: tuple[int, ...] | None = None) -> Interactions:
     array = np.array(rows, dtype=np.int64).reshape(-1, 2)
-    return Interactions.from_pairs(array[:, 0], array[:, 1])
+    made = Interactions.from_pairs(array[:, 0], array[:, 1])
+    return made if times is None else replace(made, times=np.array(times, dtype=np.float64))
 
 
 def vocabulary(kind: str, size: int) -> Vocabulary:
@@ -120,7 +122,24 @@ def test_a_clean_data_set_passes_every_check() -> None:
             0,
             {"triples": triples((0, 0, 3), (1, 0, 3), (0, 1, 3))},
         ),
-        ("training pairs after test pairs of their user", "warn", 3, {"late_pairs": {"valid": 0, "test": 3}}),
+        (
+            "training pairs after test pairs of their user",
+            "warn",
+            2,
+            {
+                "train": pairs((0, 0), (0, 1), (1, 2), times=(3, 4, 1)),
+                "test": pairs((0, 2), (1, 1), times=(2, 2)),
+            },
+        ),
+        (
+            "users whose splits meet in one moment",
+            "warn",
+            1,
+            {
+                "train": pairs((0, 0), (0, 1), (1, 2), times=(1, 2, 1)),
+                "test": pairs((0, 2), (1, 1), times=(2, 2)),
+            },
+        ),
         (
             "items linked to an entity of another name",
             "fail",

@@ -409,7 +409,7 @@ class TestTitles:
 
 class TestBundled:
     def test_is_what_prepare_makes(self, shared_data: Path, tmp_path: Path) -> None:
-        prepare(shared_data / "movielens-small", tmp_path / "again")
+        prepare(shared_data / "movielens-small", tmp_path / "again", MovieLensOptions(ties="item"))
         assert contents(tmp_path / "again") == contents(BUNDLED)
 
     def test_is_small_and_carries_its_licence(self) -> None:

@@ -226,7 +226,12 @@ class TestSplits:
 
     def test_the_audit_knows_whether_training_knows_the_future(self, raw: Path) -> None:
         def late(**changes: Any) -> dict[str, int]:
-            return dict(make(raw, **changes)[0].late_pairs)
+            found = {one.check: one.count for one in audit(make(raw, **changes)[0])}
+            checks = {"valid": "validation", "test": "test"}
+            return {
+                part: found[f"training pairs after {name} pairs of their user"]
+                for part, name in checks.items()
+            }
 
         assert late() == late(split="global-time") == {"valid": 0, "test": 0}
         counts = late(split="random")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spike_dgl.data import Dataset, load_dataset
+from spike_dgl.data.audit import audit
 from spike_dgl.errors import DataError
 from tests.data.tiny import RECBOLE, write_folder
 
@@ -188,4 +189,6 @@ def test_names_of_linked_entities_and_late_pairs(tmp_path: Path) -> None:
     assert data.linked_names == {data.items.index("a"): "Blade Runner"}
     assert data.items.names[data.items.index("a")] == "Alien"
     # Of u1 item b came after the test pair at 5; u2's validation pair is the latest.
-    assert data.late_pairs == {"valid": 0, "test": 1}
+    late = {found.check: found.count for found in audit(data)}
+    assert late["training pairs after validation pairs of their user"] == 0
+    assert late["training pairs after test pairs of their user"] == 1

@@ -27,7 +27,7 @@ def test_the_end_of_the_training_part_is_held_out_in_the_same_shares() -> None:
     )
     times = np.array([3, 9, 1, 2, 8, 0], np.float64)
     data = data.replace(train=Interactions(data.train.users, data.train.items, times))
-    rehearsed = rehearse(data)
+    rehearsed = rehearse(data, seed=1)
     assert pairs(rehearsed.train) == [(0, 0), (0, 2), (0, 3), (0, 5)]
     assert rehearsed.train.times.tolist() == [3, 1, 2, 0]
     assert (pairs(rehearsed.valid), pairs(rehearsed.test)) == ([(0, 4)], [(0, 1)])
@@ -47,4 +47,4 @@ def test_of_the_bundled_data_nothing_held_out_is_left() -> None:
 
 def test_without_times_it_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"data\.rehearsal is true.*does not say when"):
-        rehearse(random_dataset(1))
+        rehearse(random_dataset(1), seed=1)

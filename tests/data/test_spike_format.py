@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spike_dgl.data import load_dataset
+from spike_dgl.data.audit import audit
 from spike_dgl.errors import DataError
 from tests.data.tiny import SPIKE, SPIKE_NEEDED, write_folder, write_vectors
 
@@ -63,7 +64,8 @@ TIMES = {"train_times.txt": "0 5 9\n1 1\n2 8 2\n", "test_times.txt": "0 7\n1 2\n
 
 def test_times_say_what_training_knows_of_the_future(tmp_path: Path) -> None:
     dataset = load_dataset(write_folder(tmp_path, SPIKE | TIMES))
-    assert dataset.late_pairs == {"test": 1}
+    late = {found.check: found.count for found in audit(dataset)}
+    assert late["training pairs after test pairs of their user"] == 1
     assert dataset.train.times.tolist() == [5, 9, 1, 2, 8]  # of the pairs by user and item
     assert dataset.train.places(3).tolist() == [0, 1, 0, 0, 1]
 

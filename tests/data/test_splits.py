@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.data.dataset import Interactions
-from spike_dgl.data.splits import carve_validation, split_at_random, split_by_time
+from spike_dgl.data.splits import carve_validation, leave_one_out, split_at_random, split_by_time
 from spike_dgl.errors import ConfigError
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30)), max_size=80)
@@ -75,25 +76,71 @@ def test_carving_partitions_the_pairs(pairs: list[tuple[int, int]], fraction: fl
 def test_the_latest_pairs_are_test_and_the_ones_before_validation() -> None:
     items, times = np.arange(10), np.array([5, 3, 9, 1, 0, 2, 8, 7, 6, 4])
     train, valid, test = split_by_time(
-        np.zeros(10, np.int64), items, times, valid_fraction=0.1, test_fraction=0.2
+        np.zeros(10, np.int64), items, times, valid_fraction=0.1, test_fraction=0.2, seed=0
     )
     assert set(test.items) == {2, 6}
     assert set(valid.items) == {7}
     assert len(train) == 7
 
 
-def test_equal_times_are_ordered_by_item_whatever_the_order_of_rows() -> None:
-    items = np.array([4, 1, 3, 0, 2])
-    users, times = np.zeros(5, np.int64), np.zeros(5)
-    for order in (np.arange(5), np.arange(5)[::-1]):
-        _, valid, test = split_by_time(users, items[order], times, valid_fraction=0.2, test_fraction=0.2)
-        assert (valid.items.tolist(), test.items.tolist()) == ([3], [4])
+def test_equal_times_are_ordered_at_random_whatever_the_order_of_rows() -> None:
+    items, users, times = np.random.default_rng(0).permutation(40), np.zeros(40, np.int64), np.zeros(40)
+    tests = []
+    for seed, order in ((1, np.arange(40)), (1, np.arange(40)[::-1]), (2, np.arange(40))):
+        parts = split_by_time(users, items[order], times, valid_fraction=0.2, test_fraction=0.2, seed=seed)
+        assert [len(part) for part in parts] == [24, 8, 8]
+        tests.append(set(parts[2].items.tolist()))
+    assert tests[0] == tests[1] != tests[2]
+    _, valid, test = split_by_time(users, items, times, valid_fraction=0.2, test_fraction=0.2, seed=None)
+    assert (set(valid.items), set(test.items)) == (set(range(24, 32)), set(range(32, 40)))
+
+
+def one_day_a_user() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """300 users with 12 of 100 items each, lower numbers far more popular, all of a user's on one day."""
+    random = np.random.default_rng(1)
+    weights = 1 / np.arange(1, 101)
+    items = [random.choice(100, 12, replace=False, p=weights / weights.sum()) for _ in range(300)]
+    users = np.repeat(np.arange(300), 12)
+    return users, np.concatenate(items), users % 7
+
+
+@pytest.mark.parametrize("split", ["time", "leave-one-out"])
+def test_a_split_of_ties_is_as_hard_as_a_random_one(split: str) -> None:
+    users, items, times = one_day_a_user()
+    shares = {"valid_fraction": 0.1, "test_fraction": 0.2}
+    random_train, _, random_test = split_at_random(users, items, **shares, seed=5)
+    train, _, test = (
+        split_by_time(users, items, times, **shares, seed=5)
+        if split == "time"
+        else leave_one_out(users, items, times, seed=5)
+    )
+    expected = found_by_popularity(random_train, random_test)
+    assert expected > 0.3
+    assert found_by_popularity(train, test) == pytest.approx(expected, abs=0.06)
+
+
+def found_by_popularity(train: Interactions, test: Interactions) -> float:
+    """Share of the test pairs whose item is among the 20 most popular ones of training."""
+    return float(np.isin(test.items, np.bincount(train.items, minlength=100).argsort()[-20:]).mean())
+
+
+def test_histories_put_ties_in_random_order_too() -> None:
+    users, items, _ = one_day_a_user()
+    pairs = as_pairs(list(zip(users.tolist(), items.tolist(), strict=True)))
+    timed = replace(pairs, times=np.zeros(len(pairs)), tie_seed=4)
+    later = timed.items[timed.by_time().reshape(300, 12)[:, 6:]].mean()
+    assert later == pytest.approx(timed.items.mean(), rel=0.05)
+    assert not np.array_equal(timed.by_time(), replace(timed, tie_seed=5).by_time())
+    some = timed.select(timed.items % 3 > 0)  # the order of those that are left stays
+    whole_order = [pair for pair in timed.by_time().tolist() if timed.items[pair] % 3 > 0]
+    kept = np.flatnonzero(timed.items % 3 > 0)
+    assert kept[some.by_time()].tolist() == whole_order
 
 
 def test_a_repeated_pair_counts_once_at_its_earliest_time() -> None:
     users, items = np.zeros(4, np.int64), np.array([7, 8, 9, 7])
     train, valid, test = split_by_time(
-        users, items, np.array([0, 1, 2, 99]), valid_fraction=0.0, test_fraction=0.4
+        users, items, np.array([0, 1, 2, 99]), valid_fraction=0.0, test_fraction=0.4, seed=0
     )
     assert (train.items.tolist(), len(valid), test.items.tolist()) == ([7, 8], 0, [9])
 
@@ -105,7 +152,7 @@ def test_splits_in_time_are_ordered_disjoint_and_leave_training_pairs(
     whole = as_pairs(pairs)
     times = (whole.items * 7) % 31
     train, valid, test = split_by_time(
-        whole.users, whole.items, times, valid_fraction=valid_fraction, test_fraction=test_fraction
+        whole.users, whole.items, times, valid_fraction=valid_fraction, test_fraction=test_fraction, seed=3
     )
     parts = [as_set(train), as_set(valid), as_set(test)]
     assert sum(map(len, parts)) == len(whole)

@@ -38,7 +38,10 @@ class PrepareOptions:
     valid_fraction, test_fraction
         Share of each user's interactions, or with "global-time" of all; "leave-one-out" does not use it.
     seed
-        Of the random split.
+        Of the random split, and of the order of a user's interactions at the same time.
+    ties
+        How a split by time orders interactions of a user at the same time: at "random", or by "item". The latter holds
+        out the items with the highest numbers; it is there to make the bundled data again, which was made so.
     items
         Tables of what is known about items, besides what the source itself tells.
     triples
@@ -70,6 +73,7 @@ class PrepareOptions:
     valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     test_fraction: float = Field(default=0.2, ge=0.0, lt=1.0)
     seed: int = Field(default=2020, ge=0)
+    ties: Literal["random", "item"] = "random"
     items: tuple[ItemTableOptions, ...] = ()
     triples: str | None = None
     links: str | None = None

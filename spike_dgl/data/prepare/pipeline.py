@@ -338,10 +338,12 @@ def _split(log: InteractionLog, options: PrepareOptions) -> tuple[Interactions, 
     shares = {"valid_fraction": options.valid_fraction, "test_fraction": options.test_fraction}
     if options.split == "random":
         return split_at_random(users, items, **shares, seed=options.seed)
+    if options.split == "global-time":
+        return split_by_time_of_all(users, items, times, **shares)
+    seed = options.seed if options.ties == "random" else None
     if options.split == "leave-one-out":
-        return leave_one_out(users, items, times)
-    split = split_by_time if options.split == "time" else split_by_time_of_all
-    return split(users, items, times, **shares)
+        return leave_one_out(users, items, times, seed=seed)
+    return split_by_time(users, items, times, **shares, seed=seed)
 
 
 def _seconds(log: InteractionLog, pairs: Interactions) -> NDArray[np.int64]:

@@ -1,0 +1,68 @@
+"""Splits against the order of time: training pairs that tell the future, and boundaries without an order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spike_dgl.data.dataset import Dataset, Interactions
+from spike_dgl.data.findings import Finding, finding, skipped
+
+LATE = "training pairs after held-out pairs of their user"
+TIES = "users whose splits meet in one moment"
+
+
+def order_in_time(dataset: Dataset) -> Iterator[Finding]:
+    """Training pairs that are later than held-out pairs of their user, and users whose splits share a moment."""
+    held_out = {
+        name: part
+        for name, part in (("validation", dataset.valid), ("test", dataset.test))
+        if len(part) and part.times is not None
+    }
+    if dataset.train.times is None or not held_out:
+        yield skipped(LATE, "The data has no times.")
+        yield skipped(TIES, "The data has no times.")
+        return
+    for name, part in held_out.items():
+        first = _by_user(part, part.times, dataset.num_users, np.minimum, np.inf)
+        late = int((dataset.train.times > first[dataset.train.users]).sum())
+        message = (
+            f"The user's first {name} pair is older: training knows what came after. No mistake in a random split, "
+            "but then results do not say how well the future is foretold."
+        )
+        yield finding(f"training pairs after {name} pairs of their user", late, "warn", message)
+    yield _ties(dataset, list(held_out.values()))
+
+
+def _ties(dataset: Dataset, held_out: Sequence[Interactions]) -> Finding:
+    """Users of whom the last moment of one split is the first of a later one."""
+    tied, by_item = np.zeros((2, dataset.num_users), dtype=bool)
+    for earlier, later in combinations([dataset.train, *held_out], 2):
+        last = _by_user(earlier, earlier.times, dataset.num_users, np.maximum, -np.inf)
+        meet = last == _by_user(later, later.times, dataset.num_users, np.minimum, np.inf)
+        before, after = (
+            part.select(meet[part.users] & (part.times == last[part.users])) for part in (earlier, later)
+        )
+        highest = _by_user(before, before.items, dataset.num_users, np.maximum, -np.inf)
+        by_item |= meet & (highest < _by_user(after, after.items, dataset.num_users, np.minimum, np.inf))
+        tied |= meet
+    count, ordered = int(tied.sum()), int(by_item.sum())
+    message = (
+        f"Nothing tells which of their pairs at that moment came later; of {ordered:,} of them the later split has the "
+        "items with the highest numbers. If that is nearly all, the split broke ties by item number, and asks for "
+        "the same items of everyone: split the data anew with ties in random order, as prepare does."
+    )
+    return finding(TIES, count, "warn", message)
+
+
+def _by_user(
+    part: Interactions, values: NDArray[Any] | None, num_users: int, choose: np.ufunc, start: float
+) -> NDArray[np.float64]:
+    """[U] the largest or smallest of each user's values; `start` where there is none."""
+    chosen = np.full(num_users, start)
+    choose.at(chosen, part.users, values)
+    return chosen
