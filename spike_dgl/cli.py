@@ -20,7 +20,7 @@ from spike_dgl.commands.recommend import embeddings, recommend, show_list, show_
 from spike_dgl.commands.serve import serve
 from spike_dgl.commands.settings import settings
 from spike_dgl.commands.tune import tune
-from spike_dgl.errors import SpikeError
+from spike_dgl.errors import SpikeError, lack_of_memory_explained
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ EXISTING = click.Path(path_type=Path)
 def main() -> None:
     """Run a command; a user's mistake is one message and exit code 2."""
     try:
-        cli()
+        with lack_of_memory_explained():
+            cli()
     except SpikeError as error:
         if _is_first_process() or not error.same_in_all_processes:
             click.echo(f"error: {error}", err=True)

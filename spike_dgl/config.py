@@ -11,34 +11,58 @@ import copy
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import yaml
+from annotated_types import Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from spike_dgl.errors import ConfigError, nearest
 
 Options = TypeVar("Options")
 Mapped = dict[str, Any]
 
-STRICT = ConfigDict(extra="forbid", strict=True)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+LARGEST = 2**31 - 1
+LARGEST_REAL = 1e30
+"""Bounds of a setting that declares none of its own: what every library here can count to, and hold as float32."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's idea of a number: `1e-3` is a float (YAML 1.1 reads it as text). A day stays text."""
+    """YAML as in its version 1.2: ``1e-3`` is a number, and ``no``, ``1:30``, ``007`` and days are text.
+
+    A key that occurs twice in a mapping is an error.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build a mapping whose keys are all different."""
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if isinstance(key, Hashable) and key in lines:
+                raise yaml.YAMLError(
+                    f"'{key}' occurs twice, in lines {lines[key]} and {line}: keep one of them"
+                )
+            lines[key] = line
+        return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+_Loader.yaml_implicit_resolvers = {}
+for _name, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"-?(0|[1-9]\d*)", list("-0123456789")),
+    ("float", r"[-+]?((\.\d+|\d+\.\d*)([eE][-+]?\d+)?|\d+[eE][-+]?\d+)", list("-+.0123456789")),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.")),
+    ("merge", r"<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), _first)
 
 
 def read_yaml(file: Path) -> Mapped:
@@ -189,9 +213,10 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
     if not isinstance(values, Mapping):
         raise ConfigError(f"'{where}' must be a mapping of settings, not {values!r}")
     _check_keys(options, values, where)
+    _check_sizes(options, values, where)
     try:
         # Strict checking of JSON, unlike that of Python objects, takes a list where a tuple is declared.
-        return TypeAdapter(options).validate_json(json.dumps(dict(values)))
+        return TypeAdapter(options).validate_json(json.dumps(_with_texts(options, values)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([where, *(str(part) for part in first["loc"])])
@@ -210,3 +235,35 @@ def _check_keys(options: type, values: Mapping[str, Any], where: str) -> None:
             if not isinstance(value, Mapping):
                 raise ConfigError(f"'{where}.{key}' must be a mapping of settings, not {value!r}")
             _check_keys(inner[key], value, f"{where}.{key}")
+
+
+def _check_sizes(options: type, values: Mapping[str, Any], where: str) -> None:
+    """Refuse numbers beyond `LARGEST` and `LARGEST_REAL`, where a setting declares no bound of its own."""
+    inner = _sections_of(options)
+    for field in dataclasses.fields(options):
+        value = values.get(field.name)
+        if field.name in inner:
+            _check_sizes(inner[field.name], value or {}, f"{where}.{field.name}")
+        elif not _has_upper_bound(field):
+            for number in value if isinstance(value, list | tuple) else [value]:
+                largest = LARGEST if isinstance(number, int) else LARGEST_REAL
+                if isinstance(number, int | float) and abs(number) > largest:
+                    problem = f"Input should be between {-largest} and {largest}"
+                    raise ConfigError(f"{where}.{field.name}: {problem}; got {number}")
+
+
+def _has_upper_bound(field: dataclasses.Field[Any]) -> bool:
+    rules = field.default.metadata if isinstance(field.default, FieldInfo) else ()
+    return any(isinstance(rule, Le | Lt) for rule in rules)
+
+
+def _with_texts(options: type, values: Mapping[str, Any]) -> Mapped:
+    """The values, with integers as text where a setting is text: a folder may be called 2018."""
+    types, inner = get_type_hints(options), _sections_of(options)
+    result = dict(values)
+    for key, value in values.items():
+        if key in inner:
+            result[key] = _with_texts(inner[key], value)
+        elif types[key] in (str, str | None) and type(value) is int:
+            result[key] = str(value)
+    return result

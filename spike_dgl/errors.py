@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+LACK_OF_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+"""How torch says so in a plain `RuntimeError`."""
 
 
 class SpikeError(Exception):
@@ -38,6 +42,12 @@ class MissingTimesError(ConfigError):
         )
 
 
+class NotFiniteError(SpikeError):
+    """Losses, parameters, embeddings or scores that are infinite or not a number."""
+
+    same_in_all_processes = True
+
+
 class UnknownIdError(SpikeError):
     """A raw id that the data set does not hold."""
 
@@ -65,6 +75,22 @@ class DataError(SpikeError):
         self.file, self.line, self.problem, self.remedy = Path(file), line, problem, remedy
         where = f"{file}, line {line}" if line is not None else f"{file}"
         super().__init__(f"{where}: {problem}\n  {remedy}")
+
+
+@contextmanager
+def lack_of_memory_explained() -> Iterator[None]:
+    """Turn what numpy and torch raise where memory does not suffice into a `SpikeError` that says what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if not isinstance(error, MemoryError) and not any(words in text for words in LACK_OF_MEMORY):
+            raise
+        raise SpikeError(
+            f"there is not enough memory: {text.splitlines()[0] if text else type(error).__name__}\n"
+            "  Lower training.batch_size, evaluation.chunk_size, model.embedding_dim or profiles.vector_dim, set "
+            "model.fanout, or use a machine with more memory."
+        ) from error
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

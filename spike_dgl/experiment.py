@@ -26,9 +26,9 @@ from spike_dgl.config import (
 )
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.options import DataOptions, load
-from spike_dgl.errors import ConfigError, DataError
-from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate, metric_names
-from spike_dgl.evaluation.evaluate import Split
+from spike_dgl.errors import ConfigError, DataError, NotFiniteError
+from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate, list_length, metric_names
+from spike_dgl.evaluation.evaluate import Split, relevant_pairs
 from spike_dgl.evaluation.groups import num_training_items
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import (
@@ -50,7 +50,7 @@ from spike_dgl.training.devices import choose_device, describe_device, peak_devi
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.resuming import alters_epochs
-from spike_dgl.training.sampling import BprSampler
+from spike_dgl.training.sampling import BprSampler, check_trainable
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.training.tracking import RunFolder, environment
 from spike_dgl.training.trainer import Trainer, final_embeddings
@@ -98,12 +98,17 @@ class RunConfig:
             section: build(options, mapping.get(section), section) for section, options in SECTIONS.items()
         }
         config = cls(model_name=name, model=build(model_entry(name).options, model, "model"), **parts)
-        known = metric_names(config.evaluation.cutoffs)
-        if config.training.metric not in known:
-            raise ConfigError(
-                f"training.metric: no metric '{config.training.metric}'; {nearest_key(config.training.metric, known)}"
-            )
+        metric = config.training.metric
+        if list_length(metric) is None:
+            hint = nearest_key(metric, metric_names(config.evaluation.cutoffs))
+            raise ConfigError(f"training.metric: no metric '{metric}'; {hint}")
         return config
+
+    @property
+    def validation(self) -> EvaluationOptions:
+        """`evaluation`, with the list length of ``training.metric``."""
+        length = list_length(self.training.metric)
+        return self.evaluation if length is None else self.evaluation.with_length(length)
 
     def to_mapping(self) -> dict[str, Any]:
         """All settings, defaults included, as `from_mapping` reads them back."""
@@ -283,7 +288,13 @@ class Experiment:
 
     def _best_embeddings(self, model: EmbeddingModel) -> Embeddings:
         self.load_best()
-        return final_embeddings(model)
+        embeddings = final_embeddings(model)
+        if not (embeddings.users.isfinite().all() and embeddings.items.isfinite().all()):
+            raise NotFiniteError(
+                f"some embeddings of {self.folder.path} are infinite or not a number\n"
+                "  Train with a smaller training.learning_rate, or check the profile vectors for broken values."
+            )
+        return embeddings
 
     def evaluate(self, scores: ScoreFunction, split: Split) -> Evaluation:
         """Rank all items for the users of a split, ``valid`` or ``test``."""
@@ -313,19 +324,20 @@ class Experiment:
             training,
             folder=self.folder.path,
             log=self.folder.metrics(),
-            validate=(lambda embeddings: self.evaluate(embeddings.scores, "valid").means)
-            if len(dataset.valid)
-            else None,
+            validate=(lambda embeddings: self._validate(embeddings.scores)) if len(dataset.valid) else None,
             progress=progress,
             processes=self.processes,
         )
+
+    def _validate(self, scores: ScoreFunction) -> dict[str, float]:
+        return evaluate(scores, self.dataset, "valid", self.config.validation).means
 
     def _record_untrained(self) -> None:
         """The one record of a model without epochs."""
         if self.folder.metrics().read():
             return
         started = time.perf_counter()
-        metrics = self.evaluate(self.best_scores(), "valid").means if len(self.dataset.valid) else {}
+        metrics = self._validate(self.best_scores()) if len(self.dataset.valid) else {}
         seconds = time.perf_counter() - started
         record = {f"valid/{name}": value for name, value in metrics.items()}
         self.folder.metrics().append({"epoch": 0, **record, "seconds": 0.0, "elapsed_seconds": seconds})
@@ -379,6 +391,7 @@ def start(
 def _start(config: RunConfig, folder: RunFolder, processes: Processes, progress: bool) -> Experiment:
     _device_of(config, processes)  # where there is none, the run ends before anything is written
     dataset = load(config.data)
+    _check_data(dataset, config)
     config = with_absolute_paths(config)
     profiles = build_profiles(dataset, config.profiles, progress=progress)
     vectors: Vectors = {}
@@ -394,6 +407,16 @@ def _start(config: RunConfig, folder: RunFolder, processes: Processes, progress:
     folder.write_json("environment.json", environment() | {"data": data, "encoder": profiles.encoder})
     folder.write_text("config.yaml", config.to_yaml())
     return _set_up(config, folder, dataset, vectors, processes)
+
+
+def _check_data(dataset: Dataset, config: RunConfig) -> None:
+    """Raise `SpikeError` where the data has nothing to train or to test on, before anything is paid for or trained."""
+    relevant_pairs(dataset, "test")
+    if len(dataset.valid):
+        relevant_pairs(dataset, "valid")
+    model = model_entry(config.model_name).model
+    if isinstance(model, type) and issubclass(model, EmbeddingModel):
+        check_trainable(dataset.train, dataset.num_items)
 
 
 def reopen(

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from spike_dgl.errors import SpikeError
 from spike_dgl.recommend import Recommender, ScoredItem
@@ -16,7 +16,15 @@ CHUNK = 2048
 """Users whose lists are held in memory at a time."""
 COLUMNS = ("user_id", "rank", "item_id", "item_name", "score")
 
-UserList: TypeAlias = tuple[str, list[ScoredItem]]
+
+class UserList(NamedTuple):
+    """The list of a user, by raw id, and whether the model ranked it or popularity did."""
+
+    user: str
+    items: list[ScoredItem]
+    has_history: bool
+
+
 Chunks: TypeAlias = Iterator[list[UserList]]
 """Lists of some users at a time, with the raw ids of these."""
 
@@ -37,7 +45,8 @@ def write_lists(
 
     ============ ==========================================================================================
     ``.csv``     a line an item: user_id, rank (from 1), item_id, item_name, score; the first line names them
-    ``.jsonl``   a line a user, as ``recommend --json`` prints it
+    ``.jsonl``   a line a user, as ``recommend --json`` prints it; lists of popular items, for users without training
+                 interactions, have ``"ranked_by": "popularity"``
     ``.parquet`` the columns of the CSV file; needs pyarrow
     ============ ==========================================================================================
 
@@ -70,7 +79,10 @@ def write_lists(
         for start in range(0, len(chosen), CHUNK):
             some = chosen[start : start + CHUNK]
             lists = recommender.recommend(some, k, exclude_seen=exclude_seen, candidates=candidates)
-            yield list(zip(some, lists, strict=True))
+            yield [
+                UserList(user, items, recommender.has_history(user))
+                for user, items in zip(some, lists, strict=True)
+            ]
 
     with file_to_hand_out(file) as partial:
         write(partial, chunks())
@@ -99,6 +111,11 @@ def as_json(asked: dict[str, object], items: Sequence[ScoredItem]) -> str:
     return json.dumps({**asked, "items": [vars(item) for item in items]}, ensure_ascii=False)
 
 
+def asked_of_user(user: str, has_history: bool) -> dict[str, object]:
+    """Return what the JSON line of a user's list begins with; it says so where popularity ranks the list."""
+    return {"user": user} if has_history else {"user": user, "ranked_by": "popularity"}
+
+
 def _write_csv(file: Path, chunks: Chunks) -> None:
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -111,7 +128,9 @@ def _write_csv(file: Path, chunks: Chunks) -> None:
 def _write_json_lines(file: Path, chunks: Chunks) -> None:
     with file.open("w", encoding="utf-8", newline="\n") as stream:
         for chunk in chunks:
-            stream.writelines(as_json({"user": user}, items) + "\n" for user, items in chunk)
+            stream.writelines(
+                as_json(asked_of_user(one.user, one.has_history), one.items) + "\n" for one in chunk
+            )
 
 
 def _write_parquet(file: Path, chunks: Chunks) -> None:
@@ -129,6 +148,6 @@ def _write_parquet(file: Path, chunks: Chunks) -> None:
 
 def _rows(chunk: Sequence[UserList]) -> Iterator[tuple[str, int, str, str, float]]:
     """A row of `COLUMNS` for each item of each list."""
-    for user, items in chunk:
+    for user, items, _ in chunk:
         for rank, item in enumerate(items, start=1):
             yield user, rank, item.id, item.name, item.score

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -29,7 +30,10 @@ class Item:
 
 @dataclass(frozen=True)
 class ScoredItem(Item):
-    """One place of a list: the item, and the number that ranks it, an inner product or a cosine."""
+    """One place of a list: the item, and the number that ranks it, an inner product or a cosine.
+
+    In lists of users without training interactions it is the number of the item's training users.
+    """
 
     score: float
 
@@ -83,6 +87,7 @@ class Recommender:
     ) -> None:
         self.dataset, self._users, self._items, self._newcomers = dataset, users, items, newcomers
         self.users, self.items = dataset.users, dataset.items
+        self._has_history = np.isin(np.arange(dataset.num_users), dataset.train.users)
         self._seen = dataset.train.union(dataset.valid)
         self._seen_offsets = self._seen.offsets(dataset.num_users)
 
@@ -127,6 +132,9 @@ class Recommender:
         candidates: Sequence[str] | None = None,
     ) -> list[ScoredItem] | list[list[ScoredItem]]:
         """The best k items of a user, or of each of several, best first; of equal scores the first item of the data.
+
+        A user without training interactions gets the most popular items: the model never learned an embedding of them.
+        `has_history` tells who has some.
 
         Parameters
         ----------
@@ -288,6 +296,10 @@ class Recommender:
         )
         return self._ranked(cosines, k, np.array([row]), None)
 
+    def has_history(self, user: str) -> bool:
+        """Return whether the user has training interactions; others get the most popular items."""
+        return bool(self._has_history[self.users.find(user)])
+
     def history(self, user: str) -> list[Item]:
         """The items of a user's training and validation interactions, in the order of the data."""
         return [
@@ -311,10 +323,17 @@ class Recommender:
         return self._items
 
     def scores_of(self, user: int) -> FloatArray:
-        """Scores [I] of all items for the user of a row."""
+        """Scores [I] of all items for the user of a row: their popularity, for a user without training interactions."""
+        if not self._has_history[user]:
+            return self._popularity
         # One user at a time and always all items, so that a score depends on nothing else that is asked for.
         scores: FloatArray = self._items @ self._users[user]
         return scores
+
+    @cached_property
+    def _popularity(self) -> FloatArray:
+        """[I] training users of each item, added items last."""
+        return np.bincount(self.dataset.train.items, minlength=len(self.items)).astype(np.float32)
 
     def _mask(self, candidates: Sequence[str] | None) -> np.ndarray | None:
         """True [I] for the candidates; None for all."""

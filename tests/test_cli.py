@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -262,6 +263,65 @@ def test_a_resumed_run_keeps_its_data_and_model(run, trained: Path) -> None:
     code, _, error = run("train", "--resume", trained, "model.num_heads=1")
     assert code == 2
     assert "only settings of the training section can change" in error
+
+
+def test_a_list_of_a_user_without_history_says_that_it_is_popularity(
+    run, data_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data_folder, folder)
+    lines = (folder / "train.txt").read_text().splitlines()
+    (folder / "train.txt").write_text("\n".join(lines[:-1]) + "\n29\n")
+    options = [f"data.path={folder}", "training.epochs=1", *SMALL, "--out", tmp_path / "run", "--quiet"]
+    assert run("train", *options)[0] == 0
+    _, out, _ = run("recommend", tmp_path / "run", "--user", "29", "-k", "3")
+    assert "user 29, the most popular items: the user has no training interactions" in out
+    _, out, _ = run("recommend", tmp_path / "run", "--user", "29", "--json")
+    assert json.loads(out)["ranked_by"] == "popularity"
+    _, out, error = run("recommend", tmp_path / "run", "--all-users", "--out", tmp_path / "lists.jsonl")
+    assert "30 lists" in out
+    assert "1 of them are the most popular items" in error
+    assert (tmp_path / "lists.jsonl").read_text().count('"ranked_by": "popularity"') == 1
+
+
+def test_data_that_cannot_be_tested_is_refused_before_training(
+    run, data_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data_folder, folder)
+    shutil.copy(folder / "train.txt", folder / "test.txt")
+    for settings in ([], ["data.valid_fraction=0"]):
+        code, _, error = run("train", f"data.path={folder}", *SMALL, *settings, "--out", tmp_path / "run")
+        assert code == 2
+        assert "has no test pair to evaluate on: all 270 of them stand in training or validation" in error
+        assert not (tmp_path / "run").exists()
+    code, _, error = run("train", f"data.path={data_folder}", *SMALL, "data.hidden_items=0.99", "--quiet")
+    assert code == 2
+
+
+def test_a_run_is_evaluated_at_other_list_lengths(run, trained: Path) -> None:
+    code, out, error = run("evaluate", trained, "evaluation.cutoffs=[1,3]", "--json")
+    assert code == 0, error
+    assert json.loads(out)["recall@3"] >= json.loads(out)["recall@1"]
+    assert run("train", "--resume", trained, "training.epochs=4", "training.metric=hit@3", "--quiet")[0] == 2
+
+
+@pytest.mark.parametrize("model", ["kgat", "diff-kg"])
+@pytest.mark.parametrize("rate", ["1000", "100"])
+def test_a_rate_that_breaks_the_parameters_is_one_clear_error(
+    run, data_folder: Path, tmp_path: Path, model: str, rate: str
+) -> None:
+    settings = [
+        f"model.name={model}",
+        f"training.learning_rate={rate}",
+        "training.epochs=30",
+        "training.patience=null",
+    ]
+    code, _, error = run(
+        "train", f"data.path={data_folder}", *SMALL, *settings, "--out", tmp_path / "run", "--quiet"
+    )
+    assert code in (0, 2)
+    assert code == 0 or "training.learning_rate" in error
 
 
 def test_data_takes_settings_and_a_config(run, data_folder: Path, tmp_path: Path) -> None:

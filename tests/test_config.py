@@ -57,6 +57,12 @@ def test_printed_settings_read_back_the_same(tmp_path: Path) -> None:
         ("training.epochs", r"expected key=value"),
         ("training.epochs=[", r"not valid YAML"),
         ("training=3", r"unknown setting 'training'"),
+        ("training.learning_rate=.inf", r"training.learning_rate: .*finite number; got inf"),
+        ("model.l2_weight=.nan", r"model.l2_weight: .*finite number; got nan"),
+        ("training.epochs=1" + 30 * "0", r"training.epochs: .*between -2147483647 and 2147483647"),
+        ("data.path=1.10", r"data.path: .*string; got 1.1"),
+        ("data.permute_kg=yes", r"data.permute_kg: .*boolean; got 'yes'"),
+        ("training.metric=ndcg@0", r"no metric 'ndcg@0'"),
     ],
 )
 def test_a_mistake_is_named(override: str, message: str) -> None:
@@ -78,6 +84,36 @@ def test_a_broken_file_is_one_clear_error(tmp_path: Path, text: str, message: st
     (tmp_path / "run.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_config(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [("2018", "2018"), ("007", "007"), ("no", "no"), ("1:30", "1:30"), ("1_000", "1_000")],
+)
+def test_a_folder_may_be_called_like_a_number_or_a_word_of_yaml(override: str, expected: str) -> None:
+    assert load_config(None, [f"data.path={override}"]).data.path == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["training:\n  epochs: 3\n  seed: 1\n  epochs: 4\n", "model: {}\ntraining: {}\nmodel: {}\n"]
+)
+def test_a_key_that_occurs_twice_is_an_error_with_both_lines(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"'(epochs|model)' occurs twice, in lines \d and \d"):
+        load_config(tmp_path / "run.yaml")
+
+
+def test_anchors_and_merged_keys_are_no_repetition(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("training: &t {epochs: 3}\n")
+    assert load_config(tmp_path / "run.yaml").training.epochs == 3
+    (tmp_path / "two.yaml").write_text("base: &b {epochs: 3, seed: 1}\nother: {<<: *b, epochs: 4}\n")
+    assert read_yaml(tmp_path / "two.yaml")["other"] == {"epochs": 4, "seed": 1}
+
+
+def test_a_metric_of_another_list_length_than_those_reported_chooses_the_epoch() -> None:
+    config = load_config(None, ["evaluation.cutoffs=[1, 3]", "training.metric=ndcg@20"])
+    assert config.evaluation.cutoffs == (1, 3)
+    assert config.validation.cutoffs == (1, 3, 20)
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_a_name_does_for_an_id_unless_several_have_it(recommender: Recommender) 
         named.similar_items("Alienn")
 
 
+def test_a_user_without_training_interactions_gets_what_is_popular() -> None:
+    pairs = [(0, 1), (0, 3), (1, 3), (2, 3), (2, 1), (2, 0)]
+    data = dataset(pairs, [], sizes=(4, 4, 4, 1), valid=[(3, 1)])
+    recommender = Recommender(data, np.ones((4, 2), np.float32), np.eye(4, 2, dtype=np.float32))
+    assert [recommender.has_history(f"u{row}") for row in range(4)] == [True, True, True, False]
+    listed = recommender.recommend("u3")
+    assert ids(listed) == ["i3", "i0", "i2"]  # i1 is a validation item of theirs
+    assert [item.score for item in listed] == [3, 1, 0]
+
+
 def test_newcomers_need_the_run(recommender: Recommender) -> None:
     with pytest.raises(SpikeError, match=r"Use Recommender.load"):
         recommender.recommend_for_items(["i0"])

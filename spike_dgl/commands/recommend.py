@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from spike_dgl.recommend import Recommender, ScoredItem
 
+NO_HISTORY = "the user has no training interactions, and no embedding was learned"
 FILE = click.Path(path_type=Path)
 LENGTH = click.IntRange(min=1)
 
@@ -43,7 +44,7 @@ def recommend(
     out: Path | None,
 ) -> None:
     """The best items of RUN for some users or all, or for someone new by liked items or a text."""
-    from spike_dgl.list_files import write_lists
+    from spike_dgl.list_files import asked_of_user, write_lists
     from spike_dgl.recommend import Recommender
 
     if (bool(users), all_users, bool(liked), text is not None).count(True) != 1:
@@ -56,6 +57,8 @@ def recommend(
     if out is not None:
         write_lists(recommender, out, k, users=users, exclude_seen=not with_seen, candidates=allowed)
         click.echo(f"{len(users):,} lists -> {out}")
+        if unknown := sum(not recommender.has_history(user) for user in users):
+            click.echo(f"{unknown:,} of them are the most popular items: {NO_HISTORY}", err=True)
         return
     if liked:
         items = recommender.recommend_for_items(liked, k, exclude_seen=not with_seen, candidates=allowed)
@@ -66,7 +69,7 @@ def recommend(
         items = recommender.recommend(user, k, exclude_seen=not with_seen, candidates=allowed)
         if not as_json:
             show_user(recommender, user)
-        _show({"user": user}, items, as_json)
+        _show(asked_of_user(user, recommender.has_history(user)), items, as_json)
 
 
 @click.command()
@@ -104,6 +107,9 @@ def _show(asked: dict[str, object], items: Sequence[ScoredItem], in_json: bool) 
 
 def show_user(recommender: Recommender, user: str) -> None:
     """Print who the user is: the beginning of the history."""
+    if not recommender.has_history(user):
+        click.echo(f"user {user}, the most popular items: {NO_HISTORY}")
+        return
     names = [item.name for item in recommender.history(user)]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     click.echo(f"user {user}, who liked {', '.join(names[:3])}{more}")

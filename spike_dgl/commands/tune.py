@@ -71,9 +71,10 @@ def tune(
     MODEL: by default all of the bench file, or the one of the configuration. Every model has the same number of trials,
     the first of them with its settings as they are. Finished trials are not run again, and stopped ones go on.
     """
+    from spike_dgl.comparison.definition import tuned_file
     from spike_dgl.training.folder_lock import only_one
     from spike_dgl.tuning.contenders import read_contenders
-    from spike_dgl.tuning.report import render_summary, write_tables, write_tuned
+    from spike_dgl.tuning.report import check_tuned_file, render_summary, write_tables, write_tuned
     from spike_dgl.tuning.search import Budget, fit_to_data, search
 
     overrides = [argument for argument in models if "=" in argument]
@@ -90,6 +91,8 @@ def tune(
         elif contender.held:
             click.echo(f"{contender.model}: {', '.join(contender.held)} not searched, but kept as given")
     to_tune = fit_to_data(to_tune)
+    for contender in to_tune:  # before anything is run
+        check_tuned_file(tuned_file(write, contender.config({}).data.path, contender.model), contender)
     found = []
     with only_one(out):
         for contender in to_tune:

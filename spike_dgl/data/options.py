@@ -11,6 +11,7 @@ from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.hiding import hide
 from spike_dgl.data.load import load_dataset
 from spike_dgl.data.rehearsal import rehearse
+from spike_dgl.errors import DataError
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -23,6 +24,9 @@ class DataOptions:
         A data set's folder, or ``movielens`` for the bundled one.
     format
         ``auto`` (found by what the folder holds), or the name of a format.
+    checksum
+        First digits, eight at least, of the SHA-256 that the data must have, as ``environment.json`` of a run records
+        it; null for any data. Settings that were tuned ask for the data they were tuned on.
     valid_fraction
         Share of each user's training interactions that becomes the validation part, where the data has none.
         With 0 there is none: nothing can be selected, and the last epoch is reported.
@@ -50,8 +54,9 @@ class DataOptions:
 
     path: str = "movielens"
     format: str = "auto"
+    checksum: str | None = Field(default=None, pattern="^[0-9a-f]{8,64}$")
     valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
-    split_seed: int = Field(default=2020, ge=0)
+    split_seed: int = Field(default=2020, ge=0, le=2**63 - 1)
     rehearsal: bool = False
     kg_fraction: float = Field(default=1.0, ge=0.0, le=1.0)
     permute_kg: bool = False
@@ -60,14 +65,33 @@ class DataOptions:
     hidden_items: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
-def load(options: DataOptions) -> Dataset:
-    """The data set that the options name, with the changes they ask for; see `spike_dgl.data.load_dataset`."""
+def load_as_it_is(options: DataOptions) -> Dataset:
+    """Load the data set that the options name, without the changes they ask for.
+
+    Raises
+    ------
+    DataError
+        As `spike_dgl.data.load_dataset` does, and if the data is not the one of ``checksum``.
+    """
     dataset = load_dataset(
         options.path,
         format=options.format,
         valid_fraction=options.valid_fraction,
         seed=options.split_seed,
     )
+    if options.checksum is not None and not dataset.checksum.startswith(options.checksum):
+        raise DataError(
+            options.path,
+            f"is not the data that data.checksum={options.checksum} asks for: its checksum is {dataset.checksum[:16]}",
+            "Name the folder of that data, or leave data.checksum out; settings that were tuned on other data may "
+            "suit this one badly: tune them anew.",
+        )
+    return dataset
+
+
+def load(options: DataOptions) -> Dataset:
+    """Load the data set that the options name, with the changes they ask for; errors as of `load_as_it_is`."""
+    dataset = load_as_it_is(options)
     if options.rehearsal:
         dataset = rehearse(dataset, options.split_seed)
     if options.hidden_users or options.hidden_items:

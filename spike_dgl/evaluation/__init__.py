@@ -12,7 +12,7 @@ from spike_dgl.evaluation.groups import (
     render,
     render_groups,
 )
-from spike_dgl.evaluation.metrics import METRICS, RankingMetrics, metric_names
+from spike_dgl.evaluation.metrics import METRICS, RankingMetrics, list_length, metric_names
 from spike_dgl.evaluation.options import EvaluationOptions
 from spike_dgl.evaluation.ranking import NO_ITEM, rank
 
@@ -30,6 +30,7 @@ __all__ = [
     "by_user_activity",
     "by_user_source",
     "evaluate",
+    "list_length",
     "metric_names",
     "rank",
     "render",

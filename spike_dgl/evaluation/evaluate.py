@@ -81,19 +81,13 @@ def evaluate(
     ------
     SpikeError
         If the split holds nothing to evaluate on.
+    NotFiniteError
+        If scores are infinite or not a number.
     ValueError
-        If the scores do not fit the data set, or are not numbers.
+        If the scores do not fit the data set.
     """
-    seen = dataset.train if split == "valid" else dataset.train.union(dataset.valid)
-    pairs = dataset.valid if split == "valid" else dataset.test
-    is_known = isin_pairs(pairs, seen, dataset.num_items)
-    relevant = pairs.select(~is_known)
+    seen, relevant, known = relevant_pairs(dataset, split)
     users, num_relevant = np.unique(relevant.users, return_counts=True)
-    if not len(users):
-        raise SpikeError(
-            f"data set '{dataset.name}' has no {split} pair to evaluate on\n"
-            "  Give it one, or for validation set data.valid_fraction above 0."
-        )
     ranked = rank(
         score,
         torch.from_numpy(users),
@@ -114,8 +108,32 @@ def evaluate(
         ranked=ranked,
         relevant=relevant,
         users_without_items=dataset.num_users - len(users),
-        pairs_seen_before=int(is_known.sum()),
+        pairs_seen_before=known,
     )
+
+
+def relevant_pairs(dataset: Dataset, split: Split) -> tuple[Interactions, Interactions, int]:
+    """Return the pairs that are left out of a split's lists, the pairs that count as hits, and how many do not count.
+
+    Raises
+    ------
+    SpikeError
+        If no pair counts as a hit.
+    """
+    seen = dataset.train if split == "valid" else dataset.train.union(dataset.valid)
+    pairs = dataset.valid if split == "valid" else dataset.test
+    is_known = isin_pairs(pairs, seen, dataset.num_items)
+    if is_known.all():
+        why = (
+            f"all {len(pairs):,} of them stand in training or validation as well"
+            if len(pairs)
+            else "it has none"
+        )
+        raise SpikeError(
+            f"data set '{dataset.name}' has no {split} pair to evaluate on: {why}\n"
+            "  Give it pairs that training does not know, or for validation set data.valid_fraction above 0."
+        )
+    return seen, pairs.select(~is_known), int(is_known.sum())
 
 
 def isin_pairs(pairs: Interactions, others: Interactions, num_items: int) -> BoolArray:

@@ -7,6 +7,7 @@ one value a user, float64 [n].
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
@@ -79,6 +80,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 def metric_names(cutoffs: Sequence[int]) -> list[str]:
     """``recall@10`` and so on, for every metric and cut-off, in the order of reports."""
     return [f"{name}@{k}" for name in METRICS for k in cutoffs]
+
+
+def list_length(metric: str) -> int | None:
+    """Return K of a metric such as ``recall@K``; None where there is no such metric."""
+    name, _, length = metric.partition("@")
+    return int(length) if name in METRICS and re.fullmatch(r"[1-9][0-9]{0,8}", length) else None
 
 
 class RankingMetrics:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.data.dataset import Interactions
+from spike_dgl.errors import NotFiniteError
 from spike_dgl.models.base import ScoreFunction
 
 NO_ITEM = -1
@@ -49,7 +50,9 @@ def rank(
     Raises
     ------
     ValueError
-        If `score` returns another shape than [b, I], or something that is not a number.
+        If `score` returns another shape than [b, I].
+    NotFiniteError
+        If it returns scores that are infinite or not a number.
     """
     users = users.cpu()
     mask = _SeenMask(seen, int(users.max()) + 1 if len(users) else 0)
@@ -85,8 +88,11 @@ def _top_items(scores: Tensor, k: int) -> Tensor:
     """The k best items of each row [b, k], equal ones in the order of items; `NO_ITEM` for minus infinity."""
     # One more than asked for: it tells where an item just outside ties with the last one inside.
     values, items = scores.topk(min(k + 1, scores.shape[1]), dim=1)
-    if values.isnan().any():
-        raise ValueError("some scores are not a number; look for broken values in the embeddings")
+    if not (values < float("inf")).all():
+        raise NotFiniteError(
+            "some scores are infinite or not a number\n"
+            "  Train with a smaller training.learning_rate, or check the profile vectors for broken values."
+        )
     if values.shape[1] > k:
         tied = values[:, k - 1] == values[:, k]
         values, items = values[:, :k], items[:, :k]

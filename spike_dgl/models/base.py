@@ -197,7 +197,7 @@ class RankingOptions:
         Weight of the L2 loss on the batch's ID embeddings.
     """
 
-    embedding_dim: int = Field(default=64, gt=0)
+    embedding_dim: int = Field(default=64, gt=0, le=4096)
     ranking_loss: RankingLoss = "bpr"
     softmax_negatives: int = Field(default=2048, ge=1)
     score_temperature: float | None = Field(default=None, gt=0.0)

@@ -36,7 +36,7 @@ class CompGcnOptions(RankingOptions):
         LightGCN. The sum ranks better on real data, and learns small data by heart.
     """
 
-    num_layers: int = Field(default=2, ge=1)
+    num_layers: int = Field(default=2, ge=1, le=64)
     composition: Composition = "multiplication"
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     readout: Literal["last", "sum"] = "last"

@@ -24,6 +24,9 @@ from spike_dgl.nn.knowledge_attention import KnowledgeAttention
 from spike_dgl.nn.knowledge_diffusion import KnowledgeDiffusion
 from spike_dgl.nn.message_graph import message_graph
 
+SMALLEST_NOISE = 1e-6
+"""Variance of the first step that float32 still tells from none."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class DiffKGOptions(RankingOptions):
@@ -57,14 +60,14 @@ class DiffKGOptions(RankingOptions):
         k, links of each entity in the generated graph; their reverses are added.
     """
 
-    num_layers: int = Field(default=2, ge=1)
-    num_kg_layers: int = Field(default=2, ge=1)
+    num_layers: int = Field(default=2, ge=1, le=64)
+    num_kg_layers: int = Field(default=2, ge=1, le=64)
     message_dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     residual_weight: float = Field(default=0.0, ge=0.0)
     contrastive_weight: float = Field(default=0.1, ge=0.0)
     contrastive_temperature: float = Field(default=0.1, gt=0.0)
-    denoiser_dim: int = Field(default=64, ge=1)
-    diffusion_steps: int = Field(default=5, ge=2)
+    denoiser_dim: int = Field(default=64, ge=1, le=4096)
+    diffusion_steps: int = Field(default=5, ge=2, le=1000)
     noise_scale: float = Field(default=0.1, gt=0.0)
     noise_min: float = Field(default=1e-3, gt=0.0)
     noise_max: float = Field(default=0.02, gt=0.0)
@@ -76,6 +79,8 @@ class DiffKGOptions(RankingOptions):
     def __post_init__(self) -> None:
         if not self.noise_min < self.noise_max < 1.0 / self.noise_scale:
             raise ValueError("noise_min must be below noise_max, and noise_scale times noise_max below 1")
+        if self.noise_scale * self.noise_min < SMALLEST_NOISE:
+            raise ValueError(f"noise_scale times noise_min must be at least {SMALLEST_NOISE}")
 
 
 SEARCH = {
@@ -146,7 +151,8 @@ class DiffKG(EmbeddingModel):
             residual_weight=options.residual_weight,
             device=inputs.device,
         )
-        if options.contrastive_weight:
+        self.has_generated_graph = options.contrastive_weight > 0 and len(heads) > 0
+        if self.has_generated_graph:
             self.diffusion = KnowledgeDiffusion(
                 heads,
                 tails,
@@ -169,7 +175,7 @@ class DiffKG(EmbeddingModel):
         """Ranking and L2, and in training mode contrast and the denoiser's two terms, all weighted."""
         final = self.propagate()
         terms = ranking_terms(final, self.embedding, batch.rows(self.num_users), self.options)
-        if self.training and self.options.contrastive_weight:
+        if self.training and self.has_generated_graph:
             generated = self.propagate(self.generated_edges())
             contrast = contrast_of_batch(
                 final, generated, batch, self.num_users, self.options.contrastive_temperature

@@ -36,8 +36,8 @@ class HgtOptions(RankingOptions):
         LightGCN. The sum ranks better on real data, and learns small data by heart.
     """
 
-    num_layers: int = Field(default=2, ge=1)
-    num_heads: int = Field(default=2, ge=1)
+    num_layers: int = Field(default=2, ge=1, le=64)
+    num_heads: int = Field(default=2, ge=1, le=1024)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     readout: Literal["last", "sum"] = "last"
 

@@ -42,7 +42,9 @@ class KgatOptions(RankingOptions):
         Triples a step in that loss.
     """
 
-    layer_dims: tuple[Annotated[int, Field(gt=0)], ...] = Field(default=(64, 32, 16), min_length=1)
+    layer_dims: tuple[Annotated[int, Field(gt=0, le=4096)], ...] = Field(
+        default=(64, 32, 16), min_length=1, max_length=64
+    )
     message_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     kg_weight: float = Field(default=1.0, ge=0.0)
     kg_batch_size: int = Field(default=2048, ge=1)

@@ -58,8 +58,8 @@ class KGRecOptions(RankingOptions):
         rho, the part of edges and of interactions that a view leaves out as noise, by their rationale scores.
     """
 
-    num_layers: int = Field(default=2, ge=1)
-    num_heads: int = Field(default=2, ge=1)
+    num_layers: int = Field(default=2, ge=1, le=64)
+    num_heads: int = Field(default=2, ge=1, le=1024)
     relation_init: RelationInit = "random"
     kg_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     interaction_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)

@@ -39,7 +39,7 @@ class LightGCLOptions(LightGCNOptions):
         tau of the contrast; 0.2 in the authors' code.
     """
 
-    num_layers: int = Field(default=2, ge=1)
+    num_layers: int = Field(default=2, ge=1, le=64)
     rank: int = Field(default=5, ge=1)
     contrastive_weight: float = Field(default=0.02, ge=0.0)
     temperature: float = Field(default=0.2, gt=0.0)

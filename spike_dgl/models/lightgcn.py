@@ -22,7 +22,7 @@ class LightGCNOptions(RankingOptions):
         Hops between users and items; 3 in the paper's main tables.
     """
 
-    num_layers: int = Field(default=3, ge=1)
+    num_layers: int = Field(default=3, ge=1, le=64)
     l2_weight: float = Field(default=1e-4, ge=0.0)
 
 

@@ -35,8 +35,8 @@ class RgcnOptions(RankingOptions):
         LightGCN.
     """
 
-    num_layers: int = Field(default=2, ge=1)
-    num_bases: int = Field(default=4, ge=1)
+    num_layers: int = Field(default=2, ge=1, le=64)
+    num_bases: int = Field(default=4, ge=1, le=10_000)
     edge_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     self_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     readout: Literal["last", "sum"] = "last"

@@ -97,8 +97,8 @@ class SpikeOptions(RankingOptions):
     """
 
     ranking_loss: RankingLoss = "softmax"
-    num_layers: int = Field(default=2, ge=1)
-    num_heads: int = Field(default=2, ge=1)
+    num_layers: int = Field(default=2, ge=1, le=64)
+    num_heads: int = Field(default=2, ge=1, le=1024)
     profile_gate: Literal["constant", "learned"] = "learned"
     profile_scale: float = Field(default=0.25, ge=0.0)
     injection: Literal["inject-and-remove", "inject", "none"] = "inject-and-remove"
@@ -111,14 +111,14 @@ class SpikeOptions(RankingOptions):
     matching_target: Literal["final", "input"] = "final"
     matching_weight: float = Field(default=5.0, ge=0.0)
     matching_sample_ratio: float = Field(default=1.0, gt=0.0, le=1.0)
-    matching_samples: int = Field(default=8, ge=1)
+    matching_samples: int = Field(default=8, ge=1, le=10_000)
     message_dropout: Share = 0.1
     projection_dropout: Share = 0.1
     kg_dropout: Share = 0.5
     interaction_dropout: Share = 0.5
     item_dropout: Share = 0.0
     shared_projection: bool = True
-    idle_relations: int = Field(default=0, ge=0)
+    idle_relations: int = Field(default=0, ge=0, le=1_000_000)
     masked_edges: int = Field(default=0, ge=0)
     fanout: tuple[int, ...] = ()
     kernels: Kernels = "auto"

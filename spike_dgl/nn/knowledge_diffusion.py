@@ -120,7 +120,7 @@ class KnowledgeDiffusion(nn.Module):
         own, written = 1.0, self.writing.new_zeros(self.num_entities, self.writing.shape[1])
         for step in reversed(range(len(self.variance))):
             of_estimate, of_current = self._posterior(step)
-            every = torch.full_like(self.head[:1], step).expand(self.num_entities)
+            every = self.head.new_full((self.num_entities,), step)
             hidden = self._hidden(own * read + written @ back, every, self.num_links)
             written = of_estimate * hidden + of_current * written
             own *= of_current

@@ -32,7 +32,7 @@ def text_neighbours(
     """
     unit = functional.normalize(texts)
     asked = unit if of_texts is None else functional.normalize(of_texts)
-    number = min(num_neighbours, len(unit) - (of_texts is None))
+    number = max(0, min(num_neighbours, len(unit) - (of_texts is None)))
     blocks = torch.split(torch.arange(len(asked), device=asked.device), ITEMS_PER_BLOCK)
     found = [_nearest(asked, unit, rows, number, others_only=of_texts is None) for rows in blocks]
     items, neighbours = (torch.cat(ends) for ends in zip(*found, strict=True))

@@ -60,7 +60,7 @@ class ProfileOptions:
     texts: str | None = Field(default=None, min_length=1)
     llm: LlmOptions = Field(default_factory=LlmOptions)
     encoder: Literal["tfidf-svd", "openai", "sentence-transformers"] = "tfidf-svd"
-    vector_dim: int = Field(default=128, ge=1)
+    vector_dim: int = Field(default=128, ge=1, le=65_536)
     openai: OpenAIEncoderOptions = Field(default_factory=OpenAIEncoderOptions)
     sentence_transformers: SentenceTransformersOptions = Field(default_factory=SentenceTransformersOptions)
     vector_cache: str = Field(default="runs/vectors.sqlite", min_length=1)
@@ -70,7 +70,7 @@ class ProfileOptions:
     neighbours: int = Field(default=8, ge=1)
     without: tuple[Kind, ...] = ()
     permute: bool = False
-    seed: int = Field(default=2020, ge=0)
+    seed: int = Field(default=2020, ge=0, le=2**32 - 1)
 
     def __post_init__(self) -> None:
         if self.source == "none" and (self.without or self.permute):

@@ -40,7 +40,8 @@ class TrainingOptions:
         more often, in proportion to their place in the user's history to this power: what is held out came later
         still. Needs data that says when interactions happened.
     metric
-        Validation metric that chooses the best epoch and stops training.
+        Validation metric that chooses the best epoch and stops training; its list length need not be one of
+        ``evaluation.cutoffs``.
     evaluate_every
         Epochs between two validations.
     patience
@@ -61,7 +62,7 @@ class TrainingOptions:
 
     epochs: int = Field(default=200, ge=1)
     batch_size: int = Field(default=4096, ge=1)
-    learning_rate: float = Field(default=3e-3, gt=0.0)
+    learning_rate: float = Field(default=3e-3, gt=0.0, le=1e3)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0.0)
@@ -72,7 +73,7 @@ class TrainingOptions:
     evaluate_every: int = Field(default=1, ge=1)
     patience: int | None = Field(default=20, ge=1)
     keep: Literal["best", "last"] = "best"
-    seed: int = Field(default=2020, ge=0)
+    seed: int = Field(default=2020, ge=0, le=2**63 - 1)
     device: Device = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=512)

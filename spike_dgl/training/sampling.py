@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,16 @@ from spike_dgl.models.base import CPU, Batch
 
 REDRAWS = 8
 """Times that a negative which hit a training positive is drawn by popularity again, before it is drawn uniformly."""
+
+
+def check_trainable(train: Interactions, num_items: int) -> None:
+    """Raise `SpikeError` where no user has both a positive and a negative item."""
+    degree = np.unique(train.users, return_counts=True)[1]
+    if not (degree < num_items).any():
+        raise SpikeError(
+            "there is nothing to train on: no user has both a positive and a negative item\n"
+            "  Check the training pairs, and what data.cold_items, hidden_users and hidden_items leave of them."
+        )
 
 
 class BprSampler:
@@ -55,6 +66,7 @@ class BprSampler:
         recency: float = 0.0,
         device: torch.device = CPU,
     ) -> None:
+        check_trainable(train, num_items)
         self.batch_size, self.seed, self.device = batch_size, seed, device
         users, items = torch.from_numpy(train.users), torch.from_numpy(train.items)
         # All that follows is about the items that negatives are drawn from, by their place among them.
@@ -77,8 +89,6 @@ class BprSampler:
         self._users, self._items = users[has_negative], torch.from_numpy(train.items)[has_negative]
         self._draw_late = _LateDraws(train.select(has_negative.numpy()), recency) if recency else None
         self.num_left_out = int((~has_negative).sum())
-        if not len(self._users):
-            raise SpikeError("there is nothing to train on: no user has both a positive and a negative item")
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -86,7 +96,7 @@ class BprSampler:
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the `skip`-th on."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
         order = torch.randperm(len(self._users), generator=generator)
         if self._draw_late is not None:
             order = self._draw_late(generator)[order]

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from spike_dgl.config import to_mapping
-from spike_dgl.errors import ConfigError, SpikeError
+from spike_dgl.errors import ConfigError, NotFiniteError, SpikeError
 from spike_dgl.models.base import Batch, EmbeddingModel, Embeddings
 from spike_dgl.training.checkpoint import load_checkpoint, save_checkpoint
 from spike_dgl.training.distributed import Processes
@@ -29,10 +29,8 @@ STEPS_BETWEEN_CHECKS = 10
 """How often the running loss is read for the progress bar and checked to be finite."""
 
 
-class TrainingDivergedError(SpikeError):
-    """The loss became infinite or not a number."""
-
-    same_in_all_processes = True
+class TrainingDivergedError(NotFiniteError):
+    """Losses or parameters became infinite or not a number."""
 
 
 class EpochLog(Protocol):
@@ -110,7 +108,7 @@ class Trainer:
         Interrupted
             After Ctrl-C or SIGTERM, when everything is saved.
         TrainingDivergedError
-            Where the loss is no finite number.
+            If losses or parameters are no finite numbers.
         ProcessLostError
             Where another of several processes has ended.
         """
@@ -176,7 +174,11 @@ class Trainer:
         batch, weight = self.processes.share_of(batch)
         low_precision = self.options.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
-            terms = self.model.loss(batch)
+            try:
+                terms = self.model.loss(batch)
+            except RuntimeError:  # a factorisation of parameters that are not finite, for one
+                self._check_parameters()
+                raise
         self.optimizer.zero_grad(set_to_none=True)
         if self.step == 0:
             self._norms = self._backward_apart(terms, weight)
@@ -218,13 +220,21 @@ class Trainer:
         """Mean of each loss term over the epoch so far. Raises where one is not finite."""
         losses = {name: float(total) / self.step for name, total in self._totals_of_all().items()}
         if not all(map(math.isfinite, losses.values())):
-            raise TrainingDivergedError(
-                f"the loss is no finite number in epoch {self.epoch}: {losses}\n"
-                f"  Try training.learning_rate={self.options.learning_rate / 10:g}, training.warmup_steps=100, "
-                "or look for broken values in the profile vectors.\n"
-                f"  The last whole epoch is kept in {self.folder}."
-            )
+            raise self._diverged(f"the loss is no finite number in epoch {self.epoch}: {losses}")
         return losses
+
+    def _check_parameters(self) -> None:
+        """Raise where the last step, whose loss was still finite, left parameters that are not."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self.parameters):
+            raise self._diverged(f"some parameters are no finite numbers in epoch {self.epoch}")
+
+    def _diverged(self, problem: str) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"{problem}\n"
+            f"  Try training.learning_rate={self.options.learning_rate / 10:g}, training.warmup_steps=100, "
+            "or check the profile vectors for broken values.\n"
+            f"  The last whole epoch is kept in {self.folder}."
+        )
 
     def _totals_of_all(self) -> dict[str, Tensor]:
         if not self._totals:
@@ -235,6 +245,7 @@ class Trainer:
         """Validate where it is time, keep the best, and return the epoch's record."""
         started = time.perf_counter()
         losses = self._running_losses()
+        self._check_parameters()
         record: dict[str, Any] = {"epoch": self.epoch, "loss": sum(losses.values())}
         record |= {f"loss/{name}": value for name, value in losses.items()}
         record |= {f"gradient_norm/{name}": float(norm) for name, norm in self._norms.items()}
@@ -291,6 +302,7 @@ class Trainer:
         """Write ``last.pt``: all that `restore` needs to go on as if nothing had happened."""
         if self.step:
             self._running_losses()  # a broken state must not replace a sound one
+            self._check_parameters()
         state = {
             "epoch": self.epoch,
             "step": self.step,
@@ -335,10 +347,15 @@ class Trainer:
 
     def _restore_best(self) -> None:
         key = f"valid/{self.options.metric}"
-        done = [record for record in self.log.read() if record["epoch"] < self.epoch and key in record]
-        values = ((record["epoch"], record[key]) for record in done)
+        validated = [record for record in self.log.read() if record["epoch"] < self.epoch and _valid(record)]
+        values = [(record["epoch"], record[key]) for record in validated if key in record]
         self.stopping = EarlyStopping.replay(self.options.patience, values)
-        if done and self.reports_best and chooses_anew(self.changed):
+        if validated and self.reports_best and chooses_anew(self.changed):
+            if len(values) < len(validated):
+                raise ConfigError(
+                    f"training.metric={self.options.metric} cannot choose among the epochs so far: validation did not "
+                    f"measure it\n  It measured: {', '.join(_valid(validated[0]))}."
+                )
             self.processes.on_first(self._find_best)
 
     def _find_best(self) -> None:
@@ -377,9 +394,14 @@ def learning_rate_factor(step: int, total_steps: int, options: TrainingOptions) 
     return 0.01 + 0.99 * (1.0 + math.cos(math.pi * min(1.0, progress))) / 2.0
 
 
+def _valid(record: Mapping[str, Any]) -> list[str]:
+    """Metrics that validation measured in an epoch."""
+    return [key.removeprefix("valid/") for key in record if key.startswith("valid/")]
+
+
 @torch.no_grad()
 def final_embeddings(model: EmbeddingModel) -> Embeddings:
-    """A model's embeddings in evaluation mode, without gradients."""
+    """Return a model's embeddings in evaluation mode, without gradients."""
     was_training = model.training
     model.eval()
     try:

@@ -12,7 +12,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from spike_dgl.comparison.definition import tuned_file
-from spike_dgl.config import nested, write_yaml
+from spike_dgl.config import nested, read_yaml, write_yaml
+from spike_dgl.data.options import load_as_it_is
+from spike_dgl.errors import DataError
 from spike_dgl.markdown import markdown_table
 from spike_dgl.training.tracking import environment
 from spike_dgl.training.whole_file import whole_file
@@ -74,7 +76,8 @@ def render_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget) 
     ]
     settings = {"model": {"name": contender.model}}
     chosen = nested(best.point)
-    content = {**chosen, "model": {**settings["model"], **chosen.get("model", {})}}
+    data = {"checksum": load_as_it_is(config.data).checksum[:16]}
+    content = {"data": data, **chosen, "model": {**settings["model"], **chosen.get("model", {})}}
     return "".join(f"# {line}\n" for line in lines) + write_yaml(dict(sorted(content.items())))
 
 
@@ -95,12 +98,31 @@ def write_tables(trials: Sequence[Trial], folder: Path) -> None:
 
 
 def write_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget, folder: Path) -> Path:
-    """Write the settings to ``DATA/MODEL.yaml``, where bench files look for them; gives the file's path."""
+    """Write the settings to ``DATA/MODEL.yaml``, where bench files look for them, and return the file's path.
+
+    Raises `DataError` where that file was tuned on other data of the same name.
+    """
     file = tuned_file(folder, contender.config({}).data.path, contender.model)
     file.parent.mkdir(parents=True, exist_ok=True)
+    check_tuned_file(file, contender)
     with whole_file(file) as partial:
         partial.write_text(render_tuned(contender, trials, budget), encoding="utf-8")
     return file
+
+
+def check_tuned_file(file: Path, contender: Contender) -> None:
+    """Raise `DataError` where a file of tuned settings is there that is about other data than the contender's."""
+    if not file.is_file():
+        return
+    there = (read_yaml(file).get("data") or {}).get("checksum")
+    checksum = load_as_it_is(contender.config({}).data).checksum
+    if there is not None and not checksum.startswith(str(there)):
+        raise DataError(
+            file,
+            f"holds settings tuned on other data of the name '{file.parent.name}': its checksum is {there}, "
+            f"that of this data {checksum[:16]}",
+            "Write to another folder (--write), rename the data's folder, or delete the file.",
+        )
 
 
 def render_summary(found: Sequence[Sequence[Trial]]) -> str:

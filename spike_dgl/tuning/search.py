@@ -190,4 +190,5 @@ def _planned(contender: Contender, folder: Path, point: Point, number: int, more
         config, name = contender.config({**point, "training.seed": seed}), f"{name} seed {seed}"
     # The test part of a rehearsal is training data, and it is what a rehearsal is for.
     is_tested = config.data.rehearsal
+    config = replace(config, evaluation=config.validation)
     return PlannedRun(f"{contender.model} {name}", config, folder / name.replace(" ", "-"), is_tested)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.data.dataset import Interactions
+from spike_dgl.errors import NotFiniteError
 from spike_dgl.evaluation import NO_ITEM, rank
 from spike_dgl.models.base import Embeddings
 from tests.evaluation.problems import interactions, items_of, slow_ranking
@@ -71,9 +72,10 @@ def test_scores_of_all_entities_instead_of_items_are_refused() -> None:
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:
-    scores = torch.tensor([[0.0, float("nan"), 1.0]])
-    with pytest.raises(ValueError, match="not a number"):
-        rank(lambda _: scores, torch.tensor([0]), Interactions.empty(), num_items=3, k=1)
+    for broken in ("nan", "inf"):
+        scores = torch.tensor([[0.0, float(broken), 1.0]])
+        with pytest.raises(NotFiniteError, match="not a number"):
+            rank(lambda _, scores=scores: scores, torch.tensor([0]), Interactions.empty(), num_items=3, k=1)
 
 
 def test_no_users() -> None:

@@ -176,6 +176,23 @@ def test_nan_stops_with_advice_and_spares_the_last_checkpoint(tmp_path: Path) ->
     assert saved["model"]["embedding"].isfinite().all()
 
 
+def test_parameters_that_the_last_step_of_an_epoch_broke_are_noticed(tmp_path: Path) -> None:
+    run = trainer(tmp_path, epochs=4)
+    step, steps = run.optimizer.step, itertools.count(1)
+
+    def break_parameters() -> None:
+        step()
+        if next(steps) == 2 * len(run.sampler):  # its loss was finite
+            with torch.no_grad():
+                run.model.embedding[0] = float("inf")
+
+    run.optimizer.step = break_parameters
+    with pytest.raises(TrainingDivergedError, match=r"some parameters are no finite numbers in epoch 2"):
+        run.fit()
+    assert torch.load(tmp_path / "last.pt")["epoch"] == 2
+    assert [record["epoch"] for record in records(tmp_path)] == [1]
+
+
 def test_patience_ends_training_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
     run = trainer(tmp_path, epochs=50, patience=3)
     values = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.9])

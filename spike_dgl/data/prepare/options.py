@@ -72,7 +72,7 @@ class PrepareOptions:
     split: Split = "time"
     valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     test_fraction: float = Field(default=0.2, ge=0.0, lt=1.0)
-    seed: int = Field(default=2020, ge=0)
+    seed: int = Field(default=2020, ge=0, le=2**63 - 1)
     ties: Literal["random", "item"] = "random"
     items: tuple[ItemTableOptions, ...] = ()
     triples: str | None = None
