@@ -21,6 +21,7 @@ from spike_dgl.commands.serve import serve
 from spike_dgl.commands.settings import settings
 from spike_dgl.commands.tune import tune
 from spike_dgl.errors import SpikeError, lack_of_memory_explained
+from spike_dgl.threads import wait_passively
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ EXISTING = click.Path(path_type=Path)
 
 def main() -> None:
     """Run a command; a user's mistake is one message and exit code 2."""
+    wait_passively()
     try:
         with lack_of_memory_explained():
             cli()

@@ -44,6 +44,7 @@ from spike_dgl.profiles import ProfileOptions, TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.bottom_up import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts, write_profile_texts
 from spike_dgl.report import record_of_test, record_of_training, render_result
+from spike_dgl.threads import use_threads
 from spike_dgl.training.allocator import keep_freed_memory
 from spike_dgl.training.checkpoint import load_checkpoint
 from spike_dgl.training.devices import choose_device, describe_device, peak_device_memory_mb
@@ -509,8 +510,7 @@ def _set_up(
 ) -> Experiment:
     device = _device_of(config, processes)
     keep_freed_memory()
-    if config.training.threads is not None:
-        torch.set_num_threads(config.training.threads)
+    use_threads(config.training.threads)
     seed_everything(config.training.seed)
     model = _build_model(config, dataset, vectors, device)
     return Experiment(folder, config, dataset, model, device, processes)

@@ -6,6 +6,7 @@ import os
 
 # Small operations on two busy threads wait for each other: one thread is faster, and repeatable.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("DGLBACKEND", "pytorch")
 
 from pathlib import Path

@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "spike_dgl"
 
 LAYERS = [
-    {"__init__", "config", "typing", "errors", "markdown", "plots"},
+    {"__init__", "config", "typing", "errors", "markdown", "plots", "threads"},
     {"data"},
     {"profiles", "dgl_import"},
     {"graph"},

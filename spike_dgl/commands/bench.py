@@ -12,6 +12,7 @@ import click
 
 from spike_dgl.commands.run_by_default import RunByDefault
 from spike_dgl.errors import SpikeError
+from spike_dgl.threads import use_threads
 
 if TYPE_CHECKING:
     from spike_dgl.evaluation.evaluate import Split
@@ -138,7 +139,7 @@ def speed(
     """
     from spike_dgl.benchmark import Workload, compare
 
-    _use_threads(threads)
+    use_threads(threads)
     size = (0, 0, 0) if path else (nodes, edges, relations)
     click.echo(compare(Workload(path, *size, batch_size), repeats=repeats))
 
@@ -156,7 +157,7 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
     """Time and memory of a training step as the graph grows tenfold and a hundredfold."""
     from spike_dgl.benchmark import Workload, scale
 
-    _use_threads(threads)
+    use_threads(threads)
     sizes = [
         Workload(num_nodes=nodes * factor, num_edges=10 * nodes * factor, num_relations=9)
         for factor in (1, 10, 100)
@@ -189,7 +190,7 @@ def sampling(
     """
     from spike_dgl.benchmark import Workload, compare_sampled
 
-    _use_threads(threads)
+    use_threads(threads)
     workloads = [Workload(path=path, batch_size=batch_size)]
     if not path:
         sizes = ((nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes))
@@ -218,10 +219,3 @@ def latency(run: Path, calls: int, as_json: bool) -> None:
 
     found = measure(run, calls)
     click.echo("\n".join(json.dumps(vars(one)) for one in found) if as_json else render(run, found))
-
-
-def _use_threads(threads: int | None) -> None:
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)

@@ -57,7 +57,8 @@ class TrainingOptions:
         ``float32``, or ``bfloat16`` for the matrix products of a training step; losses and sums along edges stay in
         float32, and so do parameters, validation and test.
     threads
-        CPU threads for torch; null leaves it to torch. One is best where other programs keep the cores busy.
+        CPU threads for torch; null takes as many as there are CPUs to use, by the process's affinity and its
+        container's quota.
     """
 
     epochs: int = Field(default=200, ge=1)

@@ -19,6 +19,7 @@ from spike_dgl.config import build, read_yaml
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.threads import available_cpus
 from spike_dgl.training.folder_lock import LOCK, FolderLock
 from spike_dgl.training.whole_file import PARTIAL, whole_file
 
@@ -247,6 +248,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
+        "cpus_available": available_cpus(),
         "command": " ".join(["python", *sys.argv]),
     }
 
