@@ -57,9 +57,9 @@ class Newcomers:
         def open_model() -> FoldIn:
             from spike_dgl.experiment import open_fold_in
 
-            return open_fold_in(folder, dataset, embeddings)
+            return _unchanged(folder, open_fold_in(folder, dataset, embeddings))
 
-        return cls(Once(open_model), Once(lambda: open_encoder(folder)))
+        return cls(Once(open_model), Once(lambda: _unchanged(folder, open_encoder(folder))))
 
     def user_of_items(self, items: IndexArray) -> FloatArray:
         """[D] of someone who likes some items, by row."""
@@ -85,6 +85,12 @@ class Newcomers:
         """Newcomers among whose known items are further ones, and the embeddings [n, D] of these."""
         fold_in, embedded = self.fold_in().with_items(new)
         return Newcomers(lambda: fold_in, self.encoder), embedded
+
+
+def _unchanged(folder: RunFolder, opened: Value) -> Value:
+    """What was opened just now. Raises `DataError` where the run is another than the embeddings were read from."""
+    folder.check_unchanged()
+    return opened
 
 
 def open_encoder(folder: RunFolder) -> Encoder:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ def record_of_training(
         "seconds": records[-1]["elapsed_seconds"] if records else None,
         "peak_memory_mb": peak_memory_mb(),
         "threads": torch.get_num_threads(),
-        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "finished": datetime.now().astimezone().isoformat(" ", "seconds"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from spike_dgl.errors import SpikeError, UnknownIdError
+from spike_dgl.errors import DataError, SpikeError, UnknownIdError
 from spike_dgl.experiment import RunConfig, open_fold_in, start
 from spike_dgl.models.fold_in import NewItems
 from spike_dgl.models.spike import Spike
@@ -148,6 +149,17 @@ def test_threads_share_a_recommender_that_is_not_warm_yet(spike: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         lists = list(threads.map(lambda _: recommender.recommend_for_items(["0", "2"], 5), range(8)))
     assert lists == [lists[0]] * 8
+
+
+def test_the_model_is_not_opened_once_the_folder_holds_another_run(spike: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(spike, tmp_path / "run"))
+    loaded = Recommender.load(folder)
+    shutil.rmtree(folder)
+    shutil.copytree(spike, folder, copy_function=shutil.copy)  # as another training would write it
+    for ask in (lambda: loaded.recommend_for_items(["0"], 3), lambda: loaded.recommend_for_text("comedy", 3)):
+        with pytest.raises(DataError, match="has changed since it was opened"):
+            ask()
+    assert loaded.recommend("0", 3) == Recommender.load(folder).recommend("0", 3)
 
 
 def test_what_cannot_be_answered_says_why(spike: Path, data_folder: Path, tmp_path: Path) -> None:

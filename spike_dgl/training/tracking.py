@@ -25,6 +25,16 @@ from spike_dgl.training.whole_file import PARTIAL, whole_file
 
 SET_UP_FILES = {"profiles.npz", "profiles.jsonl.gz", "encoder.npz", "environment.json", "config.yaml"}
 """What a run writes before training, ``config.yaml`` last: with it a run can go on."""
+SERVED_FILES = (
+    "config.yaml",
+    "environment.json",
+    "best.pt",
+    "embeddings.npz",
+    "encoder.npz",
+    "profiles.npz",
+    "profiles.jsonl.gz",
+)
+"""What answers are computed from, some of it read when first needed."""
 PACKAGES = ("spike_dgl", "torch", "dgl", "numpy", "scipy", "scikit-learn")
 
 
@@ -56,6 +66,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: FolderLock | None = None
+        self._stamps = self._served_files()
 
     def __reduce__(self) -> tuple[type[RunFolder], tuple[Path]]:
         return RunFolder, (self.path,)  # another process does not hold the lock
@@ -116,6 +127,20 @@ class RunFolder:
                 path, "is not a run folder (it has no config.yaml)", "Name a folder that train wrote."
             )
         return cls(path)
+
+    def check_unchanged(self) -> None:
+        """Raise `DataError` where the files of a finished run are others than when this object was made.
+
+        What is read later would otherwise be of another run than what was read before: the folder was trained again
+        or resumed, or is a link that leads elsewhere now.
+        """
+        if self._served_files() != self._stamps:
+            raise DataError(
+                self.path, "has changed since it was opened", "Load it again; a server does on SIGHUP."
+            )
+
+    def _served_files(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(self.file(name)) for name in SERVED_FILES]
 
     def remove_if_empty(self) -> None:
         """Take the folder away again where nothing was written: a mistyped setting should leave no trace."""
@@ -239,6 +264,14 @@ def _holds_set_up_files_only(folder: Path) -> bool:
     """Whether a folder holds no more than what a run writes before it is set up."""
     names = {file.name.removesuffix(PARTIAL) for file in folder.iterdir()}
     return names <= {*SET_UP_FILES, LOCK} and "config.yaml" not in names
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def environment() -> dict[str, Any]:
