@@ -14,10 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spike_dgl.errors import SpikeError
 from spike_dgl.serve import limits
+from spike_dgl.serve.methods import path_of
 
 TOKEN_VARIABLE = "SPIKE_DGL_TOKEN"
 SHORTEST_TOKEN = 16
-PROTECTED = "/api/"
+OPEN_PATHS = ("", "/", "/docs", "/openapi.json", "/health")
+OPEN_FOLDER = "/static/"
 LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 HEADERS = {
@@ -66,35 +68,42 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
+def is_open(scope: Scope) -> bool:
+    """Whether a request is for a page or a probe, which hold no data; whatever is not known to be one does."""
+    path = path_of(scope)
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+
+
 class SecurityHeaders:
-    """Every answer says what a browser may do with it; answers of the API are not kept."""
+    """Every answer says what a browser may do with it; answers that hold data are not kept."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its answer back with the headers."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = HEADERS if is_open(scope) else {**HEADERS, "Cache-Control": "no-store"}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
-                if scope["path"].startswith(PROTECTED):
-                    headers["Cache-Control"] = "no-store"
+                MutableHeaders(scope=message).update(headers)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
 
 
 class TokenGate:
-    """Everything below ``/api/`` asks for the token; pages, which hold no data, do not."""
+    """Everything but pages and probes asks for the token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self.app, self._expected = app, f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on where its Authorization header holds the token."""
-        if scope["type"] == "http" and scope["path"].startswith(PROTECTED):
+        if scope["type"] == "http" and not is_open(scope):
             given = Headers(scope=scope).get("authorization", "").encode("latin-1")
             if not hmac.compare_digest(given, self._expected):
                 refused = JSONResponse(

@@ -215,7 +215,7 @@ def test_every_answer_tells_the_browser_what_it_may_do(client: TestClient, path:
     headers = client.get(path).headers
     assert "default-src 'none'; script-src 'self'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers.get("Cache-Control") == ("no-store" if path.startswith("/api/") else None)
+    assert headers.get("Cache-Control") == ("no-store" if path in ("/api/run", "/nothing") else None)
     # No page of another site may read an answer.
     assert "Access-Control-Allow-Origin" not in headers
 

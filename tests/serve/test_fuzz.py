@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -19,18 +21,18 @@ PROMISED = [
 KNOWN = {"user": "0", "item": "2", "users": ["0", "1"], "items": ["2", "4"], "candidates": ["2", "3"]}
 
 
-def test_questions_get_the_answers_that_the_document_promises(service: Service) -> None:
-    ask_everything(service, examples=10)
+def test_questions_get_the_answers_that_the_document_promises(run: Path) -> None:
+    ask_everything(run, examples=10)
 
 
 @pytest.mark.slow
-def test_many_more_questions(service: Service) -> None:
-    ask_everything(service, examples=100)
+def test_many_more_questions(run: Path) -> None:
+    ask_everything(run, examples=100)
 
 
-def ask_everything(service: Service, *, examples: int) -> None:
+def ask_everything(run: Path, *, examples: int) -> None:
     """So many questions that the document allows to every operation, and as many that it does not."""
-    document = schemathesis.openapi.from_asgi("/openapi.json", create_app(service))
+    document = schemathesis.openapi.from_asgi("/openapi.json", create_app(Service(run)))
     quiet = settings(
         max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
     )
