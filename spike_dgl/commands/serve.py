@@ -22,8 +22,25 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--without-token", is_flag=True, help="Let everybody who reaches HOST ask.")
 @click.option("--without-model", is_flag=True, help="Do not explain: starts sooner, takes less memory.")
+@click.option(
+    "--cors-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin read answers; repeatable.",
+)
+@click.option(
+    "--root-path", default="", help="Prefix under which a proxy shows the server, such as /recommender."
+)
 def serve(
-    run: Path, host: str, port: int, token_file: Path | None, without_token: bool, without_model: bool
+    run: Path,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    without_token: bool,
+    without_model: bool,
+    origins: tuple[str, ...],
+    root_path: str,
 ) -> None:
     """Serve RUN: an explorer for the browser, an HTTP API, and its OpenAPI page. Ctrl-C stops it."""
     try:
@@ -40,13 +57,16 @@ def serve(
             f"{host} can be reached from other machines, and without a token everybody there could ask\n"
             f"  Set {security.TOKEN_VARIABLE}, give --token-file, or say --without-token."
         )
+    security.check_origins(origins)
     server.serve(
         run,
         host=host,
         port=port,
         token=token,
         with_model=not without_model,
+        origins=origins,
+        root_path=root_path,
         say=lambda address: click.echo(
-            f"{run.name}: explorer {address}, API {address}/docs (Ctrl-C stops it)"
+            f"{run.resolve().name}: explorer {address}, API {address}/docs (Ctrl-C stops it)"
         ),
     )

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Security
 from fastapi.responses import FileResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from spike_dgl import __version__
 from spike_dgl.data.dataset import Vocabulary
-from spike_dgl.errors import SpikeError, UnknownIdError
 from spike_dgl.explain.explanation import Explanation
 from spike_dgl.recommend import ScoredItem
 from spike_dgl.serve import messages, security
+from spike_dgl.serve.methods import Methods, Prefix
+from spike_dgl.serve.problems import ANSWERS_TO_ERRORS
 from spike_dgl.serve.service import Service, check_known, named
-from spike_dgl.serve.worker import Busy
 
 PAGES = files("spike_dgl.serve") / "pages"
 DESCRIPTION = """\
@@ -170,7 +170,7 @@ pages = APIRouter()
 
 @pages.get("/health", tags=["about"])
 async def health() -> messages.Health:
-    """That the server answers; asks for no token."""
+    """That the server answers; asks for no token. One that does not is to be restarted."""
     return messages.Health()
 
 
@@ -186,40 +186,14 @@ async def openapi_page() -> FileResponse:
     return FileResponse(str(PAGES / "openapi.html"))
 
 
-async def _unknown_id(_: Request, error: Exception) -> Response:
-    return _problem(404, str(error))
-
-
-async def _cannot(_: Request, error: Exception) -> Response:
-    return _problem(409, str(error))
-
-
-async def _busy(_: Request, __: Exception) -> Response:
-    return _problem(503, "too many slow questions wait already; ask again later", {"Retry-After": "2"})
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    """What is wrong, without what was sent: that may be long, and may hold what is no valid text."""
-    assert isinstance(error, RequestValidationError)
-    parts = [{key: part[key] for key in ("loc", "msg", "type")} for part in error.errors()]
-    return _problem(422, parts)
-
-
-ANSWERS_TO_ERRORS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
-    UnknownIdError: _unknown_id,
-    SpikeError: _cannot,
-    Busy: _busy,
-    RequestValidationError: _invalid,
-}
-
-
-def _problem(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> Response:
-    # Pure ASCII: a question may hold half a character (a lone surrogate), which UTF-8 cannot carry back.
-    content = json.dumps({"detail": detail})
-    return Response(content, status, headers, media_type="application/json")
-
-
-def create_app(service: Service, *, token: str | None = None, only_local_names: bool = False) -> FastAPI:
+def create_app(
+    service: Service,
+    *,
+    token: str | None = None,
+    only_local_names: bool = False,
+    origins: Sequence[str] = (),
+    root_path: str = "",
+) -> FastAPI:
     """The web application of a run.
 
     Parameters
@@ -227,11 +201,21 @@ def create_app(service: Service, *, token: str | None = None, only_local_names: 
     service
         The opened run; closed when the application ends.
     token
-        What everything below ``/api/`` asks for; None: nothing.
+        Asked for by everything but pages and probes; None: nothing.
     only_local_names
         Answer only where the address names this machine. Without a token, a page of another site could otherwise read
         a server on this machine through a name of its own that leads here (DNS rebinding).
+    origins
+        Of pages elsewhere that may read answers (CORS), such as ``https://shop.example``.
+    root_path
+        Prefix under which a proxy shows the application, whether it passes the prefix on or strips it.
+
+    Raises
+    ------
+    SpikeError
+        For an origin that no browser sends.
     """
+    security.check_origins(origins)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -246,18 +230,52 @@ def create_app(service: Service, *, token: str | None = None, only_local_names: 
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.state.service = service
-    app.include_router(router, dependencies=[Security(HTTPBearer(auto_error=False))] if token else [])
-    app.include_router(pages)
+    routers = [router, pages]
+    for each in routers:
+        documented = [Security(HTTPBearer(auto_error=False))] if token and each is not pages else []
+        app.include_router(each, dependencies=documented)
     app.mount("/static", StaticFiles(directory=str(PAGES)), name="static")
     for error, answer in ANSWERS_TO_ERRORS.items():
         app.add_exception_handler(error, answer)
-    # The last one added is the first one asked.
+    _add_middleware(app, _methods(routers), token, only_local_names, origins)
+    if prefix := root_path.strip("/"):
+        app.add_middleware(Prefix, prefix=f"/{prefix}")
+    return app
+
+
+def _methods(routers: Iterable[APIRouter]) -> dict[str, set[str]]:
+    """HTTP methods of each path."""
+    methods = {"/openapi.json": {"GET"}}
+    for route in (route for each in routers for route in each.routes):
+        assert isinstance(route, APIRoute)
+        methods.setdefault(route.path, set()).update(route.methods or ())
+    return methods
+
+
+def _add_middleware(
+    app: FastAPI,
+    methods: Mapping[str, set[str]],
+    token: str | None,
+    only_local_names: bool,
+    origins: Sequence[str],
+) -> None:
+    """What a request passes before it is routed; the last one added is the first one passed."""
     app.add_middleware(security.BodyLimit)
+    app.add_middleware(Methods, methods=methods)
+    app.add_middleware(security.RequestLimit)
     if token is not None:
         app.add_middleware(security.TokenGate, token=token)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Retry-After"],
+        )
     if only_local_names:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=security.LOCAL_NAMES, www_redirect=False)
     app.add_middleware(security.SecurityHeaders)
-    return app

@@ -12,6 +12,12 @@ CANDIDATES = 1_000
 LIST_LENGTH = 500
 MATCHES = 100
 PATHS = 20
-CONNECTIONS = 256
+CONNECTIONS = 512
+"""Open at once, idle ones too; more are turned away with status 503."""
+REQUESTS = 256
+"""Below `CONNECTIONS`, so that probes are answered, and the server is not restarted, while clients are turned away."""
+RETRY_SECONDS = 2
+IDLE_SECONDS = 75
+"""Longer than proxies keep idle connections (60 s), or they would send requests into closed ones."""
 WAITING_CALLS = 16
 """Slow calls, such as explanations, that may wait for their turn; more are turned away with status 503."""

@@ -6,6 +6,8 @@ import asyncio
 import hmac
 import ipaddress
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,11 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from spike_dgl.errors import SpikeError
 from spike_dgl.serve import limits
 from spike_dgl.serve.methods import path_of
+from spike_dgl.serve.problems import too_busy
 
 TOKEN_VARIABLE = "SPIKE_DGL_TOKEN"
 SHORTEST_TOKEN = 16
+API = "/api/"
 OPEN_PATHS = ("", "/", "/docs", "/openapi.json", "/health")
 OPEN_FOLDER = "/static/"
+ORIGIN = re.compile(
+    r"(?:http(?!.*:80$)|https(?!.*:443$))://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?", re.ASCII
+)
 LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 HEADERS = {
@@ -68,6 +75,16 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
+def check_origins(origins: Sequence[str]) -> None:
+    """Raise `SpikeError` for an origin that no browser sends, and for one that stands for all."""
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise SpikeError(
+                f"'{origin}' is no origin of pages as browsers name it\n"
+                "  Give scheme, host in lower case, and port unless it is the usual one: --cors-origin https://shop.example"
+            )
+
+
 def is_open(scope: Scope) -> bool:
     """Whether a request is for a page or a probe, which hold no data; whatever is not known to be one does."""
     path = path_of(scope)
@@ -114,6 +131,26 @@ class TokenGate:
                 await refused(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+class RequestLimit:
+    """So many questions to the API at once; more are turned away, while pages, probes and metrics are answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app, self._in_progress = app, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on where there is room for it."""
+        if scope["type"] != "http" or not path_of(scope).startswith(API):
+            await self.app(scope, receive, send)
+        elif self._in_progress >= limits.REQUESTS:
+            await too_busy("too many requests at once")(scope, receive, send)
+        else:
+            self._in_progress += 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self._in_progress -= 1
 
 
 class BodyLimit:

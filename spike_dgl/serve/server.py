@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +23,8 @@ def serve(
     port: int = 8000,
     token: str | None = None,
     with_model: bool = True,
+    origins: Sequence[str] = (),
+    root_path: str = "",
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve a run until Ctrl-C or SIGTERM; questions under way are answered before it ends.
@@ -37,6 +39,8 @@ def serve(
         What the API asks for; None: nothing.
     with_model
         Open the model in the background, so that it can explain.
+    origins, root_path
+        See `create_app`.
     say
         Told the address once it is open.
 
@@ -48,7 +52,13 @@ def serve(
     local = security.is_local(host)
     with closing(_listen(host, port)) as listening:
         service = Service(run, with_model=with_model)
-        app = create_app(service, token=token, only_local_names=local and token is None)
+        app = create_app(
+            service,
+            token=token,
+            only_local_names=local and token is None,
+            origins=origins,
+            root_path=root_path,
+        )
         config = uvicorn.Config(
             app,
             # h11 refuses headers beyond a size, which faster parsers do not.
@@ -60,6 +70,7 @@ def serve(
             server_header=False,
             proxy_headers=False,
             limit_concurrency=limits.CONNECTIONS,
+            timeout_keep_alive=limits.IDLE_SECONDS,
             timeout_graceful_shutdown=10,
         )
         say(_address(listening, host))

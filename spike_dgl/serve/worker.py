@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 
 class Busy(Exception):  # noqa: N818  (a state of the server, no fault)
-    """As many calls wait as may wait."""
+    """No place is left for a request; the message says where."""
 
 
 class Worker:
     """One thread for calls that take long: they run in the order they came in, and only so many may wait.
 
-    What runs here needs no lock, takes one core at most, and leaves the threads that answer quick calls alone.
+    What runs here needs no lock, takes one core at most, and leaves the threads that answer quick calls alone. The
+    thread ends with the last reference to its worker, after the calls that still wait.
 
     Parameters
     ----------
@@ -29,15 +29,22 @@ class Worker:
     """
 
     def __init__(self, name: str, capacity: int) -> None:
+        self.capacity = capacity
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._places = threading.BoundedSemaphore(capacity)
+        self._queue: set[Future[Any]] = set()
+
+    @property
+    def queued(self) -> int:
+        """Calls of clients, under way and waiting together."""
+        return len(self._queue)
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """The result of a call, once it is its turn. Raises `Busy` where no place is left."""
-        if not self._places.acquire(blocking=False):
-            raise Busy
+        """The result of a call, once it is its turn. Raises `Busy` where the queue is full."""
+        if self.queued >= self.capacity:
+            raise Busy("too many slow questions wait already")
         future = self._executor.submit(call)
-        future.add_done_callback(lambda _: self._places.release())
+        self._queue.add(future)
+        future.add_done_callback(self._queue.discard)
         # A client that goes away cancels its call as long as that still waits.
         return await asyncio.wrap_future(future)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from starlette.testclient import TestClient
@@ -18,13 +22,13 @@ NASTY_ITEM = "2"
 NASTY_USER = 'a/b?c=d&e#ü "7"'
 
 
-def train(data: Path, run: Path, model: str) -> Path:
+def train(data: Path, run: Path, model: str, *, seed: int = 2020) -> Path:
     """A run of one epoch."""
     settings = {
         "data": {"path": str(data)},
         "model": {"name": model},
         "profiles": {"source": "template"},
-        "training": {"epochs": 1, "threads": 1, "device": "cpu"},
+        "training": {"epochs": 1, "threads": 1, "device": "cpu", "seed": seed},
     }
     start(RunConfig.from_mapping(settings), RunFolder.create(run)).train(progress=False)
     return run
@@ -53,9 +57,16 @@ def run(data_with_names: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def newer(data_with_names: Path) -> Path:
+    """Another run on it, with other answers."""
+    return train(data_with_names, data_with_names.parent / "newer", "spike", seed=2021)
+
+
+@pytest.fixture(scope="session")
 def service(run: Path) -> Iterator[Service]:
     """The run, opened."""
     opened = Service(run)
+    opened.worker.start(lambda: None).result()  # the model is open
     yield opened
     opened.close()
 
@@ -66,7 +77,21 @@ def client(service: Service) -> TestClient:
     return local_client(service)
 
 
-def local_client(service: Service, *, token: str | None = None) -> TestClient:
+def local_client(service: Service, **options: Any) -> TestClient:
     """A client of an application that answers to local names; an error of the server comes as status 500."""
-    app = create_app(service, token=token, only_local_names=True)
+    app = create_app(service, only_local_names=True, **options)
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+
+
+def connect(address: str) -> HTTPConnection:
+    """A connection to a server, to be kept for several requests."""
+    return HTTPConnection(urlsplit(address).netloc, timeout=30)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Ask again and again; give up after 20 s."""
+    for _ in range(400):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited 20 s for nothing")

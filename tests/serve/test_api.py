@@ -71,7 +71,7 @@ def test_someone_new(client: TestClient, recommender: Recommender) -> None:
     assert "knows no word" in unheard.json()["detail"]
 
 
-def test_an_explanation_is_that_of_python(client: TestClient, run: Path) -> None:
+def test_an_explanation_is_that_of_python(client: TestClient, run: Path, recommender: Recommender) -> None:
     answer = client.get("/api/explanations", params={"user": NASTY_USER, "item": "2", "num_paths": 2})
     assert answer.status_code == 200
     assert answer.json() == json.loads(
@@ -231,18 +231,14 @@ def test_no_other_file_is_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
-def test_too_many_slow_questions_are_turned_away(client: TestClient, service: Service) -> None:
-    places = service.worker._places
-    for _ in range(limits.WAITING_CALLS):
-        assert places.acquire(blocking=False)
-    try:
-        answer = client.get("/api/explanations", params={"user": "0", "item": "2"})
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"]
-        assert client.get("/api/recommendations", params={"user": "0"}).status_code == 200
-    finally:
-        for _ in range(limits.WAITING_CALLS):
-            places.release()
+def test_too_many_slow_questions_are_turned_away(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.worker, "capacity", 0)
+    answer = client.get("/api/explanations", params={"user": "0", "item": "2"})
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert client.get("/api/recommendations", params={"user": "0"}).status_code == 200
 
 
 def test_a_run_that_cannot_be_explained_says_so(data_with_names: Path, tmp_path: Path, run: Path) -> None:

@@ -1,15 +1,133 @@
-"""HTTP around the questions: applications around it."""
+"""HTTP around the questions: methods, addresses, pages of other sites, proxies with a prefix, probes, and overload."""
 
 from __future__ import annotations
 
+import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from spike_dgl.errors import SpikeError
+from spike_dgl.serve import limits, security
 from spike_dgl.serve.api import create_app
 from spike_dgl.serve.service import Service
+from tests.serve.conftest import local_client
 
 TOKEN = "a-token-of-some-length"
+SHOP = "https://shop.example"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/docs",
+        "/health",
+        "/api/run",
+        "/api/recommendations?user=0",
+    ],
+)
+def test_head_is_get_without_the_body(client: TestClient, path: str) -> None:
+    got, head = client.get(path), client.head(path)
+    assert head.status_code == got.status_code == 200
+    assert head.content == b""
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
+    assert int(head.headers["Content-Length"]) == len(got.content)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/health", "GET, HEAD, OPTIONS"),
+        ("/api/scores", "OPTIONS, POST"),
+        ("/api/recommendations", "GET, HEAD, OPTIONS, POST"),
+    ],
+)
+def test_an_address_names_all_its_methods(client: TestClient, path: str, allowed: str) -> None:
+    options = client.options(path)
+    assert (options.status_code, options.headers["Allow"]) == (204, allowed)
+    refused = client.delete(path)
+    assert (refused.status_code, refused.headers["Allow"]) == (405, allowed)
+    assert refused.json()["detail"]
+    if "HEAD" not in allowed:
+        assert client.head(path).status_code == 405
+
+
+@pytest.mark.parametrize("prefix", ["", "/rec"])
+def test_a_slash_too_many_leads_to_the_address_behind_any_proxy(service: Service, prefix: str) -> None:
+    client = local_client(service, root_path=prefix)
+    moved = client.get("/api/history/?user=0&limit=2", follow_redirects=False)
+    assert (moved.status_code, moved.headers["Location"]) == (307, "../history?user=0&limit=2")
+    body = {"user": "0", "items": ["2"]}
+    assert client.post("/api/scores/", json=body).json() == client.post("/api/scores", json=body).json()
+    assert client.get("/api/nothing/").status_code == 404
+
+
+def test_no_page_of_another_site_may_read_unless_it_is_named(service: Service) -> None:
+    preflight = {
+        "Origin": SHOP,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    assert (
+        "Access-Control-Allow-Origin"
+        not in local_client(service).options("/api/scores", headers=preflight).headers
+    )
+
+    client = local_client(service, token=TOKEN, origins=[SHOP])
+    allowed = client.options("/api/scores", headers=preflight)
+    assert allowed.status_code == 200
+    assert allowed.headers["Access-Control-Allow-Origin"] == SHOP
+    assert client.get("/api/run", headers={"Origin": SHOP}).status_code == 401
+    for headers in ({}, BEARER):  # a page must be able to read that its token is wrong
+        assert (
+            client.get("/api/run", headers={"Origin": SHOP, **headers}).headers["Access-Control-Allow-Origin"]
+            == SHOP
+        )
+    for other in ("https://shop.example.attacker.example", "http://shop.example", "null"):
+        assert client.options("/api/scores", headers={**preflight, "Origin": other}).status_code == 400
+        read = client.get("/api/run", headers={"Origin": other, **BEARER})
+        assert "Access-Control-Allow-Origin" not in read.headers
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://shop.example:8443", "http://localhost:3000", "http://[::1]:3000"]
+)
+def test_origins_as_browsers_send_them(origin: str) -> None:
+    security.check_origins([origin])
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "null",
+        "",
+        "shop.example",
+        "https://shop.example/",
+        "https://Shop.example",
+        "https://shop.example:443",
+        "http://shop.example:80",
+        "https://user@shop.example",
+        "https://*.example",
+        "ftp://shop.example",
+        "https://shop.example\n",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(service: Service, origin: str) -> None:
+    with pytest.raises(SpikeError, match=r"--cors-origin https://shop\.example"):
+        create_app(service, origins=[origin])
+
+
+@pytest.mark.parametrize("path", ["/rec/api/run", "/api/run"], ids=["prefix passed on", "prefix stripped"])
+def test_a_proxy_may_show_it_under_a_prefix(service: Service, path: str) -> None:
+    client = local_client(service, token=TOKEN, root_path="/rec/")
+    assert client.get(path).status_code == 401
+    assert client.get(path, headers=BEARER).status_code == 200
+    explorer = client.get("/rec", follow_redirects=False)
+    assert (explorer.status_code, explorer.headers["Location"]) == (307, "rec/")
+    assert client.get("/rec/static/explorer.js").status_code == 200
+    assert client.get("/rec/openapi.json").json()["servers"] == [{"url": "/rec"}]
 
 
 def test_the_token_is_asked_for_inside_another_application_too(service: Service) -> None:
@@ -22,3 +140,15 @@ def test_the_token_is_asked_for_inside_another_application_too(service: Service)
         assert answer.status_code == 200
         assert answer.headers["Cache-Control"] == "no-store"
     assert client.get("/rec/health").status_code == 200
+
+
+def test_probes_are_answered_while_others_are_turned_away(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REQUESTS", 0)
+    refused = client.get("/api/recommendations?user=0")
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "ask again later" in refused.json()["detail"]
+    for path in ("/health", "/docs"):
+        assert client.get(path).status_code == 200

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -16,6 +17,7 @@ from benchmarks.live_server import serving
 from benchmarks.serve_load import Question, ask_at_once, questions
 from spike_dgl.recommend import Recommender
 from spike_dgl.serve import limits, security
+from tests.command_line import run_command
 
 
 def ask(address: str, **headers: str) -> tuple[int, dict]:
@@ -63,6 +65,22 @@ def test_headers_without_end_and_the_wrong_token_are_refused(run: Path) -> None:
             assert connection.recv(1000).startswith(b"HTTP/1.1 4")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
+
+
+def test_probes_are_answered_beside_idle_connections(run: Path) -> None:
+    with serving(run, "--without-model") as (address, _), ExitStack() as idle:
+        for _ in range(300):
+            host, port = address.removeprefix("http://").split(":")
+            idle.enter_context(socket.create_connection((host, int(port)), timeout=20))
+        assert ask(f"{address}/health")[0] == 200
+
+
+def test_a_wrong_origin_is_refused_before_the_run_is_opened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, said = run_command(monkeypatch, capsys, "serve", "no-such-run", "--cors-origin", "shop.example")
+    assert code == 2
+    assert "--cors-origin https://shop.example" in said
 
 
 @pytest.mark.parametrize(
