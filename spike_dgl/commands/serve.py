@@ -32,6 +32,14 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--root-path", default="", help="Prefix under which a proxy shows the server, such as /recommender."
 )
+@click.option("--access-log", is_flag=True, help="Write a line of JSON for each request.")
+@click.option(
+    "--drain-seconds",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 600),
+    help="Answer for so long after SIGTERM, while /ready says no.",
+)
 def serve(
     run: Path,
     host: str,
@@ -41,8 +49,13 @@ def serve(
     without_model: bool,
     origins: tuple[str, ...],
     root_path: str,
+    access_log: bool,
+    drain_seconds: float,
 ) -> None:
-    """Serve RUN: an explorer for the browser, an HTTP API, and its OpenAPI page. Ctrl-C stops it."""
+    """Serve RUN: an explorer for the browser, an HTTP API, and its OpenAPI page.
+
+    Ctrl-C stops the server. SIGHUP reloads RUN: a newer run there, or where a link leads now, answers from then on.
+    """
     try:
         from spike_dgl.serve import security, server
     except ModuleNotFoundError as error:
@@ -66,6 +79,8 @@ def serve(
         with_model=not without_model,
         origins=origins,
         root_path=root_path,
+        access_log=access_log,
+        drain_seconds=drain_seconds,
         say=lambda address: click.echo(
             f"{run.resolve().name}: explorer {address}, API {address}/docs (Ctrl-C stops it)"
         ),

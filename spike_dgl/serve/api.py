@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Security
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
+from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
@@ -21,7 +21,10 @@ from spike_dgl.data.dataset import Vocabulary
 from spike_dgl.explain.explanation import Explanation
 from spike_dgl.recommend import ScoredItem
 from spike_dgl.serve import messages, security
+from spike_dgl.serve.deployment import Deployment
 from spike_dgl.serve.methods import Methods, Prefix
+from spike_dgl.serve.metrics import Metrics
+from spike_dgl.serve.observation import REQUEST_ID, Observation
 from spike_dgl.serve.problems import ANSWERS_TO_ERRORS
 from spike_dgl.serve.service import Service, check_known, named
 
@@ -32,11 +35,16 @@ which `/api/users` and `/api/items` find by a part of their name.
 """
 
 
+async def _deployment(request: Request) -> Deployment:
+    deployment: Deployment = request.app.state.deployment
+    return deployment
+
+
 async def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+    return (await _deployment(request)).service
 
 
+Deployed = Annotated[Deployment, Depends(_deployment)]
 Served = Annotated[Service, Depends(_service)]
 
 router = APIRouter(
@@ -165,6 +173,15 @@ def _scored(items: Sequence[ScoredItem]) -> list[messages.Scored]:
     return [messages.Scored(id=item.id, name=item.name, score=item.score) for item in items]
 
 
+reloading = APIRouter(prefix=router.prefix, responses=router.responses)
+
+
+@reloading.post("/reload", tags=["about"])
+async def reload(deployment: Deployed) -> messages.Run:
+    """Open the run folder anew and answer from it; where that fails, the run served so far goes on."""
+    return (await deployment.reload()).describe()
+
+
 pages = APIRouter()
 
 
@@ -172,6 +189,26 @@ pages = APIRouter()
 async def health() -> messages.Health:
     """That the server answers; asks for no token. One that does not is to be restarted."""
     return messages.Health()
+
+
+@pages.get(
+    "/ready", tags=["about"], responses={503: {"model": messages.Readiness, "description": "Not now."}}
+)
+async def ready(deployment: Deployed, response: Response) -> messages.Readiness:
+    """Whether to send questions here; asks for no token.
+
+    The model is still being loaded after the start, and nothing new is wanted before the end.
+    """
+    if deployment.state != "ready":
+        response.status_code = 503
+    return messages.Readiness(status=deployment.state)
+
+
+@pages.get("/metrics", tags=["about"], response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Requests, queue and run, as Prometheus reads them."""
+    answer: Response = request.app.state.metrics.answer(request.headers.get("accept"))
+    return answer
 
 
 @pages.get("/", include_in_schema=False)
@@ -199,9 +236,10 @@ def create_app(
     Parameters
     ----------
     service
-        The opened run; closed when the application ends.
+        The opened run, or the first of several: ``app.state.deployment.reload()`` puts the next in its place. Closed
+        when the application ends.
     token
-        Asked for by everything but pages and probes; None: nothing.
+        Asked for by everything but pages and probes; None: nothing asks, and no request reloads the run.
     only_local_names
         Answer only where the address names this machine. Without a token, a page of another site could otherwise read
         a server on this machine through a name of its own that leads here (DNS rebinding).
@@ -216,11 +254,12 @@ def create_app(
         For an origin that no browser sends.
     """
     security.check_origins(origins)
+    deployment = Deployment(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        service.close()
+        deployment.service.close()
 
     app = FastAPIOffline(
         docs_url=None,
@@ -232,8 +271,8 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.state.service = service
-    routers = [router, pages]
+    app.state.deployment, app.state.metrics = deployment, Metrics(deployment)
+    routers = [router, reloading, pages] if token else [router, pages]
     for each in routers:
         documented = [Security(HTTPBearer(auto_error=False))] if token and each is not pages else []
         app.include_router(each, dependencies=documented)
@@ -273,9 +312,12 @@ def _add_middleware(
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["Retry-After"],
+            allow_headers=["Authorization", "Content-Type", REQUEST_ID],
+            expose_headers=["Retry-After", REQUEST_ID],
         )
     if only_local_names:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=security.LOCAL_NAMES, www_redirect=False)
     app.add_middleware(security.SecurityHeaders)
+    app.add_middleware(
+        Observation, deployment=app.state.deployment, metrics=app.state.metrics, routes=methods
+    )

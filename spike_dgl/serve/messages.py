@@ -153,6 +153,9 @@ class Run(BaseModel):
     data: str
     num_users: int
     num_items: int
+    trained: Annotated[str, Field(description="When training ended, ISO 8601; empty where unknown.")]
+    checksum: Annotated[str, Field(description="Of the data.")]
+    version: Annotated[str, Field(description="Of spike_dgl, which answers.")]
     explanations: Annotated[
         Literal["loading", "ready", "unavailable"],
         Field(description="They need the whole model, which is loaded after the server has started."),
@@ -164,6 +167,12 @@ class Health(BaseModel):
     """The server answers."""
 
     status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether to send requests here."""
+
+    status: Literal["ready", "loading", "draining"]
 
 
 class Problem(BaseModel):

@@ -22,7 +22,7 @@ from spike_dgl.serve.problems import too_busy
 TOKEN_VARIABLE = "SPIKE_DGL_TOKEN"
 SHORTEST_TOKEN = 16
 API = "/api/"
-OPEN_PATHS = ("", "/", "/docs", "/openapi.json", "/health")
+OPEN_PATHS = ("", "/", "/docs", "/openapi.json", "/health", "/ready")
 OPEN_FOLDER = "/static/"
 ORIGIN = re.compile(
     r"(?:http(?!.*:80$)|https(?!.*:443$))://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?", re.ASCII

@@ -1,23 +1,35 @@
-"""What the server answers from: a run, opened once."""
+"""A run, opened once, from which the server answers."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from spike_dgl import __version__
 from spike_dgl.config import read_yaml
 from spike_dgl.data.dataset import Vocabulary
-from spike_dgl.errors import SpikeError, UnknownIdError
+from spike_dgl.errors import DataError, SpikeError, UnknownIdError
 from spike_dgl.recommend import Recommender
 from spike_dgl.serve import limits
 from spike_dgl.serve.messages import Named, Run
 from spike_dgl.serve.search import Matches, NameIndex
 from spike_dgl.serve.worker import Worker
+from spike_dgl.training.tracking import RunFolder
 
 if TYPE_CHECKING:
     from spike_dgl.explain import Explainer, Explanation
     from spike_dgl.explain.explanation import Over
+
+
+SCORED_USERS = 10
+"""Users whose best item the model must give the score that their lists are made from."""
+SAME_SCORE = 0.05
+"""Largest difference, relative to the largest score: training in half precision or on a GPU rounds differently."""
 
 
 class Service:
@@ -29,24 +41,63 @@ class Service:
     Parameters
     ----------
     run
-        Run folder. Raises `DataError` as `Recommender.load` does.
+        Run folder, or a link to one, which is followed once: everything is read from where it leads now.
     with_model
         Open the model at once. Else the run does not explain, and the first newcomer waits for the model.
+
+    Raises
+    ------
+    DataError
+        As `Recommender.load` does, and for embeddings that are no numbers.
     """
 
     def __init__(self, run: Path, *, with_model: bool = True) -> None:
-        self.name = run.resolve().name
-        self.recommender = Recommender.load(run)
+        self.run, self.with_model = run, with_model
+        folder = RunFolder.open(run.resolve())
+        self.name = folder.path.name
+        self.recommender = _open_recommender(folder.path)
         self.users, self.items = self.recommender.users, self.recommender.items
         self.worker = Worker("slow calls", limits.WAITING_CALLS)
-        self._model_name: str = read_yaml(run / "config.yaml")["model"]["name"]
+        self.trained = _trained(folder)
+        self._model_name: str = read_yaml(folder.file("config.yaml"))["model"]["name"]
         self._indices = {kind.kind: NameIndex(kind) for kind in (self.users, self.items)}
         self._explainer: Future[Explainer] | None = None
+        self._opening: dict[str, Future[Any]] = {}
         if with_model:
-            self._explainer = self.worker.start(lambda: _open_explainer(run))
-            # Whoever asks first for someone new would otherwise wait for the model and the encoder.
-            self.worker.start(lambda: self.recommender.recommend_for_items(self.items.ids[:1], 1))
-            self.worker.start(self.recommender.newcomers.encoder)
+            self._open_model(folder.path)
+
+    def _open_model(self, run: Path) -> None:
+        """Open in the background whatever the first question would otherwise wait for."""
+        recommender, first = self.recommender, self.items.ids[:1]
+        self._explainer = self.worker.start(lambda: _open_explainer(run, recommender))
+        self._opening = {
+            "explain": self._explainer,
+            "recommend for liked items": self.worker.start(lambda: recommender.recommend_for_items(first, 1)),
+            "recommend for a text": self.worker.start(recommender.newcomers.encoder),
+        }
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is being opened in the background any more."""
+        return all(opened.done() for opened in self._opening.values())
+
+    def reopened(self) -> Service:
+        """Open the run folder as it is now, and wait until it can do whatever this service can.
+
+        Raises `SpikeError` where it cannot, and `DataError` as the constructor does.
+        """
+        new = Service(self.run, with_model=self.with_model)
+        try:
+            new.recommender.recommend(new.users.ids[0], 1)
+            wait([*self._opening.values(), *new._opening.values()])
+            for ability, opened in new._opening.items():
+                error = opened.exception()
+                if error is not None and self._opening[ability].exception() is None:
+                    raise SpikeError(f"it does not {ability}, as {self.name} does: {error}")
+        except BaseException:
+            new.close()
+            raise
+        return new
 
     async def explain(self, user: str, item: str, num_paths: int, over: Over) -> Explanation:
         """Why an item is recommended to a user; waits for the model where that is still loading.
@@ -69,6 +120,9 @@ class Service:
             data=self.recommender.dataset.name,
             num_users=len(self.users),
             num_items=len(self.items),
+            trained=self.trained.isoformat() if self.trained else "",
+            checksum=self.recommender.dataset.checksum,
+            version=__version__,
             explanations=state,
             remark=remark,
         )
@@ -94,10 +148,39 @@ class Service:
 _WITHOUT_MODEL = "the server was started without the model, so it cannot explain"
 
 
-def _open_explainer(run: Path) -> Explainer:
+def _open_recommender(run: Path) -> Recommender:
+    recommender = Recommender.load(run)
+    for embeddings in (recommender.user_embeddings, recommender.item_embeddings):
+        if not np.isfinite(embeddings).all():
+            raise DataError(
+                run / "embeddings.npz", "holds values that are no numbers: training diverged", "Train again."
+            )
+    return recommender
+
+
+def _open_explainer(run: Path, recommender: Recommender) -> Explainer:
+    """Open the explainer, and compare some scores: a run that is trained on meanwhile has newer weights than lists."""
     from spike_dgl.explain import Explainer
 
-    return Explainer.load(run)
+    explainer = Explainer.load(run)
+    for user in range(min(SCORED_USERS, len(recommender.users))):
+        scores = recommender.scores_of(user)
+        best = int(scores.argmax())
+        score = explainer.score(user, len(recommender.users) + best)
+        if abs(score - scores[best]) > SAME_SCORE * np.abs(scores).max():
+            raise DataError(
+                run,
+                "has a best.pt that gives other scores than its embeddings.npz",
+                "Wait for its training to end, and reload.",
+            )
+    return explainer
+
+
+def _trained(folder: RunFolder) -> datetime | None:
+    """When training ended; runs of older versions noted it without a time zone, which is taken to be this machine's."""
+    with suppress(DataError, KeyError, ValueError):
+        return datetime.fromisoformat(folder.read_json("result.json")["finished"]).astimezone()
+    return None
 
 
 def check_known(vocabulary: Vocabulary, raw_ids: list[str]) -> None:

@@ -65,10 +65,16 @@ def newer(data_with_names: Path) -> Path:
 @pytest.fixture(scope="session")
 def service(run: Path) -> Iterator[Service]:
     """The run, opened."""
-    opened = Service(run)
-    opened.worker.start(lambda: None).result()  # the model is open
+    opened = open_service(run)
     yield opened
     opened.close()
+
+
+def open_service(run: Path) -> Service:
+    """A service whose model is open."""
+    opened = Service(run)
+    opened.worker.start(lambda: None).result()
+    return opened
 
 
 @pytest.fixture(scope="session")

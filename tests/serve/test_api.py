@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from spike_dgl import __version__
 from spike_dgl.explain import Explainer
 from spike_dgl.recommend import Recommender, ScoredItem
 from spike_dgl.serve import limits
@@ -85,9 +88,14 @@ def test_an_explanation_is_that_of_python(client: TestClient, run: Path, recomme
         "data": "films",
         "num_users": 30,
         "num_items": 40,
+        "trained": described["trained"],
+        "checksum": recommender.dataset.checksum,
+        "version": __version__,
         "explanations": "ready",
         "remark": "",
     }
+    seconds = time.time() - datetime.fromisoformat(described["trained"]).timestamp()
+    assert 0 <= seconds < 3600
 
 
 def test_names_are_found_without_case_and_accents_exact_ones_first(client: TestClient) -> None:

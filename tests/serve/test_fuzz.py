@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import checks
 
 from spike_dgl.serve.api import create_app
-from spike_dgl.serve.service import Service
+from tests.serve.conftest import open_service
 
 PROMISED = [
     checks.not_a_server_error,
@@ -32,7 +32,7 @@ def test_many_more_questions(run: Path) -> None:
 
 def ask_everything(run: Path, *, examples: int) -> None:
     """So many questions that the document allows to every operation, and as many that it does not."""
-    document = schemathesis.openapi.from_asgi("/openapi.json", create_app(Service(run)))
+    document = schemathesis.openapi.from_asgi("/openapi.json", create_app(open_service(run)))
     quiet = settings(
         max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
     )

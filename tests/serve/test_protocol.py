@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -10,7 +16,7 @@ from spike_dgl.errors import SpikeError
 from spike_dgl.serve import limits, security
 from spike_dgl.serve.api import create_app
 from spike_dgl.serve.service import Service
-from tests.serve.conftest import local_client
+from tests.serve.conftest import NASTY_USER, local_client
 
 TOKEN = "a-token-of-some-length"
 SHOP = "https://shop.example"
@@ -23,6 +29,8 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
         "/",
         "/docs",
         "/health",
+        "/ready",
+        "/metrics",
         "/api/run",
         "/api/recommendations?user=0",
     ],
@@ -32,7 +40,8 @@ def test_head_is_get_without_the_body(client: TestClient, path: str) -> None:
     assert head.status_code == got.status_code == 200
     assert head.content == b""
     assert head.headers["Content-Type"] == got.headers["Content-Type"]
-    assert int(head.headers["Content-Length"]) == len(got.content)
+    if path != "/metrics":
+        assert int(head.headers["Content-Length"]) == len(got.content)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +143,51 @@ def test_the_token_is_asked_for_inside_another_application_too(service: Service)
     outer = FastAPI()
     outer.mount("/rec", create_app(service, token=TOKEN))
     client = TestClient(outer)
-    for path in ("/rec/api/run", "/rec/api/recommendations?user=0"):
+    for path in ("/rec/api/run", "/rec/api/recommendations?user=0", "/rec/metrics"):
         assert client.get(path).status_code == 401
         answer = client.get(path, headers=BEARER)
         assert answer.status_code == 200
         assert answer.headers["Cache-Control"] == "no-store"
     assert client.get("/rec/health").status_code == 200
+
+
+def test_an_answer_has_the_id_of_its_request(client: TestClient) -> None:
+    assert client.get("/health", headers={"X-Request-ID": "trace-1.2"}).headers["X-Request-ID"] == "trace-1.2"
+    made = {client.get("/health").headers["X-Request-ID"] for _ in range(2)}
+    for odd in ("x" * 200, 'a"b', "a b"):
+        made.add(client.get("/health", headers={"X-Request-ID": odd}).headers["X-Request-ID"])
+    assert len(made) == 5
+    assert {len(request) for request in made} == {32}
+
+
+def test_an_error_of_the_server_is_json_and_leads_to_its_log(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service, "describe", lambda: 1 / 0)
+    answer = client.get("/api/run", headers={"X-Request-ID": "trace-3"})
+    assert answer.status_code == 500
+    assert "trace-3" in answer.json()["detail"]
+    assert answer.headers["X-Request-ID"] == "trace-3"
+    assert "trace-3" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_access_log_holds_neither_users_nor_tokens(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = local_client(service, token=TOKEN)
+    with caplog.at_level(logging.INFO, "spike_dgl.serve.access"):
+        client.get("/api/history", params={"user": NASTY_USER}, headers={**BEARER, "X-Request-ID": "trace-4"})
+        client.get("/no%0Asuch%22page")
+    lines = [json.loads(record.message) for record in caplog.records]
+    assert [(line["method"], line["path"], line["status"]) for line in lines] == [
+        ("GET", "/api/history", 200),
+        ("GET", '/no\nsuch"page', 401),
+    ]
+    assert lines[0]["request_id"] == "trace-4"
+    assert 0 < lines[0]["seconds"] < 20
+    assert "user" not in caplog.text
+    assert TOKEN not in caplog.text
 
 
 def test_probes_are_answered_while_others_are_turned_away(
@@ -150,5 +198,28 @@ def test_probes_are_answered_while_others_are_turned_away(
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) > 0
     assert "ask again later" in refused.json()["detail"]
-    for path in ("/health", "/docs"):
+    for path in ("/health", "/ready", "/metrics"):
         assert client.get(path).status_code == 200
+
+
+@pytest.fixture
+def opening(run: Path) -> Iterator[tuple[Service, threading.Event]]:
+    """A service whose model is being opened until the event is set."""
+    service, go_on = Service(run, with_model=False), threading.Event()
+    service.worker.start(lambda: go_on.wait(20))
+    service._open_model(run)
+    yield service, go_on
+    go_on.set()
+    service.close()
+
+
+def test_it_is_ready_once_the_model_is_open(opening: tuple[Service, threading.Event]) -> None:
+    service, go_on = opening
+    client = local_client(service)
+    assert client.get("/health").status_code == 200
+    loading = client.get("/ready")
+    assert (loading.status_code, loading.json()) == (503, {"status": "loading"})
+    go_on.set()
+    service.worker.start(lambda: None).result(20)
+    ready = client.get("/ready")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})

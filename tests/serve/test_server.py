@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
-from benchmarks.live_server import serving
+from benchmarks.live_server import MAIN, serving
 from benchmarks.serve_load import Question, ask_at_once, questions
 from spike_dgl.recommend import Recommender
 from spike_dgl.serve import limits, security
+from spike_dgl.serve.signals import ReloadRequest
 from tests.command_line import run_command
+from tests.serve.conftest import connect, wait_until
 
 
 def ask(address: str, **headers: str) -> tuple[int, dict]:
@@ -67,12 +72,67 @@ def test_headers_without_end_and_the_wrong_token_are_refused(run: Path) -> None:
         assert process.wait(timeout=20) == 0
 
 
+def test_it_drains_before_it_ends(run: Path) -> None:
+    options = "--without-model", "--access-log", "--drain-seconds", "2"
+    with serving(run, *options) as (address, process), closing(connect(address)) as kept:
+        assert ask(f"{address}/ready") == (200, {"status": "ready"})
+        kept.request("GET", "/health")
+        assert kept.getresponse().read()
+        process.terminate()
+        wait_until(lambda: ask(f"{address}/ready")[0] == 503)
+        assert ask(f"{address}/ready") == (503, {"status": "draining"})
+        assert ask(f"{address}/api/recommendations?user=0")[0] == 200
+        kept.request("GET", "/health")
+        answer = kept.getresponse()
+        # A client that keeps its connection learns to open the next one elsewhere.
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        assert answer.read()
+        assert process.wait(timeout=20) == 0
+        requests = [json.loads(line) for line in process.stdout.read().splitlines()]
+    assert {(line["path"], line["status"]) for line in requests} == {
+        ("/health", 200),
+        ("/ready", 200),
+        ("/ready", 503),
+        ("/api/recommendations", 200),
+    }
+
+
 def test_probes_are_answered_beside_idle_connections(run: Path) -> None:
     with serving(run, "--without-model") as (address, _), ExitStack() as idle:
         for _ in range(300):
             host, port = address.removeprefix("http://").split(":")
             idle.enter_context(socket.create_connection((host, int(port)), timeout=20))
         assert ask(f"{address}/health")[0] == 200
+
+
+def test_it_ends_when_its_terminal_is_closed(run: Path) -> None:
+    pty = pytest.importorskip("pty")
+    terminal, inside = pty.openpty()
+    start = (
+        "import os, fcntl, runpy, signal, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL);"  # these tests may run under nohup
+        f"sys.argv[0] = {str(MAIN)!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", start, "serve", str(run), "--port", "0", "--without-model"]
+    pipes = {"stdin": inside, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        os.close(inside)
+        try:
+            assert "http://" in process.stdout.readline()
+            process.send_signal(signal.SIGHUP)
+            assert "is served, in place of" in process.stderr.readline()
+            os.close(terminal)
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
+
+
+def test_a_hang_up_while_the_run_is_opened_is_kept_for_later() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with ReloadRequest() as reload:
+        signal.raise_signal(signal.SIGHUP)
+        assert reload.asked
+    assert signal.getsignal(signal.SIGHUP) == before
 
 
 def test_a_wrong_origin_is_refused_before_the_run_is_opened(
