@@ -47,7 +47,7 @@ class KgatOptions(RankingOptions):
     )
     message_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     kg_weight: float = Field(default=1.0, ge=0.0)
-    kg_batch_size: int = Field(default=2048, ge=1)
+    kg_batch_size: int = Field(default=2048, ge=1, le=1_000_000)
     l2_weight: float = Field(default=1e-5, ge=0.0)
 
 
