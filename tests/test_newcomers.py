@@ -157,7 +157,9 @@ def test_an_input_that_never_varied_in_training_has_no_say(data_folder: Path, co
     dataset, random = load_dataset(data_folder), np.random.default_rng(0)
     users, items = (random.normal(size=(size, 8)).astype(np.float32) for size in (30, 40))
     noise = random.normal(scale=1e-8, size=(30, 2))
-    texts = np.stack([np.arange(30) % 2 + 1.0, np.ones(30)], axis=1) if not common else np.full((30, 2), common)
+    texts = (
+        np.stack([np.arange(30) % 2 + 1.0, np.ones(30)], axis=1) if not common else np.full((30, 2), common)
+    )
     vectors = {"users": (texts + noise).astype(np.float64), "entities": np.ones((42, 2), np.float32)}
     fold_in = LinearFoldIn.fit(dataset, users, items, vectors)
     embedded = fold_in.users_of_profiles(np.array([[2.0, -1.0]]))

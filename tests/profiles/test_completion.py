@@ -19,8 +19,9 @@ import pytest
 from spike_dgl.errors import ConfigError, LanguageModelError
 from spike_dgl.profiles.llm.answers import Completion
 from spike_dgl.profiles.llm.client import ClientOptions
-from spike_dgl.profiles.llm.completion import NO_MONEY, Outcome, complete
+from spike_dgl.profiles.llm.completion import complete
 from spike_dgl.profiles.llm.estimate import Budget
+from spike_dgl.profiles.llm.outcome import NO_MONEY, Outcome
 from spike_dgl.profiles.llm.prices import Price, PriceTable
 from spike_dgl.profiles.llm.store import Store
 from tests.profiles.llm_requests import KEY, client_of, identity, some_requests
@@ -131,8 +132,7 @@ def test_retry_after_holds_up_all_requests(server: OpenAIServer, store: Store) -
         (says("A film that", "length"), "cut off"),
         (says("word " * 200), "too long"),
         (junk(), "unreadable"),
-        (Reply(body=b"<html>hello</html>"), "unreadable"),
-        (error(400, "maximum context length", "context_length_exceeded"), "invalid"),
+        (error(400, "maximum context length", "context_length_exceeded"), "prompt too long"),
         (error(400, "filtered", "content_filter"), "refused"),
     ],
 )
@@ -218,9 +218,12 @@ def test_the_key_reaches_no_file(
     caplog.set_level("DEBUG")
     with OpenAIServer(api_key=KEY) as server:
         server.reply = lambda call: error(400, f"header was {call.headers['authorization']}, {call.attempt}")
-        outcome = complete(some_requests(5), store, client_of(server))
-        assert outcome.failed == 5
-    assert "[key]" in store.failures()[0].example
+        outcome = complete(some_requests(2), store, client_of(server))
+        assert outcome.failed == 2
+        assert "[key]" in store.failures()[0].example
+        with pytest.raises(LanguageModelError) as caught:
+            complete(some_requests(9), store, client_of(server))
+        assert KEY not in str(caught.value)
     for file in tmp_path.rglob("*"):
         assert KEY.encode() not in file.read_bytes()
     assert KEY not in "".join(capfd.readouterr()) + caplog.text
@@ -273,7 +276,7 @@ def test_tokens_a_minute(server: OpenAIServer, store: Store) -> None:
 
 def test_a_cost_limit_is_not_passed(server: OpenAIServer, store: Store) -> None:
     server.reply = always(slow(0.01))
-    server.answer = lambda body: "word " * 180
+    server.answer = lambda body: " ".join(f"word{number}" for number in range(180))
     budget = Budget(max_cost=2.0, prices=PRICES)
     outcome = complete(some_requests(200), store, client_of(server, concurrency=10), budget)
     assert outcome.stopped == NO_MONEY
@@ -292,10 +295,10 @@ def test_a_cost_limit_needs_prices(server: OpenAIServer, store: Store) -> None:
     assert complete(some_requests(1), store, client_of(server), unknown).cost == 0.0
 
 
-def test_progress_is_told_after_every_response(server: OpenAIServer, store: Store) -> None:
+def test_progress_is_told_from_the_start(server: OpenAIServer, store: Store) -> None:
     told: list[Outcome] = []
     final = complete(some_requests(9), store, client_of(server), progress=told.append)
-    assert [outcome.answered for outcome in told] == list(range(1, 10))
+    assert [outcome.answered for outcome in told] == list(range(10)), "at once, and after every response"
     assert told[-1] == final
 
 

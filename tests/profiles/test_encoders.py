@@ -227,9 +227,11 @@ def test_settings_lead_to_the_encoder(server: OpenAIServer, tmp_path: Path) -> N
 class Lengths:
     """Encodes a text by its length; remembers what it was given."""
 
-    name, batch_size = "lengths", 3
+    name = "lengths"
 
     def __init__(self) -> None:
+        self.batch_size, self.max_tokens, self.cut_texts = 3, None, 0
+        self.on_retry = None
         self.seen: list[str] = []
 
     def encode(self, texts: Sequence[str]) -> FloatArray:

@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 
 from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.prices import Price, PriceTable, read_prices
-from spike_dgl.profiles.llm.requests import Request
+from spike_dgl.profiles.llm.requests import TOKENS_PER_BYTE, Request
 from spike_dgl.profiles.llm.store import Store, Usage
-
-TOKENS_PER_BYTE = 1 / 4
-"""Of prompts, until a server has counted some. English prose has about 4.5 bytes a token."""
 
 TOKENS_PER_WORD = 1.4
 """Of answers, for each word that was asked for, until a server has counted some."""
