@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
 
 CHARACTERS_A_WORD: Mapping[str, float] = {
@@ -36,3 +37,26 @@ def num_words(text: str) -> int:
 def tokens(text: str) -> list[str]:
     """Split a text at blanks, and scripts without blanks into characters."""
     return _TOKEN.findall(text)
+
+
+def has_blanks(text: str) -> bool:
+    """Return whether a text has no script without blanks."""
+    return _WITHOUT_BLANKS.search(text) is None
+
+
+def first_words(text: str, number: int) -> str:
+    """Cut a text after so many words; "..." marks where it was cut.
+
+    Examples
+    --------
+    >>> first_words("A film about heat.", 3)
+    'A film about...'
+    >>> first_words("熱についての映画です。", 2)
+    '熱についての...'
+    """
+    if has_blanks(text):
+        words = text.split(maxsplit=number)  # what follows the limit is one piece, and left as it is
+        return " ".join(words) if len(words) <= number else " ".join(words[:number]) + "..."
+    text = " ".join(text.split())
+    end = bisect_right(range(len(text)), number, key=lambda last: num_words(text[: last + 1]))
+    return text if end == len(text) else f"{text[:end]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from spike_dgl.errors import ConfigError, LanguageModelError
+from spike_dgl.profiles.llm import completion
 from spike_dgl.profiles.llm.answers import Completion
 from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.completion import complete
@@ -302,6 +304,45 @@ def test_progress_is_told_from_the_start(server: OpenAIServer, store: Store) -> 
     assert told[-1] == final
 
 
+def test_a_slow_server_is_told_of_before_it_answers(
+    server: OpenAIServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion, "HEARTBEAT_SECONDS", 0.05)
+    told: list[Outcome] = []
+    server.reply = lambda call: slow(5) if call.attempt < 3 else None
+    complete(some_requests(1), store, client_of(server, timeout=0.3, max_retries=2), progress=told.append)
+    before = [outcome for outcome in told if not outcome.answered]
+    assert (before[0].total, before[0].retries) == (1, 0)
+    assert len([outcome for outcome in before if outcome.retries == 0]) > 3
+    assert {outcome.under_way for outcome in before} == {0, 1}
+    assert [(outcome.retries, outcome.trouble) for outcome in told[-1:]] == [(2, "timed out")]
+
+
+@pytest.mark.parametrize(
+    ("word", "reported", "cut"),
+    [
+        ("film", 0.9, False),
+        ("film", 0.45, True),
+        ("film", None, False),
+        ("फ़िल्म", 0.9, False),
+        ("映画", 2.0, False),
+    ],
+)
+def test_prompts_that_a_server_cuts_are_counted(
+    server: OpenAIServer, store: Store, word: str, reported: float | None, cut: bool
+) -> None:
+    """Tokens are given as a share of a quarter of the characters; Ollama reads the last 4,096 and says nothing."""
+    request = dataclasses.replace(some_requests(1)[0], prompt=f"{word} " * 1000)
+    usage = (
+        {"prompt_tokens": reported * len(request.prompt) / 4, "completion_tokens": 5} if reported else None
+    )
+    choices = [{"message": {"content": "A film."}, "finish_reason": "stop"}]
+    server.reply = always(Reply(body={"choices": choices, "usage": usage}))
+    assert complete([request], store, client_of(server)).cut_prompts == cut
+    short = dataclasses.replace(request, prompt="A short prompt.")
+    assert complete([short], store, client_of(server)).cut_prompts == 0
+
+
 def test_works_inside_a_running_event_loop(server: OpenAIServer, store: Store) -> None:
     async def notebook() -> Outcome:
         return complete(some_requests(3), store, client_of(server))
@@ -406,6 +447,22 @@ def test_ctrl_c_keeps_what_is_under_way(server: OpenAIServer, tmp_path: Path) ->
     with Store.open(tmp_path / "profiles.sqlite") as store:
         assert len(store.texts("item")) == len(server.answered) < 300
         assert store.claim([request.key for request in some_requests(300)])
+
+
+def test_ctrl_c_ends_retries(server: OpenAIServer, tmp_path: Path) -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("before Python 3.11, asyncio cannot take Ctrl-C as a wish")
+    server.reply = always(server_error())
+    process = start(tmp_path / "profiles.sqlite", server, 20)
+    while len(server.arrivals) < 16 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    arrived = len(server.arrivals)
+    assert "KeyboardInterrupt" in process.communicate(timeout=20)[0]
+    assert len(server.arrivals) <= arrived + 8, "those that were about to leave"
+    with Store.open(tmp_path / "profiles.sqlite") as store:
+        assert store.failures() == (), "a mishap after Ctrl-C says nothing"
 
 
 def faulty(seed: int) -> Callable[[Call], Reply | None]:

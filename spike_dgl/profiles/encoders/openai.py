@@ -92,8 +92,9 @@ class OpenAIEncoder:
         return vectors
 
     async def _encode(self, texts: list[str]) -> FloatArray:
+        """Vectors [n, d_t], in requests that are halved where they are too large; the size that fits is kept."""
         found: list[FloatArray] = []
-        start, size, largest = 0, len(texts), 1
+        start, size, cut_before = 0, len(texts), self.cut_texts
         async with connect(self.client, Pace(None), self.on_retry) as server:
             while start < len(texts):
                 part = texts[start : start + size]
@@ -102,11 +103,12 @@ class OpenAIEncoder:
                     size = len(part) // 2
                     continue
                 if vectors is None:
-                    vectors, size = await self._request_beginning(server, part[0]), largest
+                    vectors = await self._request_beginning(server, part[0])
+                    size = len(texts)  # that text alone may have been too much
                 found.append(vectors)
-                start, largest = start + len(part), max(largest, len(part))
-        if largest < len(texts):
-            self.batch_size = min(self.batch_size, largest)
+                start += len(part)
+        if size < len(texts) and self.cut_texts == cut_before:
+            self.batch_size = size
         if len({part.shape[1] for part in found}) > 1:
             raise self._error(f"gave vectors of lengths {sorted({part.shape[1] for part in found})}")
         return np.concatenate(found)

@@ -74,7 +74,8 @@ def _says_nothing(candidate: Candidate) -> str | None:
 
 
 _UNFINISHED = re.compile(
-    rf"(?:{THOUGHT_OPENS}|<\|channel\|>\s*(?:analysis|commentary)|analysis(?=[A-Z]))", re.I
+    rf"(?!.*(?:{THOUGHT_ENDS}))(?:{THOUGHT_OPENS}|<\|channel\|>\s*(?:analysis|commentary)|(?-i:analysis(?=[A-Z])))",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
