@@ -82,7 +82,7 @@ class ProgressBars:
 def cut_prompts_note(client: ClientOptions) -> str:
     """Say what it means that a server counts far fewer tokens than were sent."""
     return (
-        "the server cuts prompts: it counts less than half of the tokens that were sent, so answers miss data. "
+        "the server cuts prompts: it counts far fewer tokens than were sent, so answers miss data. "
         "Raise its context (Ollama: OLLAMA_CONTEXT_LENGTH=8192, llama.cpp: --ctx-size), "
         f"or lower {client.request_setting('prompt_tokens')}."
     )

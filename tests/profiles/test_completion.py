@@ -343,6 +343,22 @@ def test_prompts_that_a_server_cuts_are_counted(
     assert complete([short], store, client_of(server)).cut_prompts == 0
 
 
+def test_prompts_that_lose_a_third_are_noticed_once_the_server_has_counted_others(
+    server: OpenAIServer, store: Store
+) -> None:
+    """Ollama with a context of 4,096 reads 2,050 of 3,000 tokens."""
+    client = client_of(server)
+    complete(some_requests(30), store, client)
+    assert store.usage().prompt_tokens > 0
+    request = dataclasses.replace(some_requests(1)[0], prompt="film " * 2400)
+    for share, cut in ((0.9, 0), (0.68, 1)):
+        usage = {"prompt_tokens": share * store.usage().prompt_tokens / store.usage().prompt_bytes * 12_020}
+        choices = [{"message": {"content": "A film."}, "finish_reason": "stop"}]
+        server.reply = always(Reply(body={"choices": choices, "usage": usage}))
+        asked = dataclasses.replace(request, prompt=f"{request.prompt} {share}")
+        assert complete([asked], store, client).cut_prompts == cut
+
+
 def test_works_inside_a_running_event_loop(server: OpenAIServer, store: Store) -> None:
     async def notebook() -> Outcome:
         return complete(some_requests(3), store, client_of(server))

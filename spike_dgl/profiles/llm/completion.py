@@ -16,7 +16,6 @@ from spike_dgl.profiles.llm.client import ClientOptions, body
 from spike_dgl.profiles.llm.connection import connect, understand
 from spike_dgl.profiles.llm.estimate import Budget, TokenRatios
 from spike_dgl.profiles.llm.failures import MISHAPS, Failure
-from spike_dgl.profiles.llm.material import CHARACTERS_A_TOKEN
 from spike_dgl.profiles.llm.outcome import INTERRUPTED, NO_MONEY, Outcome, sort_out
 from spike_dgl.profiles.llm.pace import Pace
 from spike_dgl.profiles.llm.remedies import refuses_all, remedy_of
@@ -31,8 +30,8 @@ Result = TypeVar("Result")
 
 SECONDS_BETWEEN_LOOKS = 1.0
 HEARTBEAT_SECONDS = 10.0
-LEAST_PROMPT_TOKENS = 500
-"""Prompts of which fewer are expected are too short to be cut."""
+LEAST_PROMPT_TOKENS = 200
+"""Prompts that may have fewer are too short to be cut."""
 
 
 def complete(
@@ -287,7 +286,9 @@ class _Run:
             completion_tokens=self.outcome.completion_tokens + completion.completion_tokens,
             cost=self.outcome.cost + (cost or 0.0),
         )
-        self._count(failed=failed, answered=not failed, cut_prompts=_is_cut(request, completion))
+        least = self.ratios[request.options.model].least_prompt_tokens(request)
+        is_cut = least > LEAST_PROMPT_TOKENS and completion.prompt_tokens < least
+        self._count(failed=failed, answered=not failed, cut_prompts=is_cut)
         self.progress(self.outcome)
         self.failures_in_row = self.failures_in_row + 1 if failed else 0
         if isinstance(completion.result, Failure):
@@ -319,9 +320,3 @@ class _Run:
     def _count(self, **more: int) -> None:
         counts = {name: getattr(self.outcome, name) + number for name, number in more.items()}
         self.outcome = dataclasses.replace(self.outcome, **counts)
-
-
-def _is_cut(request: Request, completion: Completion) -> bool:
-    """Whether a server has counted less than half of the tokens that a prompt has at least."""
-    least = len(request.system + request.prompt) / CHARACTERS_A_TOKEN
-    return least >= LEAST_PROMPT_TOKENS and 0 < completion.prompt_tokens < least / 2

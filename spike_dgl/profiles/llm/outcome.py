@@ -34,7 +34,7 @@ class Outcome:
     prompt_tokens, completion_tokens, cost
         Paid now, rejected answers included; US dollars as far as prices are known.
     cut_prompts
-        Responses now of whose prompt the server counted less than half of the tokens, because it cut it.
+        Responses now of whose prompt the server counted far fewer tokens than it has, because it cut it.
     under_way
         Requests that have been sent and wait for their response.
     retries, trouble

@@ -114,6 +114,12 @@ def _azure(_: ServerError, options: ClientOptions, __: object) -> str:
     return f"Azure wants the version of its API: {options.setting('api_version')}=2024-10-21"
 
 
+def _thinking(_: ServerError, options: ClientOptions, __: object) -> str:
+    return (
+        f"Switch off the model's thinking: {options.request_setting('extra_body')}={{enable_thinking: false}}"
+    )
+
+
 def _no_system_message(_: ServerError, options: ClientOptions, __: object) -> str:
     return f"The model knows no system message: {options.setting('system_role')}=user"
 
@@ -192,6 +198,7 @@ RULES = (
         r"system (?:role|message|prompt|instruction)s?\b.{0,40}not|developer instruction|roles must alternate"
         r"|only user.{0,20}roles",
     ),
+    Rule(_thinking, (400,), r"enable_thinking (?:must|必须)"),
     Rule(_parameter, (400, 422)),
     Rule(
         _model,
