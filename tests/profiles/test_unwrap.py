@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spike_dgl.profiles.llm.material import user_message
+from spike_dgl.profiles.llm.prompts import load_prompts
 from spike_dgl.profiles.llm.rejections import Candidate, rejection
 from spike_dgl.profiles.llm.unwrap import unwrap
 from spike_dgl.profiles.words import num_words, tokens
@@ -89,6 +91,31 @@ PROFILES = [
 def test_profiles_stay_as_they_are_and_pass(text: str) -> None:
     assert unwrap(text) == text
     assert rejection(Candidate(text, 150, REQUEST.prompt)) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"title": ["小米手机"], "facts": ["小米手机 is of the genre 手机."]},
+        {
+            "title": ["Gartenschlauch"],
+            "description": ["Ein Schlauch für den Garten, der nicht knickt und lange hält, " * 2],
+        },
+        {"title": ["www.thehydraulicone.com"]},
+        {"title": ["M.I.A."], "facts": ["M.I.A. was born in Hounslow."]},
+        {"title": ["It"]},
+    ],
+)
+def test_texts_are_judged_by_data_of_their_own_language_alone(data: dict[str, list[str]]) -> None:
+    text = "It is for those who want what lasts: the hydraulic pump of M.I.A. and what is known of it."
+    prompt = load_prompts("generic").item
+    empty = {"title": [], "description": [], "facts": [], "related_facts": [], "reviews": []}
+    asked = user_message(prompt, empty | data, 3000)
+    assert rejection(Candidate(text, 150, asked)) is None
+    other = user_message(
+        prompt, empty | {"title": ["Heat"], "facts": ["Heat is directed by Michael Mann."]}, 3000
+    )
+    assert rejection(Candidate(text, 150, other)) is not None
 
 
 @pytest.mark.parametrize("text", [*WRAPPED.values(), *(text for text, _ in REJECTED.values()), *PROFILES])

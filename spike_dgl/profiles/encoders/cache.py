@@ -158,6 +158,7 @@ def encode_once(
             vectors.update(zip(batch, encoded, strict=True))
             done += len(batch)
             bar.update(len(batch))
+    encoder.on_retry = None
     _warn_of_cut_texts(encoder, encoder.cut_texts - cut_before, len(missing))
     nothing = np.zeros_like(next(iter(vectors.values()), np.zeros(1, np.float32)))
     return np.stack([vectors.get(key, nothing) for key in hashes]) if hashes else nothing[None][:0]

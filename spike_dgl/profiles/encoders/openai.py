@@ -132,7 +132,7 @@ class OpenAIEncoder:
         except Exception as error:
             meaning = understand(error, self.client, sent)
         else:
-            return self._vectors(without_secrets(response, self.client.api_key_variable), texts)
+            return self._vectors(response, texts)
         if isinstance(meaning, Failure):
             is_large = meaning.reason == "prompt too long" or (meaning.reason == "invalid" and len(texts) > 1)
             if is_large and not last:
@@ -155,7 +155,8 @@ class OpenAIEncoder:
             self.tokens += _tokens(body.get("usage"), texts)
             rows = [_vector(entry["embedding"]) for entry in _in_order(body["data"])]
         except (ValueError, LookupError, TypeError, AttributeError):
-            raise self._error(f"gave no list of vectors: {shorten(response)}") from None
+            shown = shorten(without_secrets(response, self.client.api_key_variable))
+            raise self._error(f"gave no list of vectors: {shown}") from None
         lengths, wanted = {len(row) for row in rows}, self.options.dimensions
         if len(rows) != len(texts) or len(lengths) != 1:
             raise self._error(

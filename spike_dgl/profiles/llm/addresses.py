@@ -17,7 +17,7 @@ _PRIVATE_ENDINGS = (
     ".localhost", ".local", ".localdomain", ".lan", ".home", ".home.arpa", ".internal", ".intranet", ".private",
     ".corp", ".svc", ".ts.net",
 )  # fmt: skip
-_ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models")
+_ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/responses")
 
 
 def check_address(setting: str, base_url: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spike_dgl.profiles.llm.addresses import without_secrets
 from spike_dgl.profiles.llm.failures import Failure, Mishap, Rejection, read_error, shorten, valid
 from spike_dgl.profiles.llm.rejections import Candidate, rejection
 from spike_dgl.profiles.llm.requests import JUDGE, TOKENS_PER_BYTE, Asked
@@ -45,8 +46,20 @@ class Completion:
     completion_tokens: int = 0
 
 
-def read_completion(content: bytes | str, asked: Asked, prompt: str = "") -> Completion:
-    """`read_body` of the JSON text that a server sent."""
+def read_completion(
+    content: str, asked: Asked, prompt: str = "", key_variable: str | None = None
+) -> Completion:
+    """Read the JSON text that a server sent, as `read_body`.
+
+    Where it is no answer, secrets in it are blacked out before its words are told: a server may echo what it got.
+    """
+    completion = _read(content, asked, prompt)
+    if isinstance(completion.result, Failure):
+        return _read(without_secrets(content, key_variable), asked, prompt)
+    return completion
+
+
+def _read(content: str, asked: Asked, prompt: str) -> Completion:
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spike_dgl.errors import LanguageModelError
 from spike_dgl.profiles.llm.addresses import without_secrets
-from spike_dgl.profiles.llm.answers import Completion, read_body
+from spike_dgl.profiles.llm.answers import Completion, read_completion
 from spike_dgl.profiles.llm.client import ClientOptions, body
 from spike_dgl.profiles.llm.completion import keeping_claims, run_to_end
 from spike_dgl.profiles.llm.connection import connect, understand
@@ -300,7 +300,8 @@ class _Batch:
             return Completion(Failure("expired", ended))
         request = self.known.get(asked.key)
         if not isinstance(line, ServerError):
-            return read_body(line, asked, request.prompt if request else "")
+            prompt = request.prompt if request else ""
+            return read_completion(json.dumps(line), asked, prompt, self.client.api_key_variable)
         if line.said.code in ("batch_expired", "batch_cancelled"):
             return Completion(Failure("expired", line.said.message))
         sent = body(request, self.client) if request else {"model": asked.model}

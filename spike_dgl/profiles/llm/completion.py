@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spike_dgl.errors import LanguageModelError
-from spike_dgl.profiles.llm.addresses import without_secrets
 from spike_dgl.profiles.llm.answers import Completion, read_completion
 from spike_dgl.profiles.llm.client import ClientOptions, body
 from spike_dgl.profiles.llm.connection import connect, understand
@@ -249,8 +248,7 @@ class _Run:
         try:
             # As text: chat.completions.create would spend as long on its types as on sending.
             response = await server.post("/chat/completions", body=sent, cast_to=str)
-            response = without_secrets(response, self.client.api_key_variable)
-            return read_completion(response, Asked.of(request), request.prompt)
+            return read_completion(response, Asked.of(request), request.prompt, self.client.api_key_variable)
         except Exception as error:
             problem = understand(error, self.client, sent)
         if isinstance(problem, LanguageModelError):

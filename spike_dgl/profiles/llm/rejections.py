@@ -19,6 +19,8 @@ STEM = 4
 """Letters by which words are compared: "crime" and "criminal" are about one thing."""
 SHORTEST_WORD = 3
 """Letters of words that may tell what a text is about; "by" and "of" are in all facts."""
+SHORT_PROSE = 10
+"""Words of descriptions from which on their language is known."""
 COMMON_WORDS = 6
 """Commonest words of a question, by which a text is known to be in its language."""
 
@@ -88,7 +90,7 @@ def _is_unfinished(candidate: Candidate) -> str | None:
 _MARKUP = re.compile(
     rf"{THOUGHT_OPENS}|{THOUGHT_ENDS}|{TOKEN}|<\|channel|```|&lt;/?think|assistantfinal"
     # JSON, tool calls, tags of our prompts and of other programs' answers.
-    r"|^[\[{]\s*[\[{\"']|\[TOOL_CALLS\]|</?(?:tool_call|function|invoke|parameter)\b"
+    r"|^[\[{]\s*[{\"']|\[TOOL_CALLS\]|</?(?:tool_call|function|invoke|parameter)\b"
     r"|</?(?:answer|final_answer|response|output|profile)>"
     r"|</?(?:title|name|description|facts|related_facts|reviews|items|request)>",
     re.IGNORECASE,
@@ -142,15 +144,20 @@ _DATA = re.compile(r"^<(\w+)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
 def _is_off_topic(candidate: Candidate) -> str | None:
     """No word of the prompt's data: of the node's name, its facts, or what is quoted about it.
 
-    Words of the question itself do not count. A text in another language than the question is not judged.
+    Words of the question itself do not count. A text is not judged where it, or what the data describes, is in another
+    language or script than the question.
     """
     data, question = _DATA.findall(candidate.prompt), _words(_DATA.sub("", candidate.prompt))
-    told = _words(" ".join(lines for _, lines in data))
+    told, words = _words(" ".join(lines for _, lines in data)), _words(candidate.text)
     topic = {_stem(word) for word in told if len(word) >= SHORTEST_WORD} - set(map(_stem, question))
-    words = _words(candidate.text)
     if not topic or not _is_same_language(words, question) or not topic.isdisjoint(map(_stem, words)):
         return None
-    is_named = any(tag in ("title", "name") and lines in candidate.text for tag, lines in data)
+    names = [lines for tag, lines in data if tag in ("title", "name")]
+    prose = _words(" ".join(lines for tag, lines in data if tag in ("description", "reviews")))
+    is_foreign = len(prose) > SHORT_PROSE and not _is_same_language(prose, question)
+    if is_foreign or (_is_latin(words) and not _is_latin(_words(" ".join(names)) or told)):
+        return None
+    is_named = any(name in candidate.text for name in names)
     run_together = "".join(told)  # a name may be written as in an address
     in_address = any(len(word) > STEM and word not in question and word in run_together for word in words)
     return None if is_named or in_address else candidate.text
@@ -160,6 +167,11 @@ def _is_same_language(words: Sequence[str], question: Sequence[str]) -> bool:
     """Whether two of the commonest words of a question are among the words, such as "the" and "and"."""
     common = {word for word, _ in Counter(question).most_common(COMMON_WORDS)}
     return len(common.intersection(words)) >= 2
+
+
+def _is_latin(words: Sequence[str]) -> bool:
+    """Whether most words are in Latin letters, whose accents are gone by now."""
+    return sum(map(str.isascii, words)) > len(words) / 2
 
 
 def _words(text: str) -> list[str]:

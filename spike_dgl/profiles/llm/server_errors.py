@@ -100,6 +100,8 @@ def _model(_: ServerError, options: ClientOptions, sent: Mapping[str, Any]) -> s
 
 def _address(error: ServerError, options: ClientOptions, sent: Mapping[str, Any]) -> str:
     setting, address = options.setting("base_url"), options.address.rstrip("/")
+    if ".azure." in address and "/openai" not in address:
+        return f"Azure's addresses go on: {setting}={address}/openai"
     if ".azure." in address and options.api_version is None and not address.endswith("/v1"):
         return _azure(error, options, sent)
     if not sent:
