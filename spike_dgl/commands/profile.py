@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,7 +206,6 @@ def quality(
     from spike_dgl.profiles.judge import judge_requests
     from spike_dgl.profiles.llm.estimate import Budget
     from spike_dgl.profiles.llm.prices import read_prices
-    from spike_dgl.profiles.llm.requests import CompletionOptions
     from spike_dgl.profiles.quality import measure, render
 
     if judge is None and (dry_run or yes or max_cost is not None or prices_file is not None):
@@ -214,7 +214,8 @@ def quality(
     profiles = build_profiles(dataset, options, progress=True)
     click.echo(render(measure(dataset, profiles, options)))
     if judge is not None:
-        model = CompletionOptions(model=judge_model)
+        # What a server wants of the parameters, it wants of all requests.
+        model = replace(options.llm.completion("item"), model=judge_model)
         requests = judge_requests(dataset, profiles, options, model, number=judge)
         _judge(requests, options, judge_store, Budget(max_cost, read_prices(prices_file)), dry_run, yes)
 

@@ -266,7 +266,7 @@ def test_other_hosts_take_the_proxy(
     assert complete(some_requests(1), store, ClientOptions(base_url=ELSEWHERE)).is_complete
     assert server.targets == ["http://models.example/v1/chat/completions"]
     server.reply = lambda call: Reply(407, body={})
-    with pytest.raises(LanguageModelError, match="HTTPS_PROXY=http://NAME") as caught:
+    with pytest.raises(LanguageModelError, match="HTTP_PROXY=http://NAME") as caught:
         complete(some_requests(2), store, ClientOptions(base_url=ELSEWHERE))
     assert "word-42" not in str(caught.value)
 

@@ -22,7 +22,7 @@ from spike_dgl.profiles.llm.requests import CompletionOptions
 from spike_dgl.profiles.quality import Quality, copied_share, measure, render
 from tests.data.tiny import SPIKE, write_folder
 from tests.profiles.films import ALI, FISH, HEAT, films, interactions
-from tests.profiles.openai_server import OpenAIServer, says
+from tests.profiles.openai_server import Call, OpenAIServer, says
 
 
 def quality(dataset: Dataset, **options: object) -> Quality:
@@ -192,6 +192,18 @@ def invoke(*arguments: object) -> str:
     result = CliRunner().invoke(cli, ["profile", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def test_a_judge_is_asked_with_the_parameters_that_the_server_takes(
+    folder: Path, server: OpenAIServer, tmp_path: Path
+) -> None:
+    sent: list[Call] = []
+    server.reply = lambda call: sent.append(call) or says(json.dumps(MARKS))  # type: ignore[func-returns-value]
+    settings = ("profiles.llm.seed=null", "profiles.llm.extra_body={top_k: 3}")
+    local = (f"data.path={folder}", f"profiles.llm.client.base_url={server.base_url}", *settings)
+    invoke("quality", *local, "--judge", "1", "--judge-store", tmp_path / "judge.sqlite")
+    assert sent
+    assert all("seed" not in call.body and call.body["top_k"] == 3 for call in sent)
 
 
 def test_quality_with_a_judge_is_paid_once(folder: Path, server: OpenAIServer, tmp_path: Path) -> None:

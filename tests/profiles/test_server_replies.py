@@ -180,6 +180,22 @@ def test_a_batch_that_is_refused_line_by_line_counts_against_no_node(
     assert store.in_batch(request.key for request in requests) == set()
 
 
+def test_a_batch_of_requests_that_were_refused_before_is_no_mistake_of_the_set_up(
+    shared_server: OpenAIServer, store: Store
+) -> None:
+    requests = [
+        dataclasses.replace(REQUEST, node=str(number), prompt=f"Film {number}") for number in range(9)
+    ]
+    good = identity(requests[0])
+    bad = next(row for row in ROWS if row.name.startswith("one 400")).reply
+    shared_server.reply = lambda call: None if call.identity == good else bad
+    for _ in range(3):
+        submit(requests, store, client_of(shared_server))
+        collect(store, client_of(shared_server))
+    (failure,) = store.failures()
+    assert (failure.nodes, failure.attempts) == (8, 24)
+
+
 def test_requests_that_are_refused_among_others_count_against_their_nodes(
     shared_server: OpenAIServer, store: Store
 ) -> None:

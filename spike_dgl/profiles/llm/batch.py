@@ -316,9 +316,11 @@ def _take_in(record: BatchRecord, batch: _Batch, store: Store, budget: Budget) -
     """
     found = list(batch.completions(store.asked(record.label)))
     mistake = next((each for _, each in found if isinstance(each, LanguageModelError)), None)
-    failures = [each.result for _, each in found if isinstance(each, Completion)]
-    if mistake is None and (mistake := refuses_all(failures, batch.client)):
-        found = []
+    if mistake is None and not store.rejections(each.key for each, _ in found):
+        mistake = refuses_all(
+            [each.result for _, each in found if isinstance(each, Completion)], batch.client
+        )
+        found = found if mistake is None else []
     rows = []
     for each, completion in found:
         if isinstance(completion, Completion):

@@ -17,6 +17,7 @@ from spike_dgl.errors import LanguageModelError
 from spike_dgl.profiles.llm.addresses import without_secrets
 from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.failures import ErrorBody, Failure, Mishap, Rejection, read_error, shorten
+from spike_dgl.profiles.llm.proxies import proxy_variable
 
 LONGEST_WAIT = 60.0
 """Seconds of Retry-After for which a run waits. All versions of the openai package keep to so much."""
@@ -90,8 +91,8 @@ def _key(_: ServerError, options: ClientOptions, __: object) -> str:
     return f"The key is wrong: correct the environment variable {options.api_key_variable}."
 
 
-def _proxy(*_: object) -> str:
-    return "The proxy wants a name and a password: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT"
+def _proxy(_: ServerError, options: ClientOptions, __: object) -> str:
+    return f"The proxy wants a name and a password: {proxy_variable(options)}=http://NAME:PASSWORD@HOST:PORT"
 
 
 def _model(_: ServerError, options: ClientOptions, sent: Mapping[str, Any]) -> str:
@@ -151,11 +152,10 @@ def _parameter(error: ServerError, options: ClientOptions, sent: Mapping[str, An
 
 
 def _not_allowed(_: ServerError, options: ClientOptions, __: object) -> str:
-    key = f"of the key in {options.api_key_variable}" if options.api_key_variable else "of this machine"
-    return f"The server refuses everybody from here, or lacks a right {key}: see what it says."
+    key = f"the key in {options.api_key_variable}" if options.api_key_variable else "whoever has no key"
+    return f"Either the server takes nobody from this region or network, or {key} has no right to this."
 
 
-# What comes first decides: a full account and a text that is too long are told by words that other rules know too.
 RULES = (
     Rule(_account, (402,)),
     Rule(
@@ -209,12 +209,14 @@ RULES = (
         r"|(?:unknown|invalid|no such|unsupported|access to|find(?: the)?) model|not a valid model|model_not_found"
         r"|deploymentnotfound|deployment.{0,60}not exist|try pulling|no endpoints found|模型不存在",
     ),
+    Rule(_model, (500,), r"model.{0,60}not found|(?:could not (?:find|load)|unknown|no such) model"),
     Rule(_address, (404, 405, 501)),
     Rule(_not_allowed, (403, 451)),
     Rule("rate limited", (429,)),
-    Rule("server error", (408, 409, 425, *range(500, 600))),
+    Rule("server error", (408, 409, 424, 425, 499, *range(500, 600))),
     Rule("invalid"),
 )
+"""Rules in order: what a server says of one prompt comes before what it says of a parameter or a model."""
 
 
 def meaning_of(
@@ -273,11 +275,9 @@ def read_server_error(
     inside = _error_inside(body)
     if status < 400 and not is_page and inside is None:
         return None
-    said = (
-        read_error(body if status >= 400 else inside)
-        if body is not None
-        else ErrorBody(content.decode("utf-8", "replace"))
-    )
+    said = read_error(body if status >= 400 else inside)
+    if body is None:
+        said = ErrorBody(content.decode("utf-8", "replace"))
     if status < 400:
         status = 404 if is_page else _status_of(said)
     return ServerError(status, said, _wait(headers, content), is_page)
