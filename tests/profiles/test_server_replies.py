@@ -136,6 +136,17 @@ def test_the_batch_api_judges_alike(shared_server: OpenAIServer, store: Store, r
         assert [failure.reason in allowed for failure in store.failures()] == [True]
 
 
+def test_trouble_that_does_not_pass_is_told_in_the_server_s_words(
+    shared_server: OpenAIServer, store: Store
+) -> None:
+    for row in (row for row in ROWS if row.name.startswith("OpenRouter: 502")):
+        shared_server.reply = lambda call, row=row: row.reply
+        complete([REQUEST], store, client_of(shared_server, max_retries=0))
+        (failure,) = store.failures()
+        assert failure.reason == "server error"
+        assert failure.example in ("502: Provider returned error", "502: overloaded")
+
+
 def test_answers_in_parts_reach_the_limit_of_cost(
     shared_server: OpenAIServer, store: Store, tmp_path: Path
 ) -> None:

@@ -275,7 +275,7 @@ def read_server_error(
     inside = _error_inside(body)
     if status < 400 and not is_page and inside is None:
         return None
-    said = read_error(body if status >= 400 else inside)
+    said = read_error(body if inside is None else inside)
     if body is None:
         said = ErrorBody(content.decode("utf-8", "replace"))
     if status < 400:
