@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ from spike_dgl.profiles.llm.remedies import remedy_of
 
 if TYPE_CHECKING:
     from spike_dgl.profiles.llm.failures import Mishap
+
+
+SECONDS_BETWEEN_REFRESHES = 1.0
+"""Where nothing but the time has changed."""
 
 
 class ProgressBars:
@@ -38,6 +43,7 @@ class ProgressBars:
         self._client, self._quiet = client, quiet
         self._bars: dict[str, tqdm[Any]] = {}
         self._noted: set[str] = set()
+        self._shown = 0.0
 
     def show(self, node_type: str, outcome: Outcome) -> None:
         """Show the outcome of a stage so far."""
@@ -51,7 +57,8 @@ class ProgressBars:
         news = outcome.answered + outcome.failed - bar.n
         if news:
             bar.update(news)
-        else:
+        elif time.monotonic() > self._shown + SECONDS_BETWEEN_REFRESHES:
+            self._shown = time.monotonic()
             bar.refresh()
         self._note(outcome)
 

@@ -339,6 +339,10 @@ def test_prompts_that_a_server_cuts_are_counted(
     choices = [{"message": {"content": "A film."}, "finish_reason": "stop"}]
     server.reply = always(Reply(body={"choices": choices, "usage": usage}))
     assert complete([request], store, client_of(server)).cut_prompts == cut
+    server.reply = always(server_error())
+    unanswered = dataclasses.replace(request, prompt=f"{word} {reported} " * 1000)
+    assert complete([unanswered], store, client_of(server, max_retries=0)).cut_prompts == 0
+    server.reply = always(Reply(body={"choices": choices, "usage": usage}))
     short = dataclasses.replace(request, prompt="A short prompt.")
     assert complete([short], store, client_of(server)).cut_prompts == 0
 

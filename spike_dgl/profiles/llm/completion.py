@@ -285,7 +285,7 @@ class _Run:
             cost=self.outcome.cost + (cost or 0.0),
         )
         least = self.ratios[request.options.model].least_prompt_tokens(request)
-        is_cut = least > LEAST_PROMPT_TOKENS and completion.prompt_tokens < least
+        is_cut = least > LEAST_PROMPT_TOKENS and 0 < completion.prompt_tokens < least
         self._count(failed=failed, answered=not failed, cut_prompts=is_cut)
         self.progress(self.outcome)
         self.failures_in_row = self.failures_in_row + 1 if failed else 0
