@@ -6,12 +6,16 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from spike_dgl.errors import LanguageModelError
 from spike_dgl.profiles.llm.answers import read_body, read_completion, read_usage
+from spike_dgl.profiles.llm.client import ClientOptions
+from spike_dgl.profiles.llm.connection import server_error
 from spike_dgl.profiles.llm.failures import ErrorBody, Failure, read_error
 from spike_dgl.profiles.llm.requests import Asked
+from spike_dgl.profiles.llm.server_errors import meaning_of
 
 MARKS = '{"persuasiveness": 4, "relevance": 5, "faithfulness": 3}'
 
@@ -63,24 +67,32 @@ def test_anything_else_is_unreadable(text: str) -> None:
     assert result.reason == "unreadable"
 
 
+NAMES = [
+    "choices",
+    "message",
+    "content",
+    "usage",
+    "prompt_tokens",
+    "total_tokens",
+    "model",
+    "finish_reason",
+    "text",
+    "type",
+    "error",
+    "detail",
+    "loc",
+    "msg",
+    "code",
+    "param",
+    "refusal",
+    "reasoning",
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(st.characters(), max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "choices",
-                    "message",
-                    "content",
-                    "usage",
-                    "prompt_tokens",
-                    "model",
-                    "finish_reason",
-                    "text",
-                    "type",
-                ]
-            ),
+            st.sampled_from(NAMES),
             inner,
             max_size=4,
         )
@@ -124,5 +136,18 @@ def test_error_bodies_of_all_shapes() -> None:
 
 
 @given(JSON)
+@example({"detail": [{"loc": 3}]})
+@example({"message": "{" * 99_999})
 def test_whatever_an_error_is_it_has_words(body: object) -> None:
-    assert isinstance(read_error(body).message, str)
+    for sent in (body, {"detail": body}, {"error": {"message": body, "code": body, "param": body}}):
+        read = read_error(sent)
+        assert all(isinstance(part, str) for part in (read.message, read.code, read.parameter))
+
+
+@given(JSON, st.sampled_from([200, 201, 400, 401, 404, 418, 422, 429, 500, 503]), st.text(max_size=9))
+def test_whatever_a_server_sends_has_a_meaning(body: object, status: int, wait: str) -> None:
+    error = server_error(status, {"retry-after": wait}, json.dumps(body).encode())
+    assert status < 400 or error is not None
+    if error is not None:
+        sent = {"model": "m", "seed": 1}
+        assert isinstance(meaning_of(error, ClientOptions(), sent), Failure | LanguageModelError)

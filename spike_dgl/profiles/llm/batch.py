@@ -281,7 +281,7 @@ def _status(batch: Batch, client: ClientOptions) -> BatchStatus:
 
 @dataclass(frozen=True)
 class _Batch:
-    """What came of a batch."""
+    """Result of a batch: its status, the lines of its files, and the requests whose prompts are known."""
 
     status: BatchStatus
     output: bytes

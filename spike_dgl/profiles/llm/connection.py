@@ -64,7 +64,7 @@ def connect(options: ClientOptions, pace: Pace, on_retry: Callable[[str], None] 
 
 
 class _Hooks:
-    """What happens to each request before it leaves, and to each response before the openai package sees it."""
+    """Hooks on each request before it leaves, and on each response before the openai package sees it."""
 
     def __init__(self, options: ClientOptions, pace: Pace, on_retry: Callable[[str], None] | None) -> None:
         self._options, self._pace, self._on_retry = options, pace, on_retry

@@ -20,7 +20,7 @@ FRAME_TOKENS = 12
 """Of a chat's roles and separators."""
 
 CUT_SHARE = 0.75
-"""Of the tokens that a prompt should have: where a server counts fewer, it has cut the prompt."""
+"""Share of the tokens that a prompt should have: where a server counts fewer, it has cut the prompt."""
 
 MARGIN = 1.2
 """By which a single prompt may have more tokens than estimated, where money is set aside for it."""

@@ -43,7 +43,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class ErrorBody:
-    """What a server says of an error.
+    """Words of a server about an error.
 
     Parameters
     ----------
@@ -73,25 +73,27 @@ def read_error(body: Any) -> ErrorBody:
     code = next((inner[name] for name in ("code", "status", "type") if inner.get(name)), "")
     complaints = _complaints(said)
     if complaints:
-        places = [".".join(map(str, one.get("loc") or ())) for one in complaints]
-        message = "; ".join(
-            f"{place}: {one.get('msg')}" for place, one in zip(places, complaints, strict=True)
-        )
-        return ErrorBody(message, str(code), places[0].removeprefix("body.").partition(".")[0])
+        message = "; ".join(f"{_place(one)}: {one.get('msg')}" for one in complaints)
+        return ErrorBody(message, str(code), _place(complaints[0]).removeprefix("body.").partition(".")[0])
     message = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
     return ErrorBody(message, str(code), str(inner.get("param") or ""))
 
 
 def _complaints(said: Any) -> list[Mapping[str, Any]]:
-    """What pydantic found in a request, which servers built on FastAPI hand on."""
+    """Complaints of pydantic about a request, which servers built on FastAPI hand on."""
     if isinstance(said, str) and said.startswith("{"):
         try:
             said = json.loads(said)
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
     if isinstance(said, Mapping):
         said = said.get("detail")
     return [one for one in said if isinstance(one, Mapping)] if isinstance(said, list) else []
+
+
+def _place(complaint: Mapping[str, Any]) -> str:
+    place = complaint.get("loc")
+    return ".".join(map(str, place)) if isinstance(place, list) else str(place or "")
 
 
 def shorten(content: bytes | str) -> str:

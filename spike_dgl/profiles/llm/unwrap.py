@@ -184,4 +184,4 @@ STEPS: Mapping[Callable[[str], str], bool] = {
     _without_preface: True,
     _without_remark: True,
 }
-"""What is done to a text, in order, and whether to prose alone."""
+"""Steps in order, and whether each is for prose alone."""
