@@ -6,8 +6,11 @@ import json
 import os
 import sys
 import time
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +23,7 @@ from spike_dgl.commands.recommend import embeddings, recommend, show_list, show_
 from spike_dgl.commands.serve import serve
 from spike_dgl.commands.settings import settings
 from spike_dgl.commands.tune import tune
-from spike_dgl.errors import SpikeError, lack_of_memory_explained
+from spike_dgl.errors import SpikeError, SpikeWarning, lack_of_memory_explained
 from spike_dgl.threads import wait_passively
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
@@ -38,13 +41,22 @@ def main() -> None:
     """Run a command; a user's mistake is one message and exit code 2."""
     wait_passively()
     try:
-        with lack_of_memory_explained():
+        with warnings.catch_warnings(), lack_of_memory_explained():
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
             cli()
     except SpikeError as error:
         if _is_first_process() or not error.same_in_all_processes:
             click.echo(f"error: {error}", err=True)
         signal_number = getattr(error, "signal_number", None)
         sys.exit(2 if signal_number is None else 128 + signal_number)
+
+
+def _show_warning(others: Callable[..., None], message: Warning | str, *rest: Any, **named: Any) -> None:
+    """Print a note of ours as a line of its own; `others` shows all other warnings."""
+    if isinstance(message, SpikeWarning):
+        click.echo(f"note: {message}", err=True)
+    else:
+        others(message, *rest, **named)
 
 
 def _is_first_process() -> bool:

@@ -18,6 +18,10 @@ class SpikeError(Exception):
     """Whether every process of a run raises it alike, so that it is enough if the first prints it."""
 
 
+class SpikeWarning(UserWarning):
+    """A note to the user, which stops nothing. The command line prints its message alone."""
+
+
 class ConfigError(SpikeError):
     """An unknown setting, or one of the wrong type or range."""
 

@@ -187,6 +187,8 @@ def _type_in_words(annotation: Any) -> str:
         return ", ".join(f"`{value}`" for value in arguments)
     if dataclasses.is_dataclass(annotation):
         return "a table, see below"
+    if origin is dict:
+        return "mapping"
     if origin is Mapping:
         return f"{_type_in_words(arguments[1])} by column"
     if origin is tuple:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from spike_dgl.data import load_dataset
 from spike_dgl.errors import DataError, SpikeError, UnknownIdError
 from spike_dgl.experiment import RunConfig, open_fold_in, start
-from spike_dgl.models.fold_in import NewItems
+from spike_dgl.models.fold_in import LinearFoldIn, NewItems
 from spike_dgl.models.spike import Spike
 from spike_dgl.nn.text_neighbours import text_neighbours
 from spike_dgl.recommend import NewItem, Recommender
@@ -142,6 +143,28 @@ def test_a_text_finds_what_it_names(spike: Path) -> None:
     text = "Prefers: 40. Liked: 2, 4, 6, 8."
     assert len(recommender.recommend_for_text(text, 5)) == 5
     assert [item.id for item in recommender.recommend_for_text(text, candidates=["3"])] == ["3"]
+
+
+def test_a_text_unlike_those_of_training_scores_in_their_range(recommender: Recommender) -> None:
+    """The texts of 30 alike users span fewer directions than a text vector has."""
+    most = np.abs(recommender.user_embeddings).max()
+    for text in ("40", "Prefers 40", "relation", "Liked: 4, 6"):
+        assert np.abs(recommender.newcomers.user_of_text(text)).max() < 3 * most
+
+
+@pytest.mark.parametrize("common", [0.0, 0.5])
+def test_an_input_that_never_varied_in_training_has_no_say(data_folder: Path, common: float) -> None:
+    """Rounding errors of 1e-8 are all that one input of the users' texts varies by, or that all of them vary by."""
+    dataset, random = load_dataset(data_folder), np.random.default_rng(0)
+    users, items = (random.normal(size=(size, 8)).astype(np.float32) for size in (30, 40))
+    noise = random.normal(scale=1e-8, size=(30, 2))
+    texts = (
+        np.stack([np.arange(30) % 2 + 1.0, np.ones(30)], axis=1) if not common else np.full((30, 2), common)
+    )
+    vectors = {"users": (texts + noise).astype(np.float64), "entities": np.ones((42, 2), np.float32)}
+    fold_in = LinearFoldIn.fit(dataset, users, items, vectors)
+    embedded = fold_in.users_of_profiles(np.array([[2.0, -1.0]]))
+    assert np.abs(embedded).max() < 3 * np.abs(users).max()
 
 
 def test_threads_share_a_recommender_that_is_not_warm_yet(spike: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from spike_dgl.errors import ConfigError, SpikeError
 if TYPE_CHECKING:
     from spike_dgl.data.dataset import Dataset
     from spike_dgl.profiles.llm.estimate import Budget, Estimate
-    from spike_dgl.profiles.llm.generate import Generation, Progress
+    from spike_dgl.profiles.llm.generate import Generation
     from spike_dgl.profiles.llm.prices import PriceTable
     from spike_dgl.profiles.llm.requests import Request
     from spike_dgl.profiles.llm.store import Store
@@ -61,6 +63,7 @@ def run(
     quiet: bool,
 ) -> None:
     """Ask a language model about items, then auxiliary entities, then users. Goes on where it was stopped."""
+    from spike_dgl.commands.profile_progress import ProgressBars
     from spike_dgl.profiles.llm.estimate import Budget
     from spike_dgl.profiles.llm.forecast import estimate_generation
     from spike_dgl.profiles.llm.generate import generate
@@ -78,7 +81,7 @@ def run(
         estimates = estimate_generation(dataset, options, prices, store, batch)
         click.echo(_estimate_table(estimates))
         _confirm(estimates, options, max_cost, yes, store.spent())
-        bars = _Bars(estimates, quiet)
+        bars = ProgressBars(estimates, options.llm.client, quiet=quiet)
         try:
             outcome = generate(dataset, options, store, Budget(max_cost, prices), bars.show, batch=batch)
         except KeyboardInterrupt:
@@ -87,6 +90,8 @@ def run(
         finally:
             bars.close()
         click.echo(_summary(outcome, options))
+        if outcome.has_nothing:
+            raise SpikeError("no answer was usable\n  python main.py profile status says why.")
 
 
 @profile.command()
@@ -201,7 +206,6 @@ def quality(
     from spike_dgl.profiles.judge import judge_requests
     from spike_dgl.profiles.llm.estimate import Budget
     from spike_dgl.profiles.llm.prices import read_prices
-    from spike_dgl.profiles.llm.requests import CompletionOptions
     from spike_dgl.profiles.quality import measure, render
 
     if judge is None and (dry_run or yes or max_cost is not None or prices_file is not None):
@@ -210,7 +214,8 @@ def quality(
     profiles = build_profiles(dataset, options, progress=True)
     click.echo(render(measure(dataset, profiles, options)))
     if judge is not None:
-        model = CompletionOptions(model=judge_model)
+        # What a server wants of the parameters, it wants of all requests.
+        model = replace(options.llm.completion("item"), model=judge_model)
         requests = judge_requests(dataset, profiles, options, model, number=judge)
         _judge(requests, options, judge_store, Budget(max_cost, read_prices(prices_file)), dry_run, yes)
 
@@ -218,9 +223,11 @@ def quality(
 def _judge(
     requests: Sequence[Request], options: ProfileOptions, file: Path, budget: Budget, dry_run: bool, yes: bool
 ) -> None:
+    from spike_dgl.commands.profile_progress import ProgressBars
     from spike_dgl.profiles.judge import render
     from spike_dgl.profiles.llm.completion import complete
     from spike_dgl.profiles.llm.estimate import estimate
+    from spike_dgl.profiles.llm.requests import JUDGE
     from spike_dgl.profiles.llm.store import Store
 
     client = options.llm.client
@@ -234,7 +241,11 @@ def _judge(
             click.echo("Nothing was sent.")
             return
         _confirm(estimates, options, budget.max_cost, yes, store.spent())
-        outcome = complete(requests, store, client, budget)
+        bars = ProgressBars(estimates, client, quiet=False)
+        try:
+            outcome = complete(requests, store, client, budget, partial(bars.show, JUDGE))
+        finally:
+            bars.close()
         answers = store.answers([request.key for request in requests])
     click.echo(f"\n{render(requests, answers)}\nPaid in this run: ${outcome.cost:.4f}.")
     if outcome.stopped:
@@ -325,36 +336,6 @@ def _confirm(
     click.confirm(f"This will cost {shown}. Go on?", abort=True)
 
 
-class _Bars:
-    """One progress bar a stage, for `generate`."""
-
-    def __init__(self, estimates: Sequence[Estimate], quiet: bool) -> None:
-        self._totals = {one.node_type: one.requests for one in estimates}
-        self._quiet = quiet
-        self._bars: dict[str, Any] = {}
-
-    @property
-    def show(self) -> Progress:
-        """What `generate` calls."""
-        return self._show
-
-    def _show(self, node_type: str, outcome: Any) -> None:
-        from tqdm import tqdm
-
-        if node_type not in self._bars:
-            self.close()  # that of the stage before
-            total = self._totals.get(node_type)
-            self._bars[node_type] = tqdm(desc=node_type, total=total, unit=" requests", disable=self._quiet)
-        bar = self._bars[node_type]
-        bar.update(outcome.answered + outcome.failed - bar.n)
-        bar.set_postfix_str(f"${outcome.cost:.4f}", refresh=False)
-
-    def close(self) -> None:
-        """Leave the bars as they are."""
-        for bar in self._bars.values():
-            bar.close()
-
-
 def _summary(generation: Generation, options: ProfileOptions) -> str:
     lines = []
     for node_type, outcome in generation.stages.items():
@@ -370,6 +351,10 @@ def _summary(generation: Generation, options: ProfileOptions) -> str:
     lines.append(f"Paid in this run: ${generation.cost:.4f}.")
     if generation.stopped:
         lines.append(f"Stopped: {generation.stopped}. The same command with a higher limit goes on.")
+    if generation.cut_prompts:
+        lines.append(
+            f"{generation.cut_prompts:,} answers were written from less than was sent: {_cut(options)}"
+        )
     if generation.unanswered:
         lines.append(
             f"{generation.unanswered:,} nodes have no answer and keep their template profile; "
@@ -379,6 +364,12 @@ def _summary(generation: Generation, options: ProfileOptions) -> str:
         f"Train on it: python main.py train profiles.store={options.store}, with the same other settings."
     )
     return "\n".join(lines)
+
+
+def _cut(options: ProfileOptions) -> str:
+    from spike_dgl.commands.profile_progress import cut_prompts_note
+
+    return cut_prompts_note(options.llm.client)
 
 
 def _paid(store: Store) -> str:

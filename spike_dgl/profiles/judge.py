@@ -18,7 +18,7 @@ from spike_dgl.markdown import markdown_table
 from spike_dgl.profiles.bottom_up import STAGES
 from spike_dgl.profiles.build import Profiles
 from spike_dgl.profiles.llm.material import plain
-from spike_dgl.profiles.llm.requests import CompletionOptions, Request
+from spike_dgl.profiles.llm.requests import JUDGE, CompletionOptions, Request
 from spike_dgl.profiles.llm.stages import PromptWriter
 from spike_dgl.profiles.llm.store import Answer
 from spike_dgl.profiles.options import ProfileOptions
@@ -73,7 +73,7 @@ def judge_requests(
                 f"<request>\n{asked.prompt}\n</request>\n<profile>\n{plain(texts[row - first])}\n</profile>"
             )
             node = f"{node_type} {asked.node}"
-            requests.append(Request("judge", node, SYSTEM, prompt, ANSWER_WORDS, answers))
+            requests.append(Request(JUDGE, node, SYSTEM, prompt, ANSWER_WORDS, answers))
     return requests
 
 

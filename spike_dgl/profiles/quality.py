@@ -7,8 +7,8 @@ the vectors carry meaning: nodes that belong together must be more alike than no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,8 +19,10 @@ from spike_dgl.data.training import TrainingData
 from spike_dgl.markdown import markdown_table
 from spike_dgl.profiles.bottom_up import STAGES, NodeType
 from spike_dgl.profiles.build import Profiles
+from spike_dgl.profiles.llm.rejections import Candidate, rejection
 from spike_dgl.profiles.llm.stages import PromptWriter
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.words import has_blanks, num_words, tokens
 from spike_dgl.typing import FloatArray, IndexArray
 
 COPIED_RUN = 8
@@ -49,6 +51,8 @@ class TextQuality:
         Nodes whose text another node has too.
     compared, copied
         Texts that were compared with their prompt, and those that repeat it.
+    rejected
+        How many of the compared texts would be rejected as an answer now, by reason; length does not count.
     """
 
     node_type: NodeType
@@ -58,6 +62,7 @@ class TextQuality:
     duplicates: int
     compared: int
     copied: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def coverage(self) -> float:
@@ -151,7 +156,7 @@ def _text_quality(
 ) -> TextQuality:
     first, texts, sources = texts_of(node_type, profiles, dataset.num_items)
     present = [text for text in texts if text]
-    words = np.array([len(text.split()) for text in present] or [0])
+    words = np.array([num_words(text) for text in present] or [0])
     # Templates are made of facts on purpose.
     asked = [row for row, source in enumerate(sources) if texts[row] and source != "template"]
     chosen = random.permutation(np.array(asked, np.int64))[:sample] + first
@@ -167,22 +172,30 @@ def _text_quality(
         copied=sum(
             copied_share(texts[row - first], request.prompt) >= COPIED_SHARE for row, request in compared
         ),
+        rejected=_rejected([(texts[row - first], request.prompt) for row, request in compared]),
     )
+
+
+def _rejected(texts: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Texts, each with its prompt, that today's rules would not take for an answer, by reason."""
+    found = (rejection(Candidate(text, num_words(text), prompt)) for text, prompt in texts)
+    return dict(Counter(reason for reason, _ in filter(None, found)))
 
 
 def copied_share(text: str, prompt: str) -> float:
     """Share of a text's words that stand in runs of `COPIED_RUN` or more which its prompt has as well."""
-    words, source = text.casefold().split(), prompt.casefold().split()
-    runs = set(_runs(source))
+    words, source = tokens(text.casefold()), tokens(prompt.casefold())
+    length = COPIED_RUN if has_blanks(text) else round(COPIED_RUN * len(words) / max(num_words(text), 1))
+    runs = set(_runs(source, length))
     copied = np.zeros(len(words), dtype=bool)
-    for start, run in enumerate(_runs(words)):
+    for start, run in enumerate(_runs(words, length)):
         if run in runs:
-            copied[start : start + COPIED_RUN] = True
+            copied[start : start + length] = True
     return float(copied.mean()) if len(words) else 0.0
 
 
-def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    return (tuple(words[start : start + COPIED_RUN]) for start in range(len(words) - COPIED_RUN + 1))
+def _runs(words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+    return (tuple(words[start : start + length]) for start in range(len(words) - length + 1))
 
 
 def _separations(dataset: Dataset, profiles: Profiles, random: np.random.Generator) -> Iterator[Separation]:
@@ -259,6 +272,9 @@ def _sources(quality: Quality) -> Iterator[str]:
     for texts in quality.texts:
         counts = ", ".join(f"{count:,} {source}" for source, count in sorted(texts.sources.items()))
         yield f"{texts.node_type}: {counts}"
+        if texts.rejected:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(texts.rejected.items()))
+            yield f"      of {texts.compared:,} compared, some would not pass as an answer now: {reasons}"
 
 
 def _names(quality: Quality) -> Iterator[str]:

@@ -19,6 +19,7 @@ from spike_dgl.profiles.neighbours import (
     related_entities,
 )
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.words import first_words, num_words
 
 RELATED = 16
 """Entities two hops away that an item's profile names."""
@@ -126,9 +127,8 @@ class TemplateWriter:
 
 
 def limit_words(parts: Iterable[str], words: int) -> str:
-    """Parts joined by spaces, empty ones left out; "..." marks where more than so many words were cut off."""
-    found = " ".join(parts).split(maxsplit=words)  # what follows the limit is one piece, and left as it is
-    return " ".join(found) if len(found) <= words else " ".join(found[:words]) + "..."
+    """Join parts by spaces, empty ones left out; "..." marks where more than so many words were cut off."""
+    return first_words(" ".join(parts), words)
 
 
 def _description(descriptions: Mapping[int, str], row: int, words: int) -> str:
@@ -145,7 +145,7 @@ def _quote(title: str, profile: str, words: int) -> str:
 def _names_within(names: Iterable[str], words: int) -> list[str]:
     kept, left = [], words
     for name in names:
-        left -= len(name.split())
+        left -= num_words(name)
         if left < 0:
             break
         kept.append(name)

@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.command_line import run_command
-from tests.profiles.openai_server import OpenAIServer, error, slow
+from tests.profiles.openai_server import Call, OpenAIServer, Reply, default_answer, error, rate_limited, slow
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-test-5d1e8a3c77"
@@ -216,6 +217,73 @@ def test_a_wrong_key_is_one_message_without_the_key(
     assert "key is wrong" in message
     assert "sk-wrong" not in out + message
     assert "Traceback" not in message
+
+
+def test_a_mistake_of_the_set_up_is_one_message_and_no_failure(
+    run: Run, server: OpenAIServer, config: Path
+) -> None:
+    server.reply = lambda call: error(422, "Extra inputs are not permitted: seed")
+    code, _, message = run("profile", "--config", config, "--quiet")
+    assert code == 2
+    assert "profiles.llm.seed=null" in message
+    assert "Traceback" not in message
+    assert "failed" not in run("profile", "status", "--config", config)[1].splitlines()[-1]
+    server.reply = lambda call: None
+    assert run("profile", "--config", config, "--quiet", "profiles.llm.seed=null")[0] == 0
+
+
+def test_a_run_without_any_usable_answer_fails(run: Run, server: OpenAIServer, config: Path) -> None:
+    server.answer = lambda body: "Hello! How can I assist you today?"
+    limits = [
+        "profiles.llm.item.coverage=0.5",
+        "profiles.llm.user.coverage=0.1",
+        "profiles.llm.client.attempts=1",
+    ]
+    code, out, message = run("profile", "--config", config, "--quiet", *limits)
+    assert code == 2
+    assert "12 failed" in out
+    assert "no answer was usable" in message
+
+
+def test_cut_prompts_and_trouble_are_told_once(run: Run, server: OpenAIServer, config: Path) -> None:
+    counts, more = {"prompt_tokens": 9, "completion_tokens": 9}, " ".join(f"word{n}" for n in range(80))
+
+    def reply(call: Call) -> Reply:
+        message = {"content": f"{default_answer(call.body)} {more}"}
+        answer = Reply(body={"choices": [{"message": message, "finish_reason": "stop"}], "usage": counts})
+        return rate_limited(0.01) if call.attempt == 1 else answer
+
+    server.reply = reply
+    code, out, message = run("profile", "--config", config, "--quiet", "profiles.llm.client.max_retries=1")
+    assert code == 0, message
+    assert message.count("requests are sent again") == 1
+    assert "the last attempt ended with: rate limited. Set profiles.llm.client.requests_per_minute" in message
+    assert message.count("the server cuts prompts") == 1
+    assert "answers were written from less than was sent" in out
+
+
+def test_ctrl_c_says_what_it_waits_for_and_a_second_one_leaves_it(server: OpenAIServer, config: Path) -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("before Python 3.11, asyncio cannot take Ctrl-C as a wish")
+    server.reply = lambda call: slow(60)
+    process = subprocess.Popen(
+        [sys.executable, "main.py", "profile", "--config", str(config), "--quiet"],
+        cwd=ROOT,
+        env={**os.environ, "OPENAI_API_KEY": KEY},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    while len(server.arrivals) < 16:
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    assert "stopping: waiting for 16 requests that are under way" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert "the same command goes on" in process.communicate(timeout=20)[1]
+    assert process.returncode == 130
 
 
 def test_failures_are_told(run: Run, server: OpenAIServer, config: Path) -> None:

@@ -20,6 +20,7 @@ import contextlib
 import email
 import hashlib
 import json
+import re
 import struct
 import threading
 import time
@@ -30,17 +31,21 @@ from typing import Any, Literal
 
 Json = dict[str, Any]
 JUNK = b'{"id": "chatcmpl-1", "choices": [{"mess'
+TLS = b"\x16"
+"""Begins what a client says that takes the server for one of https."""
+PLACE = re.compile(r"^(?:http://[^/]+)?(?:/v1)?")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One HTTP request: its path without ``/v1``, JSON body, how often that body came (from 1), and its headers."""
+    """One HTTP request: its path without ``/v1``, JSON body, how often that body came (from 1), headers and query."""
 
     path: str
     body: Json
     identity: str
     attempt: int
     headers: dict[str, str] = field(default_factory=dict)
+    query: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,8 @@ class OpenAIServer:
         Good chat and embedding answers by identity, whether they came one by one or in a batch.
     keys
         Authorization headers seen.
+    targets
+        What requests were for, which is a whole address where this server is taken for a proxy.
     most_at_once
         The largest number of chat and embedding calls that were open at one time.
     arrivals
@@ -153,6 +160,7 @@ class OpenAIServer:
         self.seen: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.keys: set[str] = set()
+        self.targets: list[str] = []
         self.arrivals: list[float] = []
         self.open_calls = self.most_at_once = 0
         self.files: dict[str, Json] = {}
@@ -208,13 +216,18 @@ class OpenAIServer:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Read one request and answer it; False where the connection is to be closed."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        first = await reader.readexactly(1)
+        if first == TLS:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            return False
+        head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, target, _ = head[0].split(" ")
         pairs = (line.split(":", 1) for line in head[1:] if line)
         headers = {name.strip().lower(): value.strip() for name, value in pairs}
         content = await reader.readexactly(int(headers.get("content-length", 0)))
         self.keys.add(headers.get("authorization", ""))
-        reply = await self._respond(method, target.removeprefix("/v1"), headers, content)
+        self.targets.append(target)
+        reply = await self._respond(method, PLACE.sub("", target), headers, content)
         if reply.drop:
             return False
         body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
@@ -229,17 +242,17 @@ class OpenAIServer:
         return True
 
     async def _respond(self, method: str, target: str, headers: dict[str, str], content: bytes) -> Reply:
-        path = target.partition("?")[0]
+        path, _, query = target.partition("?")
         self.calls[path] += 1
         if self.api_key is not None and headers.get("authorization") != f"Bearer {self.api_key}":
             given = headers.get("authorization", "").removeprefix("Bearer ")
             return error(401, f"Incorrect API key provided: {given}.", "invalid_api_key")
-        if path in ("/chat/completions", "/embeddings"):
+        if path.endswith(("/chat/completions", "/embeddings")):
             self.arrivals.append(time.monotonic())
             self.open_calls += 1
             self.most_at_once = max(self.most_at_once, self.open_calls)
             try:
-                reply = self._complete(path, json.loads(content), headers)
+                reply = self._complete(path, json.loads(content), headers, query)
                 await asyncio.sleep(reply.delay)
                 return reply
             finally:
@@ -250,16 +263,17 @@ class OpenAIServer:
             return Reply(drop="after the answer")
         return reply
 
-    def _complete(self, path: str, body: Json, headers: dict[str, str]) -> Reply:
+    def _complete(self, path: str, body: Json, headers: dict[str, str], query: str = "") -> Reply:
         """The reply to one chat or embedding body, counted as answered where it is a good answer."""
         identity = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         self.seen[identity] += 1
         if self.models is not None and body["model"] not in self.models:
             return error(404, f"The model `{body['model']}` does not exist", "model_not_found")
-        reply = self.reply(Call(path, body, identity, self.seen[identity], headers)) or Reply()
+        reply = self.reply(Call(path, body, identity, self.seen[identity], headers, query)) or Reply()
         if reply.body is not None or reply.drop == "before the answer":
             return reply
-        answer = self._chat(body, reply.choice) if path == "/chat/completions" else _embeddings(body)
+        is_chat = path.endswith("/chat/completions")
+        answer = self._chat(body, reply.choice) if is_chat else _embeddings(body)
         if not reply.choice:
             self.answered[identity] += 1
         return Reply(reply.status, reply.headers, answer, delay=reply.delay, drop=reply.drop)
@@ -365,14 +379,22 @@ class OpenAIServer:
 
     def _batch_line(self, line: Json) -> Json:
         reply = self._complete(line["url"].removeprefix("/v1"), line["body"], {})
-        response = {"status_code": reply.status, "request_id": "req_1", "body": reply.body}
+        body = json.loads(reply.body) if isinstance(reply.body, bytes) else reply.body
+        response = {"status_code": reply.status, "request_id": "req_1", "body": body}
         return {"id": "batch_req_1", "custom_id": line["custom_id"], "response": response, "error": None}
 
 
 def default_answer(body: Json) -> str:
-    """A short text that differs from prompt to prompt."""
+    """A short text that differs from prompt to prompt, and names what it is about."""
     digest = hashlib.sha256(json.dumps(body["messages"]).encode()).hexdigest()[:12]
-    return f"A profile, number {digest}, of something worth knowing."
+    return f"{subject(body)} is number {digest} of what is worth knowing."
+
+
+def subject(body: Json) -> str:
+    """The first piece of data in a prompt: a title or name, or the first item of a user."""
+    prompt = str(body["messages"][-1]["content"])
+    told = re.search(r"^<\w+>\n(?:- )?(.{1,60})", prompt, re.MULTILINE)
+    return told[1] if told else "It"
 
 
 def embedding(text: str, dimensions: int) -> list[float]:

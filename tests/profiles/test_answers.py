@@ -1,4 +1,4 @@
-"""What counts as an answer."""
+"""Chat completions, whatever a server makes of them; `server_replies` has what real servers send."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spike_dgl.profiles.llm.answers import Failure, read_body, read_completion, read_error
+from spike_dgl.errors import LanguageModelError
+from spike_dgl.profiles.llm.answers import read_body, read_completion, read_usage
+from spike_dgl.profiles.llm.client import ClientOptions
+from spike_dgl.profiles.llm.connection import server_error
+from spike_dgl.profiles.llm.failures import ErrorBody, Failure, read_error
+from spike_dgl.profiles.llm.requests import Asked
+from spike_dgl.profiles.llm.server_errors import meaning_of
+
+MARKS = '{"persuasiveness": 4, "relevance": 5, "faithfulness": 3}'
+
+
+def asked(max_words: int = 150, node_type: str = "item") -> Asked:
+    return Asked("key", node_type, "m", 400, max_words)
 
 
 def completion(text: object, finish: object = "stop", **message: object) -> dict[str, Any]:
@@ -21,89 +33,66 @@ def completion(text: object, finish: object = "stop", **message: object) -> dict
 
 
 def reason(body: object, max_words: int = 150) -> str:
-    result = read_body(body, max_words).result
+    result = read_body(body, asked(max_words)).result
     return result.reason if isinstance(result, Failure) else ""
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I Can't Help Myself is a song by the Four Tops.",
-        "I Can't Make You Love Me is a ballad by Bonnie Raitt.",
-        "I’m Sorry is a song by Brenda Lee.",
-        "Sorry is a single by Justin Bieber.",
-        "Sorry We Missed You follows a delivery driver.",
-        "As an album, Kid A divides its listeners.",
-        "As an Aide to the president, she sees it all.",
-        "I, Robot is a thriller about machines.",
-        "Unfortunately, the sequel lost the wit of the first film.",
-        "I Am Unable to Sleep is a short film.",
-    ],
-)
-def test_texts_about_titles_that_sound_like_refusals_pass(text: str) -> None:
-    assert read_body(completion(text), 150).result == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I'm sorry, but I can't assist with that request.",
-        "I’m sorry, I cannot provide a profile.",
-        "I am sorry, but as an AI I have no opinion.",
-        "Sorry, I can't do that.",
-        "I apologize, but I cannot write about this.",
-        "I cannot provide information on this person.",
-        "I can’t help with that.",
-        "I won't write this.",
-        "I'm unable to create a profile for this user.",
-        "As an AI language model, I do not have preferences.",
-        "As a language model, I lack data.",
-        "Unfortunately, I do not have enough information.",
-    ],
-)
-def test_refusals_are_recognised(text: str) -> None:
-    assert reason(completion(text)) == "refused"
-
-
 def test_length_is_counted_in_words_with_some_tolerance() -> None:
-    assert reason(completion("word " * 125), max_words=100) == ""
-    assert reason(completion("word " * 126), max_words=100) == "too long"
+    words = [f"word{number}" for number in range(126)]
+    assert reason(completion(" ".join(words[:125])), max_words=100) == ""
+    assert reason(completion(" ".join(words)), max_words=100) == "too long"
 
 
-def test_thoughts_are_dropped() -> None:
-    assert read_body(completion("<think>\nWell, a film.\n</think>\n\nA film."), 150).result == "A film."
-    assert reason(completion("<think>no end")) == "cut off"
-    assert reason(completion("<think>only thoughts</think>")) == "empty"
-
-
-def test_finish_reasons() -> None:
-    assert reason(completion("Text", None)) == ""
-    assert reason(completion("Text", "length")) == "cut off"
-    assert reason(completion("Text", "content_filter")) == "refused"
-    assert reason(completion(None, refusal="I will not.")) == "refused"
-    assert reason(completion(None, "tool_calls")) == "empty"
+def test_a_judge_answers_in_json() -> None:
+    for text in (
+        MARKS,
+        f"```json\n{MARKS}\n```",
+        f"<think>Four?</think>{MARKS}<|im_end|>",
+        f"Marks: {MARKS}",
+    ):
+        result = read_body(completion(text), asked(40, "judge")).result
+        assert isinstance(result, str)
+        assert MARKS in result
+    assert reason(completion(MARKS)) == "markup"
+    refused = read_body(completion("I cannot assist with that."), asked(40, "judge")).result
+    assert isinstance(refused, Failure)
 
 
 @pytest.mark.parametrize(
     "text", ["[]", "{}", "null", "1", '{"choices": []}', '{"choices": [{}]}', "", "<html>"]
 )
 def test_anything_else_is_unreadable(text: str) -> None:
-    result = read_completion(text, 100).result
+    result = read_completion(text, asked()).result
     assert isinstance(result, Failure)
     assert result.reason == "unreadable"
 
 
-@pytest.mark.parametrize("body", [completion(["a", "list"]), completion({"a": 1}), completion(3)])
-def test_a_content_that_is_no_text_is_unreadable(body: object) -> None:
-    assert reason(body) == "unreadable"
-
-
+NAMES = [
+    "choices",
+    "message",
+    "content",
+    "usage",
+    "prompt_tokens",
+    "total_tokens",
+    "model",
+    "finish_reason",
+    "text",
+    "type",
+    "error",
+    "detail",
+    "loc",
+    "msg",
+    "code",
+    "param",
+    "refusal",
+    "reasoning",
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(st.characters(), max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["choices", "message", "content", "usage", "prompt_tokens", "model"]),
+            st.sampled_from(NAMES),
             inner,
             max_size=4,
         )
@@ -112,19 +101,53 @@ JSON = st.recursive(
 )
 
 
+@given(JSON, JSON)
+def test_whatever_a_server_sends_is_an_answer_or_a_failure(body: object, content: object) -> None:
+    for sent in (body, completion(content)):
+        read = read_body(sent, asked())
+        assert isinstance(read.result, Failure) or read.result.encode("utf-8")
+        assert read.prompt_tokens >= 0
+        assert read.completion_tokens >= 0
+
+
 @given(JSON)
-def test_whatever_a_server_sends_is_an_answer_or_a_failure(body: object) -> None:
-    result = read_body(body, 100).result
-    assert isinstance(result, Failure) or result.encode("utf-8")
+def test_usage_is_read_whatever_it_is(usage: object) -> None:
+    for sizes in (read_usage({"usage": usage}), read_usage(usage)):
+        assert all(isinstance(size, int) and size >= 0 for size in sizes)
 
 
 def test_half_characters_do_not_get_through() -> None:
-    assert read_completion(json.dumps(completion("A \ud800 film")), 100).result == "A ? film"
+    assert read_completion(json.dumps(completion("A \ud800 film")), asked()).result == "A ? film"
 
 
 def test_error_bodies_of_all_shapes() -> None:
-    assert read_error({"error": {"message": "no", "code": "bad"}}) == ("no", "bad")
-    assert read_error({"message": "no", "code": None}) == ("no", "")
-    assert read_error({"error": "no"}) == ("no", "")
-    assert read_error("no") == ("no", "")
-    assert read_error(None) == ("", "")
+    assert read_error({"error": {"message": "no", "code": "bad"}}) == ErrorBody("no", "bad")
+    assert read_error([{"error": {"message": "no", "status": "BAD"}}]) == ErrorBody("no", "BAD")
+    assert read_error({"message": "no", "code": None}) == ErrorBody("no")
+    assert read_error({"error": "no"}) == ErrorBody("no")
+    assert read_error({"detail": "no"}) == ErrorBody("no")
+    assert read_error("no") == ErrorBody("no")
+    assert read_error(None) == ErrorBody()
+    complaint = {"loc": ["body", "seed"], "msg": "no"}
+    assert read_error({"detail": [complaint]}) == ErrorBody("body.seed: no", "", "seed")
+    assert read_error({"message": {"detail": [complaint]}, "code": 7}) == ErrorBody(
+        "body.seed: no", "7", "seed"
+    )
+
+
+@given(JSON)
+@example({"detail": [{"loc": 3}]})
+@example({"message": "{" * 99_999})
+def test_whatever_an_error_is_it_has_words(body: object) -> None:
+    for sent in (body, {"detail": body}, {"error": {"message": body, "code": body, "param": body}}):
+        read = read_error(sent)
+        assert all(isinstance(part, str) for part in (read.message, read.code, read.parameter))
+
+
+@given(JSON, st.sampled_from([200, 201, 400, 401, 404, 418, 422, 429, 500, 503]), st.text(max_size=9))
+def test_whatever_a_server_sends_has_a_meaning(body: object, status: int, wait: str) -> None:
+    error = server_error(status, {"retry-after": wait}, json.dumps(body).encode())
+    assert status < 400 or error is not None
+    if error is not None:
+        sent = {"model": "m", "seed": 1}
+        assert isinstance(meaning_of(error, ClientOptions(), sent), Failure | LanguageModelError)

@@ -14,8 +14,9 @@ import pytest
 from spike_dgl.errors import LanguageModelError
 from spike_dgl.profiles.llm import batch
 from spike_dgl.profiles.llm.batch import collect, submit
-from spike_dgl.profiles.llm.completion import NO_MONEY, complete
+from spike_dgl.profiles.llm.completion import complete
 from spike_dgl.profiles.llm.estimate import Budget
+from spike_dgl.profiles.llm.outcome import NO_MONEY
 from spike_dgl.profiles.llm.prices import Price, PriceTable
 from spike_dgl.profiles.llm.store import Store
 from tests.profiles.llm_requests import KEY, client_of, identity, some_requests
@@ -119,7 +120,7 @@ def test_large_jobs_become_several_batches(
     server: OpenAIServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = client_of(server)
-    submit(some_requests(10), store, client, size=4)
+    submit(some_requests(10), store, client_of(server, batch_requests=4))
     assert [len(server.contents[name].splitlines()) for name in server.files] == [4, 4, 2]
     monkeypatch.setattr(batch, "MAX_BYTES", 1000)
     submit(some_requests(30)[10:], store, client)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import random
 import signal
@@ -17,10 +18,12 @@ from pathlib import Path
 import pytest
 
 from spike_dgl.errors import ConfigError, LanguageModelError
+from spike_dgl.profiles.llm import completion
 from spike_dgl.profiles.llm.answers import Completion
 from spike_dgl.profiles.llm.client import ClientOptions
-from spike_dgl.profiles.llm.completion import NO_MONEY, Outcome, complete
+from spike_dgl.profiles.llm.completion import complete
 from spike_dgl.profiles.llm.estimate import Budget
+from spike_dgl.profiles.llm.outcome import NO_MONEY, Outcome
 from spike_dgl.profiles.llm.prices import Price, PriceTable
 from spike_dgl.profiles.llm.store import Store
 from tests.profiles.llm_requests import KEY, client_of, identity, some_requests
@@ -131,8 +134,7 @@ def test_retry_after_holds_up_all_requests(server: OpenAIServer, store: Store) -
         (says("A film that", "length"), "cut off"),
         (says("word " * 200), "too long"),
         (junk(), "unreadable"),
-        (Reply(body=b"<html>hello</html>"), "unreadable"),
-        (error(400, "maximum context length", "context_length_exceeded"), "invalid"),
+        (error(400, "maximum context length", "context_length_exceeded"), "prompt too long"),
         (error(400, "filtered", "content_filter"), "refused"),
     ],
 )
@@ -218,9 +220,12 @@ def test_the_key_reaches_no_file(
     caplog.set_level("DEBUG")
     with OpenAIServer(api_key=KEY) as server:
         server.reply = lambda call: error(400, f"header was {call.headers['authorization']}, {call.attempt}")
-        outcome = complete(some_requests(5), store, client_of(server))
-        assert outcome.failed == 5
-    assert "[key]" in store.failures()[0].example
+        outcome = complete(some_requests(2), store, client_of(server))
+        assert outcome.failed == 2
+        assert "[key]" in store.failures()[0].example
+        with pytest.raises(LanguageModelError) as caught:
+            complete(some_requests(9), store, client_of(server))
+        assert KEY not in str(caught.value)
     for file in tmp_path.rglob("*"):
         assert KEY.encode() not in file.read_bytes()
     assert KEY not in "".join(capfd.readouterr()) + caplog.text
@@ -262,7 +267,7 @@ def test_concurrency_and_requests_a_minute(server: OpenAIServer, store: Store) -
     server.reply = lambda call: None
     server.arrivals.clear()
     complete(some_requests(60)[40:], store, client_of(server, requests_per_minute=1200))
-    assert 19 * 0.05 - 0.02 < server.arrivals[-1] - server.arrivals[0] < 3
+    assert 19 * 0.05 - 0.1 < server.arrivals[-1] - server.arrivals[0] < 3
 
 
 def test_tokens_a_minute(server: OpenAIServer, store: Store) -> None:
@@ -273,7 +278,7 @@ def test_tokens_a_minute(server: OpenAIServer, store: Store) -> None:
 
 def test_a_cost_limit_is_not_passed(server: OpenAIServer, store: Store) -> None:
     server.reply = always(slow(0.01))
-    server.answer = lambda body: "word " * 180
+    server.answer = lambda body: " ".join(f"word{number}" for number in range(180))
     budget = Budget(max_cost=2.0, prices=PRICES)
     outcome = complete(some_requests(200), store, client_of(server, concurrency=10), budget)
     assert outcome.stopped == NO_MONEY
@@ -292,11 +297,70 @@ def test_a_cost_limit_needs_prices(server: OpenAIServer, store: Store) -> None:
     assert complete(some_requests(1), store, client_of(server), unknown).cost == 0.0
 
 
-def test_progress_is_told_after_every_response(server: OpenAIServer, store: Store) -> None:
+def test_progress_is_told_from_the_start(server: OpenAIServer, store: Store) -> None:
     told: list[Outcome] = []
     final = complete(some_requests(9), store, client_of(server), progress=told.append)
-    assert [outcome.answered for outcome in told] == list(range(1, 10))
+    assert [outcome.answered for outcome in told] == list(range(10)), "at once, and after every response"
     assert told[-1] == final
+
+
+def test_a_slow_server_is_told_of_before_it_answers(
+    server: OpenAIServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion, "HEARTBEAT_SECONDS", 0.05)
+    told: list[Outcome] = []
+    server.reply = lambda call: slow(5) if call.attempt < 3 else None
+    complete(some_requests(1), store, client_of(server, timeout=0.3, max_retries=2), progress=told.append)
+    before = [outcome for outcome in told if not outcome.answered]
+    assert (before[0].total, before[0].retries) == (1, 0)
+    assert len([outcome for outcome in before if outcome.retries == 0]) > 3
+    assert {outcome.under_way for outcome in before} == {0, 1}
+    assert [(outcome.retries, outcome.trouble) for outcome in told[-1:]] == [(2, "timed out")]
+
+
+@pytest.mark.parametrize(
+    ("word", "reported", "cut"),
+    [
+        ("film", 0.9, False),
+        ("film", 0.45, True),
+        ("film", None, False),
+        ("फ़िल्म", 0.9, False),
+        ("映画", 2.0, False),
+    ],
+)
+def test_prompts_that_a_server_cuts_are_counted(
+    server: OpenAIServer, store: Store, word: str, reported: float | None, cut: bool
+) -> None:
+    """Tokens are given as a share of a quarter of the characters; Ollama reads the last 4,096 and says nothing."""
+    request = dataclasses.replace(some_requests(1)[0], prompt=f"{word} " * 1000)
+    usage = (
+        {"prompt_tokens": reported * len(request.prompt) / 4, "completion_tokens": 5} if reported else None
+    )
+    choices = [{"message": {"content": "A film."}, "finish_reason": "stop"}]
+    server.reply = always(Reply(body={"choices": choices, "usage": usage}))
+    assert complete([request], store, client_of(server)).cut_prompts == cut
+    server.reply = always(server_error())
+    unanswered = dataclasses.replace(request, prompt=f"{word} {reported} " * 1000)
+    assert complete([unanswered], store, client_of(server, max_retries=0)).cut_prompts == 0
+    server.reply = always(Reply(body={"choices": choices, "usage": usage}))
+    short = dataclasses.replace(request, prompt="A short prompt.")
+    assert complete([short], store, client_of(server)).cut_prompts == 0
+
+
+def test_prompts_that_lose_a_third_are_noticed_once_the_server_has_counted_others(
+    server: OpenAIServer, store: Store
+) -> None:
+    """Ollama with a context of 4,096 reads 2,050 of 3,000 tokens."""
+    client = client_of(server)
+    complete(some_requests(30), store, client)
+    assert store.usage().prompt_tokens > 0
+    request = dataclasses.replace(some_requests(1)[0], prompt="film " * 2400)
+    for share, cut in ((0.9, 0), (0.68, 1)):
+        usage = {"prompt_tokens": share * store.usage().prompt_tokens / store.usage().prompt_bytes * 12_020}
+        choices = [{"message": {"content": "A film."}, "finish_reason": "stop"}]
+        server.reply = always(Reply(body={"choices": choices, "usage": usage}))
+        asked = dataclasses.replace(request, prompt=f"{request.prompt} {share}")
+        assert complete([asked], store, client).cut_prompts == cut
 
 
 def test_works_inside_a_running_event_loop(server: OpenAIServer, store: Store) -> None:
@@ -403,6 +467,22 @@ def test_ctrl_c_keeps_what_is_under_way(server: OpenAIServer, tmp_path: Path) ->
     with Store.open(tmp_path / "profiles.sqlite") as store:
         assert len(store.texts("item")) == len(server.answered) < 300
         assert store.claim([request.key for request in some_requests(300)])
+
+
+def test_ctrl_c_ends_retries(server: OpenAIServer, tmp_path: Path) -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("before Python 3.11, asyncio cannot take Ctrl-C as a wish")
+    server.reply = always(server_error())
+    process = start(tmp_path / "profiles.sqlite", server, 20)
+    while len(server.arrivals) < 16 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    arrived = len(server.arrivals)
+    assert "KeyboardInterrupt" in process.communicate(timeout=20)[0]
+    assert len(server.arrivals) <= arrived + 8, "those that were about to leave"
+    with Store.open(tmp_path / "profiles.sqlite") as store:
+        assert store.failures() == (), "a mishap after Ctrl-C says nothing"
 
 
 def faulty(seed: int) -> Callable[[Call], Reply | None]:

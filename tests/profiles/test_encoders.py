@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import multiprocessing
 import sqlite3
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spike_dgl.config import build
-from spike_dgl.errors import ConfigError, DataError, LanguageModelError, SpikeError
+from spike_dgl.errors import ConfigError, DataError, LanguageModelError, SpikeError, SpikeWarning
 from spike_dgl.profiles import ProfileOptions
 from spike_dgl.profiles.encode import encode_profiles
 from spike_dgl.profiles.encoders.cache import VectorCache, encode_once
@@ -28,6 +30,7 @@ from tests.profiles.openai_server import (
     Reply,
     dropped,
     embedding,
+    error,
     junk,
     quota_exhausted,
     rate_limited,
@@ -208,6 +211,147 @@ def test_tokens_are_counted_as_the_server_counts_them(server: OpenAIServer) -> N
     assert encoder.tokens == 110
 
 
+def entries(texts: Sequence[str], **more: object) -> list[dict[str, object]]:
+    return [{"object": "embedding", "embedding": embedding(text, 8), **more} for text in texts]
+
+
+REPLIES = {
+    "no index": lambda texts: {"data": entries(texts), "usage": {"prompt_tokens": 5, "total_tokens": 5}},
+    "index 0 for all": lambda texts: {"data": entries(texts, index=0), "usage": {"prompt_tokens": 5}},
+    "no index, but null": lambda texts: {"data": entries(texts, index=None), "usage": {"total_tokens": 5}},
+    "another order": lambda texts: {
+        "data": [{**entry, "index": row} for row, entry in reversed([*enumerate(entries(texts))])],
+        "usage": {"input_tokens": 5},
+    },
+    "base64 unasked": lambda texts: {
+        "data": [
+            {"index": row, "embedding": base64.b64encode(struct.pack("<8f", *embedding(text, 8))).decode()}
+            for row, text in enumerate(texts)
+        ],
+        "usage": {"total_tokens": 5},
+    },
+    "a matrix of one row": lambda texts: {
+        "data": [{"index": row, "embedding": [embedding(text, 8)]} for row, text in enumerate(texts)],
+        "usage": {"total_tokens": 5},
+    },
+    "no usage": lambda texts: {"data": entries(texts)},
+    "empty usage": lambda texts: {"data": entries(texts), "usage": {}},
+    "null usage": lambda texts: {"data": entries(texts), "usage": None},
+    "usage of zeros": lambda texts: {
+        "data": entries(texts),
+        "usage": {"prompt_tokens": 0, "total_tokens": 0},
+    },
+}
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_replies_of_real_servers_are_read(server: OpenAIServer, name: str) -> None:
+    """Tokens that a server does not count are estimated: four texts of 16 bytes are 16."""
+    server.reply = lambda call: Reply(
+        body={"object": "list", "model": "m", **REPLIES[name](call.body["input"])}
+    )
+    encoder = OpenAIEncoder(options(server))
+    assert encoder.encode(TEXTS[:4]) == pytest.approx(expected(TEXTS[:4]), abs=1e-6)
+    assert encoder.tokens == (16 if "usage" in name else 5)
+
+
+def test_indices_that_fit_no_texts_are_refused(server: OpenAIServer) -> None:
+    data = [{"index": row, "embedding": [1.0, 2.0]} for row in (0, 0, 1)]
+    server.reply = lambda call: Reply(body={"data": data})
+    with pytest.raises(LanguageModelError, match="no list of vectors"):
+        OpenAIEncoder(options(server)).encode(TEXTS[:3])
+
+
+@pytest.mark.parametrize("encoding_format", [None, "float", "base64"])
+def test_the_format_of_vectors_is_sent_where_it_is_asked_for(
+    server: OpenAIServer, encoding_format: str | None
+) -> None:
+    sent: list[Call] = []
+    server.reply = lambda call: sent.append(call)
+    encoder = OpenAIEncoder(
+        options(server, encoding_format=encoding_format, extra_body={"input_type": "passage"})
+    )
+    assert encoder.encode(TEXTS[:2]) == pytest.approx(expected(TEXTS[:2]), abs=1e-6)
+    assert sent[0].body.get("encoding_format", None) == encoding_format
+    assert ("encoding_format" in sent[0].body) is (encoding_format is not None)
+    assert sent[0].body["input_type"] == "passage"
+    assert "passage" in encoder.name, "such vectors are others"
+
+
+LIMITS = {
+    "DashScope: texts": (
+        lambda texts: len(texts) > 10,
+        error(400, "<400> InternalError.Algo.InvalidParameter: Value error, batch size is invalid, it should not be "
+              "larger than 10.: input.contents", "InvalidParameter"),
+    ),
+    "Gemini: texts": (lambda texts: len(texts) > 10, error(400, "at most 10 requests can be in one batch")),
+    "TEI: texts": (lambda texts: len(texts) > 10, error(422, "batch size 64 > maximum allowed batch size 10")),
+    "OpenAI: tokens of a request": (
+        lambda texts: sum(map(len, texts)) > 300,
+        error(400, "Requested 673477 tokens, max 300000 tokens per request", "max_tokens_per_request"),
+    ),
+    "a limit in words that nobody has foreseen": (lambda texts: len(texts) > 10, error(400, "Nope")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_requests_that_are_too_large_are_halved(server: OpenAIServer, tmp_path: Path, name: str) -> None:
+    is_too_large, refusal = LIMITS[name]
+    server.reply = lambda call: refusal if is_too_large(call.body["input"]) else None
+    texts = [f"profile number {number}" for number in range(150)]
+    vectors = encode(server, tmp_path / "cache", texts, batch_size=64)
+    assert vectors == pytest.approx(expected(texts), abs=1e-6)
+    assert server.calls["/embeddings"] <= 3 + 19, "64, 32 and 16 are tried once"
+    assert set(server.answered.values()) == {1}
+
+
+def test_a_text_that_is_too_long_is_cut_and_this_is_said(server: OpenAIServer, tmp_path: Path) -> None:
+    message = "This model's maximum context length is 8192 tokens, however you requested 9000 tokens"
+    server.reply = lambda call: error(400, message) if max(map(len, call.body["input"])) > 100 else None
+    texts = [*TEXTS, "long " * 60, *(f"{text} again" for text in TEXTS)]
+    with pytest.warns(SpikeWarning, match=r"1 of 21 texts are longer than the text that openai/"):
+        vectors = encode(server, tmp_path / "cache", texts, batch_size=8)
+    assert vectors == pytest.approx(expected([*texts[:10], texts[10][:75], *texts[11:]]), abs=1e-6)
+    assert server.calls["/embeddings"] == 10, "texts after it are sent together again"
+    assert np.array_equal(encode(server, tmp_path / "cache", texts), vectors)
+
+
+def test_what_is_refused_one_by_one_is_an_error(server: OpenAIServer, tmp_path: Path) -> None:
+    server.reply = lambda call: error(400, "Nope") if TEXTS[2] in call.body["input"] else None
+    with pytest.raises(LanguageModelError, match="invalid: 400: Nope"):
+        encode(server, tmp_path / "cache", TEXTS[:4])
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (error(400, "Unknown parameter: 'dimensions'"), r"profiles\.openai\.dimensions=null"),
+        (error(422, "encoding_format not supported"), r"profiles\.openai\.encoding_format=null"),
+        (error(404, "model 'x' not found"), r"profiles\.openai\.model"),
+        (
+            Reply(body={"error": "Unexpected endpoint or method. (POST /embeddings)"}),
+            r"profiles\.openai\.base_url",
+        ),
+        (Reply(body={"error": {"code": 500, "message": "out of memory"}}), "out of memory"),
+    ],
+)
+def test_errors_name_settings_of_the_encoder(server: OpenAIServer, reply: Reply, message: str) -> None:
+    server.reply = lambda call: reply
+    with pytest.raises(LanguageModelError, match=message):
+        OpenAIEncoder(options(server, dimensions=3, encoding_format="float", max_retries=0)).encode(TEXTS[:2])
+
+
+def test_a_bar_shows_from_the_start_and_why_it_stands(
+    server: OpenAIServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.reply = lambda call: rate_limited(0.01) if call.attempt == 1 else None
+    with VectorCache.open(tmp_path / "cache") as cache:
+        encode_once(OpenAIEncoder(options(server)), TEXTS[:4], cache, progress=True)
+    shown = capfd.readouterr().err
+    assert "encoding:   0%" in shown
+    assert "sent again: rate limited" in shown
+
+
 @pytest.mark.parametrize("address", ["localhost:1", "http://me:secret@host/v1", "ftp://host"])
 def test_addresses_that_cannot_be_meant_are_refused(address: str) -> None:
     with pytest.raises(ConfigError, match=r"profiles\.openai\.base_url"):
@@ -227,9 +371,11 @@ def test_settings_lead_to_the_encoder(server: OpenAIServer, tmp_path: Path) -> N
 class Lengths:
     """Encodes a text by its length; remembers what it was given."""
 
-    name, batch_size = "lengths", 3
+    name = "lengths"
 
     def __init__(self) -> None:
+        self.batch_size, self.max_tokens, self.cut_texts = 3, None, 0
+        self.on_retry = None
         self.seen: list[str] = []
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
@@ -358,6 +504,18 @@ def test_a_local_folder_is_a_model(local_model: Path, tmp_path: Path) -> None:
     with VectorCache.open(tmp_path / "cache") as cache:
         kept = encode_once(encoder, ["film", "", "jazz night"], cache)
     assert kept == pytest.approx(vectors[[2, 1, 0]], abs=1e-5)
+
+
+def test_texts_that_are_longer_than_the_model_reads_are_counted(local_model: Path, tmp_path: Path) -> None:
+    encoder = SentenceTransformersEncoder(SentenceTransformersOptions(model=str(local_model), device="cpu"))
+    encoder._model.max_seq_length = 8
+    texts = ["jazz night", "film " * 6, "film " * 7, "night " * 300]
+    with VectorCache.open(tmp_path / "cache") as cache:
+        with pytest.warns(
+            SpikeWarning, match=r"2 of 4 texts are longer than the 8 tokens that sentence-transformers/"
+        ):
+            encode_once(encoder, texts, cache)
+        encode_once(encoder, texts, cache)
 
 
 def test_a_model_trained_again_has_another_name(local_model: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from spike_dgl.config import build
 from spike_dgl.errors import ConfigError
 from spike_dgl.profiles.llm.answers import Completion
 from spike_dgl.profiles.llm.client import ClientOptions
@@ -111,40 +110,3 @@ def test_an_estimate_leaves_out_what_is_answered_and_learns_from_it(tmp_path: Pa
     assert left.requests == 10
     assert left.prompt_tokens == pytest.approx(10 * 1000 * requests[-1].prompt_bytes, rel=0.01)
     assert left.completion_tokens == 3000
-
-
-@pytest.mark.parametrize(
-    ("address", "local"),
-    [
-        ("http://localhost:11434/v1", True),
-        ("http://127.0.0.1:8000/v1", True),
-        ("http://[::1]:8000/v1", True),
-        ("http://192.168.1.7:8080/v1", True),
-        ("http://gpu.local/v1", True),
-        ("https://api.openai.com/v1", False),
-        ("https://localhost.example.com/v1", False),
-    ],
-)
-def test_what_is_local(address: str, local: bool) -> None:
-    assert ClientOptions(base_url=address).is_local is local
-
-
-@pytest.mark.parametrize("address", ["https://name:secret@host/v1", "https://host/v1?key=secret"])
-def test_an_address_with_a_secret_is_refused_and_not_repeated(address: str) -> None:
-    with pytest.raises(ConfigError, match="must hold no name") as caught:
-        build(ClientOptions, {"base_url": address}, "client")
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("address", ["localhost:8000", "ftp://host"])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match=r"client\.base_url: expected an address"):
-        build(ClientOptions, {"base_url": address}, "client")
-
-
-def test_openai_s_own_variable_names_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
-    assert ClientOptions().address == "http://localhost:1/v1"
-    assert ClientOptions(base_url="http://localhost:2/v1").address == "http://localhost:2/v1"
-    monkeypatch.delenv("OPENAI_BASE_URL")
-    assert ClientOptions().address == "https://api.openai.com/v1"

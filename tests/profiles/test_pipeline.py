@@ -13,12 +13,12 @@ from spike_dgl.data.dataset import Dataset, NodeTexts
 from spike_dgl.data.training import TrainingData
 from spike_dgl.errors import ConfigError, DataError, LanguageModelError, SpikeError
 from spike_dgl.profiles import ProfileOptions, build_profiles
-from spike_dgl.profiles.llm.completion import NO_MONEY
 from spike_dgl.profiles.llm.estimate import Budget
 from spike_dgl.profiles.llm.exchange import export_texts, import_texts
 from spike_dgl.profiles.llm.forecast import estimate_generation
 from spike_dgl.profiles.llm.generate import Generation, generate
 from spike_dgl.profiles.llm.options import LlmOptions, StageOptions
+from spike_dgl.profiles.llm.outcome import NO_MONEY
 from spike_dgl.profiles.llm.pipeline import status
 from spike_dgl.profiles.llm.prices import Price, PriceTable
 from spike_dgl.profiles.llm.prompts import DOMAINS
@@ -45,6 +45,13 @@ def run(options: ProfileOptions, dataset: Dataset | None = None, **others: objec
     assert options.store is not None
     with Store.open(options.store) as store:
         return generate(films() if dataset is None else dataset, options, store, **others)  # type: ignore[arg-type]
+
+
+def words(number: int) -> str:
+    """A text of some length that names what the films of the tests are about."""
+    return " ".join(
+        ["Heat", "Mann", "Ali", "Fish", "Chicago", *(f"say{place}" for place in range(number))][:number]
+    )
 
 
 def prompt_of(body: Json) -> str:
@@ -193,7 +200,7 @@ def test_texts_of_the_data_set_are_taken_as_they_are_unless_told_otherwise(
 
 
 def test_the_limit_of_cost_stops_before_the_next_stage(server: OpenAIServer, file: Path) -> None:
-    server.answer = lambda body: " ".join(["words"] * 150)
+    server.answer = lambda body: words(150)
     options = settings(server, file)
     items = estimate_generation(films(), options, DEAR)[0]
     assert items.highest_cost is not None
@@ -211,7 +218,7 @@ def test_the_limit_of_cost_stops_before_the_next_stage(server: OpenAIServer, fil
 def test_the_estimate_is_close_to_what_is_paid_where_answers_are_as_long_as_asked(
     server: OpenAIServer, file: Path
 ) -> None:
-    server.answer = lambda body: " ".join(["words"] * (100 if "taste" in prompt_of(body) else 150))
+    server.answer = lambda body: words(100 if "taste" in prompt_of(body) else 150)
     options = settings(server, file)
     estimates = estimate_generation(films(), options, DEAR)
     assert [(one.node_type, one.requests) for one in estimates] == [("item", 3), ("entity", 4), ("user", 2)]

@@ -21,8 +21,8 @@ from spike_dgl.profiles.judge import CRITERIA, judge_requests, read_marks
 from spike_dgl.profiles.llm.requests import CompletionOptions
 from spike_dgl.profiles.quality import Quality, copied_share, measure, render
 from tests.data.tiny import SPIKE, write_folder
-from tests.profiles.films import ALI, HEAT, films, interactions
-from tests.profiles.openai_server import OpenAIServer, says
+from tests.profiles.films import ALI, FISH, HEAT, films, interactions
+from tests.profiles.openai_server import Call, OpenAIServer, says
 
 
 def quality(dataset: Dataset, **options: object) -> Quality:
@@ -56,6 +56,22 @@ def test_copied_share_by_hand() -> None:
     assert copied_share("x a b c d e f g h x", prompt) == pytest.approx(0.8)
     assert copied_share("a b c d e f g x", prompt) == 0.0
     assert copied_share("", prompt) == 0.0
+
+
+def test_texts_that_would_not_pass_as_an_answer_are_counted() -> None:
+    texts = {HEAT: "<think>A film.</think>", ALI: "Ali is a boxer's life, told at length.", FISH: "N/A"}
+    found = quality(films(profiles=NodeTexts(entities=texts)))
+    assert found.texts[0].rejected == {"markup": 1, "empty": 1}
+    assert "of 3 compared, some would not pass as an answer now: 1 empty, 1 markup" in render(found)
+
+
+def test_copied_share_of_a_script_without_blanks() -> None:
+    copied = "ヒートはロサンゼルスを舞台にした犯罪映画で、泥棒と刑事の対決を描いています。"
+    own = "マイケル・マン監督の代表作であり、静かな緊張と夜の街を好む人に向いている。"
+    prompt = f"次の映画について書いてください。{copied}"
+    assert copied_share(copied, prompt) == 1.0
+    assert copied_share(own, prompt) == 0.0
+    assert copied_share("。", prompt) == 0.0
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=20), st.lists(st.sampled_from("abc"), max_size=20))
@@ -176,6 +192,18 @@ def invoke(*arguments: object) -> str:
     result = CliRunner().invoke(cli, ["profile", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def test_a_judge_is_asked_with_the_parameters_that_the_server_takes(
+    folder: Path, server: OpenAIServer, tmp_path: Path
+) -> None:
+    sent: list[Call] = []
+    server.reply = lambda call: sent.append(call) or says(json.dumps(MARKS))  # type: ignore[func-returns-value]
+    settings = ("profiles.llm.seed=null", "profiles.llm.extra_body={top_k: 3}")
+    local = (f"data.path={folder}", f"profiles.llm.client.base_url={server.base_url}", *settings)
+    invoke("quality", *local, "--judge", "1", "--judge-store", tmp_path / "judge.sqlite")
+    assert sent
+    assert all("seed" not in call.body and call.body["top_k"] == 3 for call in sent)
 
 
 def test_quality_with_a_judge_is_paid_once(folder: Path, server: OpenAIServer, tmp_path: Path) -> None:

@@ -28,6 +28,16 @@ def changed(request: Request, **fields: object) -> Request:
     return Request(**{**{name: getattr(request, name) for name in request.__dataclass_fields__}, **fields})
 
 
+def test_texts_of_before_are_kept_whatever_today_s_rules_say(store: Store) -> None:
+    """They were paid for; `profile quality` counts them."""
+    request = some_requests(1)[0]
+    text = "The user wants a film.</think>I'm sorry, but I can't help with that."
+    store.record(request, Completion(text, "m", 5, 5), 0.1)
+    store.import_texts("user", {"ann": "N/A"}, "elsewhere")
+    assert store.answers([request.key])[request.key].text == text
+    assert store.imported("user")["ann"].text == "N/A"
+
+
 def test_status_counts_the_latest_request_of_every_node(store: Store) -> None:
     requests = some_requests(5)
     store.plan(requests)

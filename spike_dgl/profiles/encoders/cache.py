@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from spike_dgl.errors import DataError
+from spike_dgl.errors import DataError, SpikeWarning
 from spike_dgl.profiles.encoders.encoder import Encoder, text_hash
 from spike_dgl.typing import FloatArray
 
@@ -29,11 +30,24 @@ AT_ONCE = 500
 
 
 class PretrainedEncoder(Encoder, Protocol):
-    """An encoder whose vector of a text does not depend on other texts, so that it can be kept."""
+    """An encoder whose vector of a text does not depend on other texts, so that it can be kept.
 
-    @property
-    def batch_size(self) -> int:
-        """Texts that are best encoded together."""
+    Attributes
+    ----------
+    batch_size
+        Texts that are best encoded together, as far as is known by now.
+    max_tokens
+        Tokens of a text that the model reads; None where that is not known.
+    cut_texts
+        Texts encoded so far of which the model has not read the end.
+    on_retry
+        Called with the reason where a batch takes longer than it should.
+    """
+
+    batch_size: int
+    max_tokens: int | None
+    cut_texts: int
+    on_retry: Callable[[str], None] | None
 
 
 class VectorCache:
@@ -119,6 +133,11 @@ def encode_once(
     progress
         Whether to show a progress bar.
 
+    Warns
+    -----
+    SpikeWarning
+        Where the model does not read the ends of some texts.
+
     Raises
     ------
     DataError
@@ -128,16 +147,32 @@ def encode_once(
     text_of = {key: text for key, text in zip(hashes, texts, strict=True) if key}
     vectors = cache.read(encoder.name, list(text_of))
     missing = [key for key in text_of if key not in vectors]
-    with tqdm(total=len(missing), desc="encoding", unit="text", disable=None if progress else True) as bar:
-        for start in range(0, len(missing), encoder.batch_size):
-            batch = missing[start : start + encoder.batch_size]
+    done, cut_before = 0, encoder.cut_texts
+    with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=not progress) as bar:
+        encoder.on_retry = lambda reason: bar.set_postfix_str(f"sent again: {reason}")
+        while done < len(missing):
+            batch = missing[done : done + encoder.batch_size]
             encoded = encoder.encode([text_of[key] for key in batch])
             _check_dimension(encoder.name, encoded, vectors, cache.file)
             cache.add(encoder.name, batch, encoded)
             vectors.update(zip(batch, encoded, strict=True))
+            done += len(batch)
             bar.update(len(batch))
+    encoder.on_retry = None
+    _warn_of_cut_texts(encoder, encoder.cut_texts - cut_before, len(missing))
     nothing = np.zeros_like(next(iter(vectors.values()), np.zeros(1, np.float32)))
     return np.stack([vectors.get(key, nothing) for key in hashes]) if hashes else nothing[None][:0]
+
+
+def _warn_of_cut_texts(encoder: PretrainedEncoder, cut: int, encoded: int) -> None:
+    if cut:
+        limit = f"{encoder.max_tokens} tokens" if encoder.max_tokens else "text"
+        warnings.warn(
+            f"{cut:,} of {encoded:,} texts are longer than the {limit} that {encoder.name} reads: their ends are in no "
+            "vector. Shorter texts (profiles.llm.prompts, profiles.item_words) or another model would fix it.",
+            SpikeWarning,
+            stacklevel=3,
+        )
 
 
 def _check_dimension(name: str, encoded: FloatArray, kept: dict[str, FloatArray], file: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,38 +13,57 @@ import numpy as np
 from spike_dgl.errors import LanguageModelError
 from spike_dgl.profiles.encoders.encoder import unit_length
 from spike_dgl.profiles.encoders.options import OpenAIEncoderOptions
-from spike_dgl.profiles.llm.answers import Failure
-from spike_dgl.profiles.llm.client import OPENAI, connect, understand
+from spike_dgl.profiles.llm.addresses import OPENAI, without_secrets
 from spike_dgl.profiles.llm.completion import run_to_end
+from spike_dgl.profiles.llm.connection import connect, understand
+from spike_dgl.profiles.llm.failures import Failure, shorten
 from spike_dgl.profiles.llm.pace import Pace
 from spike_dgl.profiles.llm.prices import PriceTable
+from spike_dgl.profiles.llm.remedies import remedy_of
+from spike_dgl.profiles.llm.requests import TOKENS_PER_BYTE
 from spike_dgl.typing import FloatArray
 
 if TYPE_CHECKING:
-    from openai.types import CreateEmbeddingResponse
+    from openai import AsyncOpenAI
 
 
 class OpenAIEncoder:
-    """An embedding model behind OpenAI's protocol; a call of `encode` is one request.
+    """An embedding model behind OpenAI's protocol; `encode` sends one request, or more where a server takes less.
 
     Parameters
     ----------
     options
         Model, server, and how patient to be.
+
+    Attributes
+    ----------
+    batch_size
+        Texts of a request; lowered to what the server takes.
+    tokens
+        Tokens so far that the server charges for, estimated where it does not count them.
+    cut_texts
+        Texts so far whose end was left out, because the model reads less.
+    max_tokens
+        None: servers do not say how much a model reads.
+    on_retry
+        Called with the reason before a request is sent again.
     """
 
     def __init__(self, options: OpenAIEncoderOptions) -> None:
         self.options, self.client = options, options.client
         self.batch_size = options.batch_size
-        self.tokens = 0
-        """Tokens that the server has counted so far: what it charges for."""
+        self.tokens = self.cut_texts = 0
+        self.max_tokens: int | None = None
+        self.on_retry: Callable[[str], None] | None = None
 
     @property
     def name(self) -> str:
-        """``openai/MODEL``, with the dimension where one is asked for and the server where it is not OpenAI."""
-        shortened = f"/{self.options.dimensions}" if self.options.dimensions else ""
+        """``openai/MODEL``, with dimension and further parameters where asked for, and a server other than OpenAI."""
+        options = self.options
+        shortened = f"/{options.dimensions}" if options.dimensions else ""
+        further = json.dumps(options.extra_body, sort_keys=True) if options.extra_body else ""
         elsewhere = f"@{self.client.address}" if self.client.address != OPENAI else ""
-        return f"openai/{self.options.model}{shortened}{elsewhere}"
+        return f"openai/{options.model}{shortened}{further}{elsewhere}"
 
     def cost(self, prices: PriceTable) -> float | None:
         """US dollars for the tokens so far; None where the price is unknown."""
@@ -50,6 +72,8 @@ class OpenAIEncoder:
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Vectors [n, d_t] of unit length; zeros for an empty text, which is not sent.
+
+        A request that is too large for the server is halved, and so is a text that is too long alone.
 
         Raises
         ------
@@ -62,39 +86,114 @@ class OpenAIEncoder:
         rows = [row for row, text in enumerate(texts) if text]
         if not rows:
             return np.zeros((len(texts), self.options.dimensions or 1), np.float32)
-        answered = self._checked(run_to_end(self._request([texts[row] for row in rows])), len(rows))
+        answered = run_to_end(self._encode([texts[row] for row in rows]))
         vectors = np.zeros((len(texts), answered.shape[1]), np.float32)
         vectors[rows] = unit_length(answered)
         return vectors
 
-    async def _request(self, texts: list[str]) -> CreateEmbeddingResponse:
-        wished: dict[str, Any] = {"dimensions": self.options.dimensions} if self.options.dimensions else {}
-        async with connect(self.client, Pace(None)) as server:
-            try:
-                return await server.embeddings.create(input=texts, model=self.options.model, **wished)
-            except ValueError as error:  # junk for JSON, or a list without any vector
-                raise self._error(f"gave no list of vectors ({error})") from None
-            except Exception as error:
-                meaning = understand(error, self.client, self.options.model)
-            if isinstance(meaning, Failure):
-                remedy = "What was encoded is kept: run the same command again."
-                meaning = self._error(f"{meaning.reason}: {meaning.detail}\n  {remedy}")
-            raise meaning from None
+    async def _encode(self, texts: list[str]) -> FloatArray:
+        """Vectors [n, d_t], in requests that are halved where they are too large; the size that fits is kept."""
+        found: list[FloatArray] = []
+        start, size, cut_before = 0, len(texts), self.cut_texts
+        async with connect(self.client, Pace(None), self.on_retry) as server:
+            while start < len(texts):
+                part = texts[start : start + size]
+                vectors = await self._request(server, part)
+                if vectors is None and len(part) > 1:
+                    size = len(part) // 2
+                    continue
+                if vectors is None:
+                    vectors = await self._request_beginning(server, part[0])
+                    size = len(texts)  # that text alone may have been too much
+                found.append(vectors)
+                start += len(part)
+        if size < len(texts) and self.cut_texts == cut_before:
+            self.batch_size = size
+        if len({part.shape[1] for part in found}) > 1:
+            raise self._error(f"gave vectors of lengths {sorted({part.shape[1] for part in found})}")
+        return np.concatenate(found)
 
-    def _checked(self, response: CreateEmbeddingResponse, num_texts: int) -> FloatArray:
-        """The vectors [n, d_t] of a response in the order of the texts."""
-        self.tokens += response.usage.total_tokens if response.usage else 0
-        rows = [entry.embedding for entry in sorted(response.data, key=lambda entry: entry.index)]
+    async def _request_beginning(self, server: AsyncOpenAI, text: str) -> FloatArray:
+        """The vector [1, d_t] of as much of a text as the server takes, halved each time."""
+        self.cut_texts += 1
+        vectors = None
+        while vectors is None:
+            text = text[: len(text) // 2]
+            vectors = await self._request(server, [text], last=len(text) < 2)
+        return vectors
+
+    async def _request(
+        self, server: AsyncOpenAI, texts: list[str], *, last: bool = False
+    ) -> FloatArray | None:
+        """Vectors [n, d_t] of texts; None where they are too large, unless this is the `last` attempt."""
+        sent = self._body(texts)
+        try:
+            response = await server.post("/embeddings", body=sent, cast_to=str)
+        except Exception as error:
+            meaning = understand(error, self.client, sent)
+        else:
+            return self._vectors(response, texts)
+        if isinstance(meaning, Failure):
+            is_large = meaning.reason == "prompt too long" or (meaning.reason == "invalid" and len(texts) > 1)
+            if is_large and not last:
+                return None
+            kept = "What was encoded is kept: run the same command again."
+            remedy = remedy_of(meaning, self.client) if meaning.reason == "no connection" else kept
+            meaning = self._error(f"{meaning.reason}: {meaning.detail}\n  {remedy}")
+        raise meaning from None
+
+    def _body(self, texts: list[str]) -> dict[str, Any]:
+        options = self.options
+        optional = {"dimensions": options.dimensions, "encoding_format": options.encoding_format}
+        given = {name: value for name, value in optional.items() if value is not None}
+        return {"model": options.model, "input": texts, **given, **(options.extra_body or {})}
+
+    def _vectors(self, response: str, texts: list[str]) -> FloatArray:
+        """Read a response, in the order of the texts, once its tokens are counted."""
+        try:
+            body = json.loads(response)
+            self.tokens += _tokens(body.get("usage"), texts)
+            rows = [_vector(entry["embedding"]) for entry in _in_order(body["data"])]
+        except (ValueError, LookupError, TypeError, AttributeError):
+            shown = shorten(without_secrets(response, self.client.api_key_variable))
+            raise self._error(f"gave no list of vectors: {shown}") from None
         lengths, wanted = {len(row) for row in rows}, self.options.dimensions
-        if len(rows) != num_texts or len(lengths) != 1:
-            raise self._error(f"gave {len(rows)} vectors for {num_texts} texts, of lengths {sorted(lengths)}")
+        if len(rows) != len(texts) or len(lengths) != 1:
+            raise self._error(
+                f"gave {len(rows)} vectors for {len(texts)} texts, of lengths {sorted(lengths)}"
+            )
         if wanted is not None and lengths != {wanted}:
-            remedy = "The model cannot shorten them: leave out profiles.openai.dimensions."
+            remedy = f"The model cannot shorten them: {self.client.request_setting('dimensions')}=null"
             raise self._error(f"gave vectors of dimension {lengths.pop()}, not {wanted}\n  {remedy}")
-        vectors = np.array(rows, np.float32)
+        vectors = np.stack(rows)
         if not np.isfinite(vectors).all():
             raise self._error("gave a vector that is not finite")
         return vectors
 
     def _error(self, problem: str) -> LanguageModelError:
         return LanguageModelError(f"{self.options.model} at {self.client.address}: {problem}")
+
+
+def _tokens(usage: Any, texts: Sequence[str]) -> int:
+    """Tokens that a response reports; estimated where it does not."""
+    reported = usage if isinstance(usage, Mapping) else {}
+    counts = (reported.get(name) for name in ("total_tokens", "prompt_tokens", "input_tokens"))
+    counted = next((int(count) for count in counts if count and not isinstance(count, bool)), 0)
+    return counted or math.ceil(TOKENS_PER_BYTE * sum(len(text.encode("utf-8", "replace")) for text in texts))
+
+
+def _in_order(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Entries by their index where each has its own, else as they came."""
+    indices: list[Any] = [entry.get("index") for entry in entries]
+    if len(set(indices)) <= 1:
+        return entries
+    if sorted(indices) != list(range(len(entries))):
+        raise ValueError("indices that are not those of the texts")
+    return sorted(entries, key=lambda entry: entry["index"])
+
+
+def _vector(embedding: Any) -> FloatArray:
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding), "<f4").astype(np.float32)
+    vector = np.array(embedding, np.float32)
+    return vector[0] if vector.ndim == 2 and len(vector) == 1 else vector

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,25 @@ class SentenceTransformersEncoder:
     ----------
     options
         Model and dimension.
+
+    Attributes
+    ----------
+    batch_size
+        Texts at a time.
+    max_tokens
+        Tokens of a text that the model reads, once it is loaded; None where it has no limit.
+    cut_texts
+        Texts so far that have more.
+    on_retry
+        Never called.
     """
 
     def __init__(self, options: SentenceTransformersOptions) -> None:
         self.options = options
         self.batch_size = options.batch_size
+        self.max_tokens: int | None = None
+        self.cut_texts = 0
+        self.on_retry: Callable[[str], None] | None = None
 
     @cached_property
     def name(self) -> str:
@@ -50,7 +64,16 @@ class SentenceTransformersEncoder:
         )
         vectors = unit_length(np.asarray(encoded, np.float32))
         vectors[[not text for text in texts]] = 0
+        self._count_cut(texts)
         return vectors
+
+    def _count_cut(self, texts: Sequence[str]) -> None:
+        """Count the texts of which the model reads the beginning alone; it does not say so itself."""
+        limit, tokenizer = self._model.max_seq_length, getattr(self._model, "tokenizer", None)
+        if isinstance(limit, int) and callable(tokenizer):
+            self.max_tokens = limit
+            tokens = tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
+            self.cut_texts += sum(len(of_text) > limit for of_text in tokens)
 
     @cached_property
     def _model(self) -> Any:

@@ -1,49 +1,29 @@
-"""What a server sent back: a text to keep, or the reason why it is not one."""
+"""Chat completions of servers: what each costs, and its text, or the reason why it has none.
+
+Usage is read first and by itself, so that an answer which cannot be read is booked like any other.
+"""
 
 from __future__ import annotations
 
 import json
-import re
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Rejection = Literal["empty", "refused", "cut off", "too long", "unreadable", "invalid"]
-"""Asking again would most likely end the same: such a request is given up after a few times.
+from spike_dgl.profiles.llm.addresses import without_secrets
+from spike_dgl.profiles.llm.failures import Failure, Mishap, Rejection, read_error, shorten, valid
+from spike_dgl.profiles.llm.rejections import Candidate, rejection
+from spike_dgl.profiles.llm.requests import JUDGE, TOKENS_PER_BYTE, Asked
+from spike_dgl.profiles.llm.unwrap import unwrap
 
-``unreadable``: no chat completion at all. ``invalid``: the server found the request itself at fault.
-"""
-
-Mishap = Literal["rate limited", "server error", "timed out", "no connection", "expired"]
-"""Says nothing about the request, which is sent again by every later run. ``expired``: its batch ran out of time."""
-
-MISHAPS: tuple[Mishap, ...] = ("rate limited", "server error", "timed out", "no connection", "expired")
-
-WORD_TOLERANCE = 1.25
-"""An answer may have this many times the words that were asked for: models count badly, and it was paid."""
-
-DETAIL_LENGTH = 300
-
-_THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
-
-# Case matters: "I Can't Help Myself" is a song, "I can't help with" is a refusal.
-_REFUSAL = re.compile(
-    r"^(I'm|I am) (very |so |really )?sorry,? (but |that )?(I|as an)\b"
-    r"|^(I'm )?[Ss]orry,? (but )?(I can|I'm|I am|as an)\b"
-    r"|^(I apologi[sz]e|Unfortunately), (but )?(I|as an)\b"
-    r"|^I (can't|cannot|can not|won't|will not|am unable to|am not able to|'m unable to) "
-    r"(help with|assist|provide|comply|fulfil|continue with|create|generate|write|produce|complete|discuss|do that)"
-    r"|^I'm (unable|not able) to "
-    r"|^As an? (AI|artificial intelligence|large language model|language model)\b"
-)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why there is no text, in one of the fixed words of `Rejection` and `Mishap`, and in the server's own."""
-
-    reason: Rejection | Mishap
-    detail: str = ""
+FINISHES: Mapping[str, Rejection | Mishap] = {
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "max_length", "model_length"), "cut off"),
+    **dict.fromkeys(("content_filter", "refusal", "safety", "recitation", "blocklist", "spii"), "refused"),
+    **dict.fromkeys(("prohibited_content", "sensitive"), "refused"),
+    **dict.fromkeys(("error", "network_error", "abort", "insufficient_system_resource"), "server error"),
+}
+"""Finish reasons of servers by which there is no text to keep."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +37,7 @@ class Completion:
     model
         Which model the server says wrote it; empty where it does not say.
     prompt_tokens, completion_tokens
-        What the server charges for, rejected or not; 0 where it does not say.
+        Tokens that the server charges for, rejected or not, estimated where it does not count them.
     """
 
     result: str | Failure
@@ -66,68 +46,126 @@ class Completion:
     completion_tokens: int = 0
 
 
-def read_completion(content: bytes | str, max_words: int) -> Completion:
-    """`read_body` of the JSON text that a server sent."""
+def read_completion(
+    content: str, asked: Asked, prompt: str = "", key_variable: str | None = None
+) -> Completion:
+    """Read the JSON text that a server sent, as `read_body`.
+
+    Where it is no answer, secrets in it are blacked out before its words are told: a server may echo what it got.
+    """
+    completion = _read(content, asked, prompt)
+    if isinstance(completion.result, Failure):
+        return _read(without_secrets(content, key_variable), asked, prompt)
+    return completion
+
+
+def _read(content: str, asked: Asked, prompt: str) -> Completion:
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
         return Completion(Failure("unreadable", shorten(content)))
-    return read_body(body, max_words)
+    return read_body(body, asked, prompt)
 
 
-def read_body(body: Any, max_words: int) -> Completion:
-    """Take the text out of a chat completion, and check it.
+def read_body(body: Any, asked: Asked, prompt: str = "") -> Completion:
+    """Take the text out of a chat completion, and judge it.
 
-    A text passes if it is not empty, no refusal, not cut off at the token limit, and has at most `WORD_TOLERANCE`
-    times `max_words` words. The thoughts that some models put before their answer, between ``<think>`` and
-    ``</think>``, are dropped first.
+    Parameters
+    ----------
+    body
+        Whatever a server sent as JSON.
+    asked
+        The request that it answers.
+    prompt
+        Words of that request, for the judgement whether the text is about them; empty where they are not known.
     """
     try:
         choice = body["choices"][0]
-        text = choice["message"].get("content") or ""
-        refusal = choice["message"].get("refusal") or ""
-        usage = body.get("usage") or {}
-        sizes = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-        result = _check(text, str(refusal), choice.get("finish_reason"), max_words)
-        model = _valid(str(body.get("model") or ""))
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return Completion(Failure("unreadable", shorten(json.dumps(body))))
-    return Completion(result, model, *sizes)
+        message = choice["message"]
+        content = _text_of(message.get("content"))
+    except (LookupError, TypeError, AttributeError):
+        unreadable = Failure("unreadable", shorten(json.dumps(body)))
+        return Completion(unreadable, _model(body), *read_usage(body))
+    thoughts = _thoughts_of(message)
+    sizes = read_usage(body)
+    estimates = asked.prompt_bytes, len((content + thoughts).encode("utf-8", "replace"))
+    counted = (
+        size or math.ceil(estimate * TOKENS_PER_BYTE) for size, estimate in zip(sizes, estimates, strict=True)
+    )
+    result = _failed(choice, content, thoughts) or _judged(content, thoughts, asked, prompt)
+    return Completion(result, _model(body), *counted)
 
 
-def _check(text: str, refusal: str, finish: object, max_words: int) -> str | Failure:
-    text = _THOUGHTS.sub("", _valid(text)).strip()
-    if refusal or finish == "content_filter":
-        return Failure("refused", shorten(refusal or "by the server's content filter"))
-    if finish == "length" or text.startswith("<think>"):
-        return Failure("cut off", f"at the token limit, after {shorten(text[-80:])}")
-    if not text:
-        return Failure("empty")
-    if _REFUSAL.match(text.replace("’", "'")):
-        return Failure("refused", shorten(text))
-    words = len(text.split())
-    if words > WORD_TOLERANCE * max_words:
-        return Failure("too long", f"{words} words, {max_words} were asked for")
-    return text
+def read_usage(body: Any) -> tuple[int, int]:
+    """Tokens of prompt and answer that a server reports; 0 where it does not.
+
+    Some servers leave thoughts out of the answer's tokens, and charge for them in the sum.
+    """
+    usage = body.get("usage") if isinstance(body, Mapping) else None
+    if not isinstance(usage, Mapping):
+        return 0, 0
+    prompt = _number(usage.get("prompt_tokens")) or _number(usage.get("input_tokens"))
+    answer = _number(usage.get("completion_tokens")) or _number(usage.get("output_tokens"))
+    return prompt, max(answer, _number(usage.get("total_tokens")) - prompt if prompt else 0)
 
 
-def read_error(body: Mapping[str, Any] | object) -> tuple[str, str]:
-    """Message and code of an error body, whichever of the usual shapes it has; empty where there is none."""
-    if isinstance(body, Mapping):
-        inner = body.get("error", body)
-        if isinstance(inner, Mapping):
-            return str(inner.get("message") or ""), str(inner.get("code") or "")
-        return str(inner), ""
-    return str(body or ""), ""
+def _number(value: Any) -> int:
+    try:
+        return max(int(float(value)), 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
-def shorten(content: bytes | str) -> str:
-    """The beginning of a text, white space made plain, for a log or a message."""
-    text = content.decode("utf-8", "replace") if isinstance(content, bytes) else _valid(content)
-    text = " ".join(text.split())
-    return text if len(text) <= DETAIL_LENGTH else text[:DETAIL_LENGTH] + "..."
+def _model(body: Any) -> str:
+    return valid(str(body.get("model") or "")) if isinstance(body, Mapping) else ""
 
 
-def _valid(text: str) -> str:
-    """Text without half surrogate pairs, which JSON can spell and no file or database can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _text_of(content: Any) -> str:
+    """A content that is a text, or parts of which some are text and others thoughts."""
+    if content is None or isinstance(content, str):
+        return valid(content or "")
+    parts = [content] if isinstance(content, Mapping) else content
+    if not isinstance(parts, list) or not all(isinstance(part, (str, Mapping)) for part in parts):
+        raise TypeError(content)
+    texts = [part if isinstance(part, str) else part.get("text") for part in parts if not _is_thought(part)]
+    return valid("".join(text for text in texts if isinstance(text, str)))
+
+
+def _is_thought(part: str | Mapping[str, Any]) -> bool:
+    return isinstance(part, Mapping) and part.get("type", "text") not in ("text", "output_text")
+
+
+def _thoughts_of(message: Mapping[str, Any]) -> str:
+    """Thoughts that a server keeps apart from the answer."""
+    found = (message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
+    return next((thoughts for thoughts in found if thoughts and isinstance(thoughts, str)), "")
+
+
+def _failed(choice: Mapping[str, Any], content: str, thoughts: str) -> Failure | None:
+    """Why the server says that there is no text."""
+    refusal = choice["message"].get("refusal")
+    if refusal:
+        return Failure("refused", shorten(str(refusal)))
+    finish = str(choice.get("finish_reason") or "").lower()
+    reason = FINISHES.get(finish.partition(":")[0])
+    if reason == "refused":
+        return Failure(reason, f"by the server's content filter ({finish})")
+    if reason == "cut off":
+        after = (
+            f"after {shorten(content[-80:])}" if content else f"while it was thinking, after {thoughts[-80:]}"
+        )
+        return Failure(reason, shorten(f"at the token limit, {after}"))
+    return (
+        Failure(reason, shorten(f"{finish} {read_error(choice.get('error')).message}".strip()))
+        if reason
+        else None
+    )
+
+
+def _judged(content: str, thoughts: str, asked: Asked, prompt: str) -> str | Failure:
+    is_prose = asked.node_type != JUDGE
+    text = unwrap(content, prose=is_prose)
+    if not text and (thoughts or content.strip()):
+        return Failure("empty", shorten(f"nothing but thoughts, which end in {(thoughts or content)[-80:]}"))
+    rejected = rejection(Candidate(text, asked.max_words, prompt), prose=is_prose)
+    return Failure(rejected[0], shorten(rejected[1])) if rejected else text

@@ -6,32 +6,31 @@ import dataclasses
 import json
 import math
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spike_dgl.errors import LanguageModelError
-from spike_dgl.profiles.llm.answers import Completion, Failure, Mishap, read_body, read_error, shorten
-from spike_dgl.profiles.llm.client import ClientOptions, body, connect, redact, understand
-from spike_dgl.profiles.llm.completion import (
-    NO_MONEY,
-    Outcome,
-    keeping_claims,
-    known_prices,
-    run_to_end,
-    sort_out,
-)
+from spike_dgl.profiles.llm.addresses import without_secrets
+from spike_dgl.profiles.llm.answers import Completion, read_completion
+from spike_dgl.profiles.llm.client import ClientOptions, body
+from spike_dgl.profiles.llm.completion import keeping_claims, run_to_end
+from spike_dgl.profiles.llm.connection import connect, understand
 from spike_dgl.profiles.llm.estimate import Budget, TokenRatios
+from spike_dgl.profiles.llm.failures import Failure, read_error, shorten
+from spike_dgl.profiles.llm.outcome import NO_MONEY, Outcome, sort_out
 from spike_dgl.profiles.llm.pace import Pace
-from spike_dgl.profiles.llm.requests import Request
+from spike_dgl.profiles.llm.remedies import refuses_all
+from spike_dgl.profiles.llm.requests import Asked, Request
+from spike_dgl.profiles.llm.server_errors import ServerError, meaning_of, read_server_error
+from spike_dgl.profiles.llm.spending import known_prices
 from spike_dgl.profiles.llm.store import BatchRecord, Store
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types import Batch
 
-MAX_REQUESTS = 50_000
 MAX_BYTES = 190_000_000
 """OpenAI's limits of one batch are 50,000 requests and 200 MB."""
 
@@ -77,7 +76,6 @@ def submit(
     store: Store,
     client: ClientOptions,
     budget: Budget | None = None,
-    size: int = MAX_REQUESTS,
 ) -> Outcome:
     """Hand what the store does not hold to the Batch API; `collect` brings the answers.
 
@@ -87,9 +85,7 @@ def submit(
     Parameters
     ----------
     requests, store, client, budget
-        As for `spike_dgl.profiles.llm.completion.complete`.
-    size
-        Most requests of one batch; less than OpenAI's 50,000 for accounts with a low limit of queued tokens.
+        As for `spike_dgl.profiles.llm.completion.complete`. `ClientOptions.batch_requests` is the most of one batch.
 
     Returns
     -------
@@ -106,12 +102,17 @@ def submit(
     requests = list(requests)
     distinct = {request.key: request for request in requests}
     store.plan(requests)
-    stopped = run_to_end(_submit(distinct, store, client, budget or Budget(), size))
+    stopped = run_to_end(_submit(distinct, store, client, budget or Budget()))
     _, outcome = sort_out(distinct, store, client)
     return dataclasses.replace(outcome, stopped=stopped)
 
 
-def collect(store: Store, client: ClientOptions, budget: Budget | None = None) -> tuple[BatchStatus, ...]:
+def collect(
+    store: Store,
+    client: ClientOptions,
+    budget: Budget | None = None,
+    requests: Iterable[Request] = (),
+) -> tuple[BatchStatus, ...]:
     """Ask how far the open batches are, and store the answers of those that have ended.
 
     They pass the same checks as others. What a batch did not get to is left for the next `submit` or `complete`.
@@ -124,24 +125,26 @@ def collect(store: Store, client: ClientOptions, budget: Budget | None = None) -
         Their server. Batches of another server are not asked about.
     budget
         Prices.
+    requests
+        Requests whose answers are expected. Whether an answer is about its node is judged for these alone, since a
+        store holds no prompts.
 
     Raises
     ------
     LanguageModelError
-        If the server refuses, or is not there.
+        If the server refuses, or is not there, or a batch was refused line by line for a mistake of the set-up.
     """
-    return tuple(run_to_end(_collect(store, client, budget or Budget())))
+    known = {request.key: request for request in requests}
+    return tuple(run_to_end(_collect(store, client, budget or Budget(), known)))
 
 
-async def _submit(
-    requests: dict[str, Request], store: Store, client: ClientOptions, budget: Budget, size: int
-) -> str:
+async def _submit(requests: dict[str, Request], store: Store, client: ClientOptions, budget: Budget) -> str:
     """Create batches of what is to be asked; why that ended early, if it did."""
     async with _session(store, client) as server:
         await _find_again(store, client, server)
         waiting, _ = sort_out(requests, store, client)
         affordable = _affordable(waiting, store, client, budget)
-        for part, reserved in _parts(affordable, client, size):
+        for part, reserved in _parts(affordable, client):
             claimed = store.claim([request.key for request in part])
             part = [request for request in part if request.key in claimed]
             if part:
@@ -158,7 +161,7 @@ async def _session(store: Store, client: ClientOptions) -> AsyncIterator[AsyncOp
         try:
             yield server
         except openai.OpenAIError as error:
-            problem = understand(error, client, "")
+            problem = understand(error, client, {})
             if isinstance(problem, Failure):
                 problem = LanguageModelError(f"{problem.reason}: {problem.detail}")
             raise problem from None
@@ -200,7 +203,7 @@ def _affordable(
 
 
 def _parts(
-    affordable: Iterable[tuple[Request, float]], client: ClientOptions, size: int
+    affordable: Iterable[tuple[Request, float]], client: ClientOptions
 ) -> Iterator[tuple[list[Request], float]]:
     """Requests of one model each, within the limits of a batch, and what they can cost at most."""
     by_model: dict[str, list[tuple[Request, float]]] = {}
@@ -211,7 +214,7 @@ def _parts(
         num_bytes, reserved = 0, 0.0
         for request, cost in group:
             length = len(_line(request, client))
-            if part and (len(part) >= min(size, MAX_REQUESTS) or num_bytes + length > MAX_BYTES):
+            if part and (len(part) >= client.batch_requests or num_bytes + length > MAX_BYTES):
                 yield part, reserved
                 part, num_bytes, reserved = [], 0, 0.0
             part.append(request)
@@ -238,7 +241,9 @@ def _line(request: Request, client: ClientOptions) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 
-async def _collect(store: Store, client: ClientOptions, budget: Budget) -> list[BatchStatus]:
+async def _collect(
+    store: Store, client: ClientOptions, budget: Budget, known: Mapping[str, Request]
+) -> list[BatchStatus]:
     statuses = []
     async with _session(store, client) as server:
         await _find_again(store, client, server)
@@ -250,7 +255,7 @@ async def _collect(store: Store, client: ClientOptions, budget: Budget) -> list[
             if status.has_ended:
                 files = (batch.output_file_id, batch.error_file_id)
                 output = b"".join([await _download(server, file) for file in files])
-                _take_in(record, output, status, store, client, budget)
+                _take_in(record, _Batch(status, output, client, known), store, budget)
     return statuses
 
 
@@ -261,7 +266,7 @@ async def _download(server: AsyncOpenAI, file: str | None) -> bytes:
 def _status(batch: Batch, client: ClientOptions) -> BatchStatus:
     counts = batch.request_counts
     problems = [
-        redact(shorten(each.message or each.code or ""), client)
+        shorten(without_secrets(each.message or each.code or "", client.api_key_variable))
         for each in (batch.errors and batch.errors.data) or ()
     ]
     return BatchStatus(
@@ -274,46 +279,68 @@ def _status(batch: Batch, client: ClientOptions) -> BatchStatus:
     )
 
 
-def _take_in(
-    record: BatchRecord,
-    output: bytes,
-    status: BatchStatus,
-    store: Store,
-    client: ClientOptions,
-    budget: Budget,
-) -> None:
-    """Store a batch's answers and failures, and close it, all at once."""
-    completions = dict(filter(None, (_read_line(line, client) for line in output.splitlines())))
-    asked = store.asked(record.label)
-    rows = []
-    for each in asked:
-        missing = Completion(Failure("expired", f"batch {status.id} {status.status}: {status.problem}"))
-        read = completions.get(each.key, missing)
-        completion = read if isinstance(read, Completion) else read_body(read, each.max_words)
-        price = budget.prices.price(each.model, client.is_local)
-        cost = (
-            price.cost(completion.prompt_tokens, completion.completion_tokens, batch=True) if price else None
+@dataclass(frozen=True)
+class _Batch:
+    """Result of a batch: its status, the lines of its files, and the requests whose prompts are known."""
+
+    status: BatchStatus
+    output: bytes
+    client: ClientOptions
+    known: Mapping[str, Request]
+
+    def completions(self, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Completion | LanguageModelError]]:
+        """Each request with what became of it."""
+        lines = dict(filter(None, map(_read_line, self.output.splitlines())))
+        for each in asked:
+            yield each, self._read(lines.get(each.key), each)
+
+    def _read(self, line: Any, asked: Asked) -> Completion | LanguageModelError:
+        if line is None:
+            ended = f"batch {self.status.id} {self.status.status}: {self.status.problem}"
+            return Completion(Failure("expired", ended))
+        request = self.known.get(asked.key)
+        if not isinstance(line, ServerError):
+            prompt = request.prompt if request else ""
+            return read_completion(json.dumps(line), asked, prompt, self.client.api_key_variable)
+        if line.said.code in ("batch_expired", "batch_cancelled"):
+            return Completion(Failure("expired", line.said.message))
+        sent = body(request, self.client) if request else {"model": asked.model}
+        problem = meaning_of(line, self.client, sent)
+        return Completion(problem) if isinstance(problem, Failure) else problem
+
+
+def _take_in(record: BatchRecord, batch: _Batch, store: Store, budget: Budget) -> None:
+    """Store a batch's answers and failures, and close it, all at once.
+
+    Raises a mistake of the set-up, which counts against no node.
+    """
+    found = list(batch.completions(store.asked(record.label)))
+    mistake = next((each for _, each in found if isinstance(each, LanguageModelError)), None)
+    if mistake is None and not store.rejections(each.key for each, _ in found):
+        mistake = refuses_all(
+            [each.result for _, each in found if isinstance(each, Completion)], batch.client
         )
-        rows.append((each, completion, cost))
+        found = found if mistake is None else []
+    rows = []
+    for each, completion in found:
+        if isinstance(completion, Completion):
+            price = budget.prices.price(each.model, batch.client.is_local)
+            sizes = completion.prompt_tokens, completion.completion_tokens
+            rows.append((each, completion, price.cost(*sizes, batch=True) if price else None))
     store.close_batch(record.label, rows)
+    if mistake is not None:
+        raise mistake
 
 
-def _read_line(line: bytes, client: ClientOptions) -> tuple[str, Any] | None:
-    """Key of one line of an output or error file, and the body of its completion or what failed."""
+def _read_line(line: bytes) -> tuple[str, Any] | None:
+    """Key of one line of an output or error file, and the body of its completion or the error."""
     try:
         content = json.loads(line)
         key, response, error = content["custom_id"], content.get("response") or {}, content.get("error")
         status = int(response.get("status_code") or 0)
     except (ValueError, LookupError, TypeError, AttributeError):
         return None  # its request is missing then, and asked again
-    if status == 200 and not error:
-        return key, response.get("body")
-    message, code = read_error(error or response.get("body"))
-    detail = redact(shorten(f"{status or code}: {message}"), client)
-    return key, Completion(Failure(_reason(status, code), detail))
-
-
-def _reason(status: int, code: str) -> Any:
-    mishap: Mishap | None = "expired" if code in ("batch_expired", "batch_cancelled") else None
-    mishap = mishap or ("rate limited" if status == 429 else "server error" if status >= 500 else None)
-    return mishap or ("refused" if code == "content_filter" else "invalid")
+    if error:
+        return key, ServerError(status or 500, read_error(error))
+    body = response.get("body") or {}
+    return key, read_server_error(status, {}, json.dumps(body).encode(), body) or body

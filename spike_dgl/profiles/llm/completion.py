@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spike_dgl.errors import ConfigError, LanguageModelError
-from spike_dgl.profiles.llm.answers import Completion, Failure, read_completion
-from spike_dgl.profiles.llm.client import ClientOptions, body, connect, understand
+from spike_dgl.errors import LanguageModelError
+from spike_dgl.profiles.llm.answers import Completion, read_completion
+from spike_dgl.profiles.llm.client import ClientOptions, body
+from spike_dgl.profiles.llm.connection import connect, understand
 from spike_dgl.profiles.llm.estimate import Budget, TokenRatios
+from spike_dgl.profiles.llm.failures import MISHAPS, Failure
+from spike_dgl.profiles.llm.outcome import INTERRUPTED, NO_MONEY, Outcome, sort_out
 from spike_dgl.profiles.llm.pace import Pace
-from spike_dgl.profiles.llm.prices import Price
-from spike_dgl.profiles.llm.requests import Request
+from spike_dgl.profiles.llm.remedies import refuses_all, remedy_of
+from spike_dgl.profiles.llm.requests import Asked, Request
+from spike_dgl.profiles.llm.spending import Allowance, known_prices
 from spike_dgl.profiles.llm.store import LEASE_SECONDS, Store
 
 if TYPE_CHECKING:
@@ -25,62 +27,10 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-NO_MONEY = "the cost limit is reached"
 SECONDS_BETWEEN_LOOKS = 1.0
-
-_REMEDIES: Mapping[str, str] = {
-    "no connection": "Is the server running, and client.base_url right?",
-    "timed out": "Raise client.timeout, or lower client.concurrency.",
-    "rate limited": "Set client.requests_per_minute and client.tokens_per_minute to the limits of your account.",
-    "server error": "Run the same command again when the server is well.",
-    "cut off": "Raise completion.max_tokens, or switch off the model's thinking.",
-}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of some requests, each different one counted once.
-
-    Parameters
-    ----------
-    total
-        Different requests that were given.
-    stored
-        Answered before, or meanwhile by another process.
-    answered
-        Answered now, and stored.
-    failed
-        Failed now; the store says why.
-    given_up
-        Left alone, since they were rejected `ClientOptions.attempts` times before.
-    in_batch
-        Left alone, since they are with the Batch API.
-    prompt_tokens, completion_tokens, cost
-        Paid now, rejected answers included; US dollars as far as prices are known.
-    stopped
-        Why the run stopped before its end; empty where it did not.
-    """
-
-    total: int = 0
-    stored: int = 0
-    answered: int = 0
-    failed: int = 0
-    given_up: int = 0
-    in_batch: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float = 0.0
-    stopped: str = ""
-
-    @property
-    def unsent(self) -> int:
-        """Requests that were never sent, because the run stopped."""
-        return self.total - self.stored - self.answered - self.failed - self.given_up - self.in_batch
-
-    @property
-    def is_complete(self) -> bool:
-        """True where every request has an answer."""
-        return self.stored + self.answered == self.total
+HEARTBEAT_SECONDS = 10.0
+LEAST_PROMPT_TOKENS = 200
+"""Prompts that may have fewer are too short to be cut."""
 
 
 def complete(
@@ -149,61 +99,22 @@ async def keeping_claims(store: Store) -> AsyncIterator[None]:
             await asyncio.sleep(LEASE_SECONDS / 3)
             store.renew_claims()
 
-    renewing = asyncio.create_task(renew())
     try:
-        yield
+        async with _in_background(renew()):
+            yield
     finally:
-        renewing.cancel()
-        with suppress(asyncio.CancelledError):
-            await renewing
         store.release_claims()
 
 
-def known_prices(
-    requests: Iterable[Request], client: ClientOptions, budget: Budget
-) -> dict[str, Price | None]:
-    """The price of every model that is asked.
-
-    Raises
-    ------
-    ConfigError
-        If one is unknown, and there is a limit of cost to be kept.
-    """
-    models = {request.options.model for request in requests}
-    prices = {model: budget.prices.price(model, client.is_local) for model in sorted(models)}
-    unknown = [model for model, price in prices.items() if price is None]
-    if unknown and budget.max_cost is not None:
-        raise ConfigError(
-            f"price of '{unknown[0]}' unknown: a cost limit needs it; give a table with --prices"
-        )
-    return prices
-
-
-class _Allowance:
-    """Money set aside for requests under way, so that together with what is `spent` they stay below a limit."""
-
-    def __init__(self, limit: float | None, spent: Callable[[], float]) -> None:
-        self.limit, self.spent = limit, spent
-        self._reserved: list[float] = []
-        self._changed = asyncio.Condition()
-
-    async def reserve(self, amount: float) -> bool:
-        """Set an amount aside; waits for those under way to turn out cheaper, and gives False if that is no help."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._fits(amount) or not self._reserved)
-            if not self._fits(amount):
-                return False
-            self._reserved.append(amount)
-            return True
-
-    async def settle(self, amount: float) -> None:
-        """Give an amount back: what was paid is in the ledger now."""
-        async with self._changed:
-            self._reserved.remove(amount)
-            self._changed.notify_all()
-
-    def _fits(self, amount: float) -> bool:
-        return self.limit is None or self.spent() + sum(self._reserved) + amount <= self.limit
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 class _Run:
@@ -221,16 +132,19 @@ class _Run:
         self.waiting, self.outcome = sort_out(requests, store, client)
         self.prices = known_prices(self.waiting, client, budget)
         self.ratios = {model: TokenRatios.measured(store.usage(model)) for model in self.prices}
+        self.failed_before = store.rejections(requests)
+        self.doubtful: list[tuple[Request, Completion]] = []
         self.elsewhere: list[Request] = []
         self.failures_in_row = 0
         self.error: Exception | None = None
 
     async def work_through(self) -> None:
         """Send all requests; those that another process has claimed come last, if it leaves them."""
-        self.allowance = _Allowance(self.budget.max_cost, self._committed)
+        self.allowance = Allowance(self.budget.max_cost, self._committed)
         self.requests_pace = Pace(self.client.requests_per_minute)
         self.tokens_pace = Pace(self.client.tokens_per_minute)
-        async with connect(self.client, self.requests_pace) as server, keeping_claims(self.store):
+        server = connect(self.client, self.requests_pace, self._retried)
+        async with server, keeping_claims(self.store), self._heartbeat():
             await self._send_all(server)
             while self.elsewhere and not self.is_stopped:
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
@@ -238,6 +152,19 @@ class _Run:
                 await self._send_all(server)
         if self.error is not None:
             raise self.error
+        self._believe()
+
+    @asynccontextmanager
+    async def _heartbeat(self) -> AsyncIterator[None]:
+        """Tell the progress at once, and now and then also while nothing comes."""
+
+        async def tell() -> None:
+            while True:
+                self.progress(self.outcome)
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+
+        async with _in_background(tell()):
+            yield
 
     def _committed(self) -> float:
         return self.store.spent() + self.store.reserved()
@@ -264,7 +191,8 @@ class _Run:
         try:
             await asyncio.wait(workers)
         except asyncio.CancelledError:  # Ctrl-C: what is under way is paid, and worth waiting for
-            self._stop("interrupted")
+            self._stop(INTERRUPTED)
+            self.progress(self.outcome)
             await asyncio.wait(workers)
             raise
         for worker in workers:
@@ -293,12 +221,26 @@ class _Run:
             await self.tokens_pace.wait(ratios.prompt_tokens(request) + request.options.max_tokens)
             await self.requests_pace.wait()
             if not self.is_stopped:
-                completion = await self._ask(request, server)
-                cost = price.cost(completion.prompt_tokens, completion.completion_tokens) if price else None
-                self.store.record(request, completion, cost)
-                self._note(completion, cost or 0.0)
+                await self._send(request, server)
         finally:
             await self.allowance.settle(most)
+
+    async def _send(self, request: Request, server: AsyncOpenAI) -> None:
+        """Ask, and keep what came: a mishap after the run has stopped says nothing, and a refusal may be doubtful."""
+        self._count(under_way=1)
+        try:
+            completion = await self._ask(request, server)
+        finally:
+            self._count(under_way=-1)
+        result = completion.result
+        if isinstance(result, Failure) and result.reason in MISHAPS and self.is_stopped:
+            return
+        if not isinstance(result, Failure):
+            self._believe()
+        elif self._is_doubtful(request, result):
+            self._doubt(request, completion)
+            return
+        self._keep(request, completion)
 
     async def _ask(self, request: Request, server: AsyncOpenAI) -> Completion:
         """Send one request, with the client's own retries, and check the answer."""
@@ -306,23 +248,45 @@ class _Run:
         try:
             # As text: chat.completions.create would spend as long on its types as on sending.
             response = await server.post("/chat/completions", body=sent, cast_to=str)
-            return read_completion(response, request.max_words)
+            return read_completion(response, Asked.of(request), request.prompt, self.client.api_key_variable)
         except Exception as error:
-            problem = understand(error, self.client, request.options.model)
+            problem = understand(error, self.client, sent)
         if isinstance(problem, LanguageModelError):
             raise problem
         return Completion(problem)
 
-    def _note(self, completion: Completion, paid: float) -> None:
-        """Count a response, and stop after too many failures in a row."""
+    def _is_doubtful(self, request: Request, failure: Failure) -> bool:
+        """A request refused for reasons unknown, by a server that has answered none: it may refuse them all."""
+        is_new = request.key not in self.failed_before
+        return failure.reason == "invalid" and not self.outcome.answered and is_new
+
+    def _doubt(self, request: Request, completion: Completion) -> None:
+        self.doubtful.append((request, completion))
+        mistake = refuses_all([each.result for _, each in self.doubtful], self.client)
+        if mistake is not None:
+            self._fail(mistake)
+
+    def _believe(self) -> None:
+        """Count doubtful refusals against their nodes: the server answers others."""
+        for doubtful in self.doubtful:
+            self._keep(*doubtful)
+        self.doubtful.clear()
+
+    def _keep(self, request: Request, completion: Completion) -> None:
+        """Store a response with its cost, count it, and stop after too many failures in a row."""
+        price = self.prices[request.options.model]
+        cost = price.cost(completion.prompt_tokens, completion.completion_tokens) if price else None
+        self.store.record(request, completion, cost)
         failed = isinstance(completion.result, Failure)
         self.outcome = dataclasses.replace(
             self.outcome,
             prompt_tokens=self.outcome.prompt_tokens + completion.prompt_tokens,
             completion_tokens=self.outcome.completion_tokens + completion.completion_tokens,
-            cost=self.outcome.cost + paid,
+            cost=self.outcome.cost + (cost or 0.0),
         )
-        self._count(failed=failed, answered=not failed)
+        least = self.ratios[request.options.model].least_prompt_tokens(request)
+        is_cut = least > LEAST_PROMPT_TOKENS and 0 < completion.prompt_tokens < least
+        self._count(failed=failed, answered=not failed, cut_prompts=is_cut)
         self.progress(self.outcome)
         self.failures_in_row = self.failures_in_row + 1 if failed else 0
         if isinstance(completion.result, Failure):
@@ -333,7 +297,7 @@ class _Run:
         nobody_there = failure.reason == "no connection" and not self.outcome.answered
         if nobody_there or self.failures_in_row >= self.client.stop_after:
             many = "" if nobody_there else f"{self.failures_in_row} failures in a row, the last one "
-            remedy = _REMEDIES.get(failure.reason, "`main.py profile status` counts the reasons.")
+            remedy = remedy_of(failure, self.client)
             self._fail(LanguageModelError(f"{many}{failure.reason}: {failure.detail}\n  {remedy}"))
 
     def _fail(self, error: Exception) -> None:
@@ -346,23 +310,11 @@ class _Run:
         self.requests_pace.close()
         self.tokens_pace.close()
 
+    def _retried(self, reason: str) -> None:
+        self.outcome = dataclasses.replace(self.outcome, trouble=reason)
+        self._count(retries=1)
+        self.progress(self.outcome)
+
     def _count(self, **more: int) -> None:
         counts = {name: getattr(self.outcome, name) + number for name, number in more.items()}
         self.outcome = dataclasses.replace(self.outcome, **counts)
-
-
-def sort_out(
-    requests: dict[str, Request], store: Store, client: ClientOptions
-) -> tuple[deque[Request], Outcome]:
-    """Those of some requests that are to be sent, and what is to be said of the others."""
-    answered, batched = store.answered(requests), store.in_batch(requests)
-    rejections = store.rejections(requests)
-    given_up = {
-        key for key, count in rejections.items() if count >= client.attempts and key not in answered | batched
-    }
-    settled = answered | batched | given_up
-    waiting = deque(request for key, request in requests.items() if key not in settled)
-    outcome = Outcome(
-        total=len(requests), stored=len(answered), given_up=len(given_up), in_batch=len(batched - answered)
-    )
-    return waiting, outcome

@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 
 from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.prices import Price, PriceTable, read_prices
-from spike_dgl.profiles.llm.requests import Request
+from spike_dgl.profiles.llm.requests import TOKENS_PER_BYTE, Request
 from spike_dgl.profiles.llm.store import Store, Usage
-
-TOKENS_PER_BYTE = 1 / 4
-"""Of prompts, until a server has counted some. English prose has about 4.5 bytes a token."""
 
 TOKENS_PER_WORD = 1.4
 """Of answers, for each word that was asked for, until a server has counted some."""
@@ -21,6 +18,9 @@ ENOUGH_RESPONSES = 20
 
 FRAME_TOKENS = 12
 """Of a chat's roles and separators."""
+
+CUT_SHARE = 0.75
+"""Share of the tokens that a prompt should have: where a server counts fewer, it has cut the prompt."""
 
 MARGIN = 1.2
 """By which a single prompt may have more tokens than estimated, where money is set aside for it."""
@@ -45,21 +45,30 @@ class Budget:
 
 @dataclass(frozen=True)
 class TokenRatios:
-    """Tokens per byte of a prompt, and tokens of an answer per word that was asked for."""
+    """Tokens per byte of a prompt, and tokens of an answer per word that was asked for; by a server's counts or not."""
 
     prompt: float = TOKENS_PER_BYTE
     completion: float = TOKENS_PER_WORD
+    is_measured: bool = False
 
     @classmethod
     def measured(cls, usage: Usage) -> TokenRatios:
-        """As a ledger counted them, if it counted enough."""
+        """Ratios from past usage; defaults if there are too few responses."""
         if usage.responses < ENOUGH_RESPONSES or not usage.prompt_tokens or not usage.completion_tokens:
             return cls()
-        return cls(usage.prompt_tokens / usage.prompt_bytes, usage.completion_tokens / usage.max_words)
+        return cls(usage.prompt_tokens / usage.prompt_bytes, usage.completion_tokens / usage.max_words, True)
 
     def prompt_tokens(self, request: Request) -> float:
         """Expected of a request's prompt."""
         return request.prompt_bytes * self.prompt + FRAME_TOKENS
+
+    def least_prompt_tokens(self, request: Request) -> float:
+        """Fewest tokens of a request's prompt, unless the server cuts it.
+
+        Half of a quarter of the characters, since no script takes more of them a token; more by past usage.
+        """
+        by_usage = CUT_SHARE * request.prompt_bytes * self.prompt if self.is_measured else 0.0
+        return max(by_usage, len(request.system + request.prompt) * TOKENS_PER_BYTE / 2)
 
     def completion_tokens(self, request: Request) -> float:
         """Expected of its answer."""

@@ -6,14 +6,17 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import LanguageModelError
 from spike_dgl.profiles.bottom_up import STAGES, NodeType
-from spike_dgl.profiles.llm.batch import MAX_REQUESTS, BatchStatus, collect, submit
-from spike_dgl.profiles.llm.completion import Outcome, complete
+from spike_dgl.profiles.llm.batch import BatchStatus, collect, submit
+from spike_dgl.profiles.llm.client import ClientOptions
+from spike_dgl.profiles.llm.completion import complete
 from spike_dgl.profiles.llm.estimate import Budget
+from spike_dgl.profiles.llm.outcome import Outcome
 from spike_dgl.profiles.llm.pipeline import PORTION, Pipeline, portions
 from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.llm.store import Store, Usage
@@ -37,6 +40,17 @@ class Generation:
     def cost(self) -> float:
         """US dollars paid in this run."""
         return sum(outcome.cost for outcome in self.stages.values())
+
+    @property
+    def cut_prompts(self) -> int:
+        """Answers in this run to prompts that the server had cut."""
+        return sum(outcome.cut_prompts for outcome in self.stages.values())
+
+    @property
+    def has_nothing(self) -> bool:
+        """True where requests failed and none was ever answered."""
+        answered = sum(outcome.answered + outcome.stored for outcome in self.stages.values())
+        return self.unanswered > 0 and not answered
 
     @property
     def unanswered(self) -> int:
@@ -81,10 +95,12 @@ def generate(
     pipeline = Pipeline(dataset, options, store)
     stages: dict[NodeType, Outcome] = {}
     finish = _finish_in_batches if batch else _finish
+    # One batch at a time: an account may queue only so many tokens.
+    size = options.llm.client.batch_requests if batch else PORTION
     for node_type in STAGES:
         outcomes: list[Outcome] = []
         stages[node_type] = Outcome()
-        for portion in portions(pipeline.covered(node_type), MAX_REQUESTS if batch else PORTION):
+        for portion in portions(pipeline.covered(node_type), size):
             report = _reporter(progress, node_type, outcomes)
             outcomes.append(finish([request for _, request in portion], store, options, budget, report))
             stages[node_type] = _total(outcomes)
@@ -106,16 +122,20 @@ def _finish(
     for _ in range(client.attempts - 1):
         if outcome.stopped or not outcome.failed:
             break
-        again = complete(requests, store, client, budget)
-        outcome = dataclasses.replace(
-            again,
-            stored=outcome.stored,
-            answered=outcome.answered + again.answered,
-            prompt_tokens=outcome.prompt_tokens + again.prompt_tokens,
-            completion_tokens=outcome.completion_tokens + again.completion_tokens,
-            cost=outcome.cost + again.cost,
-        )
+        report_sum = partial(_report_sum, report, outcome)
+        outcome = _after(outcome, complete(requests, store, client, budget, report_sum))
     return outcome
+
+
+def _report_sum(report: Callable[[Outcome], None], before: Outcome, again: Outcome) -> None:
+    report(_after(before, again))
+
+
+def _after(before: Outcome, again: Outcome) -> Outcome:
+    """The outcome of a pass over requests of which some had failed in the pass before."""
+    summed = ("answered", "prompt_tokens", "completion_tokens", "cost", "cut_prompts", "retries")
+    sums = {name: getattr(before, name) + getattr(again, name) for name in summed}
+    return dataclasses.replace(again, stored=before.stored, **sums)
 
 
 def _finish_in_batches(
@@ -132,7 +152,7 @@ def _finish_in_batches(
     for _ in range(client.attempts):
         outcome = submit(requests, store, client, budget)
         while True:
-            _check(collect(store, client, budget))
+            _check(collect(store, client, budget, requests), client)
             report(_since(before, store, dataclasses.replace(outcome, stored=stored), keys))
             if not store.in_batch(keys):
                 break
@@ -143,10 +163,11 @@ def _finish_in_batches(
     return outcome
 
 
-def _check(batches: Iterable[BatchStatus]) -> None:
+def _check(batches: Iterable[BatchStatus], client: ClientOptions) -> None:
     for batch in batches:
         if batch.status == "failed":
-            raise LanguageModelError(f"batch {batch.id} was refused: {batch.problem}")
+            remedy = f"Where it queues too many tokens, lower {client.setting('batch_requests')}."
+            raise LanguageModelError(f"batch {batch.id} was refused: {batch.problem}\n  {remedy}")
 
 
 def _since(before: Usage, store: Store, outcome: Outcome, keys: Sequence[str]) -> Outcome:
@@ -176,6 +197,8 @@ def _reporter(
 
 def _total(outcomes: Sequence[Outcome]) -> Outcome:
     """Sums over the portions of a stage, with the last one's reason to stop."""
-    names = [field.name for field in dataclasses.fields(Outcome) if field.name != "stopped"]
-    sums = {name: sum(getattr(outcome, name) for outcome in outcomes) for name in names}
-    return Outcome(**sums, stopped=outcomes[-1].stopped)
+    last = outcomes[-1]
+    names = [name for name, value in dataclasses.asdict(last).items() if not isinstance(value, str)]
+    return dataclasses.replace(
+        last, **{name: sum(getattr(outcome, name) for outcome in outcomes) for name in names}
+    )

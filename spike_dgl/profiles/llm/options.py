@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -86,10 +88,5 @@ class LlmOptions(CompletionOptions):
 
     def completion(self, node_type: str) -> CompletionOptions:
         """Model and parameters that answer about nodes of a type."""
-        return CompletionOptions(
-            model=self.of(node_type).model or self.model,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            seed=self.seed,
-            max_tokens=self.max_tokens,
-        )
+        shared = {field.name: getattr(self, field.name) for field in fields(CompletionOptions)}
+        return CompletionOptions(**shared | {"model": self.of(node_type).model or self.model})

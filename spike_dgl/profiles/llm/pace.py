@@ -38,6 +38,11 @@ class Pace:
         """Let nothing leave for so long; those who wait already keep their moment."""
         self._next = max(self._next, time.monotonic() + seconds)
 
+    @property
+    def is_closed(self) -> bool:
+        """True where the run stops."""
+        return self._closed.is_set()
+
     def close(self) -> None:
         """End all waiting, now and later: the run stops."""
         self._closed.set()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from functools import cached_property
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT, Mapped
+from spike_dgl.errors import ConfigError
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -29,7 +31,12 @@ class CompletionOptions:
     seed
         Of the server's sampling, where it honours one. None sends none, for servers that refuse it.
     max_tokens
-        Of an answer. One that is cut off there is not stored as an answer.
+        Of an answer, thoughts included. One that is cut off there is not stored as an answer.
+    reasoning_effort
+        How much a model thinks before it answers, in the server's words, such as ``none``, ``low`` or ``high``; None
+        leaves it to the server.
+    extra_body
+        Further parameters that the server knows, such as ``{chat_template_kwargs: {enable_thinking: false}}`` of vLLM.
     """
 
     model: str = Field(default="gpt-4o-mini", min_length=1)
@@ -37,6 +44,44 @@ class CompletionOptions:
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = 2020
     max_tokens: int = Field(default=400, ge=1)
+    reasoning_effort: str | None = Field(default=None, min_length=1)
+    extra_body: Mapped | None = None
+
+    @field_validator("extra_body")
+    @classmethod
+    def _nothing_of_ours(cls, value: Mapped | None) -> Mapped | None:
+        return check_extra_body("profiles.llm.extra_body", value)
+
+
+_OURS = (
+    "model", "messages", "input", "temperature", "top_p", "seed", "max_tokens", "max_completion_tokens",
+    "reasoning_effort", "dimensions", "encoding_format", "stream", "n",
+)  # fmt: skip
+_SECRET = re.compile(r"key|token$|password|secret|authorization|credential", re.IGNORECASE)
+
+
+def check_extra_body(setting: str, value: Mapped | None) -> Mapped | None:
+    """Return further parameters; None for none of them.
+
+    Raises
+    ------
+    ConfigError
+        Where one has a setting of its own or cannot be read back, and where one holds a secret, which is not shown.
+    """
+    for name in value or ():
+        if name in _OURS:
+            remedy = "Leave it out: it is a setting of its own, or always the same."
+            raise ConfigError(f"{setting}: '{name}' has no place there\n  {remedy}")
+        if _SECRET.search(name):
+            raise ConfigError(f"{setting} must hold no secret such as '{name}': run folders show it")
+    return value or None
+
+
+TOKENS_PER_BYTE = 1 / 4
+"""Tokens of prompts, until a server has counted some. English prose has about 4.5 bytes a token."""
+
+JUDGE = "judge"
+"""Node type of questions about a profile, which are answered in JSON; all others ask for prose."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +126,24 @@ class Request:
     def prompt_bytes(self) -> int:
         """Size of system and prompt in UTF-8, from which tokens are estimated before a server counts them."""
         return len((self.system + self.prompt).encode("utf-8", "surrogatepass"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Request without its words, as the ledger notes it; a batch keeps it until its answers come."""
+
+    key: str
+    node_type: str
+    model: str
+    prompt_bytes: int
+    max_words: int
+
+    @classmethod
+    def of(cls, request: Request) -> Asked:
+        """Note a request."""
+        return cls(
+            request.key, request.node_type, request.options.model, request.prompt_bytes, request.max_words
+        )
 
 
 def _given(options: CompletionOptions) -> Mapped:

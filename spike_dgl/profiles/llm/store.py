@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from spike_dgl.profiles.llm.answers import MISHAPS, Completion, Failure
+from spike_dgl.profiles.llm.answers import Completion
 from spike_dgl.profiles.llm.database import Database
-from spike_dgl.profiles.llm.requests import Request
+from spike_dgl.profiles.llm.failures import MISHAPS, Failure
+from spike_dgl.profiles.llm.requests import Asked, Request
 
 LEASE_SECONDS = 30.0
 """A process that has not been heard of for so long no longer keeps others from the requests it had claimed."""
@@ -416,24 +417,6 @@ class BatchRecord:
     id: str | None
     created: float
     is_lost: bool
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the ledger notes of a request; a batch keeps it until its answers come."""
-
-    key: str
-    node_type: str
-    model: str
-    prompt_bytes: int
-    max_words: int
-
-    @classmethod
-    def of(cls, request: Request) -> Asked:
-        """Of a request."""
-        return cls(
-            request.key, request.node_type, request.options.model, request.prompt_bytes, request.max_words
-        )
 
 
 def _listed(keys: Iterable[str]) -> str:

@@ -1,0 +1,88 @@
+"""Proxies and certificates that the environment names: which of them requests take, and whether they can be used."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from spike_dgl.errors import ConfigError
+from spike_dgl.profiles.llm.addresses import PROXY_VARIABLES
+from spike_dgl.profiles.llm.client import ClientOptions
+
+_FILE, _FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
+
+
+def takes_proxy(options: ClientOptions) -> bool:
+    """Return whether requests may take a proxy: not to a private host, nor to one that NO_PROXY names."""
+    return not options.is_local and not proxy_bypass(urlsplit(options.address).hostname or "")
+
+
+def proxy_variable(options: ClientOptions) -> str:
+    """Return the name of the variable whose proxy requests take; empty where they take none."""
+    kinds = (urlsplit(options.address).scheme, "all")
+    named = (_variable(kind) for kind in kinds if getproxies().get(kind))
+    return next(named, "") if takes_proxy(options) else ""
+
+
+def check_proxies(options: ClientOptions) -> None:
+    """Check the proxies of the environment, all of which the openai package's HTTP client opens.
+
+    Raises
+    ------
+    ConfigError
+        For one that cannot be used, by the name of its variable: its address may hold a password.
+    """
+    remedy = f"leave the proxy out: NO_PROXY={urlsplit(options.address).hostname}"
+    for kind in ("http", "https", "all"):
+        if address := getproxies().get(kind):
+            _check_proxy(_variable(kind), address, remedy)
+
+
+def _variable(kind: str) -> str:
+    names = (name for name in PROXY_VARIABLES if name.lower() == f"{kind}_proxy" and os.environ.get(name))
+    return next(names, "the system")
+
+
+def _check_proxy(name: str, address: str, remedy: str) -> None:
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        is_address = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        problem = f"the proxy that {name} names is no address such as http://host:3128"
+        raise ConfigError(f"{problem}\n  Correct it, or {remedy}")
+    if parts.scheme not in ("http", "https", "socks5", "socks5h"):
+        problem = f"{name} names a proxy of a kind that is not known, {parts.scheme}://"
+        raise ConfigError(f"{problem}\n  Use http://, https:// or socks5://, or {remedy}")
+    if parts.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+        raise ConfigError(
+            f"{name} names a SOCKS proxy, which needs a package\n  pip install socksio, or {remedy}"
+        )
+
+
+def certificates() -> ssl.SSLContext | bool:
+    """Load the certificates that the environment names; True for the usual ones.
+
+    Raises
+    ------
+    ConfigError
+        Where a variable names no file of certificates, or no folder.
+    """
+    named = {name: value for name in (_FILE, _FOLDER) if (value := os.environ.get(name))}
+    for name, value in named.items():
+        if not (Path(value).is_file() if name == _FILE else Path(value).is_dir()):
+            raise ConfigError(
+                f"{name} names '{value}', which is not there\n  Correct the path, or unset {name}."
+            )
+    if not named:
+        return True
+    try:
+        return ssl.create_default_context(cafile=named.get(_FILE), capath=named.get(_FOLDER))
+    except (ssl.SSLError, OSError) as error:
+        problem = f"{_FILE} names '{named.get(_FILE)}', which holds no certificates ({error})"
+        raise ConfigError(f"{problem}\n  Name a file in PEM format, or unset {_FILE}.") from None

@@ -1,0 +1,59 @@
+"""Money of a run: prices of its models, and what is set aside for requests under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from spike_dgl.errors import ConfigError
+from spike_dgl.profiles.llm.client import ClientOptions
+from spike_dgl.profiles.llm.estimate import Budget
+from spike_dgl.profiles.llm.prices import Price
+from spike_dgl.profiles.llm.requests import Request
+
+
+def known_prices(
+    requests: Iterable[Request], client: ClientOptions, budget: Budget
+) -> dict[str, Price | None]:
+    """Look up the price of every model that is asked.
+
+    Raises
+    ------
+    ConfigError
+        If one is unknown, and there is a limit of cost to be kept.
+    """
+    models = {request.options.model for request in requests}
+    prices = {model: budget.prices.price(model, client.is_local) for model in sorted(models)}
+    unknown = [model for model, price in prices.items() if price is None]
+    if unknown and budget.max_cost is not None:
+        raise ConfigError(
+            f"price of '{unknown[0]}' unknown: a cost limit needs it; give a table with --prices"
+        )
+    return prices
+
+
+class Allowance:
+    """Money set aside for requests under way, so that together with what is `spent` they stay below a limit."""
+
+    def __init__(self, limit: float | None, spent: Callable[[], float]) -> None:
+        self.limit, self.spent = limit, spent
+        self._reserved: list[float] = []
+        self._changed = asyncio.Condition()
+
+    async def reserve(self, amount: float) -> bool:
+        """Set an amount aside; waits for those under way to turn out cheaper, and gives False if that is no help."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._fits(amount) or not self._reserved)
+            if not self._fits(amount):
+                return False
+            self._reserved.append(amount)
+            return True
+
+    async def settle(self, amount: float) -> None:
+        """Give an amount back: what was paid is in the ledger now."""
+        async with self._changed:
+            self._reserved.remove(amount)
+            self._changed.notify_all()
+
+    def _fits(self, amount: float) -> bool:
+        return self.limit is None or self.spent() + sum(self._reserved) + amount <= self.limit
