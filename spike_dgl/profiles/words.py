@@ -52,11 +52,13 @@ def first_words(text: str, number: int) -> str:
     >>> first_words("A film about heat.", 3)
     'A film about...'
     >>> first_words("熱についての映画です。", 2)
-    '熱についての...'
+    '熱について...'
+    >>> first_words("Heat 熱 is a film", 3)
+    'Heat 熱 is...'
     """
     if has_blanks(text):
         words = text.split(maxsplit=number)  # what follows the limit is one piece, and left as it is
         return " ".join(words) if len(words) <= number else " ".join(words[:number]) + "..."
     text = " ".join(text.split())
     end = bisect_right(range(len(text)), number, key=lambda last: num_words(text[: last + 1]))
-    return text if end == len(text) else f"{text[:end]}..."
+    return text if end == len(text) else f"{text[:end].rstrip()}..."
