@@ -1,8 +1,9 @@
-"""A data set as a DGL heterograph: the form that notebooks see and files store."""
+"""A data set as a DGL heterograph: the form that models are given, notebooks see, and files store."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from spike_dgl.errors import DataError
 INTERACTS = "interacts"
 SIMILAR = "similar text"
 
+EdgeType: TypeAlias = tuple[str, str, str]
+"""Source node type, relation and destination node type: DGL's canonical edge type."""
+
 
 def inverse(relation: str) -> str:
     """Name of the edge type that runs against `relation`."""
@@ -21,16 +25,17 @@ def inverse(relation: str) -> str:
 
 
 def build_graph(dataset: Dataset) -> DGLGraph:
-    """The heterograph of a data set's knowledge graph and training interactions.
+    """Build the heterograph of a data set's knowledge graph and training interactions.
 
     Node types are ``user`` [U] and ``entity`` [N], items first. Each relation is an edge type of its own from head
     to tail, with an inverse from tail to head; ``interacts`` runs from users to the items of their training
-    part, with an inverse as well. Validation and test interactions are not in the graph.
+    part, with an inverse as well. Messages run along the edges, from source to destination. Validation and test
+    interactions are not in the graph.
 
-    Every edge type stores in ``edata["relation"]`` the row of its relation embedding: r for a relation, R + r
-    for its inverse, 2R for ``interacts_inverse`` and 2R + 1 for ``interacts``. ``nodes["entity"].data["is_item"]``
-    marks the items. Where the data says when interactions happened, ``edges["interacts"].data["place"]`` counts those
-    of the same user that came before each.
+    Every edge type has a relation id of its own, which ``edata["relation"]`` stores: r for the inverse of relation r,
+    by which heads receive from their tails, as SPiKE numbers relations; R + r for the relation itself; 2R for
+    ``interacts`` and 2R + 1 for its inverse. ``nodes["entity"].data["is_item"]`` marks the items. Where the data says
+    when interactions happened, ``edges["interacts"].data["place"]`` counts the user's earlier ones.
 
     Parameters
     ----------
@@ -44,23 +49,23 @@ def build_graph(dataset: Dataset) -> DGLGraph:
     """
     R = dataset.num_relations
     triples = dataset.triples
-    edges: dict[tuple[str, str, str], tuple[Tensor, Tensor]] = {}
-    rows: dict[tuple[str, str, str], int] = {}
+    edges: dict[EdgeType, tuple[Tensor, Tensor]] = {}
+    ids: dict[EdgeType, int] = {}
     for row, name in enumerate(_edge_type_names(dataset)):
         chosen = triples.relations == row
         heads, tails = torch.from_numpy(triples.heads[chosen]), torch.from_numpy(triples.tails[chosen])
         edges["entity", name, "entity"] = (heads, tails)
         edges["entity", inverse(name), "entity"] = (tails, heads)
-        rows["entity", name, "entity"] = row
-        rows["entity", inverse(name), "entity"] = R + row
+        ids["entity", name, "entity"] = R + row
+        ids["entity", inverse(name), "entity"] = row
     users, items = torch.from_numpy(dataset.train.users), torch.from_numpy(dataset.train.items)
     edges["user", INTERACTS, "entity"] = (users, items)
     edges["entity", inverse(INTERACTS), "user"] = (items, users)
-    rows["entity", inverse(INTERACTS), "user"] = 2 * R
-    rows["user", INTERACTS, "entity"] = 2 * R + 1
+    ids["user", INTERACTS, "entity"] = 2 * R
+    ids["entity", inverse(INTERACTS), "user"] = 2 * R + 1
     graph = dgl.heterograph(edges, {"user": dataset.num_users, "entity": dataset.num_entities})
-    for edge_type, row in rows.items():
-        graph.edges[edge_type].data["relation"] = torch.full((graph.num_edges(edge_type),), row)
+    for edge_type, number in ids.items():
+        graph.edges[edge_type].data["relation"] = torch.full((graph.num_edges(edge_type),), number)
     graph.nodes["entity"].data["is_item"] = torch.arange(dataset.num_entities) < dataset.num_items
     places = dataset.train.places(dataset.num_users)
     if places is not None:
@@ -69,36 +74,55 @@ def build_graph(dataset: Dataset) -> DGLGraph:
 
 
 def with_similar_items(graph: DGLGraph, items: Tensor, neighbours: Tensor) -> DGLGraph:
-    """The graph of `build_graph` with one more relation, ``similar text``: from items to others that read alike.
+    """Return the graph of `build_graph` with one more relation, ``similar text``: to items from their text neighbours.
 
     It has no inverse: of two items one may be among the most similar of the other, but not the other way round. Its
-    relation row is 2R + 1; that of ``interacts`` has the same number, but multiplies nothing where this one is used.
+    relation id is 2R + 2.
 
     Parameters
     ----------
     graph
         The heterograph; it is not changed.
     items, neighbours
-        [E] rows of items; see `spike_dgl.nn.text_neighbours`.
+        [E] rows of items; see `spike_dgl.nn.graphs.text_neighbours`.
     """
     edges = {edge_type: graph.edges(etype=edge_type, order="eid") for edge_type in graph.canonical_etypes}
     similar = ("entity", SIMILAR, "entity")
     sizes = {node_type: graph.num_nodes(node_type) for node_type in graph.ntypes}
-    extended = dgl.heterograph(edges | {similar: (items, neighbours)}, sizes)
+    extended = dgl.heterograph(edges | {similar: (neighbours, items)}, sizes)
     for edge_type in graph.canonical_etypes:
         extended.edges[edge_type].data.update(graph.edges[edge_type].data)
-    extended.edges[similar].data["relation"] = torch.full((len(items),), num_relation_rows(graph))
+    extended.edges[similar].data["relation"] = torch.full((len(items),), len(graph.canonical_etypes))
     extended.nodes["entity"].data["is_item"] = graph.nodes["entity"].data["is_item"]
     return extended
 
 
-def num_relation_rows(graph: DGLGraph) -> int:
-    """2R + 1: every relation, every inverse, and the one by which items receive from users; one more with texts."""
-    return 1 + len([edge_type for edge_type in graph.canonical_etypes if edge_type[0] == edge_type[2]])
+def edge_types_by_id(graph: DGLGraph) -> list[EdgeType]:
+    """Return all edge types of the heterograph in the order of their relation ids.
+
+    An edge type without edges stores no id, and takes one that is left.
+    """
+    types: list[EdgeType] = graph.canonical_etypes
+    ids = {each: int(graph.edges[each].data["relation"][0]) for each in types if graph.num_edges(each)}
+    left = iter(sorted(set(range(len(types))) - set(ids.values())))
+    return sorted(types, key={each: ids[each] if each in ids else next(left) for each in types}.__getitem__)
+
+
+def entity_edge_types(graph: DGLGraph) -> list[EdgeType]:
+    """Return the edge types to entities, in the order of their ids.
+
+    First come the 2R of the knowledge graph, then ``interacts``, then ``similar text`` where there is one.
+    """
+    return [edge_type for edge_type in edge_types_by_id(graph) if edge_type[2] == "entity"]
+
+
+def num_knowledge_relations(graph: DGLGraph) -> int:
+    """2R: relations of the knowledge graph and their inverses."""
+    return entity_edge_types(graph).index(("user", INTERACTS, "entity"))
 
 
 def _edge_type_names(dataset: Dataset) -> list[str]:
-    """Relation names, made different from each other's inverses and from the interactions' where they clash."""
+    """Return relation names, made different from each other's inverses and from the interactions' where they clash."""
     taken = {INTERACTS, inverse(INTERACTS), SIMILAR}
     names: list[str] = []
     for wanted in dataset.relations.names:

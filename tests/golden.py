@@ -16,8 +16,7 @@ from torch import Tensor
 from spike_dgl.data.dataset import Dataset, Interactions, Triples, Vocabulary
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
-from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike import Spike, SpikeOptions
 from spike_dgl.nn.losses import bpr_loss
 
 BOUNDS = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -53,7 +52,7 @@ def compute(golden: Arrays, dtype: torch.dtype) -> Arrays:
         for rows in (batch.users, batch.positives + model.num_users, batch.negatives + model.num_users)
     )
     bpr = bpr_loss((users * positives).sum(-1), (users * negatives).sum(-1))
-    matching = model.matching(states, _index(golden["anchors"]))
+    matching = model.match.on(states, _index(golden["anchors"]))
     (bpr + float(golden["matching_weight"]) * matching).backward()
     outputs = {
         "out_user": states.final[: model.num_users],
@@ -64,7 +63,7 @@ def compute(golden: Arrays, dtype: torch.dtype) -> Arrays:
         **golden_edges(golden, model),
     }
     gradients = {f"grad_{name}": parameter.grad for name, parameter in _parameters(model).items()}
-    gradients["grad_relation_embedding"] = model.attention.relation_embedding.grad[:-1]
+    gradients["grad_relation_embedding"] = model.conv.relation_embedding.grad[:-1]
     return {
         name: value.detach().numpy() for name, value in (outputs | gradients).items() if value is not None
     }
@@ -87,7 +86,7 @@ def golden_model(golden: Arrays, dtype: torch.dtype) -> Spike:
     with torch.no_grad():
         for name, value in weights.items():
             _parameters(model)[name].copy_(torch.from_numpy(value))
-        model.attention.relation_embedding[:-1] = torch.from_numpy(golden["relation_embedding"])
+        model.conv.relation_embedding[:-1] = torch.from_numpy(golden["relation_embedding"])
     return model
 
 
@@ -112,9 +111,9 @@ def golden_dataset(golden: Arrays) -> Dataset:
 
 def _parameters(model: Spike) -> dict[str, torch.nn.Parameter]:
     """Our parameters by their golden names."""
-    named = {"embedding": model.embedding, "W_Q": model.attention.query_projection}
+    named = {"embedding": model.embedding, "W_Q": model.conv.query_projection}
     for side in ("user", "entity"):
-        projection = getattr(model, f"{side}_projection")
+        projection = getattr(model.inject, f"{side}_projection")
         for number, layer in ((0, projection.hidden), (3, projection.output)):
             for part in ("weight", "bias"):
                 named[f"{side}_projection_{number}_{part}"] = getattr(layer, part)
@@ -123,9 +122,9 @@ def _parameters(model: Spike) -> dict[str, torch.nn.Parameter]:
 
 def edges(model: Spike) -> dict[str, Tensor]:
     """Head, tail and relation [2T] of the edges attention runs on, entities counted from 0."""
-    messages = model.messages
-    tails = messages.edge_node - model.num_users
-    return {"edge_head": messages.edges.target, "edge_tail": tails, "edge_relation": messages.edge_relation}
+    messages = model.views.messages
+    tails = messages.src - model.num_users
+    return {"edge_head": messages.attended.dst, "edge_tail": tails, "edge_relation": messages.relation}
 
 
 def edge_order(golden: Arrays, model: Spike) -> Tensor:

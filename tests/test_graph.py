@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from spike_dgl.data.dataset import Dataset, Vocabulary
+from spike_dgl.data.dataset import Dataset, Triples, Vocabulary
 from spike_dgl.errors import DataError
-from spike_dgl.graph import build_graph, load_graph, num_relation_rows, save_graph, with_similar_items
+from spike_dgl.graph import (
+    build_graph,
+    edge_types_by_id,
+    entity_edge_types,
+    load_graph,
+    num_knowledge_relations,
+    save_graph,
+    with_similar_items,
+)
 from tests.toy import dataset
 
 
@@ -52,7 +61,7 @@ def test_relation_rows_and_items_are_marked(toy: Dataset) -> None:
     graph = build_graph(toy)
     rows = {name: graph.edges[name].data["relation"].unique().tolist() for name in graph.etypes}
     assert rows == {
-        "r0": [0], "r1": [1], "r0_inverse": [2], "r1_inverse": [3], "interacts_inverse": [4], "interacts": [5]
+        "r0_inverse": [0], "r1_inverse": [1], "r0": [2], "r1": [3], "interacts": [4], "interacts_inverse": [5]
     }  # fmt: skip
     assert graph.nodes["entity"].data["is_item"].tolist() == [True, True, False, False]
 
@@ -92,10 +101,20 @@ def test_similar_items_are_one_more_relation_and_change_nothing_else(toy: Datase
     similar = ("entity", "similar text", "entity")
     assert set(extended.canonical_etypes) - set(graph.canonical_etypes) == {similar}
     assert similar not in graph.canonical_etypes
-    assert extended.edges[similar].data["relation"].tolist() == [2 * toy.num_relations + 1] * 2
-    assert num_relation_rows(extended) == num_relation_rows(graph) + 1
+    assert [end.tolist() for end in extended.edges(etype=similar)] == [[1, 0], [0, 1]]
+    assert extended.edges[similar].data["relation"].tolist() == [2 * toy.num_relations + 2] * 2
+    assert entity_edge_types(extended) == [*entity_edge_types(graph), similar]
+    assert num_knowledge_relations(extended) == num_knowledge_relations(graph) == 2 * toy.num_relations
     for edge_type in graph.canonical_etypes:
         for before, after in zip(graph.edges(etype=edge_type), extended.edges(etype=edge_type), strict=True):
             assert before.equal(after)
         assert extended.edges[edge_type].data["relation"].equal(graph.edges[edge_type].data["relation"])
     assert extended.nodes["entity"].data["is_item"].equal(graph.nodes["entity"].data["is_item"])
+
+
+def test_every_edge_type_has_an_id_of_its_own_also_without_edges(toy: Dataset) -> None:
+    graph = build_graph(toy.replace(triples=Triples.from_rows(np.array([[0, 1, 2]]))))
+    names = [name for _, name, _ in edge_types_by_id(graph)]
+    assert sorted(names) == sorted(["r0", "r0_inverse", "r1", "r1_inverse", "interacts", "interacts_inverse"])
+    assert (names[1], names[3], names[4], names[5]) == ("r1_inverse", "r1", "interacts", "interacts_inverse")
+    assert [name for _, name, _ in entity_edge_types(graph)] == names[:5]

@@ -15,7 +15,7 @@ from spike_dgl.errors import DataError, SpikeError, UnknownIdError
 from spike_dgl.experiment import RunConfig, open_fold_in, start
 from spike_dgl.models.fold_in import LinearFoldIn, NewItems
 from spike_dgl.models.spike import Spike
-from spike_dgl.nn.text_neighbours import text_neighbours
+from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from spike_dgl.recommend import NewItem, Recommender
 from spike_dgl.training.tracking import RunFolder
 
@@ -97,16 +97,16 @@ def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path)
     _, embedded = fold_in.with_items(new)
     with torch.no_grad():
         tail, row = model.num_users + int(new.tails[0]), int(new.relations[0])
-        profile = model.project_profiles()[model.num_users]
-        injected = model.entity_gate(torch.zeros(1, 64), profile[None])[0] * profile
-        states, relation = model.propagate().layers, model.attention.relation_embedding[row]
-        # The one fact has all of the attention: items that read alike are heard by those without facts alone.
+        profile = model.inject.project()[model.num_users]
+        injected = model.inject.entity_gate(torch.zeros(1, 64), profile[None])[0] * profile
+        states, relation = model.propagate().layers, model.conv.relation_embedding[row]
+        # The one fact has all of the attention: only items without facts attend to text neighbours.
         hops = [torch.nn.functional.normalize(state[tail] * relation, dim=0) for state in states[:-1]]
         expected = injected + sum(hops) - injected
     torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_spike_embeds_an_item_of_which_there_is_a_text_only_among_those_that_read_alike(
+def test_spike_embeds_an_item_of_which_there_is_a_text_only_among_its_text_neighbours(
     data_folder: Path, tmp_path: Path
 ) -> None:
     folder = RunFolder.open(
@@ -120,7 +120,7 @@ def test_spike_embeds_an_item_of_which_there_is_a_text_only_among_those_that_rea
     _, (nearest,) = text_neighbours(torch.from_numpy(texts), 1, torch.from_numpy(text))
     _, embedded = fold_in.with_items(NewItems(1, nothing, nothing, nothing, text))
     with torch.no_grad():
-        states, relation = model.propagate().layers, model.attention.relation_embedding[-1]
+        states, relation = model.propagate().layers, model.conv.relation_embedding[-1]
         of_nearest = [state[model.num_users + int(nearest)] for state in states[:-1]]
         # The one neighbour has all of the attention, and what is injected is removed again.
         expected = sum(torch.nn.functional.normalize(state * relation, dim=0) for state in of_nearest)

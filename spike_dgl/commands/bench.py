@@ -97,7 +97,7 @@ def cold(runs: tuple[Path, ...], split: Split, as_json: bool, csv_file: Path | N
 
     They are trained with data.hidden_users and data.hidden_items above 0.
     """
-    from spike_dgl.cold_start import cold_results, render_cold
+    from spike_dgl.measure.cold_start import cold_results, render_cold
     from spike_dgl.training.tracking import RunFolder
 
     results = [cold_results(RunFolder.open(run), split) for run in runs]
@@ -137,7 +137,7 @@ def speed(
 
     What of the straightforward one would not fit in memory is left out.
     """
-    from spike_dgl.benchmark import Workload, compare
+    from spike_dgl.measure.speed import Workload, compare
 
     use_threads(threads)
     size = (0, 0, 0) if path else (nodes, edges, relations)
@@ -155,7 +155,7 @@ def speed(
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
 def scaling(nodes: int, repeats: int, threads: int | None) -> None:
     """Time and memory of a training step as the graph grows tenfold and a hundredfold."""
-    from spike_dgl.benchmark import Workload, scale
+    from spike_dgl.measure.speed import Workload, scale
 
     use_threads(threads)
     sizes = [
@@ -188,7 +188,7 @@ def sampling(
 
     First its edges grow tenfold, then its nodes.
     """
-    from spike_dgl.benchmark import Workload, compare_sampled
+    from spike_dgl.measure.speed import Workload, compare_sampled
 
     use_threads(threads)
     workloads = [Workload(path=path, batch_size=batch_size)]
@@ -215,7 +215,7 @@ def fidelity(runs: tuple[Path, ...], users: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a kind of call.")
 def latency(run: Path, calls: int, as_json: bool) -> None:
     """How long RUN takes to load, and to answer known users and new ones, on one thread."""
-    from spike_dgl.latency import measure, render
+    from spike_dgl.measure.latency import measure, render
 
     found = measure(run, calls)
     click.echo("\n".join(json.dumps(vars(one)) for one in found) if as_json else render(run, found))

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from spike_dgl.nn.message_graph import MessageGraph
+from spike_dgl.nn.graphs.messages import MessageGraph
 from spike_dgl.typing import BoolArray, IndexArray
 
 NO_ARC = -1
@@ -49,12 +49,12 @@ class Arcs:
     @classmethod
     def of(cls, messages: MessageGraph, num_relations: int) -> Arcs:
         """The arcs of a graph whose data has so many relations, inverses not counted."""
-        U, E, X = messages.num_users, len(messages.edges), len(messages.pooling)
-        attended, pooled = (edges.target_start.cpu().numpy() for edges in (messages.edges, messages.pooling))
+        U, E, X = messages.num_users, len(messages.attended), len(messages.pooled)
+        attended, pooled = (edges.csc_start.cpu().numpy() for edges in (messages.attended, messages.pooled))
         parts = (
-            (messages.edge_node, messages.pooling.source + U),
-            (messages.edges.target + U, messages.pooling.target),
-            (messages.edge_relation, messages.edge_relation.new_full((X,), 2 * num_relations)),
+            (messages.src, messages.pooled.src),
+            (messages.attended.dst + U, messages.pooled.dst),
+            (messages.relation, messages.relation.new_full((X,), 2 * num_relations)),
         )
         sender, receiver, relation = (np.concatenate([part.cpu().numpy() for part in both]) for both in parts)
         return cls(

@@ -58,8 +58,8 @@ class Explainer:
 
     def __init__(self, dataset: Dataset, model: Spike, profiles: tuple[str, ...] = ()) -> None:
         self.dataset, self.model, self._profiles = dataset, model.eval(), profiles
-        self.states = self._states(inject=True)
-        self.arcs = Arcs.of(model.messages, dataset.num_relations)
+        self.states = self._states(with_profiles=True)
+        self.arcs = Arcs.of(model.views.messages, dataset.num_relations)
         self.weights = message_weights(self.states, self.arcs)
         self._removal = Removal(model, self.states, self.arcs)
 
@@ -82,13 +82,13 @@ class Explainer:
         return cls(experiment.dataset, experiment.model, (*texts.users, *texts.entities))
 
     @torch.no_grad()
-    def _states(self, *, inject: bool) -> SpikeStates:
-        return self.model.propagate(inject=inject)
+    def _states(self, *, with_profiles: bool) -> SpikeStates:
+        return self.model.propagate(with_profiles=with_profiles)
 
     @cached_property
     def states_without_profiles(self) -> SpikeStates:
         """What the same weights compute where no profile is injected."""
-        return self._states(inject=False)
+        return self._states(with_profiles=False)
 
     @cached_property
     def _weights_without_profiles(self) -> FloatArray:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from spike_dgl.explain.arcs import Arcs
 from spike_dgl.models.spike import Spike, SpikeStates
-from spike_dgl.nn.message_graph import MessageGraph
-from spike_dgl.nn.rows import normalise
+from spike_dgl.nn.graphs.messages import MessageGraph
+from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 REMOVALS_AT_A_TIME = 64
@@ -115,7 +115,7 @@ class Removal:
         place[order] = np.arange(len(order))
         receiver = place[len(sources) :]
         messages = self._messages(arcs, place[sender], receiver[which], int(is_user.sum()), len(rows))
-        state, _ = self._model.hop(messages, table[rows[order]], torch.from_numpy(receiver))
+        state, _ = self._model.conv.hop(messages, table[rows[order]], torch.from_numpy(receiver))
         return state
 
     def _rows(self, removal: IndexArray, node: IndexArray, before: _States) -> IndexArray:
@@ -139,9 +139,9 @@ class Removal:
         pooled = torch.from_numpy(self._arcs.is_pooling(arcs))
         attended, relation = ~pooled, torch.from_numpy(self._arcs.relation[arcs])
         senders, receivers = torch.from_numpy(sender), torch.from_numpy(receiver)
-        return MessageGraph.build(
-            (receivers[attended] - num_users, senders[attended], relation[attended]),
-            (receivers[pooled], senders[pooled] - num_users),
+        return MessageGraph.from_edges(
+            (senders[attended], receivers[attended], relation[attended]),
+            (senders[pooled], receivers[pooled]),
             num_users,
             num_nodes - num_users,
         )

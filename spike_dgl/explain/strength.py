@@ -9,7 +9,7 @@ from spike_dgl.explain.arcs import NO_ARC, Arcs
 from spike_dgl.explain.paths import Paths
 from spike_dgl.explain.removal import pair_scores
 from spike_dgl.models.spike import Spike, SpikeStates
-from spike_dgl.nn.rows import normalise
+from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.typing import FloatArray, IndexArray
 
 
@@ -65,7 +65,7 @@ def gradient_of_arcs(
 ) -> FloatArray:
     """[E + X] how much each arc adds to the score, to first order.
 
-    What a node hears is a sum of weighted messages; this is the product of each with the gradient of the score,
+    A node aggregates a sum of weighted messages; this is the product of each with the gradient of the score,
     summed over hops and heads. The weights of other messages count as given.
 
     Parameters
@@ -78,27 +78,27 @@ def gradient_of_arcs(
     state, total = states.layers[0].detach(), states.final.detach()
     # The pass again, with gradients; layers other than the first come back on top of what is not computed from them.
     total = total - sum(layer.detach() for layer in states.layers[1:])
-    heard = []
+    aggregated = []
     for _ in range(model.options.num_layers):
-        heard.append(model.hear(model.messages, state)[0])
-        state = normalise(heard[-1])
+        aggregated.append(model.conv.aggregate(model.views.messages, state)[0])
+        state = normalise(aggregated[-1])
         total = total + state
     score = pair_scores(model, total[[user]], total[[item]]).sum()
-    return _sum_of_hops(model, states, arcs, weights, torch.autograd.grad(score, heard))
+    return _sum_of_hops(model, states, arcs, weights, torch.autograd.grad(score, aggregated))
 
 
 def _sum_of_hops(
     model: Spike, states: SpikeStates, arcs: Arcs, weights: FloatArray, gradients: tuple[torch.Tensor, ...]
 ) -> FloatArray:
     """[E + X] inner products of weighted messages and the gradients [U + N, D] at their receivers, over all hops."""
-    relations = model.attention.relation_embedding.detach().cpu().numpy()
+    relations = model.conv.relation_embedding.detach().cpu().numpy()
     total = np.zeros(len(arcs), np.float32)
     for hop, gradient in enumerate(gradients):
         slope, state = gradient.cpu().numpy(), states.layers[hop].detach()
         chosen = np.flatnonzero((slope != 0).any(axis=1)[arcs.receiver])
         sender, to_user = arcs.sender[chosen], arcs.is_pooling(chosen)
         message = state.cpu().numpy()[sender] * relations[arcs.relation[chosen]]
-        message[to_user] = model.heard_by_users(state).detach().cpu().numpy()[sender[to_user]]
+        message[to_user] = model.conv.transformed(state).detach().cpu().numpy()[sender[to_user]]
         message *= np.repeat(weights[hop, chosen], state.shape[1] // weights.shape[2], axis=1)
         total[chosen] += (slope[arcs.receiver[chosen]] * message).sum(axis=1)
     return total

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import torch
 from pydantic import Field
@@ -24,8 +24,8 @@ from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.models.fold_in import FoldIn
+from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.nn.losses import RankingLoss, bpr_loss, contrastive_loss, l2_loss, softmax_loss
-from spike_dgl.nn.rows import normalise
 
 CPU = torch.device("cpu")
 
@@ -124,6 +124,8 @@ class EmbeddingModel(RecommenderModel):
     num_users: int
     num_items: int
     embedding: Tensor
+    former_names: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Beginnings of parameter names in checkpoints of earlier versions, and in their place now."""
 
     @abstractmethod
     def propagate(self) -> Any:

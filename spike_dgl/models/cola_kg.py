@@ -15,9 +15,9 @@ from spike_dgl.dgl_import import DGLGraph, dgl, edge_softmax, fn, require_dgl_on
 from spike_dgl.errors import ConfigError
 from spike_dgl.models.base import ModelInputs, register
 from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
-from spike_dgl.nn.message_passing import weighted_sum
+from spike_dgl.nn.graphs.text_neighbours import text_neighbours
+from spike_dgl.nn.kernels.message_passing import weighted_sum
 from spike_dgl.nn.precision import in_full_precision
-from spike_dgl.nn.text_neighbours import text_neighbours
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 

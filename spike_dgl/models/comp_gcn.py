@@ -10,9 +10,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
+from spike_dgl.dgl_import import require_dgl_on
 from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
-from spike_dgl.nn.collaborative_graph import CollaborativeGraph
-from spike_dgl.nn.message_passing import typed_matrices, typed_product, weighted_sum
+from spike_dgl.nn.graphs.relational import RelationalGraph
+from spike_dgl.nn.kernels.message_passing import typed_matrices, typed_product, weighted_sum
 
 Composition = Literal["subtraction", "multiplication", "correlation"]
 
@@ -88,13 +89,13 @@ class CompositionConvolution(nn.Module):
         nn.init.xavier_uniform_(self.self_relation)
         self.register_buffer("directions", directions, persistent=False)
 
-    def forward(self, graph: CollaborativeGraph, states: Tensor, relations: Tensor, scale: Tensor) -> Tensor:
+    def forward(self, graph: RelationalGraph, states: Tensor, relations: Tensor, scale: Tensor) -> Tensor:
         """From states [U + N, D] to the next ones, by relations' embeddings and the factors c [E, 1]."""
-        senders = graph.senders
-        nodes, by = states.index_select(0, senders.node), relations.index_select(0, senders.relation)
+        pairs = graph.src_pairs
+        nodes, by = states.index_select(0, pairs.node), relations.index_select(0, pairs.relation)
         matrices = self.matrices.index_select(0, self.directions)
-        sent = typed_product(compose(nodes, by, self.composition), senders.relation, matrices)
-        gathered = self.dropout(weighted_sum(graph.from_senders, sent, scale))
+        sent = typed_product(compose(nodes, by, self.composition), pairs.relation, matrices)
+        gathered = self.dropout(weighted_sum(graph.from_pairs, sent, scale))
         own = self.own(compose(states, self.self_relation, self.composition))
         result: Tensor = (own + gathered) / 3
         return result
@@ -130,8 +131,9 @@ class CompGcn(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: CompGcnOptions) -> None:
         super().__init__()
+        require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
-        self.graph = CollaborativeGraph.of(inputs.graph, inputs.device)
+        self.graph = RelationalGraph.from_heterograph(inputs.graph, inputs.device)
         dim, last = options.embedding_dim, options.num_layers - 1
         self.embedding = nn.Parameter(torch.empty(self.graph.num_nodes, dim))
         self.relations = nn.Parameter(torch.empty(self.graph.num_relations, dim))
@@ -148,12 +150,12 @@ class CompGcn(EmbeddingModel):
     def _directions(self) -> Tensor:
         """[2R + 2] of R relations, their inverses, items from users, and users from items."""
         R = self.graph.num_relations // 2 - 1
-        return torch.tensor([0] * R + [1] * R + [1, 0], device=self.graph.source.device)
+        return torch.tensor([0] * R + [1] * R + [1, 0], device=self.graph.src.device)
 
     def _scale(self, directions: Tensor) -> Tensor:
         """c [E, 1]: one over the root of both ends' degrees in the edge's direction."""
         shift = directions[self.graph.relation] * self.graph.num_nodes
-        ends = (self.graph.source + shift, self.graph.target + shift)
+        ends = (self.graph.src + shift, self.graph.dst + shift)
         product = torch.stack([torch.bincount(end)[end] for end in ends]).prod(0)
         return product.to(self.embedding.dtype).rsqrt().unsqueeze(-1)
 

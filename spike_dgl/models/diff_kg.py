@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import require_dgl_on
-from spike_dgl.graph import num_relation_rows
+from spike_dgl.graph import num_knowledge_relations
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
@@ -19,10 +19,10 @@ from spike_dgl.models.base import (
     ranking_terms,
     register,
 )
-from spike_dgl.nn.interaction_graph import InteractionGraph
-from spike_dgl.nn.knowledge_attention import KnowledgeAttention
-from spike_dgl.nn.knowledge_diffusion import KnowledgeDiffusion
-from spike_dgl.nn.message_graph import message_graph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
+from spike_dgl.nn.graphs.messages import message_graph
+from spike_dgl.nn.layers.knowledge_attention import KnowledgeAttention
+from spike_dgl.nn.layers.knowledge_diffusion import KnowledgeDiffusion
 
 SMALLEST_NOISE = 1e-6
 """Variance of the first step that float32 still tells from none."""
@@ -138,13 +138,13 @@ class DiffKG(EmbeddingModel):
         )
         nn.init.xavier_uniform_(self.embedding)
         messages = message_graph(inputs.graph, users_among_neighbours=False)
-        heads, tails = messages.edges.target, messages.edge_node - inputs.num_users
+        heads, tails = messages.attended.dst, messages.src - inputs.num_users
         self.attention = KnowledgeAttention(
             heads,
             tails,
-            messages.edge_relation,
+            messages.relation,
             num_entities=inputs.num_entities,
-            num_relations=num_relation_rows(inputs.graph) - 1,
+            num_relations=num_knowledge_relations(inputs.graph),
             embedding_dim=options.embedding_dim,
             num_layers=options.num_kg_layers,
             dropout=options.message_dropout,

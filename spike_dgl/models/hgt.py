@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.dgl_import import edge_softmax
+from spike_dgl.dgl_import import edge_softmax, require_dgl_on
 from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
-from spike_dgl.nn.attention import require_whole_heads
-from spike_dgl.nn.collaborative_graph import CollaborativeGraph
-from spike_dgl.nn.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
+from spike_dgl.nn.graphs.relational import RelationalGraph
+from spike_dgl.nn.kernels.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
+from spike_dgl.nn.layers.spike_conv import require_whole_heads
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -84,31 +84,30 @@ class HeterogeneousAttention(nn.Module):
         self.relation_prior = nn.Parameter(torch.ones(num_relations, num_heads))
         self.skip = nn.Parameter(torch.ones(num_node_types))
 
-    def forward(self, graph: CollaborativeGraph, node_types: Tensor, states: Tensor) -> Tensor:
+    def forward(self, graph: RelationalGraph, node_types: Tensor, states: Tensor) -> Tensor:
         """From states [U + N, D] of nodes of ascending types [U + N] to the next ones."""
         value = self._sent(graph, typed_product(states, node_types, self.value), self.message_matrices)
-        gathered = weighted_sum(graph.from_senders, value, self.attention(graph, node_types, states))
+        gathered = weighted_sum(graph.from_pairs, value, self.attention(graph, node_types, states))
         added = typed_product(functional.gelu(gathered.flatten(1)), node_types, self.result)
         share = torch.sigmoid(self.skip).index_select(0, node_types).unsqueeze(-1)
         result: Tensor = share * self.dropout(added) + (1.0 - share) * states
         return result
 
-    def attention(self, graph: CollaborativeGraph, node_types: Tensor, states: Tensor) -> Tensor:
+    def attention(self, graph: RelationalGraph, node_types: Tensor, states: Tensor) -> Tensor:
         """[E, H, 1] weights; those of one receiver and head sum to one."""
         query = self._heads(typed_product(states, node_types, self.query))
         key = self._sent(graph, typed_product(states, node_types, self.key), self.attention_matrices)
-        prior = self.relation_prior.index_select(0, graph.senders.relation).unsqueeze(-1)
-        logits = inner_products(graph.from_senders, key * prior / math.sqrt(key.shape[-1]), query)
-        weights: Tensor = edge_softmax(graph.from_senders, logits)
+        prior = self.relation_prior.index_select(0, graph.src_pairs.relation).unsqueeze(-1)
+        logits = inner_products(graph.from_pairs, key * prior / math.sqrt(key.shape[-1]), query)
+        weights: Tensor = edge_softmax(graph.from_pairs, logits)
         return weights
 
-    def _sent(self, graph: CollaborativeGraph, rows: Tensor, matrices: nn.ParameterList) -> Tensor:
+    def _sent(self, graph: RelationalGraph, rows: Tensor, matrices: nn.ParameterList) -> Tensor:
         """[P, H, D / H] what the relations' matrices, one list entry a head, make of the senders' rows."""
-        senders = graph.senders
-        heads = self._heads(rows.index_select(0, senders.node)).unbind(1)
+        pairs = graph.src_pairs
+        heads = self._heads(rows.index_select(0, pairs.node)).unbind(1)
         products = [
-            typed_product(head, senders.relation, matrix)
-            for head, matrix in zip(heads, matrices, strict=True)
+            typed_product(head, pairs.relation, matrix) for head, matrix in zip(heads, matrices, strict=True)
         ]
         return torch.stack(products, dim=1)
 
@@ -145,8 +144,9 @@ class Hgt(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: HgtOptions) -> None:
         super().__init__()
+        require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
-        self.graph = CollaborativeGraph.of(inputs.graph, inputs.device)
+        self.graph = RelationalGraph.from_heterograph(inputs.graph, inputs.device)
         self.embedding = nn.Parameter(torch.empty(self.graph.num_nodes, options.embedding_dim))
         nn.init.xavier_uniform_(self.embedding)
         self.layers = nn.ModuleList(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.models.base import ModelInputs, NoOptions, RecommenderModel, ScoreFunction, register
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 
 @register("item-cosine", NoOptions)

@@ -14,7 +14,7 @@ from spike_dgl.models.base import (
     ScoreFunction,
     register,
 )
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 
 @register("item-text-cosine", NoOptions)

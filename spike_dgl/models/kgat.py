@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.dgl_import import edge_softmax
+from spike_dgl.dgl_import import edge_softmax, require_dgl_on
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
@@ -20,10 +20,10 @@ from spike_dgl.models.base import (
     ranking_terms,
     register,
 )
-from spike_dgl.nn.collaborative_graph import CollaborativeGraph
+from spike_dgl.nn.graphs.relational import RelationalGraph
+from spike_dgl.nn.kernels.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
+from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.nn.losses import bpr_loss
-from spike_dgl.nn.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
-from spike_dgl.nn.rows import normalise
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -109,8 +109,9 @@ class Kgat(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: KgatOptions) -> None:
         super().__init__()
+        require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
-        self.graph = CollaborativeGraph.of(inputs.graph, inputs.device)
+        self.graph = RelationalGraph.from_heterograph(inputs.graph, inputs.device)
         dim = options.embedding_dim
         self.embedding = nn.Parameter(torch.empty(self.graph.num_nodes, dim))
         self.relations = nn.Parameter(torch.empty(self.graph.num_relations, dim))
@@ -122,12 +123,12 @@ class Kgat(EmbeddingModel):
 
     def attention(self) -> Tensor:
         """pi, [E, 1] in the order of the graph's edges; those of one receiver sum to one."""
-        senders, receivers = self.graph.senders, self.graph.receivers
+        src_pairs, dst_pairs = self.graph.src_pairs, self.graph.dst_pairs
         tails, heads = (
             typed_product(self.embedding.index_select(0, pairs.node), pairs.relation, self.relation_matrices)
-            for pairs in (senders, receivers)
+            for pairs in (src_pairs, dst_pairs)
         )
-        heads = torch.tanh(heads + self.relations.index_select(0, receivers.relation))
+        heads = torch.tanh(heads + self.relations.index_select(0, dst_pairs.relation))
         weights: Tensor = edge_softmax(
             self.graph.graph, inner_products(self.graph.between_pairs, tails, heads)
         )
@@ -168,7 +169,7 @@ class Kgat(EmbeddingModel):
         graph, relation = self.graph, self.graph.relation[edges]
         head, tail, other = (
             typed_product(self.embedding.index_select(0, nodes), relation, self.relation_matrices)
-            for nodes in (graph.target[edges], graph.source[edges], corrupted)
+            for nodes in (graph.dst[edges], graph.src[edges], corrupted)
         )
         translated = head + self.relations.index_select(0, relation)
         near, far = ((translated - end).square().sum(-1) for end in (tail, other))

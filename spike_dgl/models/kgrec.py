@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.graph import num_relation_rows
+from spike_dgl.graph import entity_edge_types, num_knowledge_relations
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
@@ -20,13 +20,13 @@ from spike_dgl.models.base import (
     ranking_terms,
     register,
 )
-from spike_dgl.nn.attention import RelationalAttention, RelationInit, require_whole_heads
-from spike_dgl.nn.edge_dropout import EdgeDropout
-from spike_dgl.nn.interaction_graph import InteractionGraph
-from spike_dgl.nn.kernels import attend, mean_of_sources
+from spike_dgl.nn.graphs.edge_dropout import EdgeDropout
+from spike_dgl.nn.graphs.interactions import InteractionGraph
+from spike_dgl.nn.graphs.messages import MessageGraph, message_graph
+from spike_dgl.nn.kernels import mean_of_sources
+from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.nn.kernels.with_torch import of_pairs
-from spike_dgl.nn.message_graph import MessageGraph, message_graph
-from spike_dgl.nn.rows import normalise
+from spike_dgl.nn.layers.spike_conv import RelationInit, SpikeConv, require_whole_heads
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -106,7 +106,7 @@ class KGRec(EmbeddingModel):
     """KGRec (Yang, Huang, Xia, Huang: "Knowledge Graph Self-Supervised Rationalization for Recommendation", KDD 2023).
 
     Entities gather from their KG neighbours by relation-aware attention and users average their items, as in SPiKE,
-    whose propagation grew out of this one: `RelationalAttention` computes both. The attention omega of an edge says
+    whose propagation grew out of this one: `SpikeConv` computes both. The attention omega of an edge says
     how much of a rationale it is, compared with the other edges of its head h:
 
     ``gamma(h, r, t) = |N_h| mean_m omega_m(h, r, t)``
@@ -138,6 +138,8 @@ class KGRec(EmbeddingModel):
         See `KGRecOptions`.
     """
 
+    former_names = (("attention.", "conv."),)
+
     def __init__(self, inputs: ModelInputs, options: KGRecOptions) -> None:
         super().__init__()
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
@@ -148,8 +150,12 @@ class KGRec(EmbeddingModel):
         dim = options.embedding_dim
         self.embedding = nn.Parameter(torch.empty(inputs.num_users + inputs.num_entities, dim))
         nn.init.xavier_uniform_(self.embedding)
-        self.attention = RelationalAttention(
-            num_relation_rows(inputs.graph) - 1, dim, options.num_heads, relation_init=options.relation_init
+        self.conv = SpikeConv(
+            dim,
+            options.num_heads,
+            entity_edge_types(inputs.graph)[: num_knowledge_relations(inputs.graph)],
+            feat_drop=options.message_dropout,
+            relation_init=options.relation_init,
         )
         if options.contrastive_weight:
             self.of_interactions, self.of_knowledge = _perceptron(dim), _perceptron(dim)
@@ -160,9 +166,7 @@ class KGRec(EmbeddingModel):
         state: Tensor = self.embedding
         final = state
         for _ in range(self.options.num_layers):
-            gathered, _ = self.attention(messages, state)
-            pooled = mean_of_sources(messages.pooling, state[self.num_users :])
-            state = self._normalised(torch.cat([pooled, gathered]))
+            state, _ = self.conv.hop(messages, state)
             final = final + state
         return final
 
@@ -186,13 +190,9 @@ class KGRec(EmbeddingModel):
 
     @torch.no_grad()
     def rationale_scores(self, messages: MessageGraph) -> Tensor:
-        """gamma [E] in the order of ``messages.edges``; one is the average of each head's edges."""
-        layer = self.attention
-        projected = self.embedding @ layer.query_projection
-        _, attention = attend(
-            messages, projected, self.embedding, layer.relation_embedding, layer.num_heads, layer.kernels
-        )
-        return attention.mean(-1) * messages.edges.target_start.diff()[messages.edges.target]
+        """Return gamma [E] in the order of ``messages.attended``; one is the average of each head's edges."""
+        _, attention = self.conv.aggregate(messages, self.embedding)
+        return attention.mean(-1) * messages.attended.csc_start.diff()[messages.attended.dst]
 
     def mask(self, messages: MessageGraph, scores: Tensor) -> RationaleMask:
         """Leave out the highest edges by their scores [E]."""
@@ -200,15 +200,15 @@ class KGRec(EmbeddingModel):
         kept = torch.ones_like(scores, dtype=torch.bool).index_fill_(0, masked, False)
         return RationaleMask(
             _of_edges(messages, kept),
-            messages.edges.target[masked] + self.num_users,
-            messages.edge_relation[masked],
-            messages.edge_node[masked],
+            messages.attended.dst[masked] + self.num_users,
+            messages.relation[masked],
+            messages.src[masked],
         )
 
     def reconstruction(self, final: Tensor, mask: RationaleMask) -> Tensor:
         """Unweighted mean of -log sigmoid <z_h, z_t * e_r> over the masked edges, with z [U + N, D]."""
         heads, tails = final.index_select(0, mask.heads), final.index_select(0, mask.tails)
-        relations = self.attention.relation_embedding.index_select(0, mask.relations)
+        relations = self.conv.relation_embedding.index_select(0, mask.relations)
         return functional.softplus(-(heads * tails * relations).sum(-1)).mean()
 
     def knowledge_view(self, messages: MessageGraph, scores: Tensor) -> Tensor:
@@ -216,7 +216,7 @@ class KGRec(EmbeddingModel):
         messages = _of_edges(messages, self._without_lowest(scores))
         state: Tensor = self.embedding
         view = state
-        relations, pairs_to_heads = self.attention.relation_embedding, messages.edges
+        relations, pairs_to_heads = self.conv.relation_embedding, messages.attended
         for _ in range(self.options.num_layers):
             gathered = mean_of_sources(pairs_to_heads, of_pairs(messages, state, relations))
             state = torch.cat([state[: self.num_users], self._normalised(gathered)])
@@ -225,10 +225,10 @@ class KGRec(EmbeddingModel):
 
     def interaction_view(self, messages: MessageGraph, scores: Tensor) -> Tensor:
         """x^u of the items [I, D]: LightGCN's hops over interactions drawn by the scores [E] of the edges of items."""
-        interactions = messages.pooling
-        of_items = _mean_of_edges(messages, scores)[interactions.source]
+        users, items = messages.pooled.dst, messages.pooled.src - self.num_users
+        of_items = _mean_of_edges(messages, scores)[items]
         kept = self._without_lowest(of_items + _gumbel(of_items))
-        users, items = interactions.target[kept].cpu(), interactions.source[kept].cpu()
+        users, items = users[kept].cpu(), items[kept].cpu()
         graph = InteractionGraph(users, items, self.num_users, self.num_items, kept.device)
         state = view = self.embedding[: self.num_users + self.num_items]
         for _ in range(self.options.num_layers):
@@ -268,13 +268,13 @@ def _gumbel(like: Tensor) -> Tensor:
 
 def _of_edges(messages: MessageGraph, kept: Tensor) -> MessageGraph:
     """The same nodes and interactions with only those edges that the mask [E] keeps."""
-    every = torch.arange(len(messages.pooling), device=kept.device)
+    every = torch.arange(len(messages.pooled), device=kept.device)
     return messages.keep(kept.nonzero().squeeze(-1), every)
 
 
 def _mean_of_edges(messages: MessageGraph, numbers: Tensor) -> Tensor:
     """[N] mean of edge values [E] over the edges with that entity at either end; one, the average, where none has."""
-    ends = torch.cat([messages.edges.target, messages.edge_node - messages.num_users])
-    count = ends.bincount(minlength=messages.edges.num_targets)
+    ends = torch.cat([messages.attended.dst, messages.src - messages.num_users])
+    count = ends.bincount(minlength=messages.attended.num_dst)
     total = numbers.new_zeros(len(count)).index_add_(0, ends, numbers.repeat(2))
     return torch.where(count > 0, total / count.clamp(min=1), 1.0)

@@ -16,7 +16,7 @@ from spike_dgl.models.base import (
     register,
 )
 from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 OVERSAMPLING = 10
 """Directions beyond the rank that the randomised decomposition follows and then leaves out, for precision."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
 from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from spike_dgl.models.base import ModelInputs, NoOptions, RecommenderModel, ScoreFunction, register
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 
 @register("popularity", NoOptions)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
+from spike_dgl.dgl_import import require_dgl_on
 from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
-from spike_dgl.nn.collaborative_graph import CollaborativeGraph
-from spike_dgl.nn.message_passing import typed_matrices, typed_product, weighted_sum
+from spike_dgl.nn.graphs.relational import RelationalGraph
+from spike_dgl.nn.kernels.message_passing import typed_matrices, typed_product, weighted_sum
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -76,13 +77,13 @@ class RelationalConvolution(nn.Module):
         nn.init.xavier_uniform_(self.coefficients)
         nn.init.xavier_uniform_(self.own.weight)
 
-    def forward(self, graph: CollaborativeGraph, states: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, graph: RelationalGraph, states: Tensor, weights: Tensor) -> Tensor:
         """From states [U + N, D] of all nodes to the next ones; `weights` [E, 1] make the means."""
         matrices = torch.einsum("rb,bde->rde", self.coefficients, self.bases)
-        senders = graph.senders
-        sent = typed_product(states.index_select(0, senders.node), senders.relation, matrices)
+        pairs = graph.src_pairs
+        sent = typed_product(states.index_select(0, pairs.node), pairs.relation, matrices)
         own: Tensor = self.dropout(self.own(states))
-        return own + weighted_sum(graph.from_senders, sent, weights)
+        return own + weighted_sum(graph.from_pairs, sent, weights)
 
 
 @register("r-gcn", RgcnOptions, SEARCH)
@@ -112,13 +113,14 @@ class Rgcn(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: RgcnOptions) -> None:
         super().__init__()
+        require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
-        self.graph = CollaborativeGraph.of(inputs.graph, inputs.device)
+        self.graph = RelationalGraph.from_heterograph(inputs.graph, inputs.device)
         self.embedding = nn.Parameter(torch.empty(self.graph.num_nodes, options.embedding_dim))
         nn.init.xavier_uniform_(self.embedding)
         sizes = (self.graph.num_relations, options.embedding_dim, options.num_bases, options.self_dropout)
         self.layers = nn.ModuleList(RelationalConvolution(*sizes) for _ in range(options.num_layers))
-        received = self.graph.receivers.of_edge
+        received = self.graph.dst_pairs.of_edge
         share = 1.0 / torch.bincount(received).index_select(0, received).unsqueeze(-1)
         self.register_buffer("neighbour_share", share, persistent=False)
 

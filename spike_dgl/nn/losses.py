@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from spike_dgl.nn.kernels.rows import differences_and_sums, normalise
 from spike_dgl.nn.precision import in_full_precision
-from spike_dgl.nn.rows import differences_and_sums, normalise
 
 USERS_PER_BLOCK = 512
 """So many users, or a 32nd of all where that is more, have their scores of all negatives in memory at a time."""

@@ -16,7 +16,7 @@ from spike_dgl.explain.fidelity import measure, render, spearman
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import ModelInputs
 from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike.options import SpikeOptions
 from tests.toy import dataset, random_dataset
 
 NASTY = 'a "quoted" \\ <b>name</b>\nwith a line break'
@@ -44,13 +44,13 @@ def without(found: Explainer, links: np.ndarray) -> torch.Tensor:
     arcs, model = found.arcs, found.model
     kept = np.setdiff1d(np.arange(len(arcs)), links)
     attended = kept < arcs.num_attended
-    whole = model.messages
-    model.messages = whole.keep(
+    whole = model.views.messages
+    model.views.messages = whole.keep(
         torch.from_numpy(kept[attended]), torch.from_numpy(kept[~attended] - arcs.num_attended)
     )
     with torch.no_grad():
         final = model.propagate().final
-    model.messages = whole
+    model.views.messages = whole
     return final
 
 

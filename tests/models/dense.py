@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
 from tests.toy import random_dataset
 
 DATA = random_dataset(3)

@@ -12,7 +12,7 @@ from spike_dgl.dgl_import import dgl
 from spike_dgl.errors import ConfigError
 from spike_dgl.models import cola_kg
 from spike_dgl.models.cola_kg import CoLaKG, CoLaKGOptions
-from spike_dgl.nn.text_neighbours import text_neighbours
+from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from tests.models.dense import BATCH, I, U, bpr, inputs, mean_of_powers, normalised
 
 

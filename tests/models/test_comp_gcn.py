@@ -33,7 +33,7 @@ def test_hops_follow_the_equation(composition: str) -> None:
     model = comp_gcn(composition=composition).eval()
     graph, state, relations = model.graph, model.embedding, model.relations
     total = state
-    edges = list(zip(graph.source.tolist(), graph.target.tolist(), graph.relation.tolist(), strict=True))
+    edges = list(zip(graph.src.tolist(), graph.dst.tolist(), graph.relation.tolist(), strict=True))
     R = DATA.num_relations
     inverse = [R <= r <= 2 * R for *_, r in edges]
 

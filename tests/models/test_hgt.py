@@ -36,12 +36,12 @@ def hop_over_edges(layer: HeterogeneousAttention, model: Hgt, state: torch.Tenso
     graph, rows = model.graph, []
     for target in range(graph.num_nodes):
         own, heads = int(target >= DATA.num_users), []
-        edges = (graph.target == target).nonzero().flatten().tolist()
+        edges = (graph.dst == target).nonzero().flatten().tolist()
         for head in range(2):
             part = slice(3 * head, 3 * head + 3)
             query, logits, messages = (state[target] @ layer.query[own])[part], [], []
             for edge in edges:
-                s, r = int(graph.source[edge]), int(graph.relation[edge])
+                s, r = int(graph.src[edge]), int(graph.relation[edge])
                 kind = int(s >= DATA.num_users)
                 key = (state[s] @ layer.key[kind])[part] @ layer.attention_matrices[head][r]
                 logits.append(key @ query * layer.relation_prior[r, head] / math.sqrt(3))
@@ -85,6 +85,6 @@ def test_attention_of_a_receiver_and_head_sums_to_one() -> None:
     model = hgt()
     weights = model.layers[0].attention(model.graph, model.node_types, model.embedding).detach()
     sums = torch.zeros(model.graph.num_nodes, 2, 1, dtype=torch.float64)
-    sums.index_add_(0, model.graph.target, weights)
-    receivers = model.graph.target.unique()
+    sums.index_add_(0, model.graph.dst, weights)
+    receivers = model.graph.dst.unique()
     torch.testing.assert_close(sums[receivers], torch.ones_like(sums[receivers]))

@@ -29,9 +29,9 @@ def dense_attention(model: Kgat) -> Tensor:
     """[U + N, U + N], parallel edges added up."""
     graph, e, W = model.graph, model.embedding, model.relation_matrices
     weights = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.float64)
-    for node in graph.target.unique().tolist():
-        edges = (graph.target == node).nonzero().flatten().tolist()
-        tails, relations = graph.source[edges], graph.relation[edges]
+    for node in graph.dst.unique().tolist():
+        edges = (graph.dst == node).nonzero().flatten().tolist()
+        tails, relations = graph.src[edges], graph.relation[edges]
         logits = [
             (e[t] @ W[r]) @ torch.tanh(e[node] @ W[r] + model.relations[r])
             for t, r in zip(tails, relations, strict=True)
@@ -57,8 +57,8 @@ def test_attention_and_hops_follow_the_equations() -> None:
 def test_attention_of_a_receiver_sums_to_one() -> None:
     model = kgat()
     sums = torch.zeros(model.graph.num_nodes, 1, dtype=torch.float64)
-    sums.index_add_(0, model.graph.target, model.attention().detach())
-    receivers = model.graph.target.unique()
+    sums.index_add_(0, model.graph.dst, model.attention().detach())
+    receivers = model.graph.dst.unique()
     torch.testing.assert_close(sums[receivers], torch.ones_like(sums[receivers]))
 
 
@@ -67,7 +67,7 @@ def test_triple_loss_by_hand() -> None:
     edges, corrupted = torch.tensor([1, 4, 40]), torch.tensor([3, 0, 9])
     e, W, terms = model.embedding, model.relation_matrices, []
     for edge, other in zip(edges, corrupted, strict=True):
-        h, r, t = model.graph.target[edge], model.graph.relation[edge], model.graph.source[edge]
+        h, r, t = model.graph.dst[edge], model.graph.relation[edge], model.graph.src[edge]
         near, far = ((e[h] @ W[r] + model.relations[r] - e[end] @ W[r]).square().sum() for end in (t, other))
         terms.append(-torch.log(torch.sigmoid(far - near)))
     torch.testing.assert_close(model.triple_loss(edges, corrupted), torch.stack(terms).mean())

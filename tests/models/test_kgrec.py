@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.kgrec import KGRec, KGRecOptions, _mean_of_edges
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
 from tests.toy import random_dataset
 
 DATA = random_dataset(3)
@@ -35,8 +35,8 @@ def edges() -> list[tuple[int, int, int]]:
 def dense_attention(model: KGRec, entities: Tensor) -> dict[tuple[int, int, int], Tensor]:
     """omega of every edge, [H]."""
     heads = model.options.num_heads
-    query = (entities @ model.attention.query_projection).view(N, heads, -1)
-    relation = model.attention.relation_embedding.view(-1, heads, query.shape[-1])
+    query = (entities @ model.conv.query_projection).view(N, heads, -1)
+    relation = model.conv.relation_embedding.view(-1, heads, query.shape[-1])
     logit = {
         (h, r, t): (query[h] * query[t] * relation[r]).sum(-1) / math.sqrt(query.shape[-1])
         for h, r, t in edges()
@@ -48,7 +48,7 @@ def dense_attention(model: KGRec, entities: Tensor) -> dict[tuple[int, int, int]
 def dense_propagation(model: KGRec) -> Tensor:
     users, entities = model.embedding[:U], model.embedding[U:]
     final = model.embedding
-    relation, heads = model.attention.relation_embedding, model.options.num_heads
+    relation, heads = model.conv.relation_embedding, model.options.num_heads
     mean = torch.zeros(U, N, dtype=torch.float64)
     mean[DATA.train.users, DATA.train.items] = 1.0
     mean /= mean.sum(1, keepdim=True)
@@ -69,11 +69,9 @@ def test_it_propagates_as_the_equation_says() -> None:
 def test_relations_may_begin_around_one_and_all_else_as_without() -> None:
     assert KGRecOptions().relation_init == "random"
     random, identity = (build(relation_init=init) for init in ("random", "identity"))
-    torch.testing.assert_close(
-        identity.attention.relation_embedding, random.attention.relation_embedding + 1.0
-    )
+    torch.testing.assert_close(identity.conv.relation_embedding, random.conv.relation_embedding + 1.0)
     for name, parameter in random.named_parameters():
-        if name != "attention.relation_embedding":
+        if name != "conv.relation_embedding":
             assert torch.equal(parameter, identity.get_parameter(name))
 
 
@@ -86,29 +84,29 @@ def test_rationale_scores_compare_the_edges_of_a_head() -> None:
     expected = [
         attention[h, r, t].mean() * degree[h]
         for h, r, t in zip(
-            messages.edges.target.tolist(),
-            messages.edge_relation.tolist(),
-            (messages.edge_node - U).tolist(),
+            messages.attended.dst.tolist(),
+            messages.relation.tolist(),
+            (messages.src - U).tolist(),
             strict=True,
         )
     ]
     torch.testing.assert_close(scores, torch.stack(expected).detach())
-    of_first = scores[messages.edges.target == messages.edges.target[0]]
+    of_first = scores[messages.attended.dst == messages.attended.dst[0]]
     assert of_first.mean().item() == pytest.approx(1.0)
 
 
 def test_the_highest_edges_are_left_out_and_rebuilt() -> None:
     model = build(mask_size=2)
     messages = model.messages
-    scores = torch.linspace(0, 1, len(messages.edges))
+    scores = torch.linspace(0, 1, len(messages.attended))
     scores[[3, 7]] = 5.0
     mask = model.mask(messages, scores)
-    assert set(mask.tails.tolist()) == set(messages.edge_node[[3, 7]].tolist())
-    assert len(mask.kept.edges) == len(messages.edges) - 2
-    assert len(mask.kept.pooling) == len(messages.pooling)
+    assert set(mask.tails.tolist()) == set(messages.src[[3, 7]].tolist())
+    assert len(mask.kept.attended) == len(messages.attended) - 2
+    assert len(mask.kept.pooled) == len(messages.pooled)
     final = model.propagate(mask.kept)
     expected = [
-        -torch.log(torch.sigmoid((final[h] * final[t] * model.attention.relation_embedding[r]).sum()))
+        -torch.log(torch.sigmoid((final[h] * final[t] * model.conv.relation_embedding[r]).sum()))
         for h, r, t in zip(mask.heads, mask.relations, mask.tails, strict=True)
     ]
     torch.testing.assert_close(model.reconstruction(final, mask), torch.stack(expected).mean())
@@ -116,15 +114,15 @@ def test_the_highest_edges_are_left_out_and_rebuilt() -> None:
 
 def test_at_most_half_of_the_edges_are_masked() -> None:
     model = build(mask_size=10_000)
-    mask = model.mask(model.messages, torch.rand(len(model.messages.edges)))
-    assert len(mask.heads) == len(model.messages.edges) // 2
+    mask = model.mask(model.messages, torch.rand(len(model.messages.attended)))
+    assert len(mask.heads) == len(model.messages.attended) // 2
 
 
 def test_views_without_pruning_are_plain_convolutions() -> None:
     model = build(pruned_share=0.0, num_layers=1)
     messages = model.messages
     scores = model.rationale_scores(messages)
-    e, relation = model.embedding, model.attention.relation_embedding
+    e, relation = model.embedding, model.conv.relation_embedding
     of_head = [[e[U + t] * relation[r] for h, r, t in edges() if h == item] for item in range(I)]
     gathered = [torch.stack(rows).mean(0) if rows else torch.zeros_like(e[0]) for rows in of_head]
     torch.testing.assert_close(
@@ -148,7 +146,7 @@ def test_items_are_scored_by_the_edges_at_either_end() -> None:
     model = build()
     messages = model.messages
     scores = model.rationale_scores(messages)
-    ends = list(zip(messages.edges.target.tolist(), (messages.edge_node - U).tolist(), strict=True))
+    ends = list(zip(messages.attended.dst.tolist(), (messages.src - U).tolist(), strict=True))
     for entity, found in enumerate(_mean_of_edges(messages, scores)):
         own = [
             score
@@ -164,7 +162,7 @@ def test_items_are_scored_by_the_edges_at_either_end() -> None:
 def test_interactions_are_pruned_where_their_items_edges_say_little(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(pruned_share=0.5)
     messages = model.messages
-    chosen = int(messages.pooling.source[0])
+    chosen = int(messages.pooled.src[0]) - U
     seen = []
 
     def graph_of(users: Tensor, items: Tensor, *sizes: Any) -> InteractionGraph:
@@ -172,11 +170,11 @@ def test_interactions_are_pruned_where_their_items_edges_say_little(monkeypatch:
         return InteractionGraph(users, items, *sizes)
 
     monkeypatch.setattr("spike_dgl.models.kgrec.InteractionGraph", graph_of)
-    of_chosen = (messages.edges.target == chosen) | (messages.edge_node == chosen + U)
+    of_chosen = (messages.attended.dst == chosen) | (messages.src == chosen + U)
     model.interaction_view(messages, torch.where(of_chosen, 1000.0, 0.0))
     (items,) = seen
-    assert len(items) == len(messages.pooling) - len(messages.pooling) // 2
-    assert (items == chosen).sum() == (messages.pooling.source == chosen).sum()
+    assert len(items) == len(messages.pooled) - len(messages.pooled) // 2
+    assert (items == chosen).sum() == (messages.pooled.src == chosen + U).sum()
 
 
 def test_contrast_compares_with_one_other_item() -> None:

@@ -6,7 +6,7 @@ import torch
 
 from spike_dgl.models.base import CPU
 from spike_dgl.models.lightgcl import LightGCL, LightGCLOptions, low_rank
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
 from tests.models.dense import BATCH, ITEMS, USERS, U, bpr, info_nce, inputs, normalised
 
 

@@ -24,7 +24,7 @@ def test_hops_follow_the_equation() -> None:
     model = rgcn().eval()
     graph, state = model.graph, model.embedding
     adjacency = torch.zeros(graph.num_relations, graph.num_nodes, graph.num_nodes, dtype=torch.float64)
-    for relation, target, source in zip(graph.relation, graph.target, graph.source, strict=True):
+    for relation, target, source in zip(graph.relation, graph.dst, graph.src, strict=True):
         adjacency[relation, target, source] += 1
     means = adjacency / adjacency.sum(-1, keepdim=True).clamp(min=1)
     total = state

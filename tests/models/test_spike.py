@@ -12,11 +12,10 @@ from spike_dgl.data.controls import thin_knowledge
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
-from spike_dgl.models import spike as spike_model
 from spike_dgl.models.base import Batch, ModelInputs
-from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike import Spike, SpikeOptions
 from spike_dgl.nn.kernels import mean_of_sources
+from spike_dgl.nn.layers import spike_conv
 from spike_dgl.training.seeding import seed_everything
 from tests.toy import dataset, random_dataset
 
@@ -31,16 +30,20 @@ def spike(data: Dataset | None = None, *, vectors: bool = True, **options: objec
         if vectors
         else ModelInputs(build_graph(data))
     )
-    return Spike(inputs, SpikeOptions(**{"embedding_dim": 8, "profile_gate": "constant", **options}))
+    return Spike(inputs, options_of(**options))
+
+
+def options_of(**options: object) -> SpikeOptions:
+    return build(SpikeOptions, {"embedding_dim": 8, "profile_gate": "constant", **options}, "model")
 
 
 def test_layers_are_summed_and_the_profile_removed() -> None:
     model = spike().eval()
-    s = model.project_profiles()
+    s = model.inject.project()
     state = model.embedding + 0.25 * s
     total = state
     for _ in range(2):
-        state, _ = model.hop(model.messages, state)
+        state, _ = model.conv.hop(model.views.messages, state)
         total = total + state
     torch.testing.assert_close(model.propagate().final, total - 0.25 * s)
 
@@ -63,8 +66,8 @@ def test_a_learned_gate_starts_at_the_profile_scale_and_learns() -> None:
     learned.load_state_dict({**learned.state_dict(), **constant.state_dict()})
     torch.testing.assert_close(constant.propagate().final, learned.propagate().final)
     sum(learned.loss(BATCH).values()).backward()
-    assert learned.user_gate.linear.weight.grad.abs().sum() > 0
-    assert learned.entity_gate.linear.bias.grad.abs().sum() > 0
+    assert learned.inject.user_gate.linear.weight.grad.abs().sum() > 0
+    assert learned.inject.entity_gate.linear.bias.grad.abs().sum() > 0
 
 
 def test_users_reach_items_only_where_they_are_neighbours() -> None:
@@ -79,43 +82,44 @@ def test_users_reach_items_only_where_they_are_neighbours() -> None:
     assert items_after_moving_a_user("kg-and-users") > 1e-3
 
 
-def test_an_item_hears_from_those_that_read_alike_by_a_relation_of_their_own() -> None:
+def test_an_item_attends_to_its_text_neighbours_by_a_relation_of_their_own() -> None:
     data = dataset([(0, 0)], [], sizes=(1, 3, 3, 1))
     texts = torch.tensor([[1.0, 0.0], [0.9, 0.1], [-1.0, 0.0]])
     inputs = ModelInputs(build_graph(data), torch.rand(1, 2), texts)
     model = Spike(inputs, SpikeOptions(embedding_dim=4, item_neighbours="kg")).eval()
-    edges, state = model.messages.edges, torch.rand(4, 4)
-    assert edges.target.tolist() == [0, 1]
-    assert (model.messages.edge_node - 1).tolist() == [1, 0]
-    heard, _ = model.attention(model.messages, state)
-    last_relation = model.attention.relation_embedding[-1]
-    assert len(model.attention.relation_embedding) == 2 * 1 + 2
-    torch.testing.assert_close(heard, torch.stack([state[2], state[1], torch.zeros(4)]) * last_relation)
-    assert not len(Spike(inputs, SpikeOptions(similar_items=0, item_neighbours="kg")).messages.edges)
+    messages, state = model.views.messages, torch.rand(4, 4)
+    assert messages.attended.dst.tolist() == [0, 1]
+    assert (messages.src - 1).tolist() == [1, 0]
+    aggregated, _ = model.conv.aggregate(messages, state)
+    last_relation = model.conv.relation_embedding[-1]
+    assert len(model.conv.relation_embedding) == 2 * 1 + 2
+    expected = torch.stack([state[2], state[1], torch.zeros(4)]) * last_relation
+    torch.testing.assert_close(aggregated[1:], expected)
+    assert not len(Spike(inputs, options_of(similar_items=0, item_neighbours="kg")).views.messages.attended)
 
 
 def test_idle_relations_are_those_of_the_data() -> None:
     with pytest.raises(ConfigError, match="set similar_items to 0"):
-        build(SpikeOptions, {"idle_relations": 1}, "model")
+        build(SpikeOptions, {"quirks": {"idle_relations": 1}}, "model")
 
 
 def test_without_users_among_neighbours_a_users_profile_acts_through_matching_alone() -> None:
-    # METHOD table, row 7: in the authors' code user states are read by no hop, so injection and removal cancel.
+    # In the authors' code user states are read by no hop, so injection and removal cancel.
     model = spike(item_neighbours="kg").double().eval()
     before = model.propagate().final
     with torch.no_grad():
-        model.user_vectors += 1.0
+        model.inject.user_vectors += 1.0
     torch.testing.assert_close(model.propagate().final, before)
 
 
 def test_matching_samples_and_all_nodes() -> None:
     model = spike(matching_sample_ratio=0.5, matching_samples=3)
-    nodes = model.sample_nodes()
+    nodes = model.match.sample(model.num_nodes, model.embedding.device)
     assert nodes.shape == (3, 11)
     assert all(len(set(sample.tolist())) == 11 for sample in nodes)
     everything = torch.arange(len(model.embedding))[None]
     states = model.eval().propagate()
-    torch.testing.assert_close(model.matching(states, None), model.matching(states, everything))
+    torch.testing.assert_close(model.match.on(states, None), model.match.on(states, everything))
 
 
 def some_without_profiles(**options: object) -> Spike:
@@ -125,7 +129,7 @@ def some_without_profiles(**options: object) -> Spike:
     users, entities = torch.randn(data.num_users, 5), torch.randn(data.num_entities, 5)
     users[:3], entities[[1, 12]] = 0.0, 0.0
     inputs = ModelInputs(build_graph(data), users, entities)
-    return Spike(inputs, SpikeOptions(**{"embedding_dim": 8, "profile_gate": "constant", **options}))
+    return Spike(inputs, options_of(**options))
 
 
 ABSENT = torch.tensor([0, 1, 2, 8, 19])
@@ -134,13 +138,13 @@ ABSENT = torch.tensor([0, 1, 2, 8, 19])
 def test_a_node_without_a_profile_has_nothing_injected() -> None:
     model = some_without_profiles().eval()
     with torch.no_grad():
-        model.user_projection.output.bias += 3.0  # a bias alone would look like a profile
-    projected = model.project_profiles()
+        model.inject.user_projection.output.bias += 3.0  # a bias alone would look like a profile
+    projected = model.inject.project()
     assert not projected[ABSENT].any()
     assert projected.any(dim=1).sum() == len(projected) - len(ABSENT)
-    state, _, _ = model._start(model.embedding)
-    torch.testing.assert_close(state[ABSENT], model.embedding[ABSENT])
-    torch.testing.assert_close(model.project_profiles(ABSENT + 1), projected[ABSENT + 1])
+    start = model.propagate().layers[0]
+    torch.testing.assert_close(start[ABSENT], model.embedding[ABSENT])
+    torch.testing.assert_close(model.inject.project(ABSENT + 1, 3), projected[ABSENT + 1])
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.5])
@@ -160,13 +164,13 @@ def test_where_all_have_profiles_all_are_matched_and_none_where_no_one_has() -> 
     empty = ModelInputs(build_graph(data), torch.zeros(data.num_users, 5), torch.zeros(data.num_entities, 5))
     model = Spike(empty, SpikeOptions(embedding_dim=8))
     assert set(model.loss(BATCH)) == {"softmax"}
-    torch.testing.assert_close(model.eval()._start(model.embedding)[0], model.embedding)
+    torch.testing.assert_close(model.eval().propagate().layers[0], model.embedding)
 
 
-@pytest.mark.parametrize("kernels", ["compiled", "torch", "dgl"])
+@pytest.mark.parametrize("backend", ["compiled", "torch", "dgl"])
 @pytest.mark.parametrize("neighbours", ["kg", "kg-and-users"])
-def test_it_trains_without_a_single_triple(kernels: str, neighbours: str) -> None:
-    model = spike(thin_knowledge(random_dataset(4), 0.0, 1), kernels=kernels, item_neighbours=neighbours)
+def test_it_trains_without_a_single_triple(backend: str, neighbours: str) -> None:
+    model = spike(thin_knowledge(random_dataset(4), 0.0, 1), backend=backend, item_neighbours=neighbours)
     sum(model.loss(BATCH).values()).backward()
     assert model.embedding.grad.isfinite().all()
     assert model.eval().embeddings().items.isfinite().all()
@@ -176,13 +180,13 @@ def test_matching_on_the_input_moves_only_what_it_sees() -> None:
     model = spike(matching_target="input").eval()
     model.loss(BATCH)["matching"].backward()
     assert model.embedding.grad is not None
-    assert model.attention.query_projection.grad is None
+    assert model.conv.query_projection.grad is None
 
 
-def test_all_kernels_give_the_same_loss_and_gradients() -> None:
+def test_all_backends_give_the_same_loss_and_gradients() -> None:
     losses, gradients = [], []
-    for kernels in ("compiled", "torch", "dgl"):
-        model = spike(kernels=kernels).double().eval()
+    for backend in ("compiled", "torch", "dgl"):
+        model = spike(backend=backend).double().eval()
         total = sum(model.loss(BATCH).values())
         total.backward()
         losses.append(total.item())
@@ -214,11 +218,11 @@ def test_l2_is_on_the_id_embeddings_of_the_batch() -> None:
 
 
 def test_separate_projections_differ_in_training_only() -> None:
-    model = spike(shared_projection=False, projection_dropout=0.5)
-    injected, removed, _ = model.train()._profiles_of_one_pass(model.embedding, None)
-    assert not torch.allclose(injected, removed)
-    injected, removed, _ = model.eval()._profiles_of_one_pass(model.embedding, None)
-    torch.testing.assert_close(injected, removed)
+    model = spike(quirks={"shared_projection": False}, projection_dropout=0.5)
+    profiles = model.train().inject(model.embedding)
+    assert not torch.allclose(profiles.injected, profiles.removed)
+    profiles = model.eval().inject(model.embedding)
+    torch.testing.assert_close(profiles.injected, profiles.removed)
 
 
 def test_evaluation_is_repeatable_and_training_is_not_the_same_pass() -> None:
@@ -265,5 +269,5 @@ def test_golden_values(shared_golden: Path) -> None:
 def test_golden_check_can_fail(shared_golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests import golden
 
-    monkeypatch.setattr(spike_model, "mean_of_sources", lambda *of: mean_of_sources(*of) + 0.001)
+    monkeypatch.setattr(spike_conv, "mean_of_sources", lambda *of: mean_of_sources(*of) + 0.001)
     assert golden.main([str(shared_golden / "spike_reference.npz")]) == 1

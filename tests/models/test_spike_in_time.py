@@ -13,8 +13,8 @@ from spike_dgl.evaluation import EvaluationOptions, evaluate
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_fold_in import SpikeFoldIn
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike.fold_in import SpikeFoldIn
+from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
@@ -50,18 +50,19 @@ def test_it_learns_where_users_walk(tmp_path: Path) -> None:
 
 
 def test_messages_are_those_of_the_newest_interactions() -> None:
-    messages = spike(newest_interactions=2).messages
-    assert len(messages.pooling) == 2 * DATA.num_users
+    messages = spike(newest_interactions=2).views.messages
+    assert len(messages.pooled) == 2 * DATA.num_users
     newest = {(user, (user * 7 + step) % DATA.num_items) for user in range(DATA.num_users) for step in (6, 7)}
-    assert set(zip(messages.pooling.target.tolist(), messages.pooling.source.tolist(), strict=True)) == newest
-    senders = messages.edge_node.tolist()
-    assert set(zip(senders, messages.edges.target.tolist(), strict=True)) == newest
+    items = messages.pooled.src - messages.num_users
+    assert set(zip(messages.pooled.dst.tolist(), items.tolist(), strict=True)) == newest
+    senders = messages.src.tolist()
+    assert set(zip(senders, messages.attended.dst.tolist(), strict=True)) == newest
 
 
 def test_a_step_ranks_what_came_after_the_cut_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = spike(newest_interactions=3, message_dropout=0.0, kg_dropout=0.0).train()
     before = torch.full((DATA.num_users,), 6)
-    monkeypatch.setattr(model.history, "cut", lambda: before)
+    monkeypatch.setattr(model.views.history, "cut", lambda: before)
     walk = torch.arange(8) + 7  # of user 1
     batch = Batch(torch.ones(8, dtype=torch.int64), walk, (walk + 9) % DATA.num_items)
     whole, late = (model.loss(part)["softmax"] for part in (batch, batch.select(torch.tensor([6, 7]))))
@@ -74,22 +75,22 @@ def test_a_step_ranks_what_came_after_the_cut_alone(monkeypatch: pytest.MonkeyPa
 
 def test_cuts_differ_from_step_to_step() -> None:
     model = spike(newest_interactions=3).train()
-    assert model.history is not None
-    assert not torch.equal(model.history.cut(), model.history.cut())
+    assert model.views.history is not None
+    assert not torch.equal(model.views.history.cut(), model.views.history.cut())
 
 
-def test_users_hear_transformed_means_of_states() -> None:
+def test_users_take_transformed_means_of_states() -> None:
     model = spike(user_transform=True).eval()
     state = torch.randn(len(model.embedding), 16)
-    plain, _ = model.hear(model.messages, state)
+    plain, _ = model.conv.aggregate(model.views.messages, state)
     with torch.no_grad():
-        model.user_transform.copy_(torch.randn(16, 16))
-    heard, _ = model.hear(model.messages, state)
+        model.conv.mean_transform.copy_(torch.randn(16, 16))
+    transformed, _ = model.conv.aggregate(model.views.messages, state)
     users = DATA.num_users
-    torch.testing.assert_close(heard[:users], plain[:users] @ model.user_transform)
-    torch.testing.assert_close(heard[users:], plain[users:])
+    torch.testing.assert_close(transformed[:users], plain[:users] @ model.conv.mean_transform)
+    torch.testing.assert_close(transformed[users:], plain[users:])
     model.train().loss(Batch(*torch.tensor([[0, 1], [1, 8], [15, 4]])))["softmax"].backward()
-    assert model.user_transform.grad.abs().sum() > 0
+    assert model.conv.mean_transform.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("fanout", [(), (-1, -1)])
@@ -98,7 +99,7 @@ def test_without_user_embeddings_a_user_is_what_the_items_say(fanout: tuple[int,
     assert len(model.embedding) == model.num_nodes - DATA.num_users
     known = model.embeddings().users
     histories = [DATA.train.items[DATA.train.users == user] for user in range(DATA.num_users)]
-    as_new = SpikeFoldIn.of(model, None).users_of_items(histories)  # type: ignore[arg-type]
+    as_new = SpikeFoldIn.from_model(model, None).users_of_items(histories)  # type: ignore[arg-type]
     torch.testing.assert_close(torch.from_numpy(as_new), known.detach(), atol=1e-5, rtol=1e-4)
     assert known.abs().sum() > 0
     batch = Batch(*torch.tensor([[0, 1], [1, 8], [15, 4]]))

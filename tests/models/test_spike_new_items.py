@@ -15,8 +15,8 @@ from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.fold_in import NewItems
 from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_fold_in import SpikeFoldIn
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike.fold_in import SpikeFoldIn
+from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
@@ -29,8 +29,8 @@ def without_users(data: Dataset, items: list[int]) -> Dataset:
     return data.replace(train=data.train.select(~np.isin(data.train.items, items)))
 
 
-UNMET = [2, 3]
-DATA = without_users(checkerboard(), UNMET)
+COLD = [2, 3]
+DATA = without_users(checkerboard(), COLD)
 
 
 def spike(data: Dataset = DATA, **options: object) -> Spike:
@@ -40,7 +40,7 @@ def spike(data: Dataset = DATA, **options: object) -> Spike:
 
 
 def share_of_own_colour_first(model: Spike, folder: Path, **sampling: bool) -> float:
-    """How often a user has the unmet item of their colour before all items of the other colour."""
+    """How often a user has the cold item of their colour before all items of the other colour."""
     options = TrainingOptions(epochs=60, batch_size=64, learning_rate=1e-2, patience=None)
     sampler = BprSampler(DATA.train, DATA.num_users, DATA.num_items, batch_size=64, seed=1, **sampling)
     folder.mkdir()
@@ -49,13 +49,11 @@ def share_of_own_colour_first(model: Spike, folder: Path, **sampling: bool) -> f
     with torch.no_grad():
         scores = model.score_function()(torch.arange(DATA.num_users))
     colour = torch.arange(DATA.num_items) % 2
-    first = [
-        bool((scores[u, UNMET[u % 2]] > scores[u, colour != u % 2]).all()) for u in range(DATA.num_users)
-    ]
+    first = [bool((scores[u, COLD[u % 2]] > scores[u, colour != u % 2]).all()) for u in range(DATA.num_users)]
     return float(np.mean(first))
 
 
-def test_items_that_nobody_met_are_found_by_their_facts(tmp_path: Path) -> None:
+def test_cold_items_are_found_by_their_facts(tmp_path: Path) -> None:
     trained_for_it = spike(item_dropout=0.3, score_temperature=0.2)
     assert share_of_own_colour_first(trained_for_it, tmp_path / "for", met_negatives=True) == 1.0
     assert share_of_own_colour_first(spike(score_temperature=0.2), tmp_path / "not") < 0.7
@@ -72,20 +70,22 @@ def test_an_item_without_users_is_embedded_as_one_that_came_after_training() -> 
     assert len(heads) > 1
     relations = np.concatenate([facts.relations[out], facts.relations[into] + data.num_relations])
     tails = np.concatenate([facts.tails[out], facts.heads[into]])
-    new = NewItems(1, heads, relations, tails, model.entity_vectors[2:3].numpy())
+    new = NewItems(1, heads, relations, tails, model.inject.entity_vectors[2:3].numpy())
     with torch.no_grad():
         embedded = model.embeddings().items[2]
-    _, as_new = SpikeFoldIn.of(model, None).with_items(new)  # type: ignore[arg-type]
+    _, as_new = SpikeFoldIn.from_model(model, None).with_items(new)  # type: ignore[arg-type]
     torch.testing.assert_close(torch.from_numpy(as_new[0]), embedded, atol=1e-5, rtol=1e-4)
 
 
-def test_what_a_step_takes_for_new_has_no_id_and_hears_no_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_that_a_step_treats_as_cold_has_no_id_and_no_message_from_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = spike(
         item_dropout=0.5, matching_weight=0.0, kg_dropout=0.0, interaction_dropout=0.0, num_layers=1
     )
-    users, new = model.num_users, model.unmet.clone()
-    new[users + 4] = True
-    monkeypatch.setattr(model, "_new_items", lambda: new)
+    users, cold = model.num_users, model.views.whole().cold.clone()
+    cold[users + 4] = True
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.where(cold[users:][: DATA.num_items], 0.0, 1.0))
     model.train().propagate().final[users + 4].sum().backward()
     of_ids = model.embedding.grad.abs().sum(dim=1)
     assert of_ids[: users + DATA.num_items].sum() == 0
@@ -99,14 +99,14 @@ def test_what_a_step_takes_for_new_has_no_id_and_hears_no_user(monkeypatch: pyte
 def test_the_share_is_that_of_the_items_with_users_and_evaluation_takes_none_of_them() -> None:
     model = spike(item_dropout=0.5)
     users, items = model.num_users, model.num_items
-    assert model.eval()._new_items().nonzero()[:, 0].tolist() == [users + 2, users + 3]
-    drawn = torch.stack([model.train()._new_items() for _ in range(400)]).float().mean(dim=0)
+    assert model.views.whole().cold.nonzero()[:, 0].tolist() == [users + 2, users + 3]
+    drawn = torch.stack([model.views.with_edge_dropout().cold for _ in range(400)]).float().mean(dim=0)
     assert drawn[:users].sum() == drawn[users + items :].sum() == 0
     assert drawn[users + 2 : users + 4].tolist() == [1.0, 1.0]
     torch.testing.assert_close(
         drawn[users + 4 : users + items], torch.full((items - 4,), 0.5), atol=0.1, rtol=0
     )
-    assert spike()._new_items() is None
+    assert spike().views.with_edge_dropout().cold is None
     assert set(model.loss(Batch(*torch.tensor([[0, 1], [4, 5], [5, 4]])))) == {"softmax", "matching"}
 
 

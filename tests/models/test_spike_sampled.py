@@ -12,8 +12,7 @@ from spike_dgl.errors import ConfigError
 from spike_dgl.evaluation import EvaluationOptions, evaluate
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
-from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike import Spike, SpikeOptions, SpikeQuirks
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
@@ -54,12 +53,12 @@ def loss_and_gradients(model: Spike) -> tuple[torch.Tensor, dict[str, torch.Tens
         {"num_layers": 1},
         {"num_layers": 3},
         {"vectors": False},
-        {"kernels": "dgl"},
+        {"backend": "dgl"},
         {"item_neighbours": "kg"},
         {"profile_gate": "constant"},
         {"injection": "inject"},
         {"injection": "none"},
-        {"shared_projection": False},
+        {"quirks": SpikeQuirks(shared_projection=False)},
         {"l2_weight": 0.1},
     ],
     ids=str,
@@ -80,7 +79,7 @@ def test_every_neighbour_gives_the_whole_graphs_loss_and_gradients(options: dict
 def test_matching_is_among_the_nodes_of_the_step(target: str) -> None:
     options = {**NO_DROPOUT, "matching_target": target}
     whole, sampled = spike(**options).train(), spike(**options, fanout=(-1, -1)).train()
-    expected = 5.0 * whole.matching(whole.propagate(), SEEDS[None])
+    expected = 5.0 * whole.match.on(whole.propagate(), SEEDS[None])
     ours = sampled.loss(BATCH)["matching"]
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=0.0)
     for a, b in zip(
@@ -95,21 +94,21 @@ def test_matching_is_among_the_nodes_of_the_step(target: str) -> None:
 
 def test_matching_samples_are_shares_of_the_steps_nodes() -> None:
     model = spike(fanout=(2, 2), matching_sample_ratio=0.5, matching_samples=3)
-    assert model.sample_nodes(10).shape == (3, 5)
-    assert model.sample_nodes(10).max() < 10
+    assert model.match.sample(10, model.embedding.device).shape == (3, 5)
+    assert model.match.sample(10, model.embedding.device).max() < 10
     assert model.loss(BATCH)["matching"].isfinite()
 
 
 def test_nodes_that_were_not_drawn_are_not_touched() -> None:
     model = spike(fanout=(1, 1), **NO_DROPOUT).train()
     torch.manual_seed(5)
-    nodes = model.sampler.draw(SEEDS).input_nodes
+    nodes = model.views.sampler.draw(SEEDS).input_nodes
     others = torch.tensor([row for row in range(22) if row not in nodes])
     assert len(others) >= 2
     with torch.no_grad():
         model.embedding[others] = torch.nan
-        model.user_vectors[others[others < 7]] = torch.nan
-        model.entity_vectors[others[others >= 7] - 7] = torch.nan
+        model.inject.user_vectors[others[others < 7]] = torch.nan
+        model.inject.entity_vectors[others[others >= 7] - 7] = torch.nan
     torch.manual_seed(5)
     total, gradients = loss_and_gradients(model)
     assert total.isfinite()
@@ -126,8 +125,8 @@ def test_nodes_that_were_not_drawn_are_not_touched() -> None:
 def test_embeddings_in_parts_equal_those_of_the_whole_graph(
     rows: int, options: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spike_dgl.nn.neighbour_sampling.ROWS_PER_PART", rows)
-    monkeypatch.setattr("spike_dgl.models.spike.NODES_PER_PROJECTION", 4)
+    monkeypatch.setattr("spike_dgl.nn.graphs.neighbour_sampling.ROWS_PER_PART", rows)
+    monkeypatch.setattr("spike_dgl.models.spike.model.NODES_PER_PROJECTION", 4)
     model = spike(**options, fanout=(1,) * options.get("num_layers", 2))
     whole, parts = final_embeddings(spike(**options)), final_embeddings(model)
     torch.testing.assert_close(parts.users, whole.users, rtol=1e-12, atol=1e-14)
@@ -146,8 +145,8 @@ def test_evaluation_mode_scores_on_the_whole_graph() -> None:
         ({"fanout": [10, 0]}, "at least 1"),
         ({"fanout": [10, -2]}, "at least 1"),
         ({"fanout": "10,10"}, "fanout"),
-        ({"fanout": [5, 5], "masked_edges": 512}, "leave out fanout"),
-        ({"fanout": [5, 5], "idle_relations": 1}, "leave out fanout"),
+        ({"fanout": [5, 5], "quirks": {"masked_edges": 512}}, "leave out fanout"),
+        ({"fanout": [5, 5], "similar_items": 0, "quirks": {"idle_relations": 1}}, "leave out fanout"),
     ],
 )
 def test_fanouts_that_make_no_sense_are_refused(options: dict, message: str) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from spike_dgl.graph import build_graph
 from spike_dgl.nn.compiled.sampling import sample_groups
-from spike_dgl.nn.edge_dropout import EdgeDropout, GroupSample, sample_by_sorting
-from spike_dgl.nn.message_graph import MessageGraph, message_graph
+from spike_dgl.nn.graphs.edge_dropout import EdgeDropout, GroupSample, sample_by_sorting
+from spike_dgl.nn.graphs.messages import MessageGraph, message_graph
 from tests.toy import dataset, random_dataset
 
 
@@ -52,7 +52,7 @@ def test_a_share_is_rounded_up() -> None:
 
 def counts(messages: MessageGraph) -> list[int]:
     """Edges of each relation row."""
-    return messages.edge_relation.bincount(minlength=7).tolist()
+    return messages.relation.bincount(minlength=7).tolist()
 
 
 def test_half_of_each_relation_is_left() -> None:
@@ -64,30 +64,30 @@ def test_half_of_each_relation_is_left() -> None:
 def test_a_dropped_interaction_is_gone_for_user_and_item() -> None:
     full = full_messages()
     thin = EdgeDropout(full, kg_dropout=0.5, interaction_dropout=0.3).draw()
-    from_users = thin.edge_relation == 6
-    users, items = thin.edge_node[from_users].tolist(), thin.edges.target[from_users].tolist()
-    pooled = zip(thin.pooling.target.tolist(), thin.pooling.source.tolist(), strict=True)
+    from_users = thin.relation == 6
+    users, items = thin.src[from_users].tolist(), (thin.attended.dst[from_users] + thin.num_users).tolist()
+    pooled = zip(thin.pooled.dst.tolist(), thin.pooled.src.tolist(), strict=True)
     assert set(zip(users, items, strict=True)) == set(pooled)
-    assert 0 < len(users) < len(full.pooling)
+    assert 0 < len(users) < len(full.pooled)
 
 
 def test_kept_edges_are_edges_of_the_full_graph_in_both_orders() -> None:
     full = full_messages()
     thin = EdgeDropout(full, kg_dropout=0.4, interaction_dropout=0.4).draw()
-    for ours, theirs in ((thin.edges, full.edges), (thin.pooling, full.pooling)):
-        pairs = list(zip(ours.target.tolist(), ours.source.tolist(), strict=True))
-        assert set(pairs) <= set(zip(theirs.target.tolist(), theirs.source.tolist(), strict=True))
-        assert (ours.target.diff() >= 0).all()
-        assert torch.equal(ours.by_source, ours.source.argsort(stable=True))
-        assert torch.equal(ours.source_start.diff(), ours.source.bincount(minlength=ours.num_sources))
-        assert torch.equal(ours.target_start.diff(), ours.target.bincount(minlength=ours.num_targets))
+    for ours, theirs in ((thin.attended, full.attended), (thin.pooled, full.pooled)):
+        pairs = list(zip(ours.dst.tolist(), ours.src.tolist(), strict=True))
+        assert set(pairs) <= set(zip(theirs.dst.tolist(), theirs.src.tolist(), strict=True))
+        assert (ours.dst.diff() >= 0).all()
+        assert torch.equal(ours.csr_order, ours.src.argsort(stable=True))
+        assert torch.equal(ours.csr_start.diff(), ours.src.bincount(minlength=ours.num_src))
+        assert torch.equal(ours.csc_start.diff(), ours.dst.bincount(minlength=ours.num_dst))
 
 
 def test_nothing_dropped_is_the_full_graph() -> None:
     full = full_messages()
     thin = EdgeDropout(full, kg_dropout=0.0, interaction_dropout=0.0).draw()
-    for ours, theirs in ((thin.edges, full.edges), (thin.pooling, full.pooling)):
-        for name in ("source", "target", "by_source"):
+    for ours, theirs in ((thin.attended, full.attended), (thin.pooled, full.pooled)):
+        for name in ("src", "dst", "csr_order"):
             assert torch.equal(getattr(ours, name), getattr(theirs, name))
 
 
@@ -96,12 +96,12 @@ def test_idle_relations_and_masked_edges_of_the_authors_code() -> None:
     idle = EdgeDropout(full, kg_dropout=0.0, interaction_dropout=0.0, idle_relations=1).draw()
     assert counts(idle) == [*counts(full)[:5], 0, 0]
     masked = EdgeDropout(full, kg_dropout=0.0, interaction_dropout=0.0, masked_edges=7).draw()
-    assert len(masked.edges) == len(full.edges) - 7
+    assert len(masked.attended) == len(full.attended) - 7
 
 
 def test_relations_without_edges_do_no_harm() -> None:
     graph = build_graph(dataset([(0, 0)], [(0, 2, 1)], sizes=(1, 1, 2, 3)))
     full = message_graph(graph, users_among_neighbours=True)
-    assert len(EdgeDropout(full, kg_dropout=0.5, interaction_dropout=0.5).draw().edges) == 3
+    assert len(EdgeDropout(full, kg_dropout=0.5, interaction_dropout=0.5).draw().attended) == 3
     empty = message_graph(build_graph(dataset([], [], sizes=(1, 1, 2, 3))), users_among_neighbours=True)
-    assert len(EdgeDropout(empty, kg_dropout=0.5, interaction_dropout=0.5).draw().edges) == 0
+    assert len(EdgeDropout(empty, kg_dropout=0.5, interaction_dropout=0.5).draw().attended) == 0

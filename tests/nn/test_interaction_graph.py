@@ -8,8 +8,8 @@ from torch import Tensor
 
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import CPU
-from spike_dgl.nn import interaction_graph
-from spike_dgl.nn.interaction_graph import InteractionGraph
+from spike_dgl.nn.graphs import interactions as interaction_graph
+from spike_dgl.nn.graphs.interactions import InteractionGraph
 from tests.toy import random_dataset
 
 DATA = random_dataset(3)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, normalize
 
-from spike_dgl.nn.knowledge_attention import KnowledgeAttention
+from spike_dgl.nn.layers.knowledge_attention import KnowledgeAttention
 
 N, R, D = 5, 3, 4
 HEADS = torch.tensor([0, 0, 1, 1, 1, 3])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spike_dgl.nn.knowledge_diffusion import KnowledgeDiffusion
+from spike_dgl.nn.layers.knowledge_diffusion import KnowledgeDiffusion
 
 N, H = 9, 3
 VARIANCES = torch.tensor([0.1, 0.3, 0.5])

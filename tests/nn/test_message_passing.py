@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.dgl_import import dgl
-from spike_dgl.nn.message_passing import (
+from spike_dgl.nn.kernels.message_passing import (
     dgl_inner_products,
     dgl_weighted_sum,
     inner_products,

@@ -9,8 +9,8 @@ import torch
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.graph import build_graph
-from spike_dgl.nn.message_graph import MessageGraph, message_graph
-from spike_dgl.nn.neighbour_sampling import ALL, Block, NeighbourSampler
+from spike_dgl.nn.graphs.messages import MessageGraph, message_graph
+from spike_dgl.nn.graphs.neighbour_sampling import ALL, Block, NeighbourSampler
 from tests.toy import dataset, random_dataset
 
 Edge = tuple[int, int, int]
@@ -23,11 +23,11 @@ def whole(data: Dataset, *, users: bool = True) -> MessageGraph:
 
 def edges(messages: MessageGraph, nodes: torch.Tensor | None = None) -> list[Edge]:
     """Sender, relation (or POOLED) and receiver of every edge, as rows of the whole graph."""
-    users, pooling = messages.num_users, messages.pooling
+    users, averaged = messages.num_users, messages.pooled
     if nodes is None:
-        nodes = torch.arange(users + messages.edges.num_targets)
-    attended = (nodes[messages.edge_node], messages.edge_relation, nodes[messages.edges.target + users])
-    pooled = (nodes[pooling.source + users], torch.full_like(pooling.source, POOLED), nodes[pooling.target])
+        nodes = torch.arange(messages.num_nodes)
+    attended = (nodes[messages.src], messages.relation, nodes[messages.attended.dst + users])
+    pooled = (nodes[averaged.src], torch.full_like(averaged.src, POOLED), nodes[averaged.dst])
     return [
         edge for kind in (attended, pooled) for edge in zip(*(part.tolist() for part in kind), strict=True)
     ]
@@ -49,7 +49,7 @@ def test_a_chain_is_followed_hop_by_hop_against_the_triples() -> None:
     assert second == sorted(of_user + of_item)
     assert third == sorted(of_user + of_item + of_entity)
     assert [block.nodes.tolist() for block in flow.blocks] == [[0, 1, 2, 3], [0, 1, 2], [0, 1]]
-    assert [block.nodes[block.receivers].tolist() for block in flow.blocks] == [[0, 1, 2], [0, 1], [0]]
+    assert [block.nodes[block.dst].tolist() for block in flow.blocks] == [[0, 1, 2], [0, 1], [0]]
 
 
 def test_a_fan_out_of_one_draws_one_of_the_neighbours_and_every_one_in_turn() -> None:
@@ -76,15 +76,15 @@ def test_no_node_receives_more_than_the_fan_out_and_none_twice_the_same(fanout: 
         drawn = edges_of(block)
         assert len(set(drawn)) == len(drawn)
         assert set(drawn) <= set(edges(messages))
-        expected = {row: min(fanout, degrees[row]) for row in block.nodes[block.receivers].tolist()}
+        expected = {row: min(fanout, degrees[row]) for row in block.nodes[block.dst].tolist()}
         assert Counter(receiver for _, _, receiver in drawn) == Counter(expected)
 
 
 def test_what_one_hop_receives_the_next_one_sends() -> None:
     flow = NeighbourSampler(whole(random_dataset(1, density=60)), [2, 2, 2]).draw(torch.tensor([0, 9]))
     for earlier, later in zip(flow.blocks, flow.blocks[1:], strict=False):
-        assert torch.equal(earlier.nodes[earlier.receivers], later.nodes)
-    assert torch.equal(flow.blocks[-1].nodes[flow.blocks[-1].receivers], flow.seeds)
+        assert torch.equal(earlier.nodes[earlier.dst], later.nodes)
+    assert torch.equal(flow.blocks[-1].nodes[flow.blocks[-1].dst], flow.seeds)
 
 
 @pytest.mark.parametrize("users", [False, True])
@@ -93,10 +93,13 @@ def test_every_neighbour_of_every_node_is_the_whole_graph(users: bool) -> None:
     messages = whole(data, users=users)
     block = NeighbourSampler(messages, [ALL]).draw(torch.arange(22)).blocks[0]
     assert sorted(edges_of(block)) == sorted(edges(messages))
-    for ours, theirs in ((block.messages.edges, messages.edges), (block.messages.pooling, messages.pooling)):
-        assert (ours.num_sources, ours.num_targets) == (theirs.num_sources, theirs.num_targets)
-        assert torch.equal(ours.target, theirs.target)
-    assert torch.equal(block.messages.edge_relation, messages.edge_relation)  # by head, then by relation
+    for ours, theirs in (
+        (block.messages.attended, messages.attended),
+        (block.messages.pooled, messages.pooled),
+    ):
+        assert (ours.num_src, ours.num_dst) == (theirs.num_src, theirs.num_dst)
+        assert torch.equal(ours.dst, theirs.dst)
+    assert torch.equal(block.messages.relation, messages.relation)  # by head, then by relation
 
 
 def test_the_last_fan_out_is_that_of_the_seeds() -> None:
@@ -139,9 +142,9 @@ def test_a_dropped_edge_is_gone_in_all_hops_and_an_interaction_for_both_its_ends
     earlier, later = (set(edges_of(block)) for block in sampler.draw(torch.arange(60)).blocks)
     assert earlier == later
     pooled = {(sender, receiver) for sender, relation, receiver in earlier if relation == POOLED}
-    heard = {(receiver, sender) for sender, relation, receiver in earlier if relation == 6}
-    assert pooled == heard
-    assert 0 < len(pooled) < len(messages.pooling)
+    sent_back = {(receiver, sender) for sender, relation, receiver in earlier if relation == 6}
+    assert pooled == sent_back
+    assert 0 < len(pooled) < len(messages.pooled)
 
 
 def test_the_same_state_of_torchs_generator_draws_the_same() -> None:
@@ -161,14 +164,14 @@ def test_the_same_state_of_torchs_generator_draws_the_same() -> None:
 def test_parts_hold_every_edge_once_and_their_receivers_in_order(
     rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spike_dgl.nn.neighbour_sampling.ROWS_PER_PART", rows)
+    monkeypatch.setattr("spike_dgl.nn.graphs.neighbour_sampling.ROWS_PER_PART", rows)
     messages = whole(random_dataset(6))
     parts = list(NeighbourSampler(messages, [1], kg_dropout=0.9).parts())
-    assert torch.cat([part.nodes[part.receivers] for part in parts]).tolist() == list(range(22))
+    assert torch.cat([part.nodes[part.dst] for part in parts]).tolist() == list(range(22))
     assert sorted(edge for part in parts for edge in edges_of(part)) == sorted(edges(messages))
     assert (len(parts) == 1) == (rows == 10_000)
     heaviest = max(Counter(receiver for _, _, receiver in edges(messages)).values()) + 1
-    assert all(len(edges_of(part)) + len(part.receivers) <= rows + heaviest for part in parts)
+    assert all(len(edges_of(part)) + len(part.dst) <= rows + heaviest for part in parts)
 
 
 def test_seeds_without_neighbours_are_alone() -> None:

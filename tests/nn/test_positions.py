@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spike_dgl.nn import positions
 from spike_dgl.nn.compiled import positions as compiled
+from spike_dgl.nn.graphs import positions
 
 
 def drawn(size: int, count: int, seed: int) -> torch.Tensor:

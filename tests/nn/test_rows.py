@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from spike_dgl.nn.rows import differences_and_sums, normalise, relu
+from spike_dgl.nn.kernels.rows import differences_and_sums, normalise, relu
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from spike_dgl.nn import text_neighbours as module
-from spike_dgl.nn.text_neighbours import text_neighbours
+from spike_dgl.nn.graphs import text_neighbours as module
+from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 
 
 def pairs(texts: torch.Tensor, number: int, of_texts: torch.Tensor | None = None) -> set[tuple[int, int]]:

@@ -22,8 +22,7 @@ from torch.utils._device import _device_constructors
 from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs, model_entry
-from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike import Spike, SpikeOptions, SpikeQuirks
 from spike_dgl.training.devices import choose_device
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
@@ -39,9 +38,10 @@ DEVICES = [
     "cpu",
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
 ]
-EVERY_DRAW = SpikeOptions(
-    embedding_dim=8, kernels="torch", l2_weight=0.1, matching_sample_ratio=0.5, masked_edges=5
+SAMPLED = SpikeOptions(
+    embedding_dim=8, backend="torch", l2_weight=0.1, matching_sample_ratio=0.5, fanout=(2, 2)
 )
+EVERY_DRAW = replace(SAMPLED, fanout=(), quirks=SpikeQuirks(masked_edges=5))
 
 
 def model_on(device: torch.device, options: SpikeOptions = EVERY_DRAW) -> Spike:
@@ -87,7 +87,6 @@ def test_a_step_mixes_no_devices_and_waits_for_no_value(
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know the device meta
     options = replace(EVERY_DRAW, matching_sample_ratio=matching_sample_ratio)
     model = model_on(torch.device("cpu"), options)
-    _ = model.edge_dropout  # set up by the first pass, which reads how many edges there are
     with FakeTensorMode() as fake_mode:
         fake_model, batch = on_fake_gpu(model), on_fake_gpu(BATCH)
     run = trainer(tmp_path, torch.device("cpu"), fake_model)
@@ -106,14 +105,13 @@ def test_a_step_on_a_sampled_neighbourhood_mixes_no_devices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
-    model = model_on(torch.device("cpu"), replace(EVERY_DRAW, masked_edges=0, fanout=(2, 2)))
-    flow = model.sampler.draw(BATCH.rows(model.num_users))
+    model = model_on(torch.device("cpu"), SAMPLED)
+    flow = model.views.sampler.draw(BATCH.rows(model.num_users))
     with FakeTensorMode() as fake_mode:
         fake_model, fake_flow, batch = on_fake_gpu(model), on_fake_gpu(flow), on_fake_gpu(BATCH)
         fake_flow = replace(fake_flow, blocks=tuple(on_fake_gpu(block) for block in flow.blocks))
     # Neighbours are drawn on the CPU, so this much is waited for; all else of the step is as above.
-    fake_model.sampler.draw = lambda rows: fake_flow
-    monkeypatch.setattr(Spike, "_num_users_among", lambda *_: flow.blocks[0].messages.num_users)
+    fake_model.views.sampler.draw = lambda rows: fake_flow
     run = trainer(tmp_path, torch.device("cpu"), fake_model)
     run.optimizer.step = lambda: None
     with fake_mode, NothingWithoutDevice():
@@ -124,10 +122,7 @@ def test_a_step_on_a_sampled_neighbourhood_mixes_no_devices(
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_sampled_step_on_a_device_equals_that_on_the_cpu(device: str) -> None:
-    options = replace(
-        EVERY_DRAW, masked_edges=0, fanout=(2, 2), matching_sample_ratio=1.0, projection_dropout=0.0,
-        message_dropout=0.0,
-    )  # fmt: skip
+    options = replace(SAMPLED, matching_sample_ratio=1.0, projection_dropout=0.0, message_dropout=0.0)
     results = []
     for place in ("cpu", device):
         model = model_on(torch.device(place), options).double().train()
@@ -142,11 +137,11 @@ def test_a_sampled_step_on_a_device_equals_that_on_the_cpu(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_torch_kernels_on_a_device_equal_those_of_dgl_on_the_cpu(device: str) -> None:
+def test_the_torch_backend_on_a_device_equals_that_of_dgl_on_the_cpu(device: str) -> None:
     options = SpikeOptions(embedding_dim=8, l2_weight=0.1)
     results = []
-    for kernels, place in (("dgl", "cpu"), ("torch", device)):
-        model = model_on(torch.device(place), SpikeOptions(**{**vars(options), "kernels": kernels})).double()
+    for backend, place in (("dgl", "cpu"), ("torch", device)):
+        model = model_on(torch.device(place), SpikeOptions(**{**vars(options), "backend": backend})).double()
         rows = (BATCH.users, BATCH.positives, BATCH.negatives)
         terms = model.eval().loss(Batch(*(row.to(place) for row in rows)))
         gradients = torch.autograd.grad(sum(terms.values()), list(model.parameters()))
@@ -170,13 +165,13 @@ def test_it_trains_and_goes_on_from_its_checkpoint(tmp_path: Path, device: str, 
     trainer(tmp_path, torch.device("cpu")).restore()  # wherever it was trained
 
 
-@pytest.mark.parametrize("kernels", ["compiled", "torch"])
-def test_low_precision_is_close_and_its_losses_are_float32(tmp_path: Path, kernels: str) -> None:
+@pytest.mark.parametrize("backend", ["compiled", "torch"])
+def test_low_precision_is_close_and_its_losses_are_float32(tmp_path: Path, backend: str) -> None:
     cpu, results = torch.device("cpu"), {}
     for precision in ("float32", "bfloat16"):
         folder = tmp_path / precision
         folder.mkdir()
-        model = model_on(cpu, SpikeOptions(embedding_dim=8, kernels=kernels))
+        model = model_on(cpu, SpikeOptions(embedding_dim=8, backend=backend))
         run = trainer(folder, cpu, model, precision=precision)
         run.fit()
         losses = MetricsLog(folder / "metrics.jsonl").read()[-1]
@@ -209,9 +204,9 @@ def test_more_processes_than_gpus_is_one_clear_error(monkeypatch: pytest.MonkeyP
 @pytest.mark.skipif(torch.cuda.is_available(), reason="DGL may have CUDA here")
 @pytest.mark.parametrize(
     ("model", "options"),
-    [("spike", {"kernels": "dgl"}), ("spike", {"kernels": "compiled"})],
+    [("spike", {"backend": "dgl"}), ("spike", {"backend": "compiled"})],
 )
-def test_kernels_that_do_not_run_on_a_gpu_are_refused_with_advice(model: str, options: dict) -> None:
+def test_backends_that_do_not_run_on_a_gpu_are_refused_with_advice(model: str, options: dict) -> None:
     entry = model_entry(model)
     with pytest.raises(ConfigError, match=r"training\.device=cpu"):
         entry.model(ModelInputs(build_graph(DATA), device=CUDA), entry.options(**options))

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.training.distributed import TorchrunProcesses
 from tests.toy import random_dataset
 

@@ -16,7 +16,7 @@ from spike_dgl.errors import DataError
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, Embeddings, ModelInputs
 from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.training.interrupt import Interrupted
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler

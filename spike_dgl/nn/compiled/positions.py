@@ -1,4 +1,4 @@
-"""Positions, compiled for the CPU: the functions of `spike_dgl.nn.positions` in one pass each."""
+"""Positions, compiled for the CPU: the functions of `spike_dgl.nn.graphs.positions` in one pass each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from spike_dgl.nn.compiled.compilation import Array, arrays, compiled
 
 
 def ascending(positions: Tensor, size: int) -> Tensor:
-    """As `spike_dgl.nn.positions.ascending`."""
+    """As `spike_dgl.nn.graphs.positions.ascending`."""
     is_there = torch.zeros(size, dtype=torch.bool)
     # One place more, since the pass writes every position and goes on only after those that count.
     ordered = positions.new_empty(len(positions) + 1)
@@ -18,7 +18,7 @@ def ascending(positions: Tensor, size: int) -> Tensor:
 
 
 def thin_out(order: Tensor, kept: Tensor) -> Tensor:
-    """As `spike_dgl.nn.positions.thin_out`."""
+    """As `spike_dgl.nn.graphs.positions.thin_out`."""
     new_number = torch.full_like(order, -1)
     thin = order.new_empty(len(kept) + 1)
     _thin_out(*arrays(order, kept, new_number, thin))
@@ -26,7 +26,7 @@ def thin_out(order: Tensor, kept: Tensor) -> Tensor:
 
 
 def row_pointer(rows: Tensor, num_rows: int) -> Tensor:
-    """As `spike_dgl.nn.positions.row_pointer`."""
+    """As `spike_dgl.nn.graphs.positions.row_pointer`."""
     start = rows.new_zeros(num_rows + 1)
     _row_pointer(*arrays(rows, start))
     return start

@@ -1,4 +1,4 @@
-"""The arithmetic along edges, in three forms that give the same numbers and gradients.
+"""Attention and means along edges, by three backends that give the same numbers and gradients.
 
 ``compiled`` is for the CPU and holds next to no memory, ``torch`` runs on any device, ``dgl`` is DGL's message passing.
 ``auto`` is compiled on the CPU and torch elsewhere.
@@ -14,24 +14,25 @@ from torch import Tensor
 
 from spike_dgl.dgl_import import require_dgl_on
 from spike_dgl.errors import ConfigError
+from spike_dgl.nn.graphs.bipartite import BipartiteEdges
+from spike_dgl.nn.graphs.messages import MessageGraph
 from spike_dgl.nn.kernels import with_dgl, with_numba, with_torch
-from spike_dgl.nn.message_graph import Incidence, MessageGraph
 from spike_dgl.nn.precision import in_full_precision
 
-Kernels = Literal["auto", "compiled", "torch", "dgl"]
+Backend = Literal["auto", "compiled", "torch", "dgl"]
 
 
-def require_kernels_on(device: torch.device, kernels: Kernels) -> None:
-    """Raise `ConfigError` where a form does not run on a device."""
+def require_backend_on(device: torch.device, backend: Backend) -> None:
+    """Raise `ConfigError` where a backend does not run on a device."""
     if device.type == "cpu":
         return
-    if kernels == "compiled":
+    if backend == "compiled":
         raise ConfigError(
-            f"model.kernels is 'compiled', which runs on the CPU, and the device is {device.type}\n"
-            "  Set model.kernels=auto, or training.device=cpu."
+            f"model.backend is 'compiled', which runs on the CPU, and the device is {device.type}\n"
+            "  Set model.backend=auto, or training.device=cpu."
         )
-    if kernels == "dgl":
-        require_dgl_on(device, "model.kernels=auto")
+    if backend == "dgl":
+        require_dgl_on(device, "model.backend=auto")
 
 
 @in_full_precision
@@ -41,9 +42,9 @@ def attend(
     states: Tensor,
     relations: Tensor,
     num_heads: int,
-    kernels: Kernels = "auto",
+    backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Every entity gathers messages, weighted by a softmax over all edges that enter it.
+    """Sum each entity's messages, weighted by a softmax over all edges to it.
 
     The message of a pair (node t, relation r) has the key ``projected[t] * relations[r]`` and the value
     ``states[t] * relations[r]``; the query of an entity is its row of `projected`.
@@ -58,7 +59,7 @@ def attend(
         [number of relation rows, D].
     num_heads
         H, a divisor of D.
-    kernels
+    backend
         What computes it.
 
     Returns
@@ -68,19 +69,19 @@ def attend(
     attention : Tensor
         [E, H]; the weights of each entity's edges sum to one. Without gradient.
     """
-    form = _form(kernels, states.device)
-    gathered, attention = form.attend(messages, projected, states, relations, num_heads)
+    module = _module(backend, states.device)
+    gathered, attention = module.attend(messages, projected, states, relations, num_heads)
     return gathered, attention
 
 
 @in_full_precision
-def mean_of_sources(edges: Incidence, rows: Tensor, kernels: Kernels = "auto") -> Tensor:
-    """Mean of the sources' rows [n, D] over each target's edges: [m, D], zero where there is none."""
-    mean: Tensor = _form(kernels, rows.device).mean_of_sources(edges, rows)
+def mean_of_sources(edges: BipartiteEdges, rows: Tensor, backend: Backend = "auto") -> Tensor:
+    """Return the mean of the sources' rows [n, D] over each destination's edges: [m, D], zero where there is none."""
+    mean: Tensor = _module(backend, rows.device).mean_of_sources(edges, rows)
     return mean
 
 
-def _form(kernels: Kernels, device: torch.device) -> ModuleType:
-    if kernels == "auto":
-        kernels = "compiled" if device.type == "cpu" else "torch"
-    return {"compiled": with_numba, "torch": with_torch, "dgl": with_dgl}[kernels]
+def _module(backend: Backend, device: torch.device) -> ModuleType:
+    if backend == "auto":
+        backend = "compiled" if device.type == "cpu" else "torch"
+    return {"compiled": with_numba, "torch": with_torch, "dgl": with_dgl}[backend]

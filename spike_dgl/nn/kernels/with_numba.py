@@ -19,7 +19,8 @@ from torch.autograd.function import once_differentiable
 from spike_dgl.nn.compiled.compilation import Array, arrays, balanced_parts, compiled, run
 from spike_dgl.nn.compiled.lanes import filled, larger, load, repeated, store, sums
 from spike_dgl.nn.compiled.prefetch import AHEAD, prefetch
-from spike_dgl.nn.message_graph import Incidence, MessageGraph
+from spike_dgl.nn.graphs.bipartite import BipartiteEdges
+from spike_dgl.nn.graphs.messages import MessageGraph
 
 
 def attend(
@@ -29,7 +30,7 @@ def attend(
     return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def mean_of_sources(edges: Incidence, rows: Tensor) -> Tensor:
+def mean_of_sources(edges: BipartiteEdges, rows: Tensor) -> Tensor:
     """As `spike_dgl.nn.kernels.mean_of_sources`."""
     return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -41,9 +42,9 @@ class _Attention(torch.autograd.Function):
     def forward(
         ctx: Any, messages: MessageGraph, num_heads: int, projected: Tensor, states: Tensor, relations: Tensor
     ) -> tuple[Tensor, Tensor]:
-        loops, edges = _loops(num_heads, states.shape[1] // num_heads), Entering.of(messages)
+        loops, edges = _loops(num_heads, states.shape[1] // num_heads), Csc.from_messages(messages)
         parts, queries = balanced_parts(edges.start, states.shape[1]), projected[messages.num_users :]
-        attention = states.new_empty(len(messages.edges), num_heads)
+        attention = states.new_empty(len(messages.attended), num_heads)
         gathered = states.new_empty(len(queries), states.shape[1])
         run(loops.logits, parts, edges, *arrays(queries, projected, relations, attention))
         attention.exp_()  # torch's is vectorised; numba has none of vectors
@@ -59,57 +60,55 @@ class _Attention(torch.autograd.Function):
         messages: MessageGraph = ctx.messages
         projected, states, relations, attention = ctx.saved_tensors
         loops = _loops(ctx.num_heads, states.shape[1] // ctx.num_heads)
-        entering, leaving = Entering.of(messages), Leaving.of(messages)
+        csc, csr = Csc.from_messages(messages), Csr.from_messages(messages)
         queries, grad = projected[messages.num_users :], grad.contiguous()
         grad_logits, grad_states = torch.empty_like(attention), torch.empty_like(states)
         grad_projected = torch.zeros_like(projected)
-        parts = balanced_parts(entering.start, states.shape[1])
+        parts = balanced_parts(csc.start, states.shape[1])
         grad_relations = relations.new_zeros(len(parts), *relations.shape)
         run(
             loops.to_queries,
             parts,
-            entering,
+            csc,
             *arrays(queries, projected, states, relations, attention, grad),
             *arrays(grad_logits, grad_projected[messages.num_users :]),
             own=arrays(*grad_relations),
         )
         run(
             loops.to_sources,
-            balanced_parts(leaving.start, states.shape[1]),
-            leaving,
+            balanced_parts(csr.start, states.shape[1]),
+            csr,
             *arrays(queries, relations, attention, grad, grad_logits, grad_projected, grad_states),
         )
         return None, None, grad_projected, grad_states, grad_relations.sum(0)
 
 
-class Entering(NamedTuple):
-    """Edges by target: those of target i are ``start[i]`` to ``start[i + 1] - 1``."""
+class Csc(NamedTuple):
+    """Edges by destination: those to i are ``start[i]`` to ``start[i + 1] - 1``, with their sources and relations."""
 
     start: Array
-    node: Array
+    src: Array
     relation: Array
 
     @classmethod
-    def of(cls, messages: MessageGraph) -> Entering:
-        """All edges of a message graph."""
-        return cls(*arrays(messages.edges.target_start, messages.edge_node, messages.edge_relation))
+    def from_messages(cls, messages: MessageGraph) -> Csc:
+        """Take the attended edges of a message graph."""
+        return cls(*arrays(messages.attended.csc_start, messages.src, messages.relation))
 
 
-class Leaving(NamedTuple):
-    """Edges by source: node i has the positions ``start[i]`` to ``start[i + 1] - 1``, and ``edge`` their numbers."""
+class Csr(NamedTuple):
+    """Edges by source: those from i are ``start[i]`` to ``start[i + 1] - 1``; ``edge`` has positions in CSC."""
 
     start: Array
     edge: Array
-    target: Array
+    dst: Array
     relation: Array
 
     @classmethod
-    def of(cls, messages: MessageGraph) -> Leaving:
-        """All edges of a message graph."""
-        edges = messages.edges
-        return cls(
-            *arrays(messages.node_start, edges.by_source, edges.target_by_source, messages.relation_by_source)
-        )
+    def from_messages(cls, messages: MessageGraph) -> Csr:
+        """Take the attended edges of a message graph."""
+        edges = messages.attended
+        return cls(*arrays(messages.csr_start, edges.csr_order, edges.csr_dst, messages.csr_relation))
 
 
 class Loops(NamedTuple):
@@ -131,22 +130,22 @@ def _loops(num_heads: int, width: int) -> Loops:
     def logits(
         first: int,
         last: int,
-        edges: Entering,
+        edges: Csc,
         queries: Array,
         keys: Array,
         relations: Array,
         shifted: Array,
     ) -> None:
-        """Logits [E, H], less the largest one of the same target and head."""
-        start, node, relation = edges
-        last_edge = len(node) - 1
+        """Logits [E, H], less the largest one of the same destination and head."""
+        start, src, relation = edges
+        last_edge = len(src) - 1
         number = queries.dtype.type
         for i in range(first, last):
             query = load(queries, i, dim) * filled(number(scale), dim)
             highest = filled(number(-np.inf), num_heads)
             for e in range(start[i], start[i + 1]):
-                prefetch(keys, node[min(e + AHEAD, last_edge)], dim)
-                key = load(keys, node[e], dim) * load(relations, relation[e], dim)
+                prefetch(keys, src[min(e + AHEAD, last_edge)], dim)
+                key = load(keys, src[e], dim) * load(relations, relation[e], dim)
                 logit = sums(query * key, num_heads)
                 store(shifted, e, logit)
                 highest = larger(highest, logit)
@@ -157,23 +156,23 @@ def _loops(num_heads: int, width: int) -> Loops:
     def gather(
         first: int,
         last: int,
-        edges: Entering,
+        edges: Csc,
         values: Array,
         relations: Array,
         weights: Array,
         gathered: Array,
     ) -> None:
-        """Scale the weights [E, H] to a sum of one for each target, and sum the messages by them."""
-        start, node, relation = edges
-        last_edge = len(node) - 1
+        """Scale the weights [E, H] to a sum of one for each destination, and sum the messages by them."""
+        start, src, relation = edges
+        last_edge = len(src) - 1
         number = values.dtype.type
         for i in range(first, last):
             total, whole = filled(number(0), dim), filled(number(0), num_heads)
             for e in range(start[i], start[i + 1]):
-                prefetch(values, node[min(e + AHEAD, last_edge)], dim)
+                prefetch(values, src[min(e + AHEAD, last_edge)], dim)
                 weight = load(weights, e, num_heads)
                 whole += weight
-                value = load(values, node[e], dim) * load(relations, relation[e], dim)
+                value = load(values, src[e], dim) * load(relations, relation[e], dim)
                 total += repeated(weight, dim) * value
             if start[i] == start[i + 1]:
                 whole = filled(number(1), num_heads)
@@ -186,7 +185,7 @@ def _loops(num_heads: int, width: int) -> Loops:
     def to_queries(
         first: int,
         last: int,
-        edges: Entering,
+        edges: Csc,
         queries: Array,
         keys: Array,
         values: Array,
@@ -197,26 +196,26 @@ def _loops(num_heads: int, width: int) -> Loops:
         grad_queries: Array,
         grad_relations: Array,
     ) -> None:
-        """Gradients of logits and queries, and what this part of the targets gives those of the relations."""
-        start, node, relation = edges
-        last_edge = len(node) - 1
+        """Gradients of logits and queries, and what this part of the destinations adds to those of the relations."""
+        start, src, relation = edges
+        last_edge = len(src) - 1
         number = grad.dtype.type
         for i in range(first, last):
             above, mean = load(grad, i, dim), filled(number(0), num_heads)
             for e in range(start[i], start[i + 1]):
-                prefetch(values, node[min(e + AHEAD, last_edge)], dim)
-                value = load(values, node[e], dim) * load(relations, relation[e], dim)
+                prefetch(values, src[min(e + AHEAD, last_edge)], dim)
+                value = load(values, src[e], dim) * load(relations, relation[e], dim)
                 slope = sums(above * value, num_heads)
                 store(grad_logits, e, slope)
                 mean += slope * load(weights, e, num_heads)
             query, to_query = load(queries, i, dim), filled(number(0), dim)
             for e in range(start[i], start[i + 1]):
-                prefetch(keys, node[min(e + AHEAD, last_edge)], dim)
+                prefetch(keys, src[min(e + AHEAD, last_edge)], dim)
                 weight = load(weights, e, num_heads)
                 slope = weight * (load(grad_logits, e, num_heads) - mean) * filled(number(scale), num_heads)
                 store(grad_logits, e, slope)
-                key = load(keys, node[e], dim) * repeated(slope, dim)
-                value = load(values, node[e], dim) * repeated(weight, dim)
+                key = load(keys, src[e], dim) * repeated(slope, dim)
+                value = load(values, src[e], dim) * repeated(weight, dim)
                 to_query += key * load(relations, relation[e], dim)
                 to_relation = load(grad_relations, relation[e], dim) + key * query + value * above
                 store(grad_relations, relation[e], to_relation)
@@ -226,7 +225,7 @@ def _loops(num_heads: int, width: int) -> Loops:
     def to_sources(
         first: int,
         last: int,
-        edges: Leaving,
+        edges: Csr,
         queries: Array,
         relations: Array,
         weights: Array,
@@ -236,21 +235,21 @@ def _loops(num_heads: int, width: int) -> Loops:
         grad_values: Array,
     ) -> None:
         """Gradients of the sources' keys, added to what is there, and of their values."""
-        start, edge, target, relation = edges
+        start, edge, dst, relation = edges
         last_edge = len(edge) - 1
         for i in range(first, last):
             # One sum at a time: two of 64 numbers would fill all registers that there are.
             to_key = load(grad_keys, i, dim)
             for position in range(start[i], start[i + 1]):
-                ahead = target[min(position + AHEAD, last_edge)]
+                ahead = dst[min(position + AHEAD, last_edge)]
                 prefetch(queries, ahead, dim)
                 prefetch(grad, ahead, dim)
-                query = load(queries, target[position], dim) * load(relations, relation[position], dim)
+                query = load(queries, dst[position], dim) * load(relations, relation[position], dim)
                 to_key += query * repeated(load(grad_logits, edge[position], num_heads), dim)
             store(grad_keys, i, to_key)
             to_value = filled(grad.dtype.type(0), dim)
             for position in range(start[i], start[i + 1]):
-                above = load(grad, target[position], dim) * load(relations, relation[position], dim)
+                above = load(grad, dst[position], dim) * load(relations, relation[position], dim)
                 to_value += above * repeated(load(weights, edge[position], num_heads), dim)
             store(grad_values, i, to_value)
 
@@ -259,14 +258,14 @@ def _loops(num_heads: int, width: int) -> Loops:
 
 class _Mean(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, edges: Incidence, rows: Tensor) -> Tensor:
-        ctx.edges, ctx.share = edges, edges.target_start.diff().clamp_(min=1).to(rows.dtype).reciprocal_()
-        return _sums_of(edges.target_start, edges.source, rows).mul_(ctx.share[:, None])
+    def forward(ctx: Any, edges: BipartiteEdges, rows: Tensor) -> Tensor:
+        ctx.edges, ctx.share = edges, edges.csc_start.diff().clamp_(min=1).to(rows.dtype).reciprocal_()
+        return _sums_of(edges.csc_start, edges.src, rows).mul_(ctx.share[:, None])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        return None, _sums_of(ctx.edges.source_start, ctx.edges.target_by_source, grad * ctx.share[:, None])
+        return None, _sums_of(ctx.edges.csr_start, ctx.edges.csr_dst, grad * ctx.share[:, None])
 
 
 def _sums_of(start: Tensor, index: Tensor, rows: Tensor) -> Tensor:

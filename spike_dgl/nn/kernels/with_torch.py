@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from spike_dgl.nn.message_graph import Incidence, MessageGraph
+from spike_dgl.nn.graphs.bipartite import BipartiteEdges
+from spike_dgl.nn.graphs.messages import MessageGraph
 
 EDGES_PER_BLOCK = 8192
 """Edges whose rows are gathered at a time: 2 MB each of both ends at D = 64."""
@@ -28,7 +29,7 @@ def attend(
     return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def mean_of_sources(edges: Incidence, rows: Tensor) -> Tensor:
+def mean_of_sources(edges: BipartiteEdges, rows: Tensor) -> Tensor:
     """As `spike_dgl.nn.kernels.mean_of_sources`."""
     return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -40,41 +41,39 @@ class _Attention(torch.autograd.Function):
     def forward(
         ctx: Any, messages: MessageGraph, num_heads: int, projected: Tensor, states: Tensor, relations: Tensor
     ) -> tuple[Tensor, Tensor]:
-        edges = messages.edges
+        edges = messages.attended
         query = split_heads(projected[messages.num_users :], num_heads)
         key = split_heads(of_pairs(messages, projected, relations), num_heads)
-        attention = _softmax_of_targets(edges, _dot(edges, key, query) / math.sqrt(query.shape[-1]))
+        attention = _softmax_by_dst(edges, _dot(edges, key, query) / math.sqrt(query.shape[-1]))
         value = split_heads(of_pairs(messages, states, relations), num_heads)
         ctx.messages, ctx.num_heads = messages, num_heads
         ctx.save_for_backward(projected, states, relations, attention)
         ctx.mark_non_differentiable(attention)
-        return _sum_to_targets(edges, attention, value).flatten(1), attention
+        return _sum_to_dst(edges, attention, value).flatten(1), attention
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[None, None, Tensor, Tensor, Tensor]:
         messages: MessageGraph = ctx.messages
         projected, states, relations, attention = ctx.saved_tensors
-        edges, grad = messages.edges, split_heads(grad.contiguous(), ctx.num_heads)
+        edges, grad = messages.attended, split_heads(grad.contiguous(), ctx.num_heads)
         value = split_heads(of_pairs(messages, states, relations), ctx.num_heads)
         weighted = attention * _dot(edges, value, grad)
-        total = _sum_by_target(edges, weighted).index_select(0, edges.target)
+        total = _sum_by_dst(edges, weighted).index_select(0, edges.dst)
         grad_logits = (weighted - attention * total) / math.sqrt(grad.shape[-1])
         query = split_heads(projected[messages.num_users :], ctx.num_heads)
         key = split_heads(of_pairs(messages, projected, relations), ctx.num_heads)
         grad_projected, grad_relations = _pair_gradients(
-            messages, _sum_to_sources(edges, grad_logits, query), projected, relations
+            messages, _sum_to_src(edges, grad_logits, query), projected, relations
         )
-        grad_projected[messages.num_users :] += _sum_to_targets(edges, grad_logits, key).flatten(1)
-        grad_states, more = _pair_gradients(
-            messages, _sum_to_sources(edges, attention, grad), states, relations
-        )
+        grad_projected[messages.num_users :] += _sum_to_dst(edges, grad_logits, key).flatten(1)
+        grad_states, more = _pair_gradients(messages, _sum_to_src(edges, attention, grad), states, relations)
         return None, None, grad_projected, grad_states, grad_relations + more
 
 
 def of_pairs(messages: MessageGraph, rows: Tensor, relations: Tensor) -> Tensor:
     """[P, D] what a pair's message is made of: the node's row times that of the relation."""
-    return rows.index_select(0, messages.pair_node) * relations.index_select(0, messages.pair_relation)
+    return rows.index_select(0, messages.pair_src) * relations.index_select(0, messages.pair_relation)
 
 
 def _pair_gradients(
@@ -83,7 +82,7 @@ def _pair_gradients(
     """Gradients of `of_pairs` for the nodes' rows and the relations', from that of the pairs [P, H, d_k]."""
     grad = grad.flatten(1)
     of_nodes = grad * relations.index_select(0, messages.pair_relation)
-    of_relations = grad * rows.index_select(0, messages.pair_node)
+    of_relations = grad * rows.index_select(0, messages.pair_src)
     return (
         # The pairs of a node stand together, so its gradient is a sum over consecutive rows.
         functional.embedding_bag(
@@ -100,53 +99,53 @@ def split_heads(rows: Tensor, num_heads: int) -> Tensor:
 
 class _Mean(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, edges: Incidence, rows: Tensor) -> Tensor:
-        count = edges.target_start.diff().clamp(min=1).to(rows.dtype)
-        share = (1.0 / count).index_select(0, edges.target).unsqueeze(-1)
+    def forward(ctx: Any, edges: BipartiteEdges, rows: Tensor) -> Tensor:
+        count = edges.csc_start.diff().clamp(min=1).to(rows.dtype)
+        share = (1.0 / count).index_select(0, edges.dst).unsqueeze(-1)
         ctx.edges, ctx.share = edges, share
-        return _sum_to_targets(edges, share, rows.unsqueeze(1)).squeeze(1)
+        return _sum_to_dst(edges, share, rows.unsqueeze(1)).squeeze(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        return None, _sum_to_sources(ctx.edges, ctx.share, grad.contiguous().unsqueeze(1)).squeeze(1)
+        return None, _sum_to_src(ctx.edges, ctx.share, grad.contiguous().unsqueeze(1)).squeeze(1)
 
 
-def _dot(edges: Incidence, sources: Tensor, targets: Tensor) -> Tensor:
+def _dot(edges: BipartiteEdges, sources: Tensor, targets: Tensor) -> Tensor:
     """[E, H] inner products of both ends' rows, [n, H, d_k] and [m, H, d_k]."""
     products = sources.new_empty(len(edges), sources.shape[1])
     for first in range(0, len(edges), EDGES_PER_BLOCK):
         block = slice(first, first + EDGES_PER_BLOCK)
-        rows = sources.index_select(0, edges.source[block])
-        rows *= targets.index_select(0, edges.target[block])
+        rows = sources.index_select(0, edges.src[block])
+        rows *= targets.index_select(0, edges.dst[block])
         torch.sum(rows, -1, out=products[block])
     return products
 
 
-def _softmax_of_targets(edges: Incidence, logits: Tensor) -> Tensor:
-    """Softmax [E, H] over the edges of each target."""
-    index = edges.target.unsqueeze(-1).expand_as(logits)
-    highest = logits.new_full((edges.num_targets, logits.shape[1]), -math.inf)
+def _softmax_by_dst(edges: BipartiteEdges, logits: Tensor) -> Tensor:
+    """Softmax [E, H] over the edges to each destination."""
+    index = edges.dst.unsqueeze(-1).expand_as(logits)
+    highest = logits.new_full((edges.num_dst, logits.shape[1]), -math.inf)
     highest.scatter_reduce_(0, index, logits, "amax")
-    exponentials = (logits - highest.index_select(0, edges.target)).exp_()
-    return exponentials.div_(_sum_by_target(edges, exponentials).index_select(0, edges.target))
+    exponentials = (logits - highest.index_select(0, edges.dst)).exp_()
+    return exponentials.div_(_sum_by_dst(edges, exponentials).index_select(0, edges.dst))
 
 
-def _sum_by_target(edges: Incidence, numbers: Tensor) -> Tensor:
+def _sum_by_dst(edges: BipartiteEdges, numbers: Tensor) -> Tensor:
     """[m, H] sums of edge values [E, H]."""
-    total = numbers.new_zeros(edges.num_targets, numbers.shape[1])
-    return total.scatter_add_(0, edges.target.unsqueeze(-1).expand_as(numbers), numbers)
+    total = numbers.new_zeros(edges.num_dst, numbers.shape[1])
+    return total.scatter_add_(0, edges.dst.unsqueeze(-1).expand_as(numbers), numbers)
 
 
-def _sum_to_targets(edges: Incidence, weights: Tensor, rows: Tensor) -> Tensor:
+def _sum_to_dst(edges: BipartiteEdges, weights: Tensor, rows: Tensor) -> Tensor:
     """[m, H, d_k] sums of the sources' rows [n, H, d_k], weighted by [E, H]."""
-    return _weighted_sum(edges.source, edges.target_start, weights.t(), rows)
+    return _weighted_sum(edges.src, edges.csc_start, weights.t(), rows)
 
 
-def _sum_to_sources(edges: Incidence, weights: Tensor, rows: Tensor) -> Tensor:
-    """[n, H, d_k] sums of the targets' rows [m, H, d_k], weighted by [E, H]."""
-    ordered = weights.t().index_select(1, edges.by_source)
-    return _weighted_sum(edges.target_by_source, edges.source_start, ordered, rows)
+def _sum_to_src(edges: BipartiteEdges, weights: Tensor, rows: Tensor) -> Tensor:
+    """[n, H, d_k] sums of the destinations' rows [m, H, d_k], weighted by [E, H]."""
+    ordered = weights.t().index_select(1, edges.csr_order)
+    return _weighted_sum(edges.csr_dst, edges.csr_start, ordered, rows)
 
 
 def _weighted_sum(index: Tensor, start: Tensor, weights: Tensor, rows: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""How fast training is: ours against the straightforward formulation, and against the size of the graph.
+"""Speed of training: against the reference implementation, and against the size of the graph.
 
 Both are measured in one process, turn by turn, so that what else the machine does falls on both alike; the ratio is
-taken pair by pair. Peak memory needs a process of its own for each. What of the straightforward form would not fit in
+taken pair by pair. Peak memory needs a process of its own for each. A part of the reference that would not fit in
 memory is left out, and the result says so.
 """
 
@@ -28,9 +28,11 @@ from spike_dgl.data.synthetic import synthetic_dataset
 from spike_dgl.errors import SpikeError
 from spike_dgl.graph import build_graph
 from spike_dgl.markdown import markdown_table
+from spike_dgl.measure.reference import ReferenceSpike, sample_negatives
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike_options import SpikeOptions
+from spike_dgl.models.spike.options import SpikeOptions
+from spike_dgl.nn.kernels import attend
 from spike_dgl.training.allocator import keep_freed_memory, return_freed_memory
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
@@ -40,9 +42,9 @@ from spike_dgl.training.trainer import final_embeddings
 VECTOR_DIM = 128
 RELEASED_BATCH_SIZE = 1024
 """Interactions a step in the settings that the authors released."""
-FORMS = ("straightforward", "ours")
+FORMS = ("reference", "ours")
 
-# The mathematics of METHOD.md, which both forms share: a constant gate, and matching over eight samples.
+# The mathematics of the paper, which both forms share: a constant gate, and matching over eight samples.
 METHOD = SpikeOptions(
     ranking_loss="bpr",
     profile_gate="constant",
@@ -116,8 +118,8 @@ class Contest:
             dataset.train, dataset.num_users, dataset.num_items, batch_size=workload.batch_size, seed=0
         )
         self.batch: Batch = next(self.sampler.epoch(1))
-        self.straightforward = _straightforward().StraightforwardSpike(self.model)
-        self.edges = torch.arange(len(self.model.messages.edges))
+        self.reference = ReferenceSpike(self.model)
+        self.edges = torch.arange(len(self.model.views.messages.attended))
 
     def step(self, form: str) -> Timing:
         """One training step, the optimiser apart."""
@@ -144,8 +146,19 @@ class Contest:
         """The attention layer alone, over all edges."""
         state = self.model.embedding
         if form == "ours":
-            return self._timed(lambda: self.model.attention(self.model.messages, state)[0].sum())
-        return self._timed(lambda: self.straightforward.attention(state, self.edges).sum())
+            return self._timed(lambda: self._attend(state).sum())
+        return self._timed(lambda: self.reference.attend(state, self.edges).sum())
+
+    def _attend(self, state: Tensor) -> Tensor:
+        conv = self.model.conv
+        return attend(
+            self.model.views.messages,
+            state @ conv.query_projection,
+            state,
+            conv.relation_embedding,
+            conv.num_heads,
+            conv.backend,
+        )[0]
 
     def negatives(self, form: str) -> Timing:
         """The negatives of one epoch."""
@@ -154,15 +167,13 @@ class Contest:
             generator = torch.Generator().manual_seed(0)
             self.sampler.negatives(torch.from_numpy(self.dataset.train.users), generator)
         else:
-            _straightforward().sample_negatives(
-                self.dataset.train, self.dataset.num_users, self.dataset.num_items
-            )
+            sample_negatives(self.dataset.train, self.dataset.num_users, self.dataset.num_items)
         return Timing(time.perf_counter() - started, 0.0)
 
     def _loss_of(self, form: str, batch: Batch) -> Callable[[], Tensor]:
         if form == "ours":
             return lambda: torch.stack(list(self.model.loss(batch).values())).sum()
-        return lambda: self.straightforward.loss(batch)
+        return lambda: self.reference.loss(batch)
 
     def _timed(self, compute: Callable[[], Tensor]) -> Timing:
         self.model.zero_grad(set_to_none=True)
@@ -174,7 +185,7 @@ class Contest:
 
 
 def compare(workload: Workload, *, repeats: int) -> str:
-    """A table of ours against the straightforward form: step, attention layer, epoch, and peak memory.
+    """A table of ours against the reference: step, attention layer, epoch, and peak memory.
 
     Parameters
     ----------
@@ -186,8 +197,8 @@ def compare(workload: Workload, *, repeats: int) -> str:
     keep_freed_memory()
     contest = Contest(workload)
     needed = {
-        "step": contest.straightforward.step_memory_mb(),
-        "attention layer": contest.straightforward.layer_memory_mb(),
+        "step": contest.reference.step_memory_mb(),
+        "attention layer": contest.reference.layer_memory_mb(),
     }
     available = available_memory_mb()
     forms = {part: _forms_that_fit(memory, available) for part, memory in needed.items()}
@@ -202,7 +213,7 @@ def compare(workload: Workload, *, repeats: int) -> str:
         *_rows_of_epochs(contest, steps, repeats),
     ]
     left_out = [
-        f"The straightforward {part} is left out: it needs about {needed[part] / 1e3:,.1f} GB of memory, "
+        f"The reference {part} is left out: it needs about {needed[part] / 1e3:,.1f} GB of memory, "
         f"and {available / 1e3:,.1f} GB are available."
         for part in needed
         if available is not None and forms[part] != FORMS
@@ -210,8 +221,8 @@ def compare(workload: Workload, *, repeats: int) -> str:
     return "\n\n".join([_describe(contest), markdown_table(rows), *left_out, _memory_line(memory)])
 
 
-def _forms_that_fit(straightforward_mb: float, available_mb: float | None) -> tuple[str, ...]:
-    fits = available_mb is None or straightforward_mb <= available_mb
+def _forms_that_fit(reference_mb: float, available_mb: float | None) -> tuple[str, ...]:
+    fits = available_mb is None or reference_mb <= available_mb
     return FORMS if fits else ("ours",)
 
 
@@ -223,18 +234,18 @@ def _rows(name: str, times: dict[str, list[Timing]]) -> list[list[str]]:
 
 
 def _rows_of_epochs(contest: Contest, steps: dict[str, list[Timing]], repeats: int) -> list[list[str]]:
-    """An epoch of both forms, and that of the straightforward one as the authors released it against ours."""
+    """An epoch of both forms, and that of the reference as the authors released it against ours."""
     negatives = _interleaved(contest.negatives, 3, tuple(steps))
     epoch = {
         form: [step.total * len(contest.sampler) + negatives[form][0].total for step in steps[form]]
         for form in steps
     }
     rows = [_row(f"epoch, {len(contest.sampler)} steps", epoch)]
-    if "straightforward" in steps:
+    if "reference" in steps:
         released = -(-len(contest.dataset.train) // RELEASED_BATCH_SIZE)
-        smaller = _interleaved(contest.step_as_released, repeats, FORMS)["straightforward"]
-        sampling = negatives["straightforward"][0].total
-        epoch["straightforward"] = [step.total * released + sampling for step in smaller]
+        smaller = _interleaved(contest.step_as_released, repeats, FORMS)["reference"]
+        sampling = negatives["reference"][0].total
+        epoch["reference"] = [step.total * released + sampling for step in smaller]
         rows.append(_row(f"epoch, {released} steps as released, {len(contest.sampler)} ours", epoch))
     return rows
 
@@ -246,7 +257,7 @@ def scale(sizes: Sequence[Workload], *, repeats: int) -> str:
     for workload in sizes:
         contest = Contest(workload)
         seconds = median(contest.step("ours").total for _ in range(repeats))
-        edges = len(contest.model.messages.edges)
+        edges = len(contest.model.views.messages.attended)
         memory = memory_of_a_step(workload, "ours")
         rows.append(
             [
@@ -287,7 +298,7 @@ def _row_of_sampled(contest: Contest, times: Sequence[tuple[float, float]]) -> l
     memory = [_mb(memory_of_a_step(contest.workload, form)) for form in ("ours", "embeddings")]
     return [
         f"{len(contest.model.embedding):,}",
-        f"{len(contest.model.messages.edges):,}",
+        f"{len(contest.model.views.messages.attended):,}",
         ", ".join(map(str, contest.workload.fanout)) or "whole graph",
         f"{contest.num_nodes_read():,}",
         *(step, memory[0]),
@@ -302,11 +313,11 @@ def memory_of_a_step(workload: Workload, form: str) -> float | None:
     """
     arguments = json.dumps({"workload": vars(workload), "form": form})
     child = subprocess.run(
-        [sys.executable, "-m", "spike_dgl.benchmark", arguments],
+        [sys.executable, "-m", "spike_dgl.measure.speed", arguments],
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     if child.returncode:
         raise SpikeError(f"measuring the memory of a step failed:\n{child.stderr[-500:]}")
@@ -357,10 +368,10 @@ def _row(name: str, seconds: dict[str, list[float]]) -> list[str]:
 
 
 def _describe(contest: Contest) -> str:
-    data, messages = contest.dataset, contest.model.messages
+    data, messages = contest.dataset, contest.model.views.messages
     return (
-        f"{data.name}: {data.num_users + data.num_entities:,} nodes, {len(messages.edges):,} edges, "
-        f"{len(messages.pair_node):,} (source, relation) pairs, batches of {contest.sampler.batch_size:,}, "
+        f"{data.name}: {data.num_users + data.num_entities:,} nodes, {len(messages.attended):,} edges, "
+        f"{len(messages.pair_src):,} (source, relation) pairs, batches of {contest.sampler.batch_size:,}, "
         f"{torch.get_num_threads()} threads"
     )
 
@@ -372,17 +383,6 @@ def _memory_line(memory: dict[str, float | None]) -> str:
 
 def _mb(memory: float | None) -> str:
     return "unknown" if memory is None else f"{memory:,.0f}"
-
-
-def _straightforward() -> Any:
-    try:
-        from benchmarks import straightforward
-    except ImportError:
-        raise SpikeError(
-            "the straightforward form is not part of the installed package\n"
-            "  Run `python main.py bench speed` in a checkout of the repository."
-        ) from None
-    return straightforward
 
 
 if __name__ == "__main__":

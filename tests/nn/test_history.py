@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
-from spike_dgl.nn.interaction_history import InteractionHistory
-from spike_dgl.nn.message_graph import message_graph
+from spike_dgl.nn.graphs.history import InteractionHistory
+from spike_dgl.nn.graphs.messages import message_graph
 from tests.toy import dataset, random_dataset
 
 CPU = torch.device("cpu")
@@ -62,9 +62,9 @@ def test_nothing_both_passes_and_is_to_come(newest: int, largest_cut: float, see
     part = InteractionHistory(graph, newest, largest_cut, CPU)
     before = part.cut()
     assert ((before >= 0) & (before <= part.count)).all()
-    pooling = message_graph(graph, users_among_neighbours=True).pooling
+    pooled = message_graph(graph, users_among_neighbours=True).pooled
     passing = part.passing(before)
-    users, items = pooling.target[passing], pooling.source[passing]
+    users, items = pooled.dst[passing], pooled.src[passing] - data.num_users
     assert not part.came_after(users, items, before).any()
     assert torch.equal(users.bincount(minlength=data.num_users), before.clamp(max=newest))
 

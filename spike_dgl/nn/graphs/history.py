@@ -8,7 +8,7 @@ from torch import Tensor
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import MissingTimesError
 from spike_dgl.graph import INTERACTS
-from spike_dgl.nn.positions import row_pointer
+from spike_dgl.nn.graphs.positions import row_pointer
 
 
 class InteractionHistory:
@@ -54,7 +54,7 @@ class InteractionHistory:
         return self.count - (moment * (self.count * self.largest_cut + 1.0)).long()
 
     def passing(self, before: Tensor) -> Tensor:
-        """Positions in `MessageGraph.pooling`, ascending, of the newest of so many [U] first interactions."""
+        """Ascending positions, in `MessageGraph.pooled`, of the newest of so many [U] first interactions."""
         end = before.index_select(0, self._user)
         passes: Tensor = (self._place < end) & (self._place >= end - self.newest)
         return passes.nonzero()[:, 0]

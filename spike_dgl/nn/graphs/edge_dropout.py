@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from spike_dgl.nn.compiled.sampling import sample_groups
-from spike_dgl.nn.message_graph import MessageGraph
-from spike_dgl.nn.positions import ascending, true_positions
+from spike_dgl.nn.graphs.messages import MessageGraph
+from spike_dgl.nn.graphs.positions import ascending, true_positions
 
 
 class EdgeDropout:
@@ -37,53 +37,51 @@ class EdgeDropout:
         masked_edges: int = 0,
     ) -> None:
         self.messages, self.masked_edges = messages, masked_edges
-        from_user = messages.edge_node < messages.num_users
-        relation = messages.edge_relation
+        from_user = messages.src < messages.num_users
+        relation = messages.relation
         rows = int(relation.max()) + 1 if len(relation) else 0
         last_row = int(relation[~from_user].max()) if not from_user.all() else 0
         share = relation.new_full((rows + 1,), 1.0 - kg_dropout, dtype=torch.float64)
         share[last_row + 1 - idle_relations :] = 0.0
         self._kg_sample = GroupSample(relation.masked_fill(from_user, rows), share)
         self._interaction_sample = GroupSample(
-            torch.zeros_like(messages.pooling.target), share.new_tensor([1.0 - interaction_dropout])
+            torch.zeros_like(messages.pooled.dst), share.new_tensor([1.0 - interaction_dropout])
         )
         self._edge_of_interaction = self._locate(from_user.nonzero(as_tuple=True)[0])
 
     def _locate(self, from_users: Tensor) -> Tensor:
-        """For each interaction, in the order of `pooling`, its edge from user to item; empty where there is none."""
+        """Find the edge from user to item of each interaction, in the order of `pooled`; empty where there is none."""
         if not len(from_users):
             return from_users
-        pooling = self.messages.pooling
+        messages, pooled = self.messages, self.messages.pooled
         edge_of_interaction = torch.empty_like(from_users)
         # Both hold each interaction once: brought into one order, they stand side by side.
-        key = (
-            self.messages.edges.target[from_users] * pooling.num_targets + self.messages.edge_node[from_users]
-        )
-        edge_of_interaction[(pooling.source * pooling.num_targets + pooling.target).argsort()] = from_users[
-            key.argsort()
-        ]
+        items = messages.attended.dst[from_users] + messages.num_users
+        key = items * messages.num_users + messages.src[from_users]
+        by_item = (pooled.src * messages.num_users + pooled.dst).argsort()
+        edge_of_interaction[by_item] = from_users[key.argsort()]
         return edge_of_interaction
 
-    def draw(self, interactions: Tensor | None = None, unheard: Tensor | None = None) -> MessageGraph:
-        """A message graph with the same nodes and pairs, and fewer edges.
+    def draw(self, interactions: Tensor | None = None, cold: Tensor | None = None) -> MessageGraph:
+        """Draw a message graph with the same nodes and pairs, and fewer edges.
 
         Parameters
         ----------
         interactions
-            Ascending positions in `pooling` of those that are left; a random share where not given.
-        unheard
-            True [N] for entities that receive from no user.
+            Ascending positions in `pooled` of those that are left; a random share where not given.
+        cold
+            True [U + N] for items that receive from no user.
         """
         kept = self._kg_sample.draw()
         if self.masked_edges:
             kept = kept[torch.randperm(len(kept), device=kept.device)[self.masked_edges :]]
         pooled = self._interaction_sample.draw() if interactions is None else interactions
         if len(self._edge_of_interaction):
-            heard = pooled
-            if unheard is not None:
-                heard = pooled[~unheard[self.messages.pooling.source.index_select(0, pooled)]]
-            kept = torch.cat([kept, self._edge_of_interaction.index_select(0, heard)])
-        return self.messages.keep(ascending(kept, len(self.messages.edges)), pooled)
+            to_items = pooled
+            if cold is not None:
+                to_items = pooled[~cold[self.messages.pooled.src.index_select(0, pooled)]]
+            kept = torch.cat([kept, self._edge_of_interaction.index_select(0, to_items)])
+        return self.messages.keep(ascending(kept, len(self.messages.attended)), pooled)
 
 
 class GroupSample:

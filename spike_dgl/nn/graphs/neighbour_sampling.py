@@ -15,7 +15,7 @@ from sklearn.utils import murmurhash3_32
 from torch import Tensor
 
 from spike_dgl.dgl_import import dgl
-from spike_dgl.nn.message_graph import MessageGraph
+from spike_dgl.nn.graphs.messages import MessageGraph
 
 CPU = torch.device("cpu")
 
@@ -36,17 +36,17 @@ class Block:
         [n] rows, in 0..U+N-1 and ascending, of the nodes whose states go in.
     messages
         The edges of the hop, on these n nodes: the users among them first, as everywhere.
-    receivers
+    dst
         [m] positions among `nodes` of those whose next states come out.
     """
 
     nodes: Tensor
     messages: MessageGraph
-    receivers: Tensor
+    dst: Tensor
 
     def to(self, device: torch.device) -> Block:
-        """The same hop on a device."""
-        return Block(self.nodes.to(device), self.messages.to(device), self.receivers.to(device))
+        """Return the same hop on a device."""
+        return Block(self.nodes.to(device), self.messages.to(device), self.dst.to(device))
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,9 @@ class NeighbourSampler:
     ) -> None:
         self.messages, self.fanouts, self.device = messages, tuple(fanouts), device
         self.kg_dropout, self.interaction_dropout = kg_dropout, interaction_dropout
-        num_users, num_entities = messages.num_users, messages.edges.num_targets
-        senders = torch.cat([messages.edge_node, messages.pooling.source + num_users])
-        receivers = torch.cat([messages.edges.target + num_users, messages.pooling.target])
-        graph = dgl.graph((senders, receivers), num_nodes=num_users + num_entities)
+        src = torch.cat([messages.src, messages.pooled.src])
+        dst = torch.cat([messages.attended.dst + messages.num_users, messages.pooled.dst])
+        graph = dgl.graph((src, dst), num_nodes=messages.num_nodes)
         self._graph = graph.formats("csc")
 
     def draw(self, seeds: Tensor) -> MessageFlow:
@@ -152,47 +151,47 @@ class NeighbourSampler:
         # Not `dgl.dataloading.NeighborSampler`, which calls the same: with several threads it numbers the nodes of a
         # block by which thread is first, and so draws other neighbours in the next hop of the same seed.
         sampled = dgl.sampling.sample_neighbors(self._graph, nodes, fanout)
-        senders, receivers = sampled.edges(order="eid")
-        return Edges(senders, receivers, sampled.edata[dgl.EID])
+        src, dst = sampled.edges(order="eid")
+        return Edges(src, dst, sampled.edata[dgl.EID])
 
     def _without_dropped(self, edges: Edges, step_seed: int) -> Edges:
         if not (self.kg_dropout or self.interaction_dropout):
             return edges
-        num_users, first = self.messages.num_users, torch.minimum(edges.senders, edges.receivers)
+        num_users, first = self.messages.num_users, torch.minimum(edges.src, edges.dst)
         is_interaction = first < num_users
         # The same edge must fall in all hops, without a table of all edges: its lot is a hash of what identifies it.
-        identity = torch.where(is_interaction, torch.maximum(edges.senders, edges.receivers), edges.numbers)
+        identity = torch.where(is_interaction, torch.maximum(edges.src, edges.dst), edges.numbers)
         lot = _hash(_hash(first, step_seed) ^ identity, step_seed)
         dropped = torch.where(is_interaction, self.interaction_dropout, self.kg_dropout)
         return edges.keep(lot >= dropped * 2**32)
 
-    def _block(self, edges: Edges, receivers: Tensor) -> Block:
-        """The hop over some edges to nodes that hold all their ends, on compacted rows."""
-        nodes = torch.unique(torch.cat([edges.senders, receivers]))
+    def _block(self, edges: Edges, dst_nodes: Tensor) -> Block:
+        """Put some edges to nodes that hold all their destinations on compacted rows."""
+        nodes = torch.unique(torch.cat([edges.src, dst_nodes]))
         num_users = int((nodes < self.messages.num_users).sum())
-        sender, receiver = (torch.searchsorted(nodes, end) for end in (edges.senders, edges.receivers))
-        attended = edges.numbers < len(self.messages.edges)
-        relation = self.messages.edge_relation[edges.numbers[attended]]
-        messages = MessageGraph.build(
-            (receiver[attended] - num_users, sender[attended], relation),
-            (receiver[~attended], sender[~attended] - num_users),
+        src, dst = (torch.searchsorted(nodes, end) for end in (edges.src, edges.dst))
+        attended = edges.numbers < len(self.messages.attended)
+        relation = self.messages.relation[edges.numbers[attended]]
+        messages = MessageGraph.from_edges(
+            (src[attended], dst[attended], relation),
+            (src[~attended], dst[~attended]),
             num_users,
             len(nodes) - num_users,
         )
-        return Block(nodes, messages, torch.searchsorted(nodes, receivers))
+        return Block(nodes, messages, torch.searchsorted(nodes, dst_nodes))
 
 
 @dataclass(frozen=True)
 class Edges:
-    """Some edges of the sampled graph: rows of both ends, and numbers; first those of attention, then of pooling."""
+    """Some edges of the graph that is sampled from: rows of both ends, and numbers, those of attended edges first."""
 
-    senders: Tensor
-    receivers: Tensor
+    src: Tensor
+    dst: Tensor
     numbers: Tensor
 
     def keep(self, chosen: Tensor) -> Edges:
-        """Those where the mask is true."""
-        return Edges(self.senders[chosen], self.receivers[chosen], self.numbers[chosen])
+        """Return the edges where a mask is true."""
+        return Edges(self.src[chosen], self.dst[chosen], self.numbers[chosen])
 
 
 def _hash(numbers: Tensor, seed: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Newcomers by SPiKE's own layers."""
+"""New users and items, embedded by SPiKE's own layers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spike_dgl.graph import SIMILAR
 from spike_dgl.models.fold_in import FoldIn, NewItems
-from spike_dgl.nn.message_graph import MessageGraph
-from spike_dgl.nn.rows import normalise
-from spike_dgl.nn.text_neighbours import text_neighbours
+from spike_dgl.nn.graphs.messages import MessageGraph
+from spike_dgl.nn.graphs.text_neighbours import text_neighbours
+from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:
-    from spike_dgl.models.spike import Spike
+    from spike_dgl.models.spike.model import Spike
 
 
 @dataclass(frozen=True)
 class SpikeFoldIn(FoldIn):
-    """New users average the states of their items layer by layer; new items gather from their neighbours by attention.
+    """New users average the states of their items layer by layer; new items attend to their neighbours.
 
-    A newcomer has no ID embedding: zeros stand in for it. Nothing changes for the nodes that were there in training.
+    New nodes have no ID embedding: zeros stand in for it. Nothing changes for the nodes that were there in training.
 
     Parameters
     ----------
@@ -35,8 +36,8 @@ class SpikeFoldIn(FoldIn):
     items
         The same of the items, added ones last: [I, D].
     by_text
-        Embeds users of whom there is a text only: the profile of a user is read by no hop, so that no layer says what
-        to make of it.
+        Embeds users of whom there is a text only: no hop reads the profile of a user, so that the layers do not say
+        what it means.
     """
 
     model: Spike
@@ -46,8 +47,8 @@ class SpikeFoldIn(FoldIn):
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: Spike, by_text: FoldIn) -> SpikeFoldIn:
-        """From a trained model."""
+    def from_model(cls, model: Spike, by_text: FoldIn) -> SpikeFoldIn:
+        """Take the states of all layers of a trained model."""
         states = [state[model.num_users :] for state in model.propagate().layers]
         return cls(model, tuple(states), tuple(state[: model.num_items] for state in states), by_text)
 
@@ -58,8 +59,8 @@ class SpikeFoldIn(FoldIn):
         return self._scored(embedded)
 
     def _user(self, items: Tensor) -> Tensor:
-        heard = torch.stack([state[items].mean(dim=0) for state in self.items[:-1]])
-        return normalise(self.model.heard_by_users(heard)).sum(dim=0)
+        means = torch.stack([state[items].mean(dim=0) for state in self.items[:-1]])
+        return normalise(self.model.conv.transformed(means)).sum(dim=0)
 
     def users_of_profiles(self, vectors: FloatArray) -> FloatArray:
         """[b, D] from text vectors [b, d_t]."""
@@ -72,8 +73,8 @@ class SpikeFoldIn(FoldIn):
         states = [injected]
         messages, tails = _messages(self._with_similar_items(new))
         for below in self.entities[:-1]:
-            gathered, _ = self.model.attention(messages, torch.cat([states[-1], below[tails]]))
-            states.append(normalise(gathered[: new.number]))
+            state, _ = self.model.conv.hop(messages, torch.cat([states[-1], below[tails]]))
+            states.append(state[: new.number])
         total = torch.stack(states).sum(dim=0)
         if self.model.options.injection == "inject-and-remove":
             total = total - injected
@@ -81,20 +82,21 @@ class SpikeFoldIn(FoldIn):
         return replace(self, items=items), self._scored(total)
 
     def _with_similar_items(self, new: NewItems) -> NewItems:
-        """The same, where an item of which no fact is known is linked to those of the training data that read alike.
+        """Link items without facts to their text neighbours among the items of the training data.
 
-        Its state would be zero otherwise. With facts, hearing them too cost 0.02 of recall@20 among new items on
-        validation (bundled data, with each of three seeds).
+        Their states would be zero otherwise. For items with facts, text neighbours cost 0.02 of recall@20 among new
+        items on validation (bundled data, with each of three seeds).
         """
         model = self.model
-        number = model.options.similar_items
+        number = model.options.similar_items if model.inject is not None else 0
         without_facts = np.setdiff1d(np.arange(new.number), new.heads)
         if new.vectors is None or not number or not len(without_facts):
             return new
         asked = torch.from_numpy(new.vectors[without_facts])
-        found = text_neighbours(model.entity_vectors[: model.num_items], number, asked)
+        assert model.inject is not None
+        found = text_neighbours(model.inject.entity_vectors[: model.num_items], number, asked)
         items, neighbours = (rows.numpy() for rows in found)
-        similar = len(model.attention.relation_embedding) - 1  # the last relation row
+        similar = model.conv.etypes.index(("entity", SIMILAR, "entity"))
         return replace(
             new,
             heads=np.concatenate([new.heads, without_facts[items]]),
@@ -103,12 +105,11 @@ class SpikeFoldIn(FoldIn):
         )
 
     def _injected(self, new: NewItems) -> Tensor:
-        """What of the profiles [n, D] enters the states."""
-        model, start = self.model, self.entities[0].new_zeros(new.number, self.entities[0].shape[1])
-        if new.vectors is None or model.options.injection == "none":
-            return start
-        profile = model.project_new_entities(torch.from_numpy(new.vectors))
-        return model.entity_gate(start, profile) * profile  # type: ignore[no-any-return]
+        """[n, D] injected into the states: gated profiles."""
+        inject, options = self.model.inject, self.model.options
+        if new.vectors is None or inject is None or options.injection == "none":
+            return self.entities[0].new_zeros(new.number, options.embedding_dim)
+        return inject.of_new_entities(torch.from_numpy(new.vectors))
 
     def _scored(self, embedded: Tensor) -> FloatArray:
         cosine = self.model.options.score_temperature is not None
@@ -117,8 +118,8 @@ class SpikeFoldIn(FoldIn):
 
 
 def _messages(new: NewItems) -> tuple[MessageGraph, Tensor]:
-    """Edges into the new items, 0..n-1, from the entities that are their neighbours, which follow; and those' rows."""
+    """Edges to the new items, 0..n-1, from neighbours, which follow them; and the entity rows of the neighbours."""
     tails, position = torch.unique(torch.from_numpy(new.tails), return_inverse=True)
-    edges = torch.from_numpy(new.heads), new.number + position, torch.from_numpy(new.relations)
+    edges = new.number + position, torch.from_numpy(new.heads), torch.from_numpy(new.relations)
     nothing = torch.empty(0, dtype=torch.int64)
-    return MessageGraph.build(edges, (nothing, nothing), 0, new.number + len(tails)), tails
+    return MessageGraph.from_edges(edges, (nothing, nothing), 0, new.number + len(tails)), tails

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.dgl_import import DGLGraph, dgl, edge_softmax
-from spike_dgl.nn.message_passing import inner_products, weighted_sum
-from spike_dgl.nn.rows import normalise
+from spike_dgl.nn.kernels.message_passing import inner_products, weighted_sum
+from spike_dgl.nn.kernels.rows import normalise
 
 SLOPE = 0.2
 """Of the leaky rectifier below zero."""

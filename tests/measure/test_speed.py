@@ -1,4 +1,4 @@
-"""The straightforward form computes the same as the golden values, and as the model it is compared with."""
+"""The reference implementation computes the same as the golden values, and as the model it is compared with."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.straightforward import StraightforwardSpike, sample_negatives
-from spike_dgl import benchmark
-from spike_dgl.benchmark import Contest, Workload, compare
+from spike_dgl.measure import speed
+from spike_dgl.measure.reference import ReferenceSpike, sample_negatives
+from spike_dgl.measure.speed import Contest, Workload, compare
 from tests.golden import golden_model
 from tests.toy import random_dataset
 
@@ -19,7 +19,7 @@ from tests.toy import random_dataset
 def test_golden_values(shared_golden: Path, name: str) -> None:
     with np.load(shared_golden / f"{name}.npz") as stored:
         golden = {key: stored[key] for key in stored.files}
-    form = StraightforwardSpike(golden_model(golden, torch.float64))
+    form = ReferenceSpike(golden_model(golden, torch.float64))
     final, profile = form.propagate()
     users = int(golden["num_users"])
     np.testing.assert_allclose(final[:users].detach(), golden["out_user"], atol=1e-12)
@@ -30,7 +30,7 @@ def test_golden_values(shared_golden: Path, name: str) -> None:
 
 def test_it_is_the_same_model_with_users_among_the_neighbours() -> None:
     contest = Contest(Workload(num_nodes=60, num_edges=300, num_relations=3, batch_size=16))
-    model, form = contest.model.double().eval(), StraightforwardSpike(contest.model)
+    model, form = contest.model.double().eval(), ReferenceSpike(contest.model)
     torch.testing.assert_close(form.propagate()[0], model.propagate().final, rtol=1e-10, atol=1e-10)
 
 
@@ -56,22 +56,22 @@ def figures(table: str, row: str) -> list[str]:
 
 def test_what_does_not_fit_in_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = Workload(num_nodes=200, num_edges=1000, num_relations=3, batch_size=64)
-    form = Contest(workload).straightforward
+    form = Contest(workload).reference
     assert form.layer_memory_mb() < form.step_memory_mb()
-    monkeypatch.setattr(benchmark, "available_memory_mb", form.layer_memory_mb)
+    monkeypatch.setattr(speed, "available_memory_mb", form.layer_memory_mb)
     table = compare(workload, repeats=1)
     slow, ours, *ratio = figures(table, "step, total")
     assert (slow, ratio) == ("-", ["-"] * 3)
     assert float(ours) > 0
     assert "-" not in figures(table, "attention layer, total")
-    assert "The straightforward step is left out: it needs about 0.0 GB of memory" in table
-    assert "straightforward" not in table.splitlines()[-1]
+    assert "The reference step is left out: it needs about 0.0 GB of memory" in table
+    assert "reference" not in table.splitlines()[-1]
 
 
 def test_the_memory_of_a_step_grows_with_the_square_of_the_nodes_and_with_the_edges() -> None:
     def memory(nodes: int, edges: int) -> float:
         workload = Workload(num_nodes=nodes, num_edges=edges, num_relations=3, batch_size=64)
-        return Contest(workload).straightforward.step_memory_mb()
+        return Contest(workload).reference.step_memory_mb()
 
     few, many_nodes, many_edges = memory(1000, 1000), memory(10_000, 1000), memory(1000, 10_000)
     assert many_nodes == pytest.approx(32 * 1000**2 * 4 / 1e6, rel=0.2)

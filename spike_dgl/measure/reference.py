@@ -1,6 +1,6 @@
 """SPiKE written down edge by edge, as its formulas read and as the authors' code computes them.
 
-This is what `python main.py bench speed` compares with, and nothing else uses it: query and key are projected for
+This is the reference implementation that `python main.py speed` compares with: query and key are projected for
 every edge, messages are scattered, similarity matrices are built in full, edges are dropped relation by relation, and
 negatives are drawn one user at a time. A test holds it against the golden values.
 """
@@ -29,8 +29,8 @@ others before the step ends.
 """
 
 
-class StraightforwardSpike:
-    """The same model as a `Spike`, with the same parameters, computed the obvious way.
+class ReferenceSpike:
+    """The same model as a `Spike`, with the same parameters, edge by edge.
 
     Parameters
     ----------
@@ -40,10 +40,11 @@ class StraightforwardSpike:
 
     def __init__(self, model: Spike) -> None:
         self.model, self.options = model, model.options
-        messages = model.messages
-        self.head = messages.edges.target + model.num_users
-        self.tail, self.relation = messages.edge_node, messages.edge_relation
-        self.user, self.item = messages.pooling.target, messages.pooling.source
+        assert model.inject is not None
+        messages, self.inject = model.views.messages, model.inject
+        self.head = messages.attended.dst + model.num_users
+        self.tail, self.relation = messages.src, messages.relation
+        self.user, self.item = messages.pooled.dst, messages.pooled.src
         degree = torch.bincount(self.user, minlength=model.num_users)
         self.weight = 1.0 / degree[self.user].to(model.embedding.dtype)
 
@@ -54,7 +55,7 @@ class StraightforwardSpike:
         positives, negatives = (
             final[rows + self.model.num_users] for rows in (batch.positives, batch.negatives)
         )
-        samples = self.model.sample_nodes()
+        samples = self.model.match.sample(len(final), final.device)
         assert samples is not None
         return bpr_loss(
             (users * positives).sum(-1), (users * negatives).sum(-1)
@@ -63,21 +64,21 @@ class StraightforwardSpike:
     def propagate(self) -> tuple[Tensor, Tensor]:
         """z and s, both [U + N, D]; the profiles are projected anew wherever they are used."""
         scale = self.options.profile_scale
-        state = self.model.embedding + scale * self._project()
+        state = self.model.embedding + scale * self.inject.project()
         total = state
         edges, interactions = self._kept_edges(), self._kept_interactions()
         for _ in range(self.options.num_layers):
             state = self._hop(state, edges, interactions)
             total = total + state
-        return total - scale * self._project(), self._project()
+        return total - scale * self.inject.project(), self.inject.project()
 
-    def attention(self, state: Tensor, edges: Tensor) -> Tensor:
-        """What the entities gather, [N, D], edge by edge."""
+    def attend(self, state: Tensor, edges: Tensor) -> Tensor:
+        """[N, D] weighted sums of the entities' messages, edge by edge."""
         heads, dim = self.options.num_heads, self.options.embedding_dim // self.options.num_heads
         head, tail = self.head[edges], self.tail[edges]
-        relation = self.model.attention.relation_embedding[self.relation[edges]]
-        query = (state[head] @ self.model.attention.query_projection).view(-1, heads, dim)
-        key = (state[tail] @ self.model.attention.query_projection).view(-1, heads, dim)
+        relation = self.model.conv.relation_embedding[self.relation[edges]]
+        query = (state[head] @ self.model.conv.query_projection).view(-1, heads, dim)
+        key = (state[tail] @ self.model.conv.query_projection).view(-1, heads, dim)
         logits = (query * (key * relation.view(-1, heads, dim))).sum(-1) / math.sqrt(dim)
         weights = self._softmax(logits, head)
         message = (state[tail] * relation).view(-1, heads, dim) * weights.unsqueeze(-1)
@@ -105,23 +106,18 @@ class StraightforwardSpike:
         layers = self.options.num_layers * self.layer_memory_mb(kept)
         return layers + numbers * self.model.embedding.element_size() / 1e6
 
-    def _project(self) -> Tensor:
-        profiles = self.model.project_profiles()
-        assert profiles is not None
-        return profiles
-
     def _hop(self, state: Tensor, edges: Tensor, interactions: Tensor) -> Tensor:
-        gathered = self.attention(state, edges)
-        users, items = self.user[interactions], self.item[interactions] + self.model.num_users
+        gathered = self.attend(state, edges)
+        users, items = self.user[interactions], self.item[interactions]
         adjacency = torch.sparse_coo_tensor(
             torch.stack([users, items]),
             self.weight[interactions],
             (self.model.num_users, len(state)),
             check_invariants=False,
         )
-        heard = torch.cat([torch.sparse.mm(adjacency, state), gathered])
+        aggregated = torch.cat([torch.sparse.mm(adjacency, state), gathered])
         return functional.normalize(
-            functional.dropout(heard, self.options.message_dropout, self.model.training), dim=-1
+            functional.dropout(aggregated, self.options.message_dropout, self.model.training), dim=-1
         )
 
     def _kept_edges(self) -> Tensor:

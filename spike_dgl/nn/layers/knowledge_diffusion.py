@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.dgl_import import DGLGraph, dgl, fn
-from spike_dgl.nn.message_passing import inner_products
+from spike_dgl.nn.kernels.message_passing import inner_products
 from spike_dgl.nn.precision import in_full_precision
 
 JITTER = 1e-3

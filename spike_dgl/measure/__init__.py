@@ -1,0 +1,1 @@
+"""Measurements: speed and memory of training, latency of lists, cold-start quality."""

@@ -1,0 +1,53 @@
+"""Pairwise profile matching: similarities of representations are to agree with those of profiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from spike_dgl.models.spike.options import MatchingOptions
+from spike_dgl.nn.losses import matching_loss
+
+if TYPE_CHECKING:
+    from spike_dgl.models.spike.model import SpikeStates
+
+
+class ProfileMatching:
+    """The matching loss over fresh samples of the nodes that have a profile; see `spike_dgl.nn.losses.matching_loss`.
+
+    Parameters
+    ----------
+    options
+        See `MatchingOptions`.
+    """
+
+    def __init__(self, options: MatchingOptions) -> None:
+        self.options = options
+
+    def __call__(self, states: SpikeStates) -> Tensor:
+        """Unweighted loss, over fresh samples."""
+        return self.on(states, self._sample_profiled(states))
+
+    def on(self, states: SpikeStates, nodes: Tensor | None) -> Tensor:
+        """Unweighted loss over samples [S, k] of the nodes in `states`, or over all of them."""
+        assert states.profile is not None
+        target = states.final if self.options.matching_target == "final" else states.embedding
+        return matching_loss(target, states.profile, nodes)
+
+    def sample(self, num_nodes: int, device: torch.device) -> Tensor | None:
+        """Draw samples [S, k] of so many nodes; None where all are matched."""
+        ratio = self.options.matching_sample_ratio
+        if ratio == 1.0:
+            return None
+        size = min(num_nodes, max(2, int(ratio * num_nodes)))
+        samples = range(self.options.matching_samples)
+        return torch.stack([torch.randperm(num_nodes, device=device)[:size] for _ in samples])
+
+    def _sample_profiled(self, states: SpikeStates) -> Tensor | None:
+        device = states.final.device
+        if states.profiled is None:
+            return self.sample(len(states.final), device)
+        nodes = self.sample(len(states.profiled), device)
+        return states.profiled[None] if nodes is None else states.profiled[nodes]

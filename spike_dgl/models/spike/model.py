@@ -1,0 +1,241 @@
+"""SPiKE: profiles are injected, gate the attention over the knowledge graph, and are removed again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spike_dgl.dgl_import import DGLGraph
+from spike_dgl.graph import entity_edge_types, with_similar_items
+from spike_dgl.models.base import Batch, EmbeddingModel, Embeddings, ModelInputs, ranking_terms, register
+from spike_dgl.models.fold_in import FoldIn
+from spike_dgl.models.spike.fold_in import SpikeFoldIn
+from spike_dgl.models.spike.injection import ProfileInjection, Profiles
+from spike_dgl.models.spike.matching import ProfileMatching
+from spike_dgl.models.spike.options import SpikeOptions
+from spike_dgl.models.spike.views import View, Views
+from spike_dgl.nn.graphs.text_neighbours import text_neighbours
+from spike_dgl.nn.kernels import require_backend_on
+from spike_dgl.nn.layers.spike_conv import SpikeConv
+
+NODES_PER_PROJECTION = 8192
+"""Profiles projected at a time where the whole graph is computed in parts: 50 MB at d_t = 1,536."""
+
+SEARCH = {
+    "model.num_layers": (1, 2, 3),
+    "model.profile_scale": (0.1, 0.25, 0.5),
+    "model.matching_weight": (0.0, 0.5, 5.0),
+    "model.similar_items": (0, 10),
+    "model.relation_init": ("random", "identity"),
+}
+
+
+@dataclass(frozen=True)
+class SpikeStates:
+    """Result of one propagation over the whole graph, or over a sampled neighbourhood of fewer nodes.
+
+    Parameters
+    ----------
+    final
+        z, [U + N, D], users first: what scores.
+    embedding
+        e, [U + N, D], the ID embeddings of the same nodes.
+    profile
+        s, [U + N, D], the projected profiles the matching loss compares with; None without profiles.
+    profiled
+        Rows of the nodes that have a profile; None where all have. The others are not matched.
+    attention
+        One [E, H] tensor a layer, in the order of the propagated `MessageGraph.attended`.
+    layers
+        h^0 to h^L, each of the nodes that its hop gave: over the whole graph [U + N, D].
+    """
+
+    final: Tensor
+    embedding: Tensor
+    profile: Tensor | None
+    profiled: Tensor | None
+    attention: tuple[Tensor, ...]
+    layers: tuple[Tensor, ...]
+
+    @property
+    def has_profiles(self) -> bool:
+        """Whether any of the nodes has a profile."""
+        return self.profile is not None and (self.profiled is None or len(self.profiled) > 0)
+
+
+@register("spike", SpikeOptions, SEARCH)
+class Spike(EmbeddingModel):
+    """SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
+
+    With ID embeddings e, projected profiles s and a gate g around lambda_p::
+
+        h^0     = e + g s                                   injection
+        h^{l+1} = SpikeConv(h^l), l = 0 .. L-1              entities attend to their neighbours, users average items
+        z       = sum_l h^l - g s                           removal
+        score   = <z_u, z_v>
+
+    The loss is a ranking loss plus pairwise profile matching.
+
+    Parameters
+    ----------
+    inputs
+        Graph and text vectors. Without vectors nothing is injected and nothing matched; the same holds for a node
+        whose vector is zero.
+    options
+        See `SpikeOptions`.
+
+    Attributes
+    ----------
+    conv
+        The layer of all hops.
+    inject
+        The projections and gates of profiles; None without text vectors.
+    match
+        The matching loss.
+    views
+        What propagations read of the graph.
+    """
+
+    former_names = (
+        ("attention.", "conv."),
+        ("user_transform", "conv.mean_transform"),
+        ("user_projection.", "inject.user_projection."),
+        ("entity_projection.", "inject.entity_projection."),
+        ("user_gate.", "inject.user_gate."),
+        ("entity_gate.", "inject.entity_gate."),
+    )
+
+    def __init__(self, inputs: ModelInputs, options: SpikeOptions) -> None:
+        super().__init__()
+        self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
+        require_backend_on(inputs.device, options.backend)
+        graph = _with_text_neighbours(inputs, options.similar_items)
+        self.views = Views(graph, inputs.num_items, options, inputs.device)
+        self.num_nodes = inputs.num_users + inputs.num_entities
+        num_ids = self.num_nodes if options.user_embedding else inputs.num_entities
+        self.embedding = nn.Parameter(torch.empty(num_ids, options.embedding_dim))
+        nn.init.xavier_uniform_(self.embedding)
+        self.conv = SpikeConv(
+            options.embedding_dim,
+            options.num_heads,
+            entity_edge_types(graph),
+            feat_drop=options.message_dropout,
+            relation_init=options.relation_init,
+            mean_transform=options.user_transform,
+            backend=options.backend,
+        )
+        self.inject: ProfileInjection | None = None
+        if inputs.user_vectors is not None and inputs.entity_vectors is not None:
+            self.inject = ProfileInjection(
+                inputs.user_vectors,
+                inputs.entity_vectors,
+                options.embedding_dim,
+                options,
+                shared_projection=options.quirks.shared_projection,
+            )
+        self.match = ProfileMatching(options)
+
+    def propagate(self, view: View | None = None, *, with_profiles: bool = True) -> SpikeStates:
+        """Inject, hop, sum, remove.
+
+        Parameters
+        ----------
+        view
+            What is read of the graph. By default all of it, or in training mode a random part of its edges.
+        with_profiles
+            Without, the same weights compute as if no node had a profile, which shows what the profiles change.
+        """
+        view = self._default_view() if view is None else view
+        ids = self.ids(view.cold)
+        state, total, profile = self._start(ids, view.nodes, view.num_users, with_profiles)
+        layers, attention = [state], []
+        for messages, dst in view.draw():
+            state, weights = self.conv.hop(messages, state, dst)
+            total = _select(total, dst) + state
+            layers.append(state)
+            attention.append(weights)
+        return SpikeStates(
+            total,
+            view.result(_select(ids, view.nodes)),
+            None if profile is None else view.result(profile),
+            None if profile is None else self._profiled(view),
+            tuple(attention),
+            tuple(layers),
+        )
+
+    def _start(
+        self, ids: Tensor, nodes: Tensor | None, num_users: int | None, with_profiles: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """h^0 of some or all nodes, the same less what is removed in the end, and the profiles s."""
+        embedding = _select(ids, nodes)
+        if self.inject is None or not with_profiles:
+            return embedding, embedding, None
+        profiles: Profiles = self.inject(embedding, nodes, num_users)
+        state = embedding if profiles.injected is None else embedding + profiles.injected
+        return state, state if profiles.removed is None else state - profiles.removed, profiles.matched
+
+    def ids(self, cold: Tensor | None = None) -> Tensor:
+        """e, [U + N, D]; zeros for users without ID embeddings, and where `cold` [U + N] is true."""
+        ids: Tensor = self.embedding
+        if not self.options.user_embedding:
+            ids = nn.functional.pad(ids, (0, 0, self.num_users, 0))
+        return ids if cold is None else ids.masked_fill(cold[:, None], 0.0)
+
+    def _default_view(self) -> View:
+        is_step = self.training and self.views.sampler is None
+        return self.views.with_edge_dropout() if is_step else self.views.whole()
+
+    def _profiled(self, view: View) -> Tensor | None:
+        assert self.inject is not None
+        return self.inject.profiled if view.seeds is None else self.inject.profiled_among(view.seeds)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Ranking, matching and L2, weighted; a term whose weight is 0 is left out."""
+        view, batch = self.views.for_step(batch) if self.training else (self.views.whole(), batch)
+        states, rows = self.propagate(view), batch.rows(self.num_users)
+        terms = ranking_terms(states.final, self.ids(), rows, self.options, view.positions(rows))
+        if self.options.matching_weight and states.has_profiles:
+            terms["matching"] = self.options.matching_weight * self.match(states)
+        return terms
+
+    def embeddings(self) -> Embeddings:
+        """z of all users [U, D] and items [I, D], over the whole graph."""
+        return self.part(self.propagate().final if self.views.sampler is None else self.propagate_in_parts())
+
+    def fold_in(self, linear: FoldIn) -> FoldIn:
+        """Embed new users and items by the model's own layers."""
+        return SpikeFoldIn.from_model(self, linear)
+
+    @torch.no_grad()
+    def propagate_in_parts(self) -> Tensor:
+        """z as `propagate` computes it, [U + N, D], hop by hop and part by part; never more than four such tensors."""
+        ids = self.ids()
+        state, total = torch.empty_like(ids), torch.empty_like(ids)
+        for nodes in torch.split(torch.arange(len(state), device=state.device), NODES_PER_PROJECTION):
+            state[nodes], total[nodes], _ = self._start(ids, nodes, int((nodes < self.num_users).sum()))
+        for _ in range(self.options.num_layers):
+            # Each part's result follows the one before: their destinations are consecutive nodes.
+            state = torch.cat(
+                [
+                    self.conv.hop(block.messages, state.index_select(0, block.nodes), block.dst)[0]
+                    for block in self.views.parts_of_a_hop()
+                ]
+            )
+            total += state
+        return total
+
+
+def _with_text_neighbours(inputs: ModelInputs, number: int) -> DGLGraph:
+    """The heterograph, with edges to each item from so many text neighbours; as it is without texts."""
+    if not number or inputs.entity_vectors is None:
+        return inputs.graph
+    texts = inputs.entity_vectors[: inputs.num_items].to(inputs.device)
+    items, neighbours = (rows.cpu() for rows in text_neighbours(texts, number))
+    return with_similar_items(inputs.graph, items, neighbours)
+
+
+def _select(table: Tensor, rows: Tensor | None) -> Tensor:
+    """The chosen rows, or all where none are chosen."""
+    return table if rows is None else table.index_select(0, rows)
