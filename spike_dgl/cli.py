@@ -22,6 +22,7 @@ from spike_dgl.commands.profile import profile
 from spike_dgl.commands.recommend import embeddings, recommend, show_list, show_user, similar
 from spike_dgl.commands.serve import serve
 from spike_dgl.commands.settings import settings
+from spike_dgl.commands.speed import speed
 from spike_dgl.commands.tune import tune
 from spike_dgl.errors import SpikeError, SpikeWarning, lack_of_memory_explained
 from spike_dgl.threads import wait_passively
@@ -78,6 +79,7 @@ cli.add_command(settings)
 cli.add_command(export)
 cli.add_command(explain)
 cli.add_command(bench)
+cli.add_command(speed)
 cli.add_command(serve)
 cli.add_command(recommend)
 cli.add_command(similar)

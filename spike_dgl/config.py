@@ -21,6 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from spike_dgl.errors import ConfigError, nearest
+from spike_dgl.renamed import with_present_names
 
 Options = TypeVar("Options")
 Mapped = dict[str, Any]
@@ -212,6 +213,7 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
         values = {}
     if not isinstance(values, Mapping):
         raise ConfigError(f"'{where}' must be a mapping of settings, not {values!r}")
+    values = with_present_names(where, values)
     _check_keys(options, values, where)
     _check_sizes(options, values, where)
     try:

@@ -43,6 +43,7 @@ from spike_dgl.models.fold_in import FoldIn, LinearFoldIn
 from spike_dgl.profiles import ProfileOptions, TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.bottom_up import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts, write_profile_texts
+from spike_dgl.renamed import present_name
 from spike_dgl.report import record_of_test, record_of_training, render_result
 from spike_dgl.threads import use_threads
 from spike_dgl.training.allocator import keep_freed_memory
@@ -164,7 +165,7 @@ def overrides_by_model(models: Iterable[str], overrides: Iterable[str]) -> dict[
     taken: dict[str, list[str]] = {model: [] for model in models}
     for override in overrides:
         key = key_of(override)
-        takers = list(taken) if not key.startswith("model.") else _models_with(key, taken)
+        takers = list(taken) if not key.startswith("model.") else _models_with(present_name(key), taken)
         for model in takers:
             taken[model].append(override)
     return taken
@@ -315,7 +316,7 @@ class Experiment:
             batch_size=training.batch_size,
             seed=training.seed,
             popularity_exponent=training.negative_popularity,
-            met_negatives=training.negatives_from == "met",
+            seen_negatives=training.negatives_from == "seen",
             recency=training.recency,
             device=self.device,
         )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from spike_dgl.config import flat, read_yaml
 from spike_dgl.errors import ConfigError
 from spike_dgl.experiment import RunConfig
+from spike_dgl.renamed import with_present_names
 from spike_dgl.training.interrupt import Interrupted, StopRequest
 from spike_dgl.training.tracking import RunFolder
 from spike_dgl.training.whole_file import whole_file
@@ -72,7 +74,10 @@ class PlannedRun:
         if not self.is_started:
             return
         # Not filled up with defaults: a setting that is not there did not exist when the run was made.
-        there = flat(read_yaml(self.folder / "config.yaml"))
+        sections = read_yaml(self.folder / "config.yaml").items()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            there = flat({section: with_present_names(section, values) for section, values in sections})
         wanted = flat(self.config.to_mapping())
         for key in sorted(there.keys() | wanted.keys()):
             if there.get(key) != wanted.get(key):

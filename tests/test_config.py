@@ -50,7 +50,7 @@ def test_printed_settings_read_back_the_same(tmp_path: Path) -> None:
         ("training.epochs=0", r"training.epochs: .*greater than or equal to 1; got 0"),
         ("model.kg_dropout=1", r"model.kg_dropout: .*less than 1"),
         ("model.item_neighbours=all", r"model.item_neighbours: .*'kg' or 'kg-and-users'; got 'all'"),
-        ("model.shared_projection=1", r"model.shared_projection: .*boolean"),
+        ("model.quirks.shared_projection=1", r"model.quirks.shared_projection: .*boolean"),
         ("model.num_heads=5", r"model: .*embedding_dim 64 is not a multiple of num_heads 5"),
         ("model.profile_scale=0", r"model: .*a learned profile_gate needs a profile_scale between 0 and 1"),
         ("training.metric=ndgc@20", r"training.metric: no metric 'ndgc@20'; did you mean 'ndcg@20'"),
@@ -108,6 +108,28 @@ def test_anchors_and_merged_keys_are_no_repetition(tmp_path: Path) -> None:
     assert load_config(tmp_path / "run.yaml").training.epochs == 3
     (tmp_path / "two.yaml").write_text("base: &b {epochs: 3, seed: 1}\nother: {<<: *b, epochs: 4}\n")
     assert read_yaml(tmp_path / "two.yaml")["other"] == {"epochs": 4, "seed": 1}
+
+
+def test_a_setting_that_was_renamed_is_read_by_its_old_name_with_a_warning() -> None:
+    old = {
+        "data.rehearsal=true": "data.inner_split",
+        "model.kernels=torch": "model.backend",
+        "model.similar_items=0": "",
+        "model.idle_relations=1": "model.quirks.idle_relations",
+        "training.negatives_from=met": "training.negatives_from=seen",
+    }
+    with pytest.warns(FutureWarning) as warned:
+        config = load_config(None, old)
+    assert all(any(new in str(warning.message) for warning in warned) for new in old.values())
+    assert (config.data.inner_split, config.model.backend, config.training.negatives_from) == (
+        True,
+        "torch",
+        "seen",
+    )
+    assert config.model.quirks.idle_relations == 1
+    assert not {"rehearsal", "kernels", "idle_relations"} & {
+        key for section in config.to_mapping().values() for key in section
+    }
 
 
 def test_a_metric_of_another_list_length_than_those_reported_chooses_the_epoch() -> None:

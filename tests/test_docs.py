@@ -130,7 +130,7 @@ def test_every_page_is_in_the_index() -> None:
     [
         ("trian", "No such command"),
         ("train --confg FILE", "No such option"),
-        ("bench speed --nodes many", "not a valid integer"),
+        ("speed --nodes many", "not a valid integer"),
         ("prepare films A B", "No such command"),
         ("explain RUN --user 1", "Missing option"),
     ],

@@ -59,7 +59,7 @@ def test_the_papers_experiments_are_there() -> None:
     } <= {file.stem for file in BENCH_FILES}
 
 
-def test_items_that_keep_coming_are_trained_for_as_the_rehearsal_chose() -> None:
+def test_new_items_are_trained_for_as_the_inner_split_chose() -> None:
     settings = read_yaml(CONFIGS / "new-items.yaml")
     rows = read_study(CONFIGS / "experiments" / "cold-items.yaml").rows
     chosen = next(row for row in rows if row.label == "spike, item dropout, cosines")

@@ -123,13 +123,13 @@ def tables(description: Path, overrides: tuple[str, ...], **how: Any) -> None:
 @prepare.command()
 def options() -> None:
     """Every option of every source with its values, default and meaning."""
+    from spike_dgl.commands.settings_page import options_table
     from spike_dgl.data.prepare.amazon import AmazonOptions
     from spike_dgl.data.prepare.item_tables import ItemTableOptions
     from spike_dgl.data.prepare.lastfm import LastFmOptions
     from spike_dgl.data.prepare.movielens import MovieLensOptions
     from spike_dgl.data.prepare.options import PrepareOptions
     from spike_dgl.data.prepare.own_tables import InteractionOptions, OwnTablesOptions
-    from spike_dgl.settings import options_table
 
     tables = {
         "All sources": options_table(PrepareOptions),

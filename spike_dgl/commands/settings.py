@@ -12,8 +12,8 @@ import click
 @click.option("--out", type=click.Path(path_type=Path), help="File to write instead of printing.")
 def settings(models: tuple[str, ...], out: Path | None) -> None:
     """Every setting with its values, default and meaning, and the options of MODELS, or of all."""
+    from spike_dgl.commands.settings_page import settings_page
     from spike_dgl.models.base import model_entry
-    from spike_dgl.settings import settings_page
 
     for name in models:
         model_entry(name)

@@ -66,7 +66,7 @@ def tune(
     out: Path | None,
     write: Path,
 ) -> None:
-    """Search each model's own grid of settings on validation, or with data.rehearsal=true on the rehearsal's test part.
+    """Search each model's own grid of settings on validation, or with data.inner_split=true on the inner split's test.
 
     MODEL: by default all of the bench file, or the one of the configuration. Every model has the same number of trials,
     the first of them with its settings as they are. Finished trials are not run again, and stopped ones go on.

@@ -9,8 +9,8 @@ from spike_dgl.config import STRICT
 from spike_dgl.data.controls import make_items_cold, permute_knowledge, thin_knowledge
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.hiding import hide
+from spike_dgl.data.inner_split import split_inner
 from spike_dgl.data.load import load_dataset
-from spike_dgl.data.rehearsal import rehearse
 from spike_dgl.errors import DataError
 
 
@@ -33,9 +33,10 @@ class DataOptions:
     split_seed
         Of that split, of the order of a user's interactions at the same time, and of the random choices below; apart
         from the training seed, so that seeds are compared on one split.
-    rehearsal
-        Forget the validation and test parts, and split the training part by time in the same shares: the test part
-        of a rehearsal chooses settings where validation, which follows at once, is too unlike the test part.
+    inner_split
+        Drop the validation and test splits, and split the training interactions by time in the same shares: the test
+        split of this inner split chooses settings where validation, which follows training at once, is too unlike the
+        real test split.
     kg_fraction
         Share of the triples that is kept, at random: a weaker knowledge graph. Smaller shares are parts of larger ones.
     permute_kg
@@ -57,7 +58,7 @@ class DataOptions:
     checksum: str | None = Field(default=None, pattern="^[0-9a-f]{8,64}$")
     valid_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
     split_seed: int = Field(default=2020, ge=0, le=2**63 - 1)
-    rehearsal: bool = False
+    inner_split: bool = False
     kg_fraction: float = Field(default=1.0, ge=0.0, le=1.0)
     permute_kg: bool = False
     cold_items: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -92,8 +93,8 @@ def load_as_it_is(options: DataOptions) -> Dataset:
 def load(options: DataOptions) -> Dataset:
     """Load the data set that the options name, with the changes they ask for; errors as of `load_as_it_is`."""
     dataset = load_as_it_is(options)
-    if options.rehearsal:
-        dataset = rehearse(dataset, options.split_seed)
+    if options.inner_split:
+        dataset = split_inner(dataset, options.split_seed)
     if options.hidden_users or options.hidden_items:
         dataset = hide(dataset, options.hidden_users, options.hidden_items, options.split_seed)
     if options.kg_fraction < 1:

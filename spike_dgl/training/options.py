@@ -33,12 +33,12 @@ class TrainingOptions:
         Negatives are drawn in proportion to an item's number of training users to this power. 0 draws them uniformly,
         as nearly all papers do; below 0 spares popular items, above 0 prefers them.
     negatives_from
-        ``all`` items, as in nearly all papers, or the ``met`` ones, which have a training user: an item that came too
-        late for training is not one that people turned down.
+        ``all`` items, as in nearly all papers, or the ``seen`` ones, which have a training user: an item that came too
+        late for training is not one that users chose against.
     recency
-        0 meets every interaction once an epoch, as nearly all papers do. Above 0 a user's later interactions are drawn
-        more often, in proportion to their place in the user's history to this power: what is held out came later
-        still. Needs data that says when interactions happened.
+        0 draws every interaction once an epoch, as nearly all papers do. Above 0, recency-weighted sampling: a user's
+        later interactions are drawn more often, in proportion to their place in the user's history to this power.
+        Needs data with times.
     metric
         Validation metric that chooses the best epoch and stops training; its list length need not be one of
         ``evaluation.cutoffs``.
@@ -68,7 +68,7 @@ class TrainingOptions:
     warmup_steps: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0.0)
     negative_popularity: float = Field(default=0.0, ge=-2.0, le=2.0)
-    negatives_from: Literal["all", "met"] = "all"
+    negatives_from: Literal["all", "seen"] = "all"
     recency: float = Field(default=0.0, ge=0.0, le=20.0)
     metric: str = "ndcg@20"
     evaluate_every: int = Field(default=1, ge=1)

@@ -1,4 +1,4 @@
-"""Training batches: every interaction once an epoch, or late ones more often, each with one negative item."""
+"""Training batches: every interaction once an epoch, or recent ones more often, each with one negative item."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BprSampler:
         Of shuffling and negatives.
     popularity_exponent
         Negatives are drawn in proportion to an item's number of training users to this power; 0 is uniform.
-    met_negatives
+    seen_negatives
         Whether negatives are items with a training user only.
     recency
         0 takes every interaction once an epoch. Above 0 a user gives as many, drawn in proportion to their place in
@@ -62,7 +62,7 @@ class BprSampler:
         batch_size: int,
         seed: int,
         popularity_exponent: float = 0.0,
-        met_negatives: bool = False,
+        seen_negatives: bool = False,
         recency: float = 0.0,
         device: torch.device = CPU,
     ) -> None:
@@ -71,7 +71,7 @@ class BprSampler:
         users, items = torch.from_numpy(train.users), torch.from_numpy(train.items)
         # All that follows is about the items that negatives are drawn from, by their place among them.
         self._drawable: Tensor | None = None
-        if met_negatives:
+        if seen_negatives:
             self._drawable, items = torch.unique(items, return_inverse=True)
             num_items = len(self._drawable)
         self.num_items = num_items
@@ -87,7 +87,7 @@ class BprSampler:
         )
         has_negative = self._degree[users] < num_items
         self._users, self._items = users[has_negative], torch.from_numpy(train.items)[has_negative]
-        self._draw_late = _LateDraws(train.select(has_negative.numpy()), recency) if recency else None
+        self._recency = _RecencySampling(train.select(has_negative.numpy()), recency) if recency else None
         self.num_left_out = int((~has_negative).sum())
 
     def __len__(self) -> int:
@@ -98,8 +98,8 @@ class BprSampler:
         """The batches of one epoch, from the `skip`-th on."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
         order = torch.randperm(len(self._users), generator=generator)
-        if self._draw_late is not None:
-            order = self._draw_late(generator)[order]
+        if self._recency is not None:
+            order = self._recency(generator)[order]
         users, items = self._users[order], self._items[order]
         negatives = self.negatives(users, generator)
         epoch = Batch(*(rows.to(self.device) for rows in (users, items, negatives)))
@@ -137,7 +137,7 @@ class BprSampler:
         return self._pairs[place] == pairs
 
 
-class _LateDraws:
+class _RecencySampling:
     """Draws as many interactions of each user as there are, the later the likelier."""
 
     def __init__(self, pairs: Interactions, recency: float) -> None:

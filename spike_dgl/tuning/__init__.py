@@ -1,1 +1,1 @@
-"""Tuning: each model searches its own grid, on validation or a rehearsal, with the same number of trials."""
+"""Tuning: each model searches its own grid, on validation or the inner split, with the same number of trials."""

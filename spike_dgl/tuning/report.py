@@ -21,7 +21,7 @@ from spike_dgl.training.whole_file import whole_file
 from spike_dgl.tuning.contenders import Contender
 from spike_dgl.tuning.search import Budget, Trial, best_first
 
-_PARTS = {"validation": "the validation part of", "rehearsal": "the test part of a rehearsal of"}
+_PARTS = {"validation": "the validation part of", "inner split": "the test part of the inner split of"}
 
 
 def render_trials(trials: Sequence[Trial]) -> str:

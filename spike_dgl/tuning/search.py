@@ -75,8 +75,8 @@ class Trial:
 
     @property
     def measured_on(self) -> str:
-        """What settings are chosen by: ``validation``, or the test part of a ``rehearsal``."""
-        return "rehearsal" if self.run.is_tested else "validation"
+        """What settings are chosen by: ``validation``, or the test part of a ``inner split``."""
+        return "inner split" if self.run.is_tested else "validation"
 
     @cached_property
     def value(self) -> float | None:
@@ -188,7 +188,7 @@ def _planned(contender: Contender, folder: Path, point: Point, number: int, more
     if more:
         seed = config.training.seed + more
         config, name = contender.config({**point, "training.seed": seed}), f"{name} seed {seed}"
-    # The test part of a rehearsal is training data, and it is what a rehearsal is for.
-    is_tested = config.data.rehearsal
+    # The test part of the inner split is training data, and it is what the inner split is for.
+    is_tested = config.data.inner_split
     config = replace(config, evaluation=config.validation)
     return PlannedRun(f"{contender.model} {name}", config, folder / name.replace(" ", "-"), is_tested)

@@ -20,7 +20,7 @@ def test_latency_of_a_run(run, data_folder: Path, tmp_path: Path, profiles: str)
     folder, short = tmp_path / "run", ("training.epochs=1", "training.threads=1", "--quiet")
     settings = (f"data.path={data_folder}", f"profiles.source={profiles}")
     assert run("train", *settings, *short, "--out", folder)[0] == 0
-    code, out, error = run("bench", "latency", folder, "--calls", "20", "--json")
+    code, out, error = run("speed", "latency", folder, "--calls", "20", "--json")
     assert code == 0, error
     found = {line["what"]: line for line in map(json.loads, out.splitlines())}
     assert ("recommend_for_text" in found) == (profiles == "template")
@@ -34,5 +34,5 @@ def test_latency_of_a_run(run, data_folder: Path, tmp_path: Path, profiles: str)
 
 
 def test_a_wrong_folder_is_named(run, tmp_path: Path) -> None:
-    code, _, error = run("bench", "latency", tmp_path)
+    code, _, error = run("speed", "latency", tmp_path)
     assert (code, "not a run folder" in error) == (2, True)

@@ -55,7 +55,7 @@ def share_of_own_colour_first(model: Spike, folder: Path, **sampling: bool) -> f
 
 def test_cold_items_are_found_by_their_facts(tmp_path: Path) -> None:
     trained_for_it = spike(item_dropout=0.3, score_temperature=0.2)
-    assert share_of_own_colour_first(trained_for_it, tmp_path / "for", met_negatives=True) == 1.0
+    assert share_of_own_colour_first(trained_for_it, tmp_path / "for", seen_negatives=True) == 1.0
     assert share_of_own_colour_first(spike(score_temperature=0.2), tmp_path / "not") < 0.7
 
 

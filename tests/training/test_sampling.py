@@ -34,7 +34,7 @@ def test_an_epoch_is_every_interaction_once_with_a_true_negative(
     if not expected:
         return
     sampler = BprSampler(
-        train, 6, 8, batch_size=batch_size, seed=3, popularity_exponent=exponent, met_negatives=met
+        train, 6, 8, batch_size=batch_size, seed=3, popularity_exponent=exponent, seen_negatives=met
     )
     batches = list(sampler.epoch(epoch))
     assert len(batches) == len(sampler)

@@ -78,14 +78,14 @@ def test_every_model_has_the_same_budget_begins_as_it_is_and_gets_what_was_best(
         assert of_any_data(tuned) == third != first
 
 
-def test_with_a_rehearsal_its_test_part_decides(
+def test_the_test_part_of_the_inner_split_decides(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     started: list[PlannedRun],
 ) -> None:
     arguments = [
-        "data.rehearsal=true",
+        "data.inner_split=true",
         "--trials",
         4,
         "--out",
@@ -95,13 +95,13 @@ def test_with_a_rehearsal_its_test_part_decides(
     ]
     code, _, error = run_command(monkeypatch, capsys, "tune", "bpr-mf", *arguments)
     assert code == 0, error
-    assert all(run.is_tested and run.config.data.rehearsal for run in started)
+    assert all(run.is_tested and run.config.data.inner_split for run in started)
     file = tmp_path / "tuned" / "movielens" / "bpr-mf.yaml"
-    [tuned] = read_contenders(file, [], ["data.rehearsal=true"])
+    [tuned] = read_contenders(file, [], ["data.inner_split=true"])
     assert of_any_data(tuned) == started[3].config
-    assert "on the test part of a rehearsal of movielens" in file.read_text(encoding="utf-8")
+    assert "on the test part of the inner split of movielens" in file.read_text(encoding="utf-8")
     assert (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text().startswith("trial,")
-    assert "rehearsal ndcg@20" in (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text()
+    assert "inner split ndcg@20" in (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text()
 
 
 def test_finalists_are_run_with_more_seeds_and_the_best_mean_is_chosen(

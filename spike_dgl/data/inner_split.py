@@ -1,4 +1,4 @@
-"""The training part split as the whole was, to choose settings by what comes as late as the test part."""
+"""The inner split: the training split divided as the whole was, to choose settings without the test split."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from spike_dgl.data.splits import split_by_time
 from spike_dgl.errors import MissingTimesError
 
 
-def rehearse(dataset: Dataset, seed: int) -> Dataset:
-    """Forget what is held out, and hold out as much of the training part, by time.
+def split_inner(dataset: Dataset, seed: int) -> Dataset:
+    """Drop the validation and test splits, and split the training interactions by time in the same shares.
 
-    In a split by time the validation part follows the training part at once, and the test part comes after both. What
-    foretells the next interactions best need not foretell those that come later. A rehearsal has a test part of
-    that kind, and settings chosen by it have not seen the real one.
+    In a split by time validation follows training at once, and the test split comes after both. What predicts the
+    next interactions best need not predict those that come later. The test split of the inner split comes as late as
+    the real one, which settings chosen by it have not seen (nested validation).
 
     Parameters
     ----------
     dataset
-        Data that says when training interactions happened, with validation and test parts that come after them.
+        Data with times of training interactions, whose validation and test splits come after them.
     seed
         Of the order of a user's interactions at the same time.
 
     Raises
     ------
     MissingTimesError
-        If it does not say so.
+        If it has no times.
     """
     whole = dataset.train
     if whole.times is None:
-        raise MissingTimesError("data.rehearsal", "true", "false")
+        raise MissingTimesError("data.inner_split", "true", "false")
     total = len(whole) + len(dataset.valid) + len(dataset.test)
     train, valid, test = split_by_time(
         whole.users,
@@ -42,7 +42,7 @@ def rehearse(dataset: Dataset, seed: int) -> Dataset:
     )
     note = (
         f"validation and test parts are forgotten, and the {len(whole):,} training pairs split by time in their "
-        f"place: {len(train):,}, {len(valid):,} and {len(test):,} (data.rehearsal=true)"
+        f"place: {len(train):,}, {len(valid):,} and {len(test):,} (data.inner_split=true)"
     )
     train = replace(train, tie_seed=whole.tie_seed)
     return dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))

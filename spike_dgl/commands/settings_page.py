@@ -113,8 +113,14 @@ def _section_parts(section: str, options: type) -> Iterator[str]:
 
 def _model_parts(name: str, entry: ModelEntry) -> Iterator[str]:
     yield f"### {name}\n\n{_first_paragraph(entry.model)}"
-    if own := _own_fields(entry.options, RankingOptions):
+    fields = _own_fields(entry.options, RankingOptions)
+    if own := {key: field for key, field in fields.items() if not _is_section(field)}:
         yield _table("model", entry.options, own)
+    for key, field in fields.items():
+        if _is_section(field):
+            options = cast(type, field.annotation)
+            yield f"`model.{key}`: {documented(options).summary}"
+            yield _table(f"model.{key}", options, _fields(options))
     if entry.search:
         tried = (f"`{key}` {', '.join(map(_plain, values))}" for key, values in entry.search.items())
         yield f"`main.py tune` tries: {'; '.join(tried)}."

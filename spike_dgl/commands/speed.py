@@ -1,0 +1,108 @@
+"""The commands of ``python main.py speed``: how fast training and lists are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from spike_dgl.commands.run_by_default import RunByDefault
+from spike_dgl.threads import use_threads
+
+FILE = click.Path(path_type=Path)
+
+
+@click.group(cls=RunByDefault, default="training")
+def speed() -> None:
+    """Measure the speed of training (the default), also as the graph grows or is sampled, and of lists."""
+
+
+@speed.command()
+@click.argument("path", default="")
+@click.option(
+    "--nodes", default=30_000, show_default=True, help="Nodes of a generated graph, where no PATH is given."
+)
+@click.option("--edges", default=250_000, show_default=True, help="Its edges.")
+@click.option("--relations", default=9, show_default=True, help="Its relations.")
+@click.option("--batch-size", default=4096, show_default=True)
+@click.option("--repeats", default=7, show_default=True, type=click.IntRange(min=1))
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
+def training(
+    path: str, nodes: int, edges: int, relations: int, batch_size: int, repeats: int, threads: int | None
+) -> None:
+    """Time a training step against the reference implementation, on the data set in PATH or on a generated graph.
+
+    A part of the reference that would not fit in memory is left out.
+    """
+    from spike_dgl.measure.speed import Workload, compare
+
+    use_threads(threads)
+    size = (0, 0, 0) if path else (nodes, edges, relations)
+    click.echo(compare(Workload(path, *size, batch_size), repeats=repeats))
+
+
+@speed.command()
+@click.option(
+    "--nodes",
+    default=2_000,
+    show_default=True,
+    help="Nodes of the smallest graph; there are ten times as many edges.",
+)
+@click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
+def scaling(nodes: int, repeats: int, threads: int | None) -> None:
+    """Time and memory of a training step as the graph grows tenfold and a hundredfold."""
+    from spike_dgl.measure.speed import Workload, scale
+
+    use_threads(threads)
+    sizes = [
+        Workload(num_nodes=nodes * factor, num_edges=10 * nodes * factor, num_relations=9)
+        for factor in (1, 10, 100)
+    ]
+    click.echo(scale(sizes, repeats=repeats))
+
+
+@speed.command()
+@click.argument("path", default="")
+@click.option(
+    "--nodes", default=20_000, show_default=True, help="Nodes of the smallest graph, where no PATH is given."
+)
+@click.option(
+    "--fanout",
+    multiple=True,
+    default=(10, 10),
+    show_default=True,
+    help="Neighbours a layer, once a layer.",
+    type=click.IntRange(min=-1),
+)
+@click.option("--batch-size", default=512, show_default=True)
+@click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
+def sampling(
+    path: str, nodes: int, fanout: tuple[int, ...], batch_size: int, repeats: int, threads: int | None
+) -> None:
+    """A step on sampled neighbours against one on the whole graph, on the data set in PATH or as a graph grows.
+
+    First its edges grow tenfold, then its nodes.
+    """
+    from spike_dgl.measure.speed import Workload, compare_sampled
+
+    use_threads(threads)
+    workloads = [Workload(path=path, batch_size=batch_size)]
+    if not path:
+        sizes = ((nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes))
+        workloads = [Workload("", *size, 9, batch_size) for size in sizes]
+    click.echo(compare_sampled(workloads, fanout, repeats=repeats))
+
+
+@speed.command()
+@click.argument("run", type=FILE)
+@click.option("--calls", default=1000, show_default=True, type=click.IntRange(min=1), help="Of each kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a kind of call.")
+def latency(run: Path, calls: int, as_json: bool) -> None:
+    """Time how long RUN takes to load, and to answer known users and new ones, on one thread."""
+    from spike_dgl.measure.latency import measure, render
+
+    found = measure(run, calls)
+    click.echo("\n".join(json.dumps(vars(one)) for one in found) if as_json else render(run, found))

@@ -1,0 +1,45 @@
+"""Settings that were renamed. Their old names are read, with a warning, until the next version."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED = {
+    "data.rehearsal": "data.inner_split",
+    "model.kernels": "model.backend",
+    "model.shared_projection": "model.quirks.shared_projection",
+    "model.idle_relations": "model.quirks.idle_relations",
+    "model.masked_edges": "model.quirks.masked_edges",
+}
+"""New dotted key of each old one, in the same section."""
+RENAMED_VALUES = {("training.negatives_from", "met"): "seen"}
+"""New value of a setting by its key and old value."""
+
+
+def with_present_names(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a section with old names and values replaced, and warn of each."""
+    result = copy.deepcopy(dict(values))
+    for old, new in RENAMED.items():
+        key = old.removeprefix(f"{section}.")
+        if key == old or key not in result:
+            continue
+        warnings.warn(f"the setting {old} is called {new} now", FutureWarning, stacklevel=3)
+        *inner, name = new.removeprefix(f"{section}.").split(".")
+        part = result
+        for each in inner:
+            part = part.setdefault(each, {})
+        part[name] = result.pop(key)
+    for (key, value), replacement in RENAMED_VALUES.items():
+        name = key.removeprefix(f"{section}.")
+        if name != key and result.get(name) == value:
+            warnings.warn(f"{key}={value} is called {key}={replacement} now", FutureWarning, stacklevel=3)
+            result[name] = replacement
+    return result
+
+
+def present_name(key: str) -> str:
+    """Return the dotted key by which a setting is known now."""
+    return RENAMED.get(key, key)
