@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
@@ -318,17 +321,57 @@ def register(
     return add
 
 
+ENTRY_POINTS = "spike_dgl.models"
+"""Group of entry points by which other packages make their models known; each names a module that registers some."""
+
+
 def registered_models() -> dict[str, ModelEntry]:
-    """All models by name: every module of `spike_dgl.models` is imported."""
+    """Return all models by name: of every module of `spike_dgl.models`, and of every entry point."""
     package = importlib.import_module("spike_dgl.models")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
+    _load_entry_points()
     return dict(sorted(_REGISTRY.items()))
 
 
+@cache
+def _load_entry_points() -> None:
+    for entry_point in metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            entry_point.load()
+        except Exception as error:  # another package's fault must not keep ours from working
+            warnings.warn(f"the models of {entry_point.value} do not import: {error}", stacklevel=3)
+
+
 def model_entry(name: str) -> ModelEntry:
-    """The model of that name. Raises `ConfigError`, naming the nearest, where there is none."""
+    """Return the model of a name, or of ``package.module:Class`` outside this package.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such model, naming the nearest, or the class is not registered.
+    """
+    if ":" in name:
+        return _entry_of_class(name)
     models = registered_models()
     if name not in models:
         raise ConfigError(f"unknown model '{name}'; {nearest(name, models)}")
     return models[name]
+
+
+def _entry_of_class(name: str) -> ModelEntry:
+    module, _, attribute = name.partition(":")
+    try:
+        model = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"model.name: '{name}' does not import ({error})\n"
+            "  Name an importable module and a class in it, such as my_package.my_model:MyModel."
+        ) from None
+    entries = [entry for entry in _REGISTRY.values() if entry.model is model]
+    if not entries:
+        raise ConfigError(
+            f"model.name: {name} is not registered\n"
+            '  Decorate the class with @register("name", Options) of spike_dgl.models.base.'
+        )
+    return entries[0]

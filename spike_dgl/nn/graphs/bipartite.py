@@ -33,6 +33,12 @@ class BipartiteEdges:
     num_dst: int
 
     @classmethod
+    def from_edges(cls, src: Tensor, dst: Tensor, num_src: int, num_dst: int) -> BipartiteEdges:
+        """Index edges in any order."""
+        order = dst.argsort(stable=True)
+        return cls.from_sorted(src[order], dst[order], num_src, num_dst)
+
+    @classmethod
     def from_sorted(cls, src: Tensor, dst: Tensor, num_src: int, num_dst: int) -> BipartiteEdges:
         """Index edges whose destinations ascend."""
         return cls(src, dst, src.argsort(stable=True), num_src, num_dst)

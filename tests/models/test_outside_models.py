@@ -1,0 +1,86 @@
+"""Models of other packages: by their class, and by an entry point."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from spike_dgl.errors import ConfigError
+from spike_dgl.experiment import load_config, start
+from spike_dgl.models import base
+from spike_dgl.models.base import model_entry, registered_models
+from spike_dgl.training.tracking import RunFolder
+
+MODEL = '''
+from spike_dgl.models.base import RankingOptions, register
+from spike_dgl.models.bpr_mf import BprMf
+from pydantic.dataclasses import dataclass
+from spike_dgl.config import STRICT
+
+@dataclass(frozen=True, config=STRICT)
+class Options(RankingOptions):
+    flavour: int = 3
+
+@register("theirs", Options)
+class Theirs(BprMf):
+    """A model of another package."""
+
+class Unregistered(BprMf):
+    """A class without a name."""
+'''
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    (tmp_path / "their_models.py").write_text(MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(base, "_REGISTRY", dict(base._REGISTRY))
+    yield "their_models"
+    sys.modules.pop("their_models", None)
+    base._load_entry_points.cache_clear()
+
+
+def test_a_class_is_trained_by_its_import_path(package: str, data_folder: Path, tmp_path: Path) -> None:
+    settings = [
+        f"model.name={package}:Theirs",
+        "model.flavour=4",
+        "model.embedding_dim=8",
+        "training.epochs=1",
+    ]
+    config = load_config(None, [*settings, f"data.path={data_folder}", "training.threads=1"])
+    assert config.model.flavour == 4
+    result = start(config, RunFolder.create(tmp_path / "run")).train(progress=False)
+    assert 0 <= result.means["recall@20"] <= 1
+    assert load_config(tmp_path / "run" / "config.yaml").model_name == f"{package}:Theirs"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("their_models:Absent", "does not import"),
+        ("no_such_package:Model", "does not import"),
+        (":Model", "does not import"),
+        ("their_models:Unregistered", "is not registered"),
+    ],
+)
+def test_a_class_that_is_none_is_one_clear_error(package: str, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(None, [f"model.name={name}"])
+
+
+def test_an_entry_point_makes_a_model_known_and_a_broken_one_does_no_harm(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [
+        metadata.EntryPoint("theirs", package, base.ENTRY_POINTS),
+        metadata.EntryPoint("broken", "no_such_package", base.ENTRY_POINTS),
+    ]
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points if group == base.ENTRY_POINTS else [])
+    base._load_entry_points.cache_clear()
+    with pytest.warns(UserWarning, match="no_such_package do not import"):
+        assert "theirs" in registered_models()
+    assert model_entry("theirs").options().flavour == 3
