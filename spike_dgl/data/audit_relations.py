@@ -7,49 +7,57 @@ from collections.abc import Iterator
 import numpy as np
 
 from spike_dgl.data.dataset import Dataset
-from spike_dgl.data.findings import Finding, finding
+from spike_dgl.data.findings import Finding, finding, skipped
 from spike_dgl.typing import IndexArray
 
 MOSTLY = 0.8
 """Share of a relation's triples that must stand in another, as they are or reversed, before the two count as one."""
+SHOWN = 5
+"""Pairs of relations that a message lists."""
+MOST_SHARED = 50_000_000
+"""Triples with the same ends as another, counted for each other one, that are looked at."""
 
 
 def repeated_relations(dataset: Dataset) -> Iterator[Finding]:
     """Relations that repeat another, or that stand in both directions although the graph adds every inverse."""
-    same = _mostly_shared(dataset, reverse=False)
-    advice = "each such fact counts twice"
-    yield finding(
-        "relations that repeat another",
-        len(same),
-        "warn",
-        f"Keep one relation of {_listed(dataset, same)}: {advice}.",
+    same, reverse = (_mostly_shared(dataset, reverse=reverse) for reverse in (False, True))
+    twice = "each such fact counts twice"
+    checks = (
+        ("relations that repeat another", same, f"{{}}: {twice}."),
+        (
+            "inverse relations stored twice",
+            reverse and [pair for pair in reverse if pair[0] < pair[1]],
+            f"{{}}: the graph adds inverses itself, so {twice}.",
+        ),
+        (
+            "symmetric relations stored in both directions",
+            reverse and [pair for pair in reverse if pair[0] == pair[1]],
+            f"{{}}: the graph adds inverses itself, so {twice}.",
+        ),
     )
-    reverse = _mostly_shared(dataset, reverse=True)
-    inverse = [(first, second) for first, second in reverse if first < second]
-    symmetric = [(first, second) for first, second in reverse if first == second]
-    advice = "the graph adds inverses itself, so each such fact counts twice"
-    yield finding(
-        "inverse relations stored twice",
-        len(inverse),
-        "warn",
-        f"Keep one relation of {_listed(dataset, inverse)}: {advice}.",
-    )
-    yield finding(
-        "symmetric relations stored in both directions",
-        len(symmetric),
-        "warn",
-        f"Keep one direction of {_listed(dataset, symmetric)}: {advice}.",
-    )
+    for check, pairs, message in checks:
+        if pairs is None:
+            yield skipped(check, "Too many relations join the same entities.")
+        else:
+            kept = "Keep one direction of" if "symmetric" in check else "Keep one relation of"
+            yield finding(check, len(pairs), "warn", f"{kept} {message.format(_listed(dataset, pairs))}")
 
 
 def _listed(dataset: Dataset, pairs: list[tuple[int, int]]) -> str:
     names = dataset.relations.names
-    return ", ".join(" and ".join(f"'{names[row]}'" for row in dict.fromkeys(pair)) for pair in pairs)
+    shown = [" and ".join(f"'{names[row]}'" for row in dict.fromkeys(pair)) for pair in pairs[:SHOWN]]
+    return ", ".join(shown + (["..."] if len(pairs) > SHOWN else []))
 
 
-def _mostly_shared(dataset: Dataset, reverse: bool) -> list[tuple[int, int]]:
-    """Relations (r, s) with r <= s (r < s unless reversed) whose smaller one mostly stands in the other as well."""
-    first, second, shared = _shared_pairs(dataset, reverse)
+def _mostly_shared(dataset: Dataset, reverse: bool) -> list[tuple[int, int]] | None:
+    """Relations (r, s) with r <= s (r < s unless reversed) whose smaller one mostly stands in the other as well.
+
+    None where that would take too much memory.
+    """
+    found = _shared_pairs(dataset, reverse)
+    if found is None:
+        return None
+    first, second, shared = found
     triples = dataset.triples
     proper = triples.heads != triples.tails
     sizes = np.bincount(triples.relations[proper], minlength=dataset.num_relations)
@@ -60,10 +68,10 @@ def _mostly_shared(dataset: Dataset, reverse: bool) -> list[tuple[int, int]]:
     return list(zip(first[mostly].tolist(), second[mostly].tolist(), strict=True))
 
 
-def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArray, IndexArray]:
+def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArray, IndexArray] | None:
     """Relations (r, s) with r <= s, and the number of pairs (h, t), h != t, of which both are true.
 
-    That is (h, r, t) and (h, s, t), or, reversed, (t, s, h).
+    That is (h, r, t) and (h, s, t), or, reversed, (t, s, h). None if there are more than `MOST_SHARED`.
     """
     triples, size = dataset.triples, dataset.num_entities
     proper = triples.heads != triples.tails
@@ -73,6 +81,8 @@ def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArr
     order = np.argsort(other, kind="stable")
     start = np.searchsorted(other[order], forward, side="left")
     count = np.searchsorted(other[order], forward, side="right") - start
+    if count.sum() > MOST_SHARED:
+        return None
     # A join: triple i meets the `count[i]` triples at positions start[i], start[i] + 1, ... of the order.
     left = np.repeat(np.arange(len(forward)), count)
     within = np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)
