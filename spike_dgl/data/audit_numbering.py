@@ -118,7 +118,7 @@ def _sources(dataset: Dataset) -> Iterator[tuple[str, Source, Source]]:
     for kind, side in (("users", "users"), ("items", "entities")):
         train, valid, test = parts_with(dataset, kind)
         if kind == "users":
-            yield kind, ("the training part", train | valid), ("the test part", test)
+            yield kind, ("the training split", train | valid), ("the test split", test)
         for what in ("profiles", "descriptions"):
             texts, size = getattr(getattr(dataset, what), side), len(train)
             described = rows_with([row for row in texts if row < size], size)

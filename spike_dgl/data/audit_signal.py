@@ -11,6 +11,9 @@ from spike_dgl.data.signal import Signal, interaction_signal, knowledge_signal
 OBVIOUSLY = 10.0
 """Standard errors of a signal that proves another numbering: numbers that are near each other are of similar items."""
 
+BY_CHANCE = 0.5
+"""Recall of random lists beyond which there are too few items for a difference to show."""
+
 
 def signals(dataset: Dataset) -> Iterator[Finding]:
     """Recall without training, by the graph alone and by other users alone."""
@@ -22,14 +25,14 @@ def signals(dataset: Dataset) -> Iterator[Finding]:
     )
     yield _found(
         dataset,
-        "training part without signal",
+        "training split without signal",
         interaction_signal(dataset),
-        "It tells nothing of the held-out part: are users and items numbered alike in both?",
+        "It tells nothing of the held-out interactions: are users and items numbered alike in both?",
     )
 
 
 def _found(dataset: Dataset, check: str, signal: Signal | None, advice: str) -> Finding:
-    if signal is None:
+    if signal is None or signal.random > BY_CHANCE:
         return skipped(check, "Too few users or items to measure it.")
     measured = f"{str(signal).capitalize()}."
     mistake = signal.mistake or ("" if signal.is_there else _other_numbering(dataset, signal))
@@ -58,11 +61,11 @@ def _variants(dataset: Dataset, by: str) -> Mapping[str, Dataset]:
     train, valid, test = (_swapped(part) for part in (dataset.train, dataset.valid, dataset.test))
     if by == "the graph":
         swapped = dataset.replace(train=train, valid=valid, test=test, users=nodes, items=nodes)
-        return {"users and items have changed places in all parts": swapped}
+        return {"users and items have changed places in all splits": swapped}
     return {
-        "users count from 1 in the test part and from 0 in training": _moved(dataset, -1),
-        "users count from 1 in training and from 0 in the test part": _moved(dataset, 1),
-        "users and items have changed places in the training part": dataset.replace(
+        "users count from 1 in the test split and from 0 in training": _moved(dataset, -1),
+        "users count from 1 in training and from 0 in the test split": _moved(dataset, 1),
+        "users and items have changed places in the training split": dataset.replace(
             train=train, users=nodes, items=nodes
         ),
     }

@@ -1,4 +1,4 @@
-"""Whether a knowledge graph, and the training part, tell anything about what users like: measured without training."""
+"""Whether a knowledge graph, and the training split, tell anything about what users like: measured without training."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def knowledge_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
 def interaction_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
     """Rank items by who else has them, and see how many held-out items are found, as in `knowledge_signal`.
 
-    An item is a vector over the users who have it in the training part.
+    An item is a vector over the users who have it in the training split.
     """
     task = _Task.of(dataset.train, _held_out(dataset), dataset.num_items, SOME_USERS, seed)
     if task is None:
@@ -103,8 +103,8 @@ def interaction_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
     matrix = csr_matrix((ones, (train.items, train.users)), (dataset.num_items, dataset.num_users))
     vectors = _weighted(matrix)
     rivals = {
-        "items count from 1 in the test part and from 0 in training": task.asked_for(-1).recall(vectors),
-        "items count from 1 in training and from 0 in the test part": task.asked_for(1).recall(vectors),
+        "items count from 1 in the test split and from 0 in training": task.asked_for(-1).recall(vectors),
+        "items count from 1 in training and from 0 in the test split": task.asked_for(1).recall(vectors),
     }
     return task.signal("other users", vectors, task.recall(vectors), rivals)
 
@@ -115,7 +115,7 @@ def _held_out(dataset: Dataset) -> Interactions:
 
 @dataclass(frozen=True)
 class _Task:
-    """Find the items that users are `asked` for by those of their training part [users, I]."""
+    """Find the items that users are `asked` for by those of their training split [users, I]."""
 
     train: csr_matrix
     asked: csr_matrix

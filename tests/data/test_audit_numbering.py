@@ -86,7 +86,7 @@ def test_what_is_right_has_no_finding(tmp_path: Path) -> None:
     assert [found for found in findings if found.level in ("warn", "fail")] == []
     assert [found.check for found in findings if "signal" in found.check] == [
         "knowledge graph without signal",
-        "training part without signal",
+        "training split without signal",
     ]
 
 
@@ -147,25 +147,25 @@ def test_what_is_right_has_no_finding(tmp_path: Path) -> None:
             {"test": moved(RIGHT.test, 1, 0)},
             "files that count from 1 beside files that count from 0",
             "fail",
-            "users are 0 to 79 in the training part and 1 to 80 in the test part",
+            "users are 0 to 79 in the training split and 1 to 80 in the test split",
         ),
         (
             {"train": moved(RIGHT.train, 1, 0)},
             "files that count from 1 beside files that count from 0",
             "fail",
-            "users are 0 to 79 in the test part and 1 to 80 in the training part",
+            "users are 0 to 79 in the test split and 1 to 80 in the training split",
         ),
         (
             {"test": moved(RIGHT.test, 0, 1)},
-            "training part without signal",
+            "training split without signal",
             "fail",
-            "items count from 1 in the test part and from 0 in training",
+            "items count from 1 in the test split and from 0 in training",
         ),
         (
             {"train": RIGHT.train[:, ::-1]},
-            "training part without signal",
+            "training split without signal",
             "fail",
-            "users and items have changed places in the training part",
+            "users and items have changed places in the training split",
         ),
         (
             {"train": with_row(RIGHT.train, 0, 5_000)},

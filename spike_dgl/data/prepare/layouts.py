@@ -84,15 +84,8 @@ def pieces(file: Path, layout: Layout, names: Sequence[str], progress: bool = Fa
     with open_stream(file, encoding=layout.encoding, progress=progress) as stream:
         if layout.kind == "jsonl":
             yield from json_pieces(file, stream, layout.parse)
-            return
-        for number, piece in enumerate(csv_pieces(stream, _dialect(layout), layout.header)):
-            if number == 0:
-                check(piece.header)
-            yield piece
-
-
-def _dialect(layout: Layout) -> Dialect:
-    return Dialect(layout.delimiter, layout.quoted)
+        else:
+            yield from csv_pieces(stream, Dialect(layout.delimiter, layout.quoted), layout.header, check)
 
 
 def _check_header(file: Path, header: Sequence[str], names: Sequence[str], layout: Layout) -> None:
