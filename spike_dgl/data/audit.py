@@ -1,4 +1,4 @@
-"""What may be wrong with a data set: leaks between its parts, nodes without data, odd relations."""
+"""Mistakes and oddities of a data set: leaks between its splits, wrong numbers, nodes without data, odd relations."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def audit(dataset: Dataset, *, thorough: bool = True) -> list[Finding]:
 
 
 def in_short(dataset: Dataset) -> list[str]:
-    """A line for each failed check and then for each warning, of those that take no time."""
+    """List the failed checks and then the warnings, a line each; checks that take seconds are left out."""
     findings = audit(dataset, thorough=False)
     return [
         f"{found.level}: {found.check}: {found.count:,}"

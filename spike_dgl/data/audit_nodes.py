@@ -16,7 +16,7 @@ NEARLY_ALL = 0.99
 MOSTLY = 0.5
 """Share of rows that are unused, or next to each other so, from which on a number is a mistake."""
 FEWEST_ROWS = 10
-"""Of fewer rows, most may be unused."""
+"""With fewer rows, most may be unused."""
 
 
 def nodes(dataset: Dataset) -> Iterator[Finding]:
@@ -58,10 +58,8 @@ def _without_triples(dataset: Dataset) -> Iterator[Finding]:
     message = "The knowledge graph says nothing about them: only interactions and text do."
     level: Level = "warn"
     if num_items and bare.mean() >= NEARLY_ALL and not dataset.altered:
-        level, message = (
-            "fail",
-            "The graph is about other things: is an item's number its number as an entity?",
-        )
+        level = "fail"
+        message = "The graph is about other things: is an item's number its number as an entity?"
     yield finding("items without a triple", bare.sum(), level, message)
     bare = ~joined
     bare[:num_items] = False
@@ -79,8 +77,8 @@ def _unused(
     are_numbers = vocabulary.names == vocabulary.ids == tuple(map(str, range(len(vocabulary))))
     used = np.flatnonzero(~found)
     gap = int(np.diff(used, prepend=-1).max(initial=1)) - 1
-    is_mistake = unnamed.mean() > MOSTLY or gap > MOSTLY * len(used) if len(unnamed) >= FEWEST_ROWS else False
-    if is_mistake and are_numbers and not dataset.altered:
+    are_many = unnamed.mean() > MOSTLY or gap > MOSTLY * len(used)
+    if len(unnamed) >= FEWEST_ROWS and are_many and are_numbers and not dataset.altered:
         last = len(vocabulary) - 1
         message = f"Most are there only since {last} is taken for a row number: renumber from 0 without gaps."
         return finding(check, found.sum(), "fail", message)

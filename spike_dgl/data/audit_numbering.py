@@ -15,13 +15,15 @@ from spike_dgl.data.values import MISSING
 from spike_dgl.typing import BoolArray, IndexArray
 
 FEWEST_ROWS = 10
-"""Of fewer rows, the first and last may be odd by chance."""
+"""With fewer rows, the first and last may be odd by chance."""
 NEAR_THE_END = 0.9
 """Share of the items at which tails without a gap may end: nearly all items are tails, and the last ones are not."""
 MANY_RELATIONS = 20
 """From so many relations on, there should not be fewer heads or tails than relations."""
 TIMES_MORE = 5
 """From how many times as many relations as heads, or tails, on the columns changed places."""
+Source: TypeAlias = tuple[str, BoolArray]
+"""A place, and whether each row stands there."""
 MOSTLY = 0.5
 """Share of tails that are items from which on this is no exception."""
 
@@ -107,10 +109,6 @@ def _counted_from_one(dataset: Dataset) -> Finding:
                 return finding(check, 1, _fail(dataset), message)
     hint = _hint_of_first_item(dataset)
     return finding(check, bool(hint), "warn", hint)
-
-
-Source: TypeAlias = tuple[str, BoolArray]
-"""Where rows stand, and which do."""
 
 
 def _sources(dataset: Dataset) -> Iterator[tuple[str, Source, Source]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.findings import Finding, finding, skipped
 from spike_dgl.typing import IndexArray
 
+Pairs: TypeAlias = list[tuple[int, int]]
 MOSTLY = 0.8
 """Share of a relation's triples that must stand in another, as they are or reversed, before the two count as one."""
 SHOWN = 5
@@ -21,35 +24,36 @@ MOST_SHARED = 50_000_000
 def repeated_relations(dataset: Dataset) -> Iterator[Finding]:
     """Relations that repeat another, or that stand in both directions although the graph adds every inverse."""
     same, reverse = (_mostly_shared(dataset, reverse=reverse) for reverse in (False, True))
-    twice = "each such fact counts twice"
+    twice, inverses = "each such fact counts twice", "the graph adds inverses itself, so "
     checks = (
-        ("relations that repeat another", same, f"{{}}: {twice}."),
-        (
-            "inverse relations stored twice",
-            reverse and [pair for pair in reverse if pair[0] < pair[1]],
-            f"{{}}: the graph adds inverses itself, so {twice}.",
-        ),
+        ("relations that repeat another", same, "relation", twice),
+        ("inverse relations stored twice", _chosen(reverse, operator.lt), "relation", inverses + twice),
         (
             "symmetric relations stored in both directions",
-            reverse and [pair for pair in reverse if pair[0] == pair[1]],
-            f"{{}}: the graph adds inverses itself, so {twice}.",
+            _chosen(reverse, operator.eq),
+            "direction",
+            inverses + twice,
         ),
     )
-    for check, pairs, message in checks:
+    for check, pairs, what, advice in checks:
         if pairs is None:
             yield skipped(check, "Too many relations join the same entities.")
         else:
-            kept = "Keep one direction of" if "symmetric" in check else "Keep one relation of"
-            yield finding(check, len(pairs), "warn", f"{kept} {message.format(_listed(dataset, pairs))}")
+            message = f"Keep one {what} of {_listed(dataset, pairs)}: {advice}."
+            yield finding(check, len(pairs), "warn", message)
 
 
-def _listed(dataset: Dataset, pairs: list[tuple[int, int]]) -> str:
+def _chosen(pairs: Pairs | None, compare: Callable[[int, int], bool]) -> Pairs | None:
+    return None if pairs is None else [pair for pair in pairs if compare(*pair)]
+
+
+def _listed(dataset: Dataset, pairs: Pairs) -> str:
     names = dataset.relations.names
     shown = [" and ".join(f"'{names[row]}'" for row in dict.fromkeys(pair)) for pair in pairs[:SHOWN]]
     return ", ".join(shown + (["..."] if len(pairs) > SHOWN else []))
 
 
-def _mostly_shared(dataset: Dataset, reverse: bool) -> list[tuple[int, int]] | None:
+def _mostly_shared(dataset: Dataset, reverse: bool) -> Pairs | None:
     """Relations (r, s) with r <= s (r < s unless reversed) whose smaller one mostly stands in the other as well.
 
     None where that would take too much memory.

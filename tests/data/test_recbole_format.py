@@ -283,3 +283,17 @@ def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str) -> N
     for name, text in RECBOLE.items():
         (tmp_path / name).write_text(text.replace("\n", "\r"), encoding=encoding, newline="")
     assert load_dataset(tmp_path).checksum == expected
+
+
+def test_white_space_around_ids_goes(tmp_path: Path) -> None:
+    expected = load_dataset(write_folder(tmp_path / "right", numbered())).checksum
+    files = numbered(t__link=f"{LINK_HEADER} 10\t101 \n20\t102\n")
+    assert load_dataset(write_folder(tmp_path / "wide", files)).checksum == expected
+
+
+def test_an_id_that_lost_its_last_digits(tmp_path: Path) -> None:
+    files = numbered(t__train__inter=numbered()["t.train.inter"] + "1.23457E+12\t20\n")
+    with pytest.raises(
+        DataError, match=r"t\.train\.inter, line 5: '1\.23457E\+12' .* is not an id: its last digits"
+    ):
+        load_dataset(write_folder(tmp_path, files))

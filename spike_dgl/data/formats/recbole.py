@@ -134,14 +134,16 @@ def _read_files(folder: Path) -> _Files:
 
 def _check_overlaps(files: _Files, tables: Mapping[str, Table]) -> None:
     """Raise `DataError` where a table is about none of the users, items or entities of the others."""
-    users, items = (_different(files.interaction_column(column)) for column in ("user_id", "item_id"))
-    in_graph = _different([files.triples.columns["head_id"], files.triples.columns["tail_id"]])
-    check_overlap(tables.get("user"), "user_id", users, "the interactions")
-    check_overlap(tables.get("item"), "item_id", items, "the interactions")
-    check_overlap(files.links, "item_id", (*items, *files.items.ids), "the interactions")
-    check_overlap(files.links, "entity_id", in_graph, "the triples")
-    entities = (*in_graph, *files.links.columns["entity_id"])
-    check_overlap(tables.get("entity"), "entity_id", entities, "the triples")
+    items = files.interaction_column("item_id")
+    in_graph = [files.triples.columns["head_id"], files.triples.columns["tail_id"]]
+    for table, column, known, known_from in (
+        (tables.get("user"), "user_id", files.interaction_column("user_id"), "the interactions"),
+        (tables.get("item"), "item_id", items, "the interactions"),
+        (files.links, "item_id", [*items, files.items.ids], "the interactions"),
+        (files.links, "entity_id", in_graph, "the triples"),
+        (tables.get("entity"), "entity_id", [*in_graph, files.links.columns["entity_id"]], "the triples"),
+    ):
+        check_overlap(table, column, chain.from_iterable(known), known_from)
 
 
 def _find_interactions(folder: Path) -> tuple[str, dict[str, Path]]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from spike_dgl.data.files import no_match
+from spike_dgl.data.files import no_match, shorten
 from spike_dgl.data.formats.tables import Table
-from spike_dgl.data.values import corrected_ids, corrected_values
+from spike_dgl.data.values import NoIdError, corrected_ids, corrected_values, id_of
 from spike_dgl.errors import DataError
 
-RULES = {
-    "user_id": ("user", corrected_ids),
-    "item_id": ("item", corrected_ids),
-    "entity_id": ("entity", corrected_values),
-    "head_id": ("entity", corrected_values),
-    "tail_id": ("entity", corrected_values),
-    "relation_id": ("relation", corrected_values),
+KINDS = {
+    "user_id": "user",
+    "item_id": "item",
+    "entity_id": "entity",
+    "head_id": "entity",
+    "tail_id": "entity",
+    "relation_id": "relation",
 }
-"""Kind of id by column, and the rule for it: entities and relations may be words that stand for a missing value."""
+"""Kind of id by column. Entities and relations may be words that stand for a missing value."""
 
 ROWS = {
     ".kg": "triples",
@@ -30,26 +30,22 @@ ROWS = {
 
 
 def corrected_tables(tables: Mapping[str, Table]) -> tuple[dict[str, Table], Counter[str]]:
-    """The tables with ids as they are meant, and how many rows were left out since an id is missing.
+    """Spell ids as they are meant, and count rows that are left out since an id is missing.
 
     All columns of one kind of id are judged together: 101.0 in one table may be 101 in another.
 
     Raises
     ------
     DataError
-        If an id of an interaction is missing.
+        If an id of an interaction is missing, or that of a user or item cannot be one.
     """
-    different: dict[str, set[str]] = {}
-    for table in tables.values():
-        for name in table.ids:
-            different.setdefault(RULES[name][0], set()).update(table.columns[name])
-    meant = {kind: rule(different[kind]) for kind, rule in RULES.values() if kind in different}
+    corrections = {kind: _corrections(kind, tables.values()) for kind in dict.fromkeys(KINDS.values())}
     result, left_out = dict[str, Table](), Counter[str]()
     for key, table in tables.items():
         changed = {
-            name: [corrections.get(cell, cell) for cell in table.columns[name]]
+            name: [meant.get(cell, cell) for cell in table.columns[name]]
             for name in table.ids
-            if (corrections := meant[RULES[name][0]])
+            if (meant := corrections[KINDS[name]])
         }
         result[key] = table.with_cells(changed) if changed else table
         number = len(table) - len(result[key])
@@ -61,10 +57,40 @@ def corrected_tables(tables: Mapping[str, Table]) -> tuple[dict[str, Table], Cou
     return result, left_out
 
 
-def check_overlap(table: Table | None, column: str, known: Sequence[str], known_from: str) -> None:
+def _corrections(kind: str, tables: Iterable[Table]) -> dict[str, str]:
+    """Map the ids of a kind to what they mean, where that is spelt otherwise."""
+    columns = [(table, name) for table in tables for name in table.ids if KINDS[name] == kind]
+    different = set[str]().union(*(table.columns[name] for table, name in columns))
+    rule = corrected_values
+    if kind in ("user", "item"):
+        rule = corrected_ids
+        for cell in different:
+            _check_id(cell, columns)
+    meant = rule({cell.strip() for cell in different})
+    return {cell: word for cell in different if (word := meant.get(cell.strip(), cell.strip())) != cell}
+
+
+def _check_id(cell: str, columns: Sequence[tuple[Table, str]]) -> None:
+    try:
+        id_of(cell)
+    except ValueError as error:
+        table, name = next((table, name) for table, name in columns if cell in table.columns[name])
+        line = table.lines[table.columns[name].index(cell)]
+        reason = f": {error}" if isinstance(error, NoIdError) else ""
+        problem = f"{shorten(cell)} in column '{name}' is not an id{reason}"
+        raise DataError(table.file, problem, "Write the id as text, or remove the row.", line) from None
+
+
+def check_overlap(table: Table | None, column: str, known: Iterable[str], known_from: str) -> None:
     """Raise `DataError`, which shows an id of each side, if there is a table but it names nothing that is known."""
     if table is None:
         return
-    cells = table.columns[column]
-    if known and set(known).isdisjoint(cells):
-        raise no_match(table.file, len(table), column, next(iter(cells), ""), known[0], known_from)
+    first, mine = "", set(table.columns[column])
+    for raw in known:
+        if raw in mine:
+            return
+        first = first or raw
+    if first:
+        raise no_match(
+            table.file, len(table), column, next(iter(table.columns[column]), ""), first, known_from
+        )

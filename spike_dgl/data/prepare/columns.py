@@ -1,4 +1,4 @@
-"""What a cell of a raw table may hold: the exact rule, value by value, and the same for whole Arrow columns."""
+"""Kinds of cells of a raw table: the exact rule, value by value, and the same for whole Arrow columns."""
 
 from __future__ import annotations
 

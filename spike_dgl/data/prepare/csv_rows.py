@@ -23,12 +23,12 @@ SEPARATOR = "\x1f"
 """Takes the place of a delimiter of several characters, which no CSV reader knows."""
 
 OPEN = "unexpected end of data"
-"""How Python's reader calls a quote that is not closed."""
+"""Name that Python's reader has for a quote that is not closed."""
 NO_TEXT = "is not UTF-8 text"
 NO_CSV = (
     "is not valid CSV: a quote that the end of its cell does not close, or a carriage return without quotes"
 )
-"""Which of both comes first in a row depends on where its piece ends."""
+"""One message for both, since which comes first in a row depends on where its piece ends."""
 
 csv.field_size_limit(LONGEST_ROW)
 
@@ -91,7 +91,7 @@ class CsvPiece:
     is_regular: bool
 
     def rows(self) -> Iterator[Row]:
-        """As in `Piece`."""
+        """Yield the rows one by one; see `Piece`."""
         for row in _parsed(list(decoded_lines(self.content)), self.dialect):
             if row.cells or row.problem:
                 yield self._row(self.line + row.start, row.cells, row.problem)
@@ -106,7 +106,7 @@ class CsvPiece:
         return Row(line, dict(zip(self.header, cells, strict=True)))
 
     def table(self, columns: Sequence[Column]) -> Any:
-        """As in `Piece`."""
+        """Read the columns by Arrow; see `Piece`."""
         dialect, content = self.dialect, self.content
         check_text(content)
         if not self.is_regular or (dialect.quoted and content.count(b'"') % 2):
@@ -176,7 +176,7 @@ def _has_lone_returns(content: bytes, end: int) -> bool:
 
 
 def _end_of_row(content: bytes, dialect: Dialect) -> int:
-    """Where the last whole row ends, 0 if none does: a line end with an even number of quotes before it."""
+    """Find where the last whole row ends, 0 if none does: a line end with an even number of quotes before it."""
     end = content.rfind(b"\n") + 1
     odd = dialect.quoted and content.count(b'"', 0, end) % 2 == 1
     while end and odd:

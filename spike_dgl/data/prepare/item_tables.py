@@ -93,7 +93,7 @@ class ItemTableOptions(WrittenAs):
 def read_item_tables(
     tables: Sequence[ItemTableOptions], items: Mapping[str, str], reading: Reading
 ) -> ItemKnowledge:
-    """What tables say about some items.
+    """Read what tables say about some items.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class JsonPiece:
     parse: Parse = json.loads
 
     def rows(self) -> Iterator[Row]:
-        """As in `Piece`."""
+        """Yield the rows one by one; see `Piece`."""
         for number, text in zip(self.numbers, decoded_lines(self.content), strict=False):
             if text is None:
                 yield Row(number, {}, "is not UTF-8 text")
@@ -43,7 +43,7 @@ class JsonPiece:
                 yield _parsed(number, text, self.parse)
 
     def table(self, columns: Sequence[Column]) -> Any:
-        """As in `Piece`."""
+        """Read the columns by Arrow; see `Piece`."""
         check_text(self.content)
         first = next(self.rows(), Row(0, {})).cells
         fields = [(column.name, _type(column, first.get(column.name))) for column in columns]
@@ -154,7 +154,7 @@ def _parsed(line: int, text: str, parse: Parse) -> Row:
 
 
 def _type(column: Column, example: object) -> Any:
-    """How Arrow shall read a column; ids and ratings may be of several types, and it wants to know beforehand."""
+    """Choose the type in which Arrow reads a column; ids and ratings may be of several types."""
     if column.kind == "number" and isinstance(example, bool):
         return pa.bool_()
     if column.kind == "id" and isinstance(example, int | float) and not isinstance(example, bool):

@@ -1,4 +1,4 @@
-"""How a raw file is laid out, and its rows some megabytes at a time."""
+"""Layouts of raw files, and their rows some megabytes at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spike_dgl.data.prepare.streams import open_stream, unpacked_name
 from spike_dgl.errors import DataError, nearest
 
 DELIMITERS = {",": "','", ";": "';'", "\t": "'\\t'", "|": "'|'"}
-"""Common ones, as a setting spells them."""
+"""Common delimiters, and how a setting spells them."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _check_header(file: Path, header: Sequence[str], names: Sequence[str], layou
 
 
 def _remedy(header: Sequence[str], names: Sequence[str], name: str) -> str:
-    """What makes a header name the columns, as far as it shows."""
+    """Say what makes a header name the columns, as far as it shows."""
     if any("\0" in column for column in header):
         return "It looks like UTF-16 without its mark: name the encoding, such as encoding: utf-16-le."
     line = header[0] if len(header) == 1 else ""

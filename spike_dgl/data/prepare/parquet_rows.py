@@ -27,12 +27,12 @@ class ParquetPiece:
     batch: Any
 
     def rows(self) -> Iterator[Row]:
-        """As in `Piece`."""
+        """Yield the rows one by one; see `Piece`."""
         for number, cells in enumerate(self.batch.to_pylist(), start=self.line):
             yield Row(number, {name: _plain(value) for name, value in cells.items()})
 
     def table(self, columns: Sequence[Column]) -> Any:
-        """As in `Piece`."""
+        """Read the columns by Arrow; see `Piece`."""
         chosen = pa.Table.from_batches([self.batch.select([column.name for column in columns])])
         fields = [
             (column.name, _type(column, field.type))
@@ -65,7 +65,7 @@ def parquet_pieces(
 
 
 def _type(column: Column, found: Any) -> Any:
-    """How a column is read on. Raises `pyarrow.ArrowInvalid` where Arrow would spell a value otherwise."""
+    """Choose how a column is read on. Raises `pyarrow.ArrowInvalid` where Arrow would spell a value otherwise."""
     if pa.types.is_dictionary(found):
         found = found.value_type
     if column.kind == "id" and (pa.types.is_floating(found) or pa.types.is_integer(found)):

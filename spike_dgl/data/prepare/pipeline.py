@@ -193,7 +193,7 @@ def _checksums(files: Sequence[Path]) -> dict[str, str]:
 
 
 def _knowledge(source: Source, items: Mapping[str, str], reading: Reading) -> ItemKnowledge:
-    """What the source and further tables tell about items; each has a name, if only its raw id."""
+    """Gather what the source and further tables tell about items; each has a name, if only its raw id."""
     own, further = source.describe(items, reading), read_item_tables(source.options.items, items, reading)
     names = present_names(own.names, reading) | present_names(further.names, reading)
     texts = {

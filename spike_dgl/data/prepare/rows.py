@@ -31,10 +31,10 @@ class Piece(Protocol):
     """Some rows of a file."""
 
     def rows(self) -> Iterator[Row]:
-        """One by one, whatever is wrong with them; blank lines are left out."""
+        """Yield the rows one by one, whatever is wrong with them; blank lines are left out."""
 
     def table(self, columns: Sequence[Column]) -> Any:
-        """The columns as an Arrow table. Raises `pyarrow.ArrowInvalid` where a row is out of order."""
+        """Read columns as an Arrow table. Raises `pyarrow.ArrowInvalid` where a row is out of order."""
 
 
 def decoded_lines(content: bytes) -> Iterator[str | None]:

@@ -28,7 +28,7 @@ LONGEST_FIRST_LINE = 1 << 20
 
 
 class Stream(Protocol):
-    """What can be read piece by piece."""
+    """Bytes that are read piece by piece."""
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes; none at the end."""
@@ -166,7 +166,7 @@ class _Recoded:
         self._decoder: codecs.IncrementalDecoder | None = None
 
     def read(self, size: int) -> bytes:
-        """As a `Stream` does."""
+        """Read at most so many bytes, or what they become as UTF-8; none at the end."""
         content = self._decoded(self._stream.read(size), size) if self._began else self._first(size)
         return content.replace(b"\r", b"\n") if self._returns else content
 
@@ -204,7 +204,7 @@ class _Watched:
         self._file, self._stream, self._raw, self._bar = file, stream, raw, bar
 
     def read(self, size: int) -> bytes:
-        """As a `Stream` does."""
+        """Read at most so many bytes; none at the end."""
         try:
             content = self._stream.read(size)
         except UnicodeDecodeError as error:

@@ -37,7 +37,7 @@ class Reading:
     count: int = field(default=0, init=False)
     first: list[str] = field(default_factory=list, init=False)
     missing: dict[str, Counter[str]] = field(default_factory=dict, init=False)
-    """How often values were taken for missing ones, by where they stand and how they are spelt."""
+    """Numbers of values that were taken for missing ones, by where they stand and how they are spelt."""
 
     def skip(self, file: Path, line: int, problem: str, rows: int = 1) -> None:
         """Count rows that cannot be read. Raises `DataError` when they are more than `limit`."""

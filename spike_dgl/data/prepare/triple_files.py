@@ -130,7 +130,7 @@ class TripleFiles:
         return resource(raw) if _is_n_triples(self.triples) else raw
 
     def _whole_numbers(self, linked: Iterable[str]) -> Callable[[str], str] | None:
-        """What writes 101.0 as 101 if all entities are whole numbers."""
+        """Return a function that writes 101.0 as 101 if all entities are whole numbers, else None."""
         if all(map(is_whole, linked)) and all(
             is_whole(head) and is_whole(tail)
             for head, _, tail in _triples(self.triples, Reading(limit=sys.maxsize))
