@@ -80,6 +80,19 @@ class TestFloats:
         assert tails("1999.0 nan") == {"made_in:1999"}
         assert tails("7.0 7.5") == {"made_in:7.0", "made_in:7.5"}
 
+    def test_items_that_are_linked_to_items_keep_their_ids(self, raw: Path) -> None:
+        edit(raw / "orders.tsv", r"^(ann|bob c|zoe)\t3\t", r"\1\t1.0\t")
+        edit(raw / "orders.tsv", r"^(ann|bob c|zoe)\t4\t", r"\1\t1.5\t")
+        (raw / "similar.csv").write_text("id,like\n2,1.0\n1.5,1.0\n")
+        table = {
+            "file": "similar.csv",
+            "item": "id",
+            "relations": {"like": "like"},
+            "kinds": {"like": "item"},
+        }
+        data, _ = make(raw, items=[table])
+        assert raw_triples(data) == {("item:2", "like", "item:1.0"), ("item:1.5", "like", "item:1.0")}
+
     def test_years_of_parquet_and_json(self, raw: Path) -> None:
         columns = {"id": [2, 3, 4], "year": [1999.0, 2001.0, None]}
         pa.parquet.write_table(pa.table(columns), raw / "years.parquet")
@@ -142,6 +155,14 @@ class TestMissing:
             "made_by": {"NULL": 1},
             "good_for": {"N/A": 1, "nan": 1},
         }
+
+    def test_an_item_that_is_called_like_a_missing_value_can_be_linked(self, raw: Path) -> None:
+        edit(raw / "orders.tsv", r"^(ann|bob c|zoe)\t3\t", r"\1\tNA\t")
+        edit(raw / "orders.tsv", r"^(ann|bob c|zoe)\t4\t", r"\1\tsaucer\t")
+        (raw / "links.tsv").write_text("NA\tm.3\n2\tm.2\nNULL\tm.4\n")
+        data, card = make(raw, triples="kg.tsv", links="links.tsv")
+        assert ("item:NA", "made_of", "m.clay") in raw_triples(data)
+        assert card["missing_values"] == {"links.tsv": {"NULL": 1}}
 
     def test_the_country_code_of_namibia(self, raw: Path) -> None:
         table = {"file": "made.csv", "item": "id", "relations": {"country": "from"}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from spike_dgl.data.prepare.knowledge import Fact, attribute
 from spike_dgl.data.prepare.tables import Reading
@@ -10,7 +10,7 @@ from spike_dgl.data.values import corrected_values, is_missing
 
 
 def present_names(names: Mapping[str, str], reading: Reading) -> dict[str, str]:
-    """The names that are none of a missing value; whole numbers without a decimal point. Counts the others."""
+    """Return the names that are no missing value, whole numbers without a decimal point. Counts the others."""
     corrections = corrected_values(set(names.values()))
     meant = {key: corrections.get(name, name) for key, name in names.items()}
     for key, name in names.items():
@@ -19,8 +19,11 @@ def present_names(names: Mapping[str, str], reading: Reading) -> dict[str, str]:
     return {key: name for key, name in meant.items() if name}
 
 
-def present_facts(facts: Iterable[Fact], reading: Reading) -> Iterator[Fact]:
-    """The facts that state something. The values of a relation to one kind of entity are a column."""
+def present_facts(facts: Iterable[Fact], items: Container[str], reading: Reading) -> Iterator[Fact]:
+    """Yield the facts that state something, those about two of the `items` (entity ids) as they are.
+
+    The values of a relation to one kind of entity are a column.
+    """
     facts = list(facts)
     columns: dict[tuple[str, str], set[str]] = {}
     for fact in facts:
@@ -28,7 +31,7 @@ def present_facts(facts: Iterable[Fact], reading: Reading) -> Iterator[Fact]:
     corrections = {column: corrected_values(names) for column, names in columns.items()}
     for fact in facts:
         meant = corrections[fact.relation, fact.kind].get(fact.name, fact.name)
-        if meant == fact.name:
+        if meant == fact.name or fact.tail in items:
             yield fact
         elif meant:
             yield attribute(fact.head, fact.relation, fact.kind, meant)
@@ -37,7 +40,7 @@ def present_facts(facts: Iterable[Fact], reading: Reading) -> Iterator[Fact]:
 
 
 def present_texts(texts: Iterable[str], where: str, reading: Reading) -> Iterator[str]:
-    """The texts that say something."""
+    """Yield the texts that say something."""
     for text in texts:
         if is_missing(text):
             reading.note_missing(where, text)

@@ -202,7 +202,7 @@ def _knowledge(source: Source, items: Mapping[str, str], reading: Reading) -> It
     }
     return ItemKnowledge(
         {entity: names.get(entity, raw) for raw, entity in items.items()},
-        present_facts(chain(own.facts, further.facts), reading),
+        present_facts(chain(own.facts, further.facts), set(items.values()), reading),
         list(dict.fromkeys((*own.relations, *further.relations))),
         texts,
         {**own.counts, **further.counts},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,7 @@ class TripleFiles:
         matches = Matches(self.links, "item", items)
         ours = [
             (item, self._entity(entity))
-            for raw, entity in _cells(self.links, 2, reading)
+            for raw, entity in _cells(self.links, 2, reading, items)
             if (item := matches.find(raw)) is not None
         ]
         matches.check()
@@ -162,20 +162,20 @@ def _triples(file: Path, reading: Reading) -> Iterator[tuple[str, ...]]:
             yield triple
 
 
-def _cells(file: Path, size: int, reading: Reading) -> Iterator[tuple[str, ...]]:
-    """The cells of each line, between tabs, where all of them say something."""
+def _cells(file: Path, size: int, reading: Reading, known: Container[str] = ()) -> Iterator[tuple[str, ...]]:
+    """The cells of each line, between tabs, where all of them say something; ids that are known do."""
     columns = _RECBOLE_COLUMNS.get(unpacked_name(file).suffix.lower())
     header = None if columns else tuple(map(str, range(size)))
     layout = Layout("csv", "\t", quoted=False, header=header)
     for _, cells in read_rows(file, columns or header or (), reading, layout):
         stripped = tuple(cell.strip() for cell in cells)
-        if _is_complete(stripped, file, reading):
+        if _is_complete(stripped, file, reading, known):
             yield stripped
 
 
-def _is_complete(cells: Sequence[str], file: Path, reading: Reading) -> bool:
+def _is_complete(cells: Sequence[str], file: Path, reading: Reading, known: Container[str] = ()) -> bool:
     """Whether no cell is a missing value; counts the first that is."""
-    missing = next(filter(is_missing, cells), None)
+    missing = next((cell for cell in cells if is_missing(cell) and cell not in known), None)
     if missing is not None:
         reading.note_missing(file.name, missing or "blank")
     return missing is None
