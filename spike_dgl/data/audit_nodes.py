@@ -77,7 +77,7 @@ def _unused(
     are_numbers = vocabulary.names == vocabulary.ids == tuple(map(str, range(len(vocabulary))))
     used = np.flatnonzero(~found)
     gap = int(np.diff(used, prepend=-1).max(initial=1)) - 1
-    are_many = unnamed.mean() > MOSTLY or gap > MOSTLY * len(used)
+    are_many = unnamed.sum() > MOSTLY * len(unnamed) or gap > MOSTLY * len(used)
     if len(unnamed) >= FEWEST_ROWS and are_many and are_numbers and not dataset.altered:
         last = len(vocabulary) - 1
         message = f"Most are there only since {last} is taken for a row number: renumber from 0 without gaps."

@@ -14,6 +14,7 @@ from spike_dgl.data.audit import audit, in_short
 from spike_dgl.data.findings import Finding
 from spike_dgl.errors import DataError
 from tests.command_line import run_command
+from tests.toy import dataset
 
 USERS, ITEMS, GENRES = 80, 100, 10
 PAIRS, TRIPLES = "user item", "head relation tail"
@@ -263,9 +264,12 @@ def test_what_settings_change_on_purpose_does_not_fail(tmp_path: Path) -> None:
         assert [found.check for found in audit(data) if found.level == "fail"] == [], changes
 
 
-def test_many_relations_between_the_same_entities_do_not_fill_the_memory() -> None:
-    from tests.toy import dataset
+@pytest.mark.parametrize("sizes", [(0, 0, 0, 0), (1, 1, 1, 1), (0, 3, 3, 1)])
+def test_hardly_any_data_has_findings_too(sizes: tuple[int, int, int, int]) -> None:
+    assert audit(dataset([], [], sizes=sizes))
 
+
+def test_many_relations_between_the_same_entities_do_not_fill_the_memory() -> None:
     rows = [(0, relation, 30) for relation in range(8000)]
     data = dataset([(0, 0)], rows, sizes=(1, 30, 31, 8000))
     levels = {found.check: found.level for found in audit(data)}
