@@ -29,6 +29,7 @@ from spike_dgl.threads import wait_passively
 
 # Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
 if TYPE_CHECKING:
+    from spike_dgl.data.dataset import Dataset
     from spike_dgl.evaluation.evaluate import Split
     from spike_dgl.experiment import Experiment, RunConfig
     from spike_dgl.profiles.bottom_up import Sources
@@ -125,7 +126,14 @@ def train(
         else:
             config = load_config(config_file, overrides)
             folder = processes.on_first(lambda: _new_folder(config, out))
-            experiment = start(config, folder, processes, progress=not quiet)
+            path = config.data.path
+            experiment = start(
+                config,
+                folder,
+                processes,
+                progress=not quiet,
+                inspect=lambda dataset: _show_audit(dataset, path),
+            )
         if processes.is_first:
             _announce(experiment, time.perf_counter() - started)
         if no_test:
@@ -143,6 +151,13 @@ def _new_folder(config: RunConfig, out: Path | None) -> RunFolder:
         return RunFolder.create(out)
     name = f"{Path(config.data.path).name}-{config.model_name}-seed{config.training.seed}"
     return RunFolder.next_free(RUNS, name)
+
+
+def _show_audit(dataset: Dataset, path: str) -> None:
+    from spike_dgl.data.audit import in_short
+
+    if lines := in_short(dataset):
+        click.echo("\n".join([*lines, f"what this means: python main.py data {path}"]))
 
 
 def _announce(experiment: Experiment, seconds: float) -> None:

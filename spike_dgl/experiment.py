@@ -373,26 +373,39 @@ class Experiment:
 
 
 def start(
-    config: RunConfig, folder: RunFolder, processes: Processes | None = None, *, progress: bool = False
+    config: RunConfig,
+    folder: RunFolder,
+    processes: Processes | None = None,
+    *,
+    progress: bool = False,
+    inspect: Callable[[Dataset], None] = lambda _: None,
 ) -> Experiment:
     """Set up a new run: load the data, write profiles, build graph and model; records all of it in the folder.
 
     Of several processes all must call it. The first does as above, and the others then read what it wrote.
-    With `progress`, a bar is shown where encoding profiles takes long.
+    With `progress`, a bar is shown where encoding profiles takes long. `inspect` is given the data before anything is
+    made of it.
     """
     processes = processes or Processes()
     started: list[Experiment] = []
     try:
-        processes.on_first(lambda: started.append(_start(config, folder, processes, progress)))
+        processes.on_first(lambda: started.append(_start(config, folder, processes, progress, inspect)))
     except BaseException:
         folder.remove_if_empty()
         raise
     return started[0] if started else reopen(folder, processes=processes)
 
 
-def _start(config: RunConfig, folder: RunFolder, processes: Processes, progress: bool) -> Experiment:
+def _start(
+    config: RunConfig,
+    folder: RunFolder,
+    processes: Processes,
+    progress: bool,
+    inspect: Callable[[Dataset], None],
+) -> Experiment:
     _device_of(config, processes)  # where there is none, the run ends before anything is written
     dataset = load(config.data)
+    inspect(dataset)
     _check_data(dataset, config)
     config = with_absolute_paths(config)
     profiles = build_profiles(dataset, config.profiles, progress=progress)

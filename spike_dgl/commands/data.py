@@ -162,4 +162,10 @@ def _make(source: Source, destination: Path, overwrite: bool, also: tuple[str, .
     if "broken_rows" in card:
         click.echo(f"{card['broken_rows']['count']:,} broken rows skipped, the first:", err=True)
         click.echo("\n".join(f"  {row}" for row in card["broken_rows"]["first"]), err=True)
+    if "missing_values" in card:
+        found = (
+            f"{where} ({', '.join(f'{count:,} {spelling}' for spelling, count in spellings.items())})"
+            for where, spellings in card["missing_values"].items()
+        )
+        click.echo(f"taken for missing: {'; '.join(found)}", err=True)
     click.echo(f"{destination}" if quiet else f"{destination}\n\n{render(load_dataset(destination))}")

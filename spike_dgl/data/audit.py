@@ -1,4 +1,4 @@
-"""What may be wrong with a data set: leaks between its parts, nodes without data, odd relations."""
+"""Mistakes and oddities of a data set: leaks between its splits, wrong numbers, nodes without data, odd relations."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from spike_dgl.data.audit_nodes import coverage, nodes
+from spike_dgl.data.audit_numbering import numbering
 from spike_dgl.data.audit_relations import repeated_relations
+from spike_dgl.data.audit_signal import signals
 from spike_dgl.data.audit_times import order_in_time
 from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.data.findings import Finding, Level, finding, skipped
 from spike_dgl.data.mentions import NamedItems, named_items
-from spike_dgl.data.signal import knowledge_signal
-from spike_dgl.data.statistics import entities_with_triples, statistics
+from spike_dgl.data.statistics import statistics
 from spike_dgl.data.titles import difference
-from spike_dgl.typing import BoolArray, IndexArray
 
 __all__ = ["audit", "held_out_names", "render", "statistics"]
 
@@ -24,8 +25,15 @@ BROKEN_LINKS = 0.2
 """Share of links to something else from which on the file of links is wrong as a whole."""
 
 
-def audit(dataset: Dataset) -> list[Finding]:
+def audit(dataset: Dataset, *, thorough: bool = True) -> list[Finding]:
     """Look for what makes results wrong or misleading.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    thorough
+        Also do what takes seconds: look for names in profiles, and measure the signal of interactions and graph.
 
     Returns
     -------
@@ -38,15 +46,26 @@ def audit(dataset: Dataset) -> list[Finding]:
         return findings
     return [
         *findings,
+        *numbering(dataset),
         *_leaks(dataset),
         *order_in_time(dataset),
-        *held_out_names(dataset, dataset.profiles.users),
-        *_cold(dataset),
-        *_knowledge(dataset),
+        *(held_out_names(dataset, dataset.profiles.users) if thorough else ()),
+        *nodes(dataset),
         *_mislinked(dataset),
         *repeated_relations(dataset),
-        *_signal(dataset),
-        *_coverage(dataset),
+        *(signals(dataset) if thorough else ()),
+        *coverage(dataset),
+    ]
+
+
+def in_short(dataset: Dataset) -> list[str]:
+    """List the failed checks and then the warnings, a line each; checks that take seconds are left out."""
+    findings = audit(dataset, thorough=False)
+    return [
+        f"{found.level}: {found.check}: {found.count:,}"
+        for level in ("fail", "warn")
+        for found in findings
+        if found.level == level
     ]
 
 
@@ -157,51 +176,6 @@ def _about_names(dataset: Dataset, named: NamedItems, train: NamedItems, part: s
     )
 
 
-def _cold(dataset: Dataset) -> Iterator[Finding]:
-    """Users and items that are asked for in validation or test, or not at all, but have no training pair."""
-    held_out = dataset.valid.union(dataset.test)
-    for kind, size, trained, asked in (
-        ("users", dataset.num_users, dataset.train.users, held_out.users),
-        ("items", dataset.num_items, dataset.train.items, held_out.items),
-    ):
-        in_train, in_held_out = _present(trained, size), _present(asked, size)
-        cold, unused = in_held_out & ~in_train, ~in_held_out & ~in_train
-        message = "Nothing but text and knowledge graph tells about them; look at their metrics apart."
-        if kind == "users":
-            message = "They have no history: only a profile can tell what they like."
-        yield finding(f"{kind} in validation or test only", cold.sum(), "warn", message)
-        message = f"They are part of the graph{' and of every ranking' if kind == 'items' else ''}."
-        yield finding(f"{kind} without any interaction", unused.sum(), "warn", message)
-
-
-def _present(rows: IndexArray, size: int) -> BoolArray:
-    present = np.zeros(size, dtype=bool)
-    present[rows] = True
-    return present
-
-
-def _knowledge(dataset: Dataset) -> Iterator[Finding]:
-    joined, num_items = entities_with_triples(dataset), dataset.num_items
-    yield finding(
-        "items without a triple",
-        (~joined[:num_items]).sum(),
-        "warn",
-        "The knowledge graph says nothing about them: only interactions and text do.",
-    )
-    yield finding(
-        "auxiliary entities without a triple",
-        (~joined[num_items:]).sum(),
-        "warn",
-        "They take part in nothing and can be removed.",
-    )
-    yield finding(
-        "self loops",
-        (dataset.triples.heads == dataset.triples.tails).sum(),
-        "warn",
-        "A triple from an entity to itself states no fact; it only weighs in that entity's attention.",
-    )
-
-
 def _mislinked(dataset: Dataset) -> Iterator[Finding]:
     """Items that the knowledge graph takes for something else."""
     linked, titles = dataset.linked_names, dataset.items.names
@@ -223,40 +197,6 @@ def _mislinked(dataset: Dataset) -> Iterator[Finding]:
         )
         level: Level = "fail" if len(wrong) >= BROKEN_LINKS * len(linked) else "warn"
         yield finding(check, len(wrong), level, message)
-
-
-def _signal(dataset: Dataset) -> Iterator[Finding]:
-    signal = knowledge_signal(dataset)
-    check = "knowledge graph without signal"
-    if signal is None:
-        yield skipped(check, "Too few users or items to measure it.")
-        return
-    measured = f"{str(signal).capitalize()}."
-    if signal.is_there:
-        yield Finding(check, "pass", 0, measured)
-    else:
-        advice = "Facts of wrong items do as well as those of the right ones: check links and relations."
-        yield Finding(check, "warn", 1, f"{measured} {advice}")
-
-
-def _coverage(dataset: Dataset) -> Iterator[Finding]:
-    """Nodes without a profile in a data set that brings profiles of others of their kind."""
-    if dataset.vectors is not None:
-        yield skipped(
-            "nodes without a profile among others with one", "The data brings a vector of every node."
-        )
-        return
-    entities = np.array(sorted(dataset.profiles.entities), dtype=np.int64)
-    items = int((entities < dataset.num_items).sum())
-    for kind, given, size in (
-        ("users", len(dataset.profiles.users), dataset.num_users),
-        ("items", items, dataset.num_items),
-        ("auxiliary entities", len(entities) - items, dataset.num_entities - dataset.num_items),
-    ):
-        check = f"{kind} without a profile among others with one"
-        message = f"{given:,} of {size:,} have one; the others get one written by a template."
-        none = skipped(check, "The data brings no profile of any.")
-        yield finding(check, size - given, "warn", message) if given else none
 
 
 def _label(key: str) -> str:

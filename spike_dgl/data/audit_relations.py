@@ -2,54 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
 from spike_dgl.data.dataset import Dataset
-from spike_dgl.data.findings import Finding, finding
+from spike_dgl.data.findings import Finding, finding, skipped
 from spike_dgl.typing import IndexArray
 
+Pairs: TypeAlias = list[tuple[int, int]]
 MOSTLY = 0.8
 """Share of a relation's triples that must stand in another, as they are or reversed, before the two count as one."""
+SHOWN = 5
+"""Pairs of relations that a message lists."""
+MOST_SHARED = 50_000_000
+"""Triples with the same ends as another, counted for each other one, that are looked at."""
 
 
 def repeated_relations(dataset: Dataset) -> Iterator[Finding]:
     """Relations that repeat another, or that stand in both directions although the graph adds every inverse."""
-    same = _mostly_shared(dataset, reverse=False)
-    advice = "each such fact counts twice"
-    yield finding(
-        "relations that repeat another",
-        len(same),
-        "warn",
-        f"Keep one relation of {_listed(dataset, same)}: {advice}.",
+    same, reverse = (_mostly_shared(dataset, reverse=reverse) for reverse in (False, True))
+    twice, inverses = "each such fact counts twice", "the graph adds inverses itself, so "
+    checks = (
+        ("relations that repeat another", same, "relation", twice),
+        ("inverse relations stored twice", _chosen(reverse, operator.lt), "relation", inverses + twice),
+        (
+            "symmetric relations stored in both directions",
+            _chosen(reverse, operator.eq),
+            "direction",
+            inverses + twice,
+        ),
     )
-    reverse = _mostly_shared(dataset, reverse=True)
-    inverse = [(first, second) for first, second in reverse if first < second]
-    symmetric = [(first, second) for first, second in reverse if first == second]
-    advice = "the graph adds inverses itself, so each such fact counts twice"
-    yield finding(
-        "inverse relations stored twice",
-        len(inverse),
-        "warn",
-        f"Keep one relation of {_listed(dataset, inverse)}: {advice}.",
-    )
-    yield finding(
-        "symmetric relations stored in both directions",
-        len(symmetric),
-        "warn",
-        f"Keep one direction of {_listed(dataset, symmetric)}: {advice}.",
-    )
+    for check, pairs, what, advice in checks:
+        if pairs is None:
+            yield skipped(check, "Too many relations join the same entities.")
+        else:
+            message = f"Keep one {what} of {_listed(dataset, pairs)}: {advice}."
+            yield finding(check, len(pairs), "warn", message)
 
 
-def _listed(dataset: Dataset, pairs: list[tuple[int, int]]) -> str:
+def _chosen(pairs: Pairs | None, compare: Callable[[int, int], bool]) -> Pairs | None:
+    return None if pairs is None else [pair for pair in pairs if compare(*pair)]
+
+
+def _listed(dataset: Dataset, pairs: Pairs) -> str:
     names = dataset.relations.names
-    return ", ".join(" and ".join(f"'{names[row]}'" for row in dict.fromkeys(pair)) for pair in pairs)
+    shown = [" and ".join(f"'{names[row]}'" for row in dict.fromkeys(pair)) for pair in pairs[:SHOWN]]
+    return ", ".join(shown + (["..."] if len(pairs) > SHOWN else []))
 
 
-def _mostly_shared(dataset: Dataset, reverse: bool) -> list[tuple[int, int]]:
-    """Relations (r, s) with r <= s (r < s unless reversed) whose smaller one mostly stands in the other as well."""
-    first, second, shared = _shared_pairs(dataset, reverse)
+def _mostly_shared(dataset: Dataset, reverse: bool) -> Pairs | None:
+    """Relations (r, s) with r <= s (r < s unless reversed) whose smaller one mostly stands in the other as well.
+
+    None where that would take too much memory.
+    """
+    found = _shared_pairs(dataset, reverse)
+    if found is None:
+        return None
+    first, second, shared = found
     triples = dataset.triples
     proper = triples.heads != triples.tails
     sizes = np.bincount(triples.relations[proper], minlength=dataset.num_relations)
@@ -60,10 +72,10 @@ def _mostly_shared(dataset: Dataset, reverse: bool) -> list[tuple[int, int]]:
     return list(zip(first[mostly].tolist(), second[mostly].tolist(), strict=True))
 
 
-def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArray, IndexArray]:
+def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArray, IndexArray] | None:
     """Relations (r, s) with r <= s, and the number of pairs (h, t), h != t, of which both are true.
 
-    That is (h, r, t) and (h, s, t), or, reversed, (t, s, h).
+    That is (h, r, t) and (h, s, t), or, reversed, (t, s, h). None if there are more than `MOST_SHARED`.
     """
     triples, size = dataset.triples, dataset.num_entities
     proper = triples.heads != triples.tails
@@ -73,6 +85,8 @@ def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArr
     order = np.argsort(other, kind="stable")
     start = np.searchsorted(other[order], forward, side="left")
     count = np.searchsorted(other[order], forward, side="right") - start
+    if count.sum() > MOST_SHARED:
+        return None
     # A join: triple i meets the `count[i]` triples at positions start[i], start[i] + 1, ... of the order.
     left = np.repeat(np.arange(len(forward)), count)
     within = np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)

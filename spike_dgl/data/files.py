@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import zipfile
@@ -13,10 +14,17 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from spike_dgl.data.values import is_missing
 from spike_dgl.errors import DataError
 from spike_dgl.typing import IndexArray
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+ENCODINGS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # begins as the mark of UTF-16 does
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Encodings by the byte order mark that text begins with; UTF-8 may have one too."""
 LONGEST_NUMBER = 18  # digits that surely fit into int64
 COPY_AGAIN = "Get the file again from its source; this copy is damaged or incomplete."
 
@@ -38,6 +46,15 @@ class IntegerLines:
 def shorten(text: str, length: int = 40) -> str:
     """Text in quotes, cut to a length that suits an error message."""
     return repr(text if len(text) <= length else text[:length] + "...")
+
+
+def no_match(file: Path, rows: int, what: str, example: str, known: str, known_from: str) -> DataError:
+    """The error of a table that matches nothing, which shows an id of each side."""
+    if not rows:
+        return DataError(file, "holds no row", "See whether it is the file you mean.")
+    sides = f"{what} is {shorten(example)} here and {shorten(known)} there"
+    problem = f"none of its {rows:,} rows matches {known_from}: {sides}"
+    return DataError(file, problem, "Name the file or column that holds the same ids, or write them alike.")
 
 
 def read_bytes(file: Path) -> bytes:
@@ -87,39 +104,49 @@ def read_lines(file: Path) -> list[str]:
     return text.split("\n")
 
 
-def parse_integers(file: Path, content: bytes) -> IntegerLines:
+def parse_integers(file: Path, content: bytes, *, signed: bool = False) -> IntegerLines:
     """The whole numbers of a text of decimal digits and white space.
+
+    Parameters
+    ----------
+    file, content
+        Where the text is from, and the text.
+    signed
+        Whether a number may be negative.
 
     Raises
     ------
     DataError
-        At the first thing that is not a whole number of 0 or more, or if there is no number at all.
+        At the first thing that is no such number, or if there is no number at all.
     """
     codes = np.frombuffer(content, dtype=np.uint8)
     digit = (codes >= ord("0")) & (codes <= ord("9"))
-    allowed = digit | (codes == ord(" ")) | (codes == ord("\t")) | (codes == ord("\n"))
+    blank = (codes == ord(" ")) | (codes == ord("\t")) | (codes == ord("\n"))
+    allowed = digit | blank
+    if signed:
+        allowed |= (codes == ord("-")) & np.r_[True, blank[:-1]] & np.r_[digit[1:], False]
     if not allowed.all():
-        _not_an_integer(file, content, int(allowed.argmin()))
+        _not_an_integer(file, content, int(allowed.argmin()), signed)
     if not digit.any():
         _empty(file)
     previous, following = np.r_[False, digit[:-1]], np.r_[digit[1:], False]
     starts, ends = np.flatnonzero(digit & ~previous), np.flatnonzero(digit & ~following)
     too_long = ends - starts >= LONGEST_NUMBER
     if too_long.any():
-        _not_an_integer(file, content, int(starts[too_long.argmax()]))
+        _not_an_integer(file, content, int(starts[too_long.argmax()]), signed)
     lines = (np.cumsum(codes == ord("\n")) + 1)[starts]
     return IntegerLines(np.fromstring(content.decode("ascii"), dtype=np.int64, sep=" "), lines)
 
 
-def read_integers(file: Path) -> IntegerLines:
+def read_integers(file: Path, *, signed: bool = False) -> IntegerLines:
     """`parse_integers` of a file."""
-    return parse_integers(file, read_bytes(file))
+    return parse_integers(file, read_bytes(file), signed=signed)
 
 
 def read_text_map(file: Path) -> dict[int, str]:
     """A JSON object from row numbers to texts, such as ``{"0": "A paragraph."}``.
 
-    Texts that are empty or white space count as absent.
+    Texts that say nothing (`spike_dgl.data.values.is_missing`) count as absent.
     """
     text = read_text(file)
     try:
@@ -137,7 +164,7 @@ def read_text_map(file: Path) -> dict[int, str]:
         if row in texts:
             raise DataError(file, f"the id {row} occurs twice", "Keep one of the two entries.")
         texts[row] = _checked_text(file, key, value)
-    return {row: value for row, value in texts.items() if value.strip()}
+    return {row: value for row, value in texts.items() if not is_missing(value)}
 
 
 def read_arrays(file: Path, names: Iterable[str], optional: Iterable[str] = ()) -> dict[str, NDArray[Any]]:
@@ -158,8 +185,21 @@ def read_arrays(file: Path, names: Iterable[str], optional: Iterable[str] = ()) 
     return arrays
 
 
+def marked_encoding(start: bytes) -> str:
+    """Encoding by the byte order mark at the start of a text; UTF-8 without one."""
+    return next((encoding for mark, encoding in ENCODINGS.items() if start.startswith(mark)), "utf-8")
+
+
 def _text_bytes(file: Path, content: bytes) -> bytes:
-    content = content.removeprefix(BYTE_ORDER_MARK).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    encoding = marked_encoding(content)
+    if encoding != "utf-8":
+        try:
+            content = content.decode(encoding).encode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                file, f"is not the {encoding} text that it begins as: {error}", COPY_AGAIN
+            ) from None
+    content = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if not content:
         _empty(file)
     return content
@@ -169,22 +209,24 @@ def _empty(file: Path) -> NoReturn:
     raise DataError(file, "is empty", COPY_AGAIN)
 
 
-def _not_an_integer(file: Path, content: bytes, position: int) -> NoReturn:
+def _not_an_integer(file: Path, content: bytes, position: int, signed: bool) -> NoReturn:
     """Report the token around a position of the content."""
     line = content.count(b"\n", 0, position) + 1
     before = re.split(rb"[ \t\n]", content[max(0, position - 100) : position])[-1]
     after = re.split(rb"[ \t\n]", content[position : position + 100])[0]
     token = (before + after).decode("utf-8", errors="replace")
-    problem = f"expected a whole number of 0 or more, found {shorten(token)}"
+    problem = f"expected a whole number{'' if signed else ' of 0 or more'}, found {shorten(token)}"
     if token.isdigit():
-        problem = f"the number {shorten(token)} is too large for an id"
-    raise DataError(file, problem, "Ids in this file are row numbers that count from 0.", line)
+        problem = f"the number {shorten(token)} is too large"
+    remedy = "Ids in this file are row numbers that count from 0."
+    raise DataError(file, problem, "Times are whole seconds since 1970." if signed else remedy, line)
 
 
 def _row_number(file: Path, key: str, remedy: str) -> int:
-    if not (key.isascii() and key.isdigit() and len(key) <= LONGEST_NUMBER):
+    number = key.removesuffix(".0")
+    if not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
         raise DataError(file, f"the id {shorten(key)} is not a row number counted from 0", remedy)
-    return int(key)
+    return int(number)
 
 
 def _json_kind(value: object) -> str:

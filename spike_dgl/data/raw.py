@@ -19,6 +19,8 @@ from spike_dgl.data.splits import carve_validation, split_at_random, split_by_ti
 from spike_dgl.errors import DataError
 from spike_dgl.typing import IndexArray
 
+MISSING_TEXTS = "names and texts that are missing values"
+"""Key of `Dataset.dropped` that counts them."""
 TEST_FRACTION = 0.1
 """Share of each user's pairs that becomes the test part where the data is not split at all."""
 

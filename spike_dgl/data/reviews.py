@@ -17,11 +17,14 @@ from typing import NamedTuple
 import numpy as np
 
 from spike_dgl.data.dataset import Interactions
-from spike_dgl.data.files import COPY_AGAIN, shorten
+from spike_dgl.data.files import COPY_AGAIN, no_match, shorten
+from spike_dgl.data.values import is_missing
 from spike_dgl.errors import DataError
 
 REVIEWS = "reviews.jsonl"
 """The file of a folder: a line ``{"user": row, "item": row, "text": "..."}`` a review."""
+FEWEST = 20
+"""With fewer reviews, all may be of held-out interactions."""
 PORTION = 1 << 14
 """Lines that are looked up at a time."""
 
@@ -92,13 +95,19 @@ class Reviews:
         return ChosenReviews(items, by_users.ranked())
 
     def _wanted(self) -> Iterator[Review]:
-        """Reviews of the pairs, without empty ones."""
+        """Reviews of the pairs, without those that say nothing. Raises `DataError` where there are only others."""
         keys, reviews = self.pairs.keys(self.num_items), self._all()
+        first: Review | None = None
+        rows, found = 0, False
         while portion := list(islice(reviews, PORTION)):
-            asked = np.array([review.user * self.num_items + review.item for review in portion])
-            for review, is_wanted in zip(portion, np.isin(asked, keys).tolist(), strict=True):
-                if is_wanted and review.text.strip():
+            wanted = np.isin([review.user * self.num_items + review.item for review in portion], keys)
+            first, rows, found = first or portion[0], rows + len(portion), found or bool(wanted.any())
+            for review, is_wanted in zip(portion, wanted.tolist(), strict=True):
+                if is_wanted and not is_missing(review.text):
                     yield review
+        if self.file is not None and first is not None and rows >= FEWEST and len(keys) and not found:
+            example, known = f"{first.user}, {first.item}", f"{self.pairs.users[0]}, {self.pairs.items[0]}"
+            raise no_match(self.file, rows, "user, item", example, known, "the training interactions")
 
     def _all(self) -> Iterator[Review]:
         if self.file is None:

@@ -1,10 +1,12 @@
-"""Whether a knowledge graph tells anything about what users like: measured without training."""
+"""Whether a knowledge graph, and the training split, tell anything about what users like: measured without training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 
 from spike_dgl.data.dataset import Dataset, Interactions
@@ -15,10 +17,14 @@ FEWEST_USERS = 50
 """With fewer users, chance decides."""
 MOST_USERS = 1000
 """More would make it no clearer, only slower."""
+SOME_USERS = 300
+"""Enough to see a mistake of numbering, which makes all the difference."""
 BLOCK = 64
 """Users that are scored at a time."""
 CLEARLY = 3.0
 """Standard errors of the difference between users."""
+SURELY = 5.0
+"""The same, to call something a mistake."""
 
 
 @dataclass(frozen=True)
@@ -27,29 +33,39 @@ class Signal:
 
     Parameters
     ----------
-    graph
-        By what the items of the user have in common with others in the knowledge graph.
+    by
+        What the items of a user are compared by: "the graph" or "other users".
+    recall
+        By what the items of the user have in common with others.
     permuted
-        The same after every item was given the facts of another, at random.
+        The same after every item was given the features of another, at random.
     random
         By drawing items at random, in expectation.
     error
-        Standard error of `graph` - `permuted`.
+        Standard error of `recall` - `permuted`.
+    mistake
+        The mistake of numbering without which recall is clearly higher, if there is one.
     """
 
-    graph: float
+    by: str
+    recall: float
     permuted: float
     random: float
     error: float
+    mistake: str = ""
 
     @property
     def is_there(self) -> bool:
-        """Whether facts of the right items are clearly better than facts of wrong ones."""
-        return self.graph - self.permuted > CLEARLY * self.error
+        """Whether features of the right items are clearly better than those of wrong ones."""
+        return self.exceeds(CLEARLY)
+
+    def exceeds(self, errors: float) -> bool:
+        """Whether the right items are better by more than so many standard errors."""
+        return self.recall - self.permuted > errors * self.error
 
     def __str__(self) -> str:
         return (
-            f"recall@{CUTOFF} by the graph alone {self.graph:.4f}, with its items permuted {self.permuted:.4f}, "
+            f"recall@{CUTOFF} by {self.by} alone {self.recall:.4f}, with items permuted {self.permuted:.4f}, "
             f"at random {self.random:.4f}"
         )
 
@@ -61,27 +77,117 @@ def knowledge_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
     score is the sum of its cosines to the user's training items. Asked for are test items, or validation items where
     there is no test part; training items are left out.
     """
-    held_out = dataset.test if len(dataset.test) else dataset.valid
-    users = np.intersect1d(held_out.users, dataset.train.users)
-    if len(users) < FEWEST_USERS or dataset.num_items < 2 * CUTOFF:
+    task = _Task.of(dataset.train, _held_out(dataset), dataset.num_items, MOST_USERS, seed)
+    if task is None:
         return None
-    random = np.random.default_rng(seed)
-    users = np.sort(random.choice(users, min(len(users), MOST_USERS), replace=False))
-    vectors = _item_vectors(dataset)
-    permuted = vectors[random.permutation(dataset.num_items)]
-    train, asked = _rows(dataset.train, users, dataset.num_items), _rows(held_out, users, dataset.num_items)
-    graph, shuffled = (_recall(candidate, train, asked, seed) for candidate in (vectors, permuted))
-    candidates = dataset.num_items - np.diff(train.indptr)
-    difference = graph - shuffled
-    return Signal(
-        graph=float(graph.mean()),
-        permuted=float(shuffled.mean()),
-        random=float(np.minimum(CUTOFF / np.maximum(candidates, 1), 1.0).mean()),
-        error=float(difference.std() / np.sqrt(len(users))),
-    )
+    vectors, some = _vectors_by_facts(dataset), task.every(SOME_USERS)
+    rows = np.arange(dataset.num_items)
+    following, preceding = (vectors[np.clip(rows + step, 0, rows[-1])] for step in (1, -1))
+    rivals = {
+        "items count from 1 in the graph and from 0 in the interactions": some.recall(following),
+        "items count from 1 in the interactions and from 0 in the graph": some.recall(preceding),
+    }
+    return task.signal("the graph", vectors, some.recall(vectors), rivals)
 
 
-def _item_vectors(dataset: Dataset) -> csr_matrix:
+def interaction_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
+    """Rank items by who else has them, and see how many held-out items are found, as in `knowledge_signal`.
+
+    An item is a vector over the users who have it in the training split.
+    """
+    task = _Task.of(dataset.train, _held_out(dataset), dataset.num_items, SOME_USERS, seed)
+    if task is None:
+        return None
+    train = dataset.train
+    ones = np.ones(len(train))
+    matrix = csr_matrix((ones, (train.items, train.users)), (dataset.num_items, dataset.num_users))
+    vectors = _weighted(matrix)
+    rivals = {
+        "items count from 1 in the test split and from 0 in training": task.asked_for(-1).recall(vectors),
+        "items count from 1 in training and from 0 in the test split": task.asked_for(1).recall(vectors),
+    }
+    return task.signal("other users", vectors, task.recall(vectors), rivals)
+
+
+def _held_out(dataset: Dataset) -> Interactions:
+    return dataset.test if len(dataset.test) else dataset.valid
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Find the items that users are `asked` for by those of their training split [users, I]."""
+
+    train: csr_matrix
+    asked: csr_matrix
+    random: np.random.Generator
+    seed: int
+
+    @classmethod
+    def of(
+        cls, train: Interactions, held_out: Interactions, num_items: int, most: int, seed: int
+    ) -> _Task | None:
+        users = np.intersect1d(held_out.users, train.users)
+        if len(users) < FEWEST_USERS or num_items < 2 * CUTOFF:
+            return None
+        random = np.random.default_rng(seed)
+        users = np.sort(random.choice(users, min(len(users), most), replace=False))
+        return cls(_rows(train, users, num_items), _rows(held_out, users, num_items), random, seed)
+
+    def every(self, most: int) -> _Task:
+        """The same for at most so many of the users."""
+        chosen = np.unique(np.linspace(0, self.train.shape[0] - 1, most).astype(int))
+        return replace(self, train=self.train[chosen], asked=self.asked[chosen])
+
+    def asked_for(self, step: int) -> _Task:
+        """The same with other items in the place of those asked for."""
+        users, items = self.asked.nonzero()
+        items = items + step
+        inside = (items >= 0) & (items < self.asked.shape[1])
+        ones = np.ones(inside.sum())
+        return replace(self, asked=csr_matrix((ones, (users[inside], items[inside])), self.asked.shape))
+
+    def recall(self, vectors: csr_matrix) -> NDArray[np.float64]:
+        """Share of each user's asked items among the best [users]."""
+        found = np.zeros(self.train.shape[0])
+        random = np.random.default_rng(self.seed)
+        for start in range(0, len(found), BLOCK):
+            block = slice(start, start + BLOCK)
+            scores = (self.train[block] @ vectors @ vectors.T).toarray()
+            scores += 1e-9 * random.random(scores.shape)  # ties are drawn
+            scores[self.train[block].nonzero()] = -np.inf
+            best = np.argpartition(-scores, CUTOFF, axis=1)[:, :CUTOFF]
+            found[block] = np.take_along_axis(self.asked[block].toarray(), best, axis=1).sum(axis=1)
+        recall: NDArray[np.float64] = found / np.maximum(np.diff(self.asked.indptr), 1)
+        return recall
+
+    def signal(
+        self,
+        by: str,
+        vectors: csr_matrix,
+        of_some: NDArray[np.float64],
+        rivals: Mapping[str, NDArray[np.float64]],
+    ) -> Signal:
+        """Compare the recall of vectors to that of permuted ones; and, of some users, to that of other numberings."""
+        recall = self.recall(vectors)
+        permuted = self.recall(vectors[self.random.permutation(vectors.shape[0])])
+        candidates = self.train.shape[1] - np.diff(self.train.indptr)
+        gains = {mistake: other - of_some for mistake, other in rivals.items()}
+        found = [mistake for mistake, gain in gains.items() if gain.mean() > SURELY * _standard_error(gain)]
+        return Signal(
+            by=by,
+            recall=float(recall.mean()),
+            permuted=float(permuted.mean()),
+            random=float(np.minimum(CUTOFF / np.maximum(candidates, 1), 1.0).mean()),
+            error=_standard_error(recall - permuted),
+            mistake=max(found, key=lambda mistake: gains[mistake].mean(), default=""),
+        )
+
+
+def _standard_error(values: NDArray[np.float64]) -> float:
+    return float(values.std() / np.sqrt(len(values)))
+
+
+def _vectors_by_facts(dataset: Dataset) -> csr_matrix:
     """Facts of each item, weighted, of length 1 [I, facts]."""
     triples, size = dataset.triples, dataset.num_entities
     outward = triples.relations * size + triples.tails
@@ -89,11 +195,18 @@ def _item_vectors(dataset: Dataset) -> csr_matrix:
     ends, facts = np.concatenate([triples.heads, triples.tails]), np.concatenate([outward, inward])
     of_items = ends < dataset.num_items
     facts, columns = np.unique(facts[of_items], return_inverse=True)
-    shape = (dataset.num_items, len(facts))
-    matrix = csr_matrix((np.ones(of_items.sum()), (ends[of_items], columns)), shape)
-    weights = np.log(dataset.num_items / np.maximum(np.bincount(columns, minlength=len(facts)), 1))
-    weighted = matrix @ diags(weights)
-    lengths = np.sqrt(weighted.multiply(weighted).sum(axis=1)).A1 if weighted.nnz else np.zeros(shape[0])
+    return _weighted(
+        csr_matrix((np.ones(of_items.sum()), (ends[of_items], columns)), (dataset.num_items, len(facts)))
+    )
+
+
+def _weighted(matrix: csr_matrix) -> csr_matrix:
+    """Features of each item [I, features]: a feature that n items have weighs log(I / n); rows of length 1."""
+    shared = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    weighted = matrix @ diags(np.log(matrix.shape[0] / np.maximum(shared, 1)))
+    lengths = (
+        np.sqrt(weighted.multiply(weighted).sum(axis=1)).A1 if weighted.nnz else np.zeros(matrix.shape[0])
+    )
     return csr_matrix(diags(1.0 / np.where(lengths > 0, lengths, 1.0)) @ weighted)
 
 
@@ -103,18 +216,3 @@ def _rows(pairs: Interactions, users: IndexArray, num_items: int) -> csr_matrix:
     rows = np.searchsorted(users, pairs.users[chosen])
     ones = np.ones(len(rows), dtype=np.float64)
     return csr_matrix((ones, (rows, pairs.items[chosen])), (len(users), num_items))
-
-
-def _recall(vectors: csr_matrix, train: csr_matrix, asked: csr_matrix, seed: int) -> np.ndarray:
-    """Share of each user's asked items among the best [users]."""
-    found = np.zeros(train.shape[0])
-    random = np.random.default_rng(seed)
-    for start in range(0, train.shape[0], BLOCK):
-        block = slice(start, start + BLOCK)
-        scores = (train[block] @ vectors @ vectors.T).toarray()
-        scores += 1e-9 * random.random(scores.shape)  # ties are drawn
-        scores[train[block].nonzero()] = -np.inf
-        best = np.argpartition(-scores, CUTOFF, axis=1)[:, :CUTOFF]
-        found[block] = np.take_along_axis(asked[block].toarray(), best, axis=1).sum(axis=1)
-    recall: np.ndarray = found / np.diff(asked.indptr)
-    return recall

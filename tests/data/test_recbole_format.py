@@ -13,6 +13,8 @@ from tests.data.tiny import RECBOLE, write_folder
 
 LINK_HEADER = "item_id:token\tentity_id:token\n"
 WHOLE = {name: text for name, text in RECBOLE.items() if not name.endswith(".inter")}
+OTHER_ITEMS = WHOLE | {"t.link": f"{LINK_HEADER}i1\tm.1\n"}
+del OTHER_ITEMS["t.item"]
 
 
 def named_triples(dataset: Dataset) -> set[tuple[str, str, str]]:
@@ -65,7 +67,7 @@ def test_links_left_out_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_linked_item_without_any_interaction_is_an_item(tmp_path: Path) -> None:
-    dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__link=f"{LINK_HEADER}new\tm.9\n"))
+    dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__link=f"{LINK_HEADER}a\tm.1\nnew\tm.9\n"))
     row = dataset.items.index("new")
     assert dataset.entities.ids[row] == "m.9"
     assert row in dataset.triples.tails
@@ -75,7 +77,7 @@ def test_one_file_of_interactions_is_split_by_time(tmp_path: Path) -> None:
     rows = [f"u1\ti{number}\t{1000 - number}\t1.5" for number in range(10)]
     rows += [rows[0], "u1\ti7\t9999\t1.5"]
     inter = "user_id:token\titem_id:token\ttimestamp:float\trating:float\n" + "\n".join(rows)
-    dataset = load_dataset(write_folder(tmp_path, WHOLE, t__inter=inter))
+    dataset = load_dataset(write_folder(tmp_path, OTHER_ITEMS, t__inter=inter))
     assert [dataset.items.ids[item] for item in dataset.test.items] == ["i0"]
     assert [dataset.items.ids[item] for item in dataset.valid.items] == ["i1"]
     assert len(dataset.train) == 8
@@ -86,7 +88,7 @@ def test_one_file_of_interactions_is_split_by_time(tmp_path: Path) -> None:
 
 def test_without_times_the_split_is_random_and_seeded(tmp_path: Path) -> None:
     inter = "user_id:token\titem_id:token\n" + "\n".join(f"u1\ti{number}" for number in range(30))
-    folder = write_folder(tmp_path, WHOLE, t__inter=inter)
+    folder = write_folder(tmp_path, OTHER_ITEMS, t__inter=inter)
     dataset = load_dataset(folder, seed=1)
     assert [len(part) for part in (dataset.train, dataset.valid, dataset.test)] == [24, 3, 3]
     assert load_dataset(folder, seed=1).split_hash == dataset.split_hash
@@ -192,3 +194,106 @@ def test_names_of_linked_entities_and_late_pairs(tmp_path: Path) -> None:
     late = {found.check: found.count for found in audit(data)}
     assert late["training pairs after validation pairs of their user"] == 0
     assert late["training pairs after test pairs of their user"] == 1
+
+
+INTER, KG = "user_id:token\titem_id:token\n", "head_id:token\trelation_id:token\ttail_id:token\n"
+
+
+def numbered(**changes: str) -> dict[str, str]:
+    """A data set whose ids are whole numbers, one file written otherwise."""
+    files = {
+        "t.train.inter": INTER + "1\t10\n1\t20\n2\t30\n",
+        "t.test.inter": INTER + "1\t30\n2\t10\n",
+        "t.kg": KG + "101\t5\t109\n102\t5\t109\n",
+        "t.link": LINK_HEADER + "10\t101\n20\t102\n",
+        "t.item": "item_id:token\ttitle:token_seq\tyear:float\n10\tAlien\t1979\n20\tDune\t1984\n",
+        "t.user": "user_id:token\tage:float\n1\t33\n",
+        "t.entity": "entity_id:token\tname:token_seq\n109\tSpace\n",
+    }
+    return files | {name.replace("__", "."): text for name, text in changes.items()}
+
+
+@pytest.mark.parametrize("name", numbered())
+def test_ids_that_were_saved_as_floats_in_one_table(tmp_path: Path, name: str) -> None:
+    expected = load_dataset(write_folder(tmp_path / "right", numbered()))
+    header, *rows = numbered()[name].splitlines()
+    as_floats = [
+        "\t".join(f"{cell}.0" if cell.isdigit() else cell for cell in row.split("\t")) for row in rows
+    ]
+    text = "\n".join([header, *as_floats])
+    found = load_dataset(write_folder(tmp_path / "floats", numbered(**{name.replace(".", "__"): text})))
+    assert found.checksum == expected.checksum
+    assert expected.descriptions.entities == {0: "Year: 1979.", 1: "Year: 1984."}
+
+
+def test_a_fraction_shows_that_ids_are_texts(tmp_path: Path) -> None:
+    files = numbered(t__link=LINK_HEADER + "10\t101\n20\t102\n1.5\t107\n10.0\t108\n")
+    data = load_dataset(write_folder(tmp_path, files))
+    assert {"10", "10.0", "1.5"} <= set(data.items.ids)
+
+
+def test_values_that_are_missing(tmp_path: Path) -> None:
+    files = numbered(
+        t__kg=numbered()["t.kg"] + "101\t5\tnan\n102\t5\tnan\nNULL\t5\t109\n",
+        t__link=numbered()["t.link"] + "30\tnan\n",
+        t__item="item_id:token\ttitle:token_seq\tyear:token\n10\tnan\t1979.0\n20\tDune\tNULL\n30\tNull\t\n",
+    )
+    data = load_dataset(write_folder(tmp_path, files))
+    assert "nan" not in data.entities.ids
+    assert data.items.names == ("10", "Dune", "Null")
+    assert data.descriptions.entities == {0: "Year: 1979."}
+    assert data.dropped == {
+        "triples with a missing id": 3,
+        "links with a missing id": 1,
+        "names and texts that are missing values": 2,
+    }
+
+
+def test_an_interaction_without_an_item_is_an_error(tmp_path: Path) -> None:
+    files = numbered(t__test__inter=INTER + "1\t30\n2\tnan\n")
+    with pytest.raises(DataError, match=r"t\.test\.inter, line 3: a user or item is missing"):
+        load_dataset(write_folder(tmp_path, files))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "known", "known_from"),
+    [
+        ("t.link", "item_id", "10", "the interactions"),
+        ("t.item", "item_id", "10", "the interactions"),
+        ("t.user", "user_id", "1", "the interactions"),
+        ("t.entity", "entity_id", "101", "the triples"),
+        ("t.kg", "entity_id", "x101", "the triples"),
+    ],
+)
+def test_a_table_that_matches_nothing(
+    tmp_path: Path, name: str, column: str, known: str, known_from: str
+) -> None:
+    header, *rows = numbered()[name].splitlines()
+    text = "\n".join([header, *(f"x{row}" for row in rows)]).replace("\t109", "\tx109")
+    with pytest.raises(DataError) as caught:
+        load_dataset(write_folder(tmp_path, numbered(**{name.replace(".", "__"): text})))
+    assert f"matches {known_from}: {column} is " in caught.value.problem
+    assert caught.value.problem.endswith(f" here and '{known}' there")
+    assert caught.value.file == tmp_path / ("t.link" if name == "t.kg" else name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str) -> None:
+    expected = load_dataset(write_folder(tmp_path, RECBOLE)).checksum
+    for name, text in RECBOLE.items():
+        (tmp_path / name).write_text(text.replace("\n", "\r"), encoding=encoding, newline="")
+    assert load_dataset(tmp_path).checksum == expected
+
+
+def test_white_space_around_ids_goes(tmp_path: Path) -> None:
+    expected = load_dataset(write_folder(tmp_path / "right", numbered())).checksum
+    files = numbered(t__link=f"{LINK_HEADER} 10\t101 \n20\t102\n")
+    assert load_dataset(write_folder(tmp_path / "wide", files)).checksum == expected
+
+
+def test_an_id_that_lost_its_last_digits(tmp_path: Path) -> None:
+    files = numbered(t__train__inter=numbered()["t.train.inter"] + "1.23457E+12\t20\n")
+    with pytest.raises(
+        DataError, match=r"t\.train\.inter, line 5: '1\.23457E\+12' .* is not an id: its last digits"
+    ):
+        load_dataset(write_folder(tmp_path, files))

@@ -119,7 +119,26 @@ def test_a_line_that_is_no_review_is_named(tiny: Dataset, line: str) -> None:
         choose(tiny)
 
 
-reviews = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.text("ab c", max_size=12)), max_size=20)
+def test_reviews_of_other_interactions_alone_are_an_error(tiny: Dataset) -> None:
+    assert tiny.review_file is not None
+    rows = [(1, 0, "Fine."), (2, 1, "Good.")] * 10
+    write_reviews(tiny.review_file.parent, rows)
+    problem = (
+        "none of its 20 rows matches the training interactions: user, item is '1, 0' here and '0, 0' there"
+    )
+    with pytest.raises(DataError, match=problem):
+        choose(tiny)
+    write_reviews(tiny.review_file.parent, rows[1:])  # so few may all be of held-out interactions
+    assert choose(tiny) == ChosenReviews({}, {})
+
+
+def test_a_review_that_is_a_missing_value(tiny: Dataset) -> None:
+    assert tiny.review_file is not None
+    write_reviews(tiny.review_file.parent, [(0, 0, "nan"), (0, 1, "Good.")])
+    assert choose(tiny).users == {0: [(1, "Good.")]}
+
+
+reviews = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.text("ab c", max_size=12)), max_size=19)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

@@ -47,7 +47,7 @@ def measured(data: Dataset) -> Signal:
 
 def test_a_graph_that_knows_everything() -> None:
     signal = measured(dataset(informative=True))
-    assert signal.graph == 1.0
+    assert signal.recall == 1.0
     assert signal.random == pytest.approx(20 / 90)
     assert signal.permuted < 0.5
     assert signal.is_there
@@ -64,7 +64,7 @@ def test_a_graph_that_knows_nothing() -> None:
 def test_a_graph_without_triples_is_no_better_than_chance() -> None:
     data = dataset(informative=True).replace(triples=Triples.from_rows(np.empty((0, 3), np.int64)))
     signal = measured(data)
-    assert signal.graph == signal.permuted == pytest.approx(signal.random, abs=0.06)
+    assert signal.recall == signal.permuted == pytest.approx(signal.random, abs=0.06)
     assert not signal.is_there
 
 

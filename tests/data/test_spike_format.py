@@ -183,7 +183,7 @@ def test_ids_that_nobody_renumbered(tmp_path: Path) -> None:
         ({"ids": np.array([0, 1, 3])}, "has 3 rows for 4 nodes; 2 is missing"),
         ({"ids": np.array([0, -1, 2])}, "the id -1 is out of range"),
         ({"ids": np.array([0, 1])}, "has 2 ids for 3 embeddings"),
-        ({"ids": np.array([0.0, 1.0, 2.0])}, "`ids` has shape .* type float64"),
+        ({"ids": np.array([0.0, 1.0, 2.5])}, "`ids` has shape .* type float64"),
         ({"embeddings": np.zeros(3)}, "`embeddings` has shape"),
         ({"embeddings": np.full((3, 3), np.nan)}, "the vector of id 0 is not finite"),
         ({"embeddings": np.full((3, 3), 1e300)}, "the vector of id 0 is not finite"),
@@ -214,3 +214,59 @@ def test_an_npz_that_lacks_an_array(tmp_path: Path) -> None:
     np.savez(folder / "item_embeddings.npz", ids=np.arange(4), vectors=np.zeros((4, 3)))
     with pytest.raises(DataError, match=r"no array called 'embeddings', only 'ids', 'vectors'"):
         load_dataset(folder)
+
+
+def test_times_before_1970(tmp_path: Path) -> None:
+    times = {"train_times.txt": "0 -5 9\n1 1\n2 -8 -2\n", "test_times.txt": "0 -7\n1 2\n2\n"}
+    dataset = load_dataset(write_folder(tmp_path, SPIKE | times))
+    assert dataset.train.times.tolist() == [-5, 9, 1, -2, -8]
+    assert dataset.train.places(3).tolist() == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("times", ["0 5 --9\n", "0 5 9-\n", "0 5 - 9\n", "0 5-9\n"])
+def test_a_sign_that_is_none(tmp_path: Path, times: str) -> None:
+    folder = write_folder(tmp_path, SPIKE | {"train_times.txt": times})
+    with pytest.raises(DataError, match=r"train_times\.txt, line 1: expected a whole number, found"):
+        load_dataset(folder)
+
+
+def test_whole_numbers_that_were_saved_as_floats(tmp_path: Path) -> None:
+    changes = {
+        "user_list__txt": "org_id remap_id\n7.0 0\n8.0 1\n9 2\n",
+        "user_profiles__json": '{"0.0": "Likes space.", "2.0": "Likes Paris."}',
+    }
+    folder = write_folder(tmp_path, SPIKE, **changes)
+    write_vectors(folder)
+    np.savez(folder / "user_embeddings.npz", ids=np.array([2.0, 0.0, 1.0]), embeddings=np.ones((3, 3)))
+    dataset = load_dataset(folder)
+    assert dataset.users.ids == ("7", "8", "9")
+    assert dataset.profiles.users == {0: "Likes space.", 2: "Likes Paris."}
+    assert dataset.vectors is not None
+
+
+def test_ids_of_which_some_are_no_whole_numbers_stay(tmp_path: Path) -> None:
+    listed = "org_id remap_id\n1.0 0\n1.5 1\nnan 2\n"
+    assert load_dataset(write_folder(tmp_path, SPIKE, user_list__txt=listed)).users.ids == (
+        "1.0",
+        "1.5",
+        "nan",
+    )
+
+
+def test_names_and_texts_that_are_missing_values(tmp_path: Path) -> None:
+    changes = {
+        "entity_names__txt": "Alien\nnan\nNull\nDune\nNULL\nRidley Scott\n",
+        "user_profiles__json": '{"0": "nan", "2": "Likes Paris."}',
+    }
+    dataset = load_dataset(write_folder(tmp_path, SPIKE, **changes))
+    assert dataset.items.names == ("Alien", "B02", "Null", "Dune")
+    assert dataset.entities.names[4:] == ("m.5", "Ridley Scott")
+    assert dataset.profiles.users == {2: "Likes Paris."}
+    assert dataset.dropped == {"names and texts that are missing values": 2}
+
+
+def test_all_files_in_utf_16(tmp_path: Path) -> None:
+    expected = load_dataset(write_folder(tmp_path, SPIKE)).checksum
+    for name, text in SPIKE.items():
+        (tmp_path / name).write_text(text, encoding="utf-16")
+    assert load_dataset(tmp_path).checksum == expected

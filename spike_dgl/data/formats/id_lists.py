@@ -9,10 +9,13 @@ import numpy as np
 
 from spike_dgl.data.files import read_lines, shorten
 from spike_dgl.data.raw import IdSource
+from spike_dgl.data.values import corrected_ids
 from spike_dgl.errors import DataError
 
+ALLOWED_GAPS = {"relation": 1_000}
+"""Unused row numbers that a data set may have, besides nine for each used one. A relation is two types of edges."""
 ALLOWED_GAP = 100_000
-"""Unused row numbers that a data set may have, besides nine for each used one."""
+"""The same of other kinds."""
 
 
 def read_id_list(file: Path) -> tuple[str, ...]:
@@ -34,7 +37,8 @@ def read_id_list(file: Path) -> tuple[str, ...]:
             problem = f"the row number {row} occurs twice, or is not one of 0 to {len(lines) - 1}"
             raise DataError(file, problem, "Number the rows from 0, each number once.", number)
         raw_ids[row] = raw
-    ordered = tuple(raw_ids[row] for row in range(len(lines)))
+    meant = {raw: number for raw, number in corrected_ids(raw_ids.values()).items() if number}
+    ordered = tuple(meant.get(raw_ids[row], raw_ids[row]) for row in range(len(lines)))
     _check_different(file, ordered)
     return ordered
 
@@ -54,7 +58,7 @@ def last_row(sources: Sequence[IdSource]) -> int:
     largest = int(source.ids.max())
     rows = np.concatenate([candidate.ids + candidate.offset for candidate in filled])
     different = len(np.unique(rows))
-    if largest > ALLOWED_GAP + 10 * different:
+    if largest > ALLOWED_GAPS.get(source.kind, ALLOWED_GAP) + 10 * different:
         kind = source.kind
         problem = f"{kind} {largest} is too large: there are only {different} different {kind} ids"
         line = source.line(int(source.ids.argmax()))

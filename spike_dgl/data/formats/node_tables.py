@@ -1,12 +1,13 @@
-"""What RecBole's ``.user``, ``.item`` and ``.entity`` tables tell of a node: name, profile, description."""
+"""Name, profile and description of nodes in RecBole's ``.user``, ``.item`` and ``.entity`` tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from spike_dgl.data.formats.tables import read_table
+from spike_dgl.data.formats.tables import Table, read_table
+from spike_dgl.data.values import meant_values
 
 NAME_COLUMNS = ("title", "name")
 PROFILE_COLUMN = "profile"
@@ -14,10 +15,28 @@ PROFILE_COLUMN = "profile"
 
 @dataclass(frozen=True)
 class NodeTable:
-    """Raw ids of nodes, each once, and their texts by column; sequences of numbers are left out."""
+    """Raw ids of nodes, each once, and their texts by column, blank where missing; sequences of numbers are left out.
 
-    ids: Sequence[str]
-    texts: Mapping[str, Sequence[str]]
+    `num_missing` counts the texts that were a spelling of a missing value.
+    """
+
+    ids: Sequence[str] = ()
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    num_missing: int = 0
+
+    @classmethod
+    def of(cls, table: Table | None) -> NodeTable:
+        """The texts of a table whose first required column holds the nodes' ids; nothing without a table."""
+        if table is None:
+            return cls()
+        [id_column] = table.ids
+        meant = {
+            column: meant_values(table.columns[column])
+            for column, kind in table.types.items()
+            if column != id_column and kind != "float_seq"
+        }
+        texts = {column: values for column, (values, _) in meant.items()}
+        return cls(table.columns[id_column], texts, sum(number for _, number in meant.values()))
 
     @property
     def name_column(self) -> str | None:
@@ -43,22 +62,16 @@ class NodeTable:
         return {raw: " ".join(parts) for raw, parts in sentences.items()}
 
     def _cells(self, column: str) -> dict[str, str]:
-        cells = zip(self.ids, self.texts[column], strict=True)
-        return {raw: text.strip() for raw, text in cells if text.strip()}
+        return {raw: text for raw, text in zip(self.ids, self.texts[column], strict=True) if text}
 
 
-def read_node_table(file: Path, id_column: str) -> NodeTable:
-    """Read a table of nodes; an empty one if there is no such file. Raises `DataError` if it is broken."""
+def read_node_table(file: Path, id_column: str) -> Table | None:
+    """Read a table of nodes; None if there is no such file. Raises `DataError` if it is broken."""
     if not file.exists():
-        return NodeTable([], {})
+        return None
     table = read_table(file, (id_column,))
     table.check_unique(id_column)
-    texts = {
-        column: table.columns[column]
-        for column, kind in table.types.items()
-        if column != id_column and kind != "float_seq"
-    }
-    return NodeTable(table.columns[id_column], texts)
+    return table
 
 
 def _label(column: str) -> str:

@@ -34,9 +34,10 @@ from numpy.typing import NDArray
 
 from spike_dgl.data.dataset import NodeTexts, Vocabulary
 from spike_dgl.data.formats.node_tables import NodeTable, read_node_table
+from spike_dgl.data.formats.recbole_ids import check_overlap, corrected_tables
 from spike_dgl.data.formats.tables import HEADER, Table, read_table
 from spike_dgl.data.names import readable_entity, readable_relations
-from spike_dgl.data.raw import RawDataset, RawRows, Unsplit
+from spike_dgl.data.raw import MISSING_TEXTS, RawDataset, RawRows, Unsplit
 from spike_dgl.errors import DataError
 
 NAME = "recbole"
@@ -58,7 +59,7 @@ def read(folder: Path) -> RawDataset:
     items = _different(
         [files.items.ids, *files.interaction_column("item_id"), files.links.columns["item_id"]]
     )
-    links, dropped = _links(files.links)
+    links, doubtful = _links(files.links)
     entities = _entity_ids(items, links, files.triples)
     relations = _different([files.triples.columns["relation_id"]])
     user_rows, item_rows, entity_rows = _rows(users), _rows(items), _rows(entities)
@@ -82,7 +83,7 @@ def read(folder: Path) -> RawDataset:
         ),
         times=_times(files.interactions),
         linked_names={item_rows[item]: name for item, name in linked_names.items() if item in titles},
-        dropped=dropped,
+        dropped=files.left_out | doubtful,
     )
 
 
@@ -96,6 +97,7 @@ class _Files:
     users: NodeTable
     items: NodeTable
     entities: NodeTable
+    left_out: Counter[str]
 
     def interaction_column(self, name: str) -> list[Sequence[str]]:
         """A column of every table of interactions, train first."""
@@ -104,21 +106,44 @@ class _Files:
 
 def _read_files(folder: Path) -> _Files:
     name, parts = _find_interactions(folder)
-    return _Files(
-        interactions={part: read_table(file, ("user_id", "item_id")) for part, file in parts.items()},
-        triples=read_table(folder / f"{name}.kg", ("head_id", "relation_id", "tail_id")),
-        links=read_table(folder / f"{name}.link", ("item_id", "entity_id")),
-        users=read_node_table(folder / f"{name}.user", "user_id"),
-        items=read_node_table(folder / f"{name}.item", "item_id"),
-        entities=_read_entities(folder / f"{name}.entity"),
+    read = {part: read_table(file, ("user_id", "item_id")) for part, file in parts.items()}
+    read["kg"] = read_table(folder / f"{name}.kg", ("head_id", "relation_id", "tail_id"))
+    read["link"] = read_table(folder / f"{name}.link", ("item_id", "entity_id"))
+    for kind in ("user", "item", "entity"):
+        table = read_node_table(folder / f"{name}.{kind}", f"{kind}_id")
+        if table is not None:
+            read[kind] = table
+    tables, left_out = corrected_tables(read)
+    nodes = {kind: NodeTable.of(tables.get(kind)) for kind in ("user", "item", "entity")}
+    if "entity" in tables and nodes["entity"].name_column is None:
+        raise DataError(tables["entity"].file, "expected a column name:token_seq", HEADER, 1)
+    if number := sum(table.num_missing for table in nodes.values()):
+        left_out[MISSING_TEXTS] = number
+    files = _Files(
+        interactions={part: tables[part] for part in parts},
+        triples=tables["kg"],
+        links=tables["link"],
+        users=nodes["user"],
+        items=nodes["item"],
+        entities=nodes["entity"],
+        left_out=left_out,
     )
+    _check_overlaps(files, tables)
+    return files
 
 
-def _read_entities(file: Path) -> NodeTable:
-    table = read_node_table(file, "entity_id")
-    if table.ids and table.name_column is None:
-        raise DataError(file, "expected a column name:token_seq", HEADER, 1)
-    return table
+def _check_overlaps(files: _Files, tables: Mapping[str, Table]) -> None:
+    """Raise `DataError` where a table is about none of the users, items or entities of the others."""
+    items = files.interaction_column("item_id")
+    in_graph = [files.triples.columns["head_id"], files.triples.columns["tail_id"]]
+    for table, column, known, known_from in (
+        (tables.get("user"), "user_id", files.interaction_column("user_id"), "the interactions"),
+        (tables.get("item"), "item_id", items, "the interactions"),
+        (files.links, "item_id", [*items, files.items.ids], "the interactions"),
+        (files.links, "entity_id", in_graph, "the triples"),
+        (tables.get("entity"), "entity_id", [*in_graph, files.links.columns["entity_id"]], "the triples"),
+    ):
+        check_overlap(table, column, chain.from_iterable(known), known_from)
 
 
 def _find_interactions(folder: Path) -> tuple[str, dict[str, Path]]:
@@ -206,7 +231,7 @@ def _indexed(table: Table, columns: Mapping[str, Mapping[str, int]]) -> RawRows:
         np.fromiter(map(rows.__getitem__, table.columns[name]), dtype=np.int64, count=count)
         for name, rows in columns.items()
     ]
-    return RawRows(table.file, np.stack(indices, axis=1), np.arange(2, count + 2))
+    return RawRows(table.file, np.stack(indices, axis=1), np.asarray(table.lines))
 
 
 def _names(raw_ids: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:

@@ -47,8 +47,9 @@ from spike_dgl.data.files import (
 from spike_dgl.data.formats.id_lists import last_row, read_id_list
 from spike_dgl.data.formats.vectors import VectorFile, in_row_order, joined_hashes, read_vector_files
 from spike_dgl.data.names import readable_relations
-from spike_dgl.data.raw import IdSource, RawDataset, RawRows
+from spike_dgl.data.raw import MISSING_TEXTS, IdSource, RawDataset, RawRows
 from spike_dgl.data.reviews import REVIEWS
+from spike_dgl.data.values import meant_values
 from spike_dgl.errors import DataError
 from spike_dgl.typing import IndexArray
 
@@ -72,7 +73,7 @@ def read(folder: Path) -> RawDataset:
     entities = _vocabulary(files, "entity", num_items=len(items))
     return RawDataset(
         users=users,
-        items=Vocabulary("item", items.ids, files.names[: len(items)] or items.ids),
+        items=Vocabulary("item", items.ids, _named(items.ids, files.names)),
         entities=entities,
         relations=_vocabulary(files, "relation"),
         pairs=files.pairs,
@@ -83,6 +84,7 @@ def read(folder: Path) -> RawDataset:
         profiles=_profiles(files, len(items)),
         descriptions=NodeTexts(users=files.descriptions["user"], entities=files.descriptions["item"]),
         linked_names=files.linked_names,
+        dropped={MISSING_TEXTS: files.missing_names} if files.missing_names else {},
         review_file=file if (file := folder / REVIEWS).exists() else None,
         vectors=_vectors(files, len(users), len(items), len(entities)),
     )
@@ -102,7 +104,8 @@ class _Files:
     linked_names: dict[int, str]
     vectors: dict[str, VectorFile]
     lists: dict[str, tuple[str, ...]]
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of entities, empty where one is a missing value
+    missing_names: int
 
     @property
     def listed_in(self) -> dict[str, str]:
@@ -140,6 +143,11 @@ def _ids_of(file: Path, kind: str, texts: Mapping[int, str], offset: int = 0) ->
     return IdSource(file, kind, np.fromiter(texts, dtype=np.int64, count=len(texts)), offset=offset)
 
 
+def _named(ids: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the first entities, the raw id where there is none."""
+    return tuple(name or raw for raw, name in zip(ids, names or ids, strict=False))
+
+
 def _read_files(folder: Path) -> _Files:
     parts = ["train", "test"] + (["valid"] if (folder / "valid.txt").exists() else [])
     lines = {part: read_integers(folder / f"{part}.txt") for part in parts}
@@ -148,6 +156,7 @@ def _read_files(folder: Path) -> _Files:
         for kind in (*NODE_KINDS, "relation")
         if (file := folder / f"{kind}_list.txt").exists()
     }
+    names, missing_names = _read_names(folder, lists.get("entity"))
     return _Files(
         folder=folder,
         pairs={part: _pairs(folder / f"{part}.txt", numbers) for part, numbers in lines.items()},
@@ -163,7 +172,8 @@ def _read_files(folder: Path) -> _Files:
         linked_names=_texts_if_any(folder / LINKED_NAMES),
         vectors=read_vector_files(folder, NODE_KINDS),
         lists=lists,
-        names=_read_names(folder, lists.get("entity")),
+        names=names,
+        missing_names=missing_names,
     )
 
 
@@ -181,7 +191,7 @@ def _pairs(file: Path, numbers: IntegerLines) -> RawRows:
 
 def _times(file: Path, pairs: IntegerLines) -> IndexArray:
     """The time of each pair."""
-    numbers, first = read_integers(file), pairs.firsts()
+    numbers, first = read_integers(file, signed=True), pairs.firsts()
     same_shape = np.array_equal(numbers.firsts(), first)
     if not same_shape or not np.array_equal(numbers.values[first], pairs.values[first]):
         part = file.name.replace("_times", "")
@@ -215,11 +225,11 @@ def _triples(file: Path, numbers: IntegerLines) -> RawRows:
     return RawRows(file, numbers.values.reshape(-1, 3), lines)
 
 
-def _read_names(folder: Path, listed: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of all entities, or nothing if the folder has none."""
+def _read_names(folder: Path, listed: Sequence[str] | None) -> tuple[tuple[str, ...], int]:
+    """Names of all entities, or nothing if the folder has none, and how many of them are missing values."""
     file = folder / "entity_names.txt"
     if not file.exists():
-        return ()
+        return (), 0
     names = tuple(name.strip() for name in read_lines(file))
     if "" in names:
         line = names.index("") + 1
@@ -227,7 +237,8 @@ def _read_names(folder: Path, listed: Sequence[str] | None) -> tuple[str, ...]:
     if listed is not None and len(listed) != len(names):
         problem = f"names {len(names)} entities, but entity_list.txt lists {len(listed)}"
         raise DataError(file, problem, "Line i names entity i: give every entity one line.")
-    return names
+    meant, missing = meant_values(names)
+    return tuple(meant), missing
 
 
 def _vocabulary(files: _Files, kind: str, num_items: int = 0) -> Vocabulary:
@@ -242,7 +253,7 @@ def _vocabulary(files: _Files, kind: str, num_items: int = 0) -> Vocabulary:
         file = files.folder / files.listed_in["entity"]
         problem = f"has {len(ids)} entities, fewer than the {num_items} items, which are the first entities"
         raise DataError(file, problem, "Add the missing ones, or correct the largest item id.")
-    return Vocabulary(kind, ids, readable_relations(ids) if kind == "relation" else names)
+    return Vocabulary(kind, ids, readable_relations(ids) if kind == "relation" else _named(ids, names))
 
 
 def _profiles(files: _Files, num_items: int) -> NodeTexts:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,37 @@ HEADER = "The header gives each column a name and a type, such as `user_id:token
 
 @dataclass(frozen=True)
 class Table:
-    """A table's cells as text, by column, and each column's type. Row i stands in line i + 2."""
+    """A table's cells as text, by column, and each column's type.
+
+    Parameters
+    ----------
+    file, types, columns
+        Where it stands, and the type and cells of each column.
+    ids
+        The columns that hold ids.
+    lines
+        The line of each row.
+    """
 
     file: Path
     types: Mapping[str, str]
     columns: Mapping[str, Sequence[str]]
+    ids: Sequence[str]
+    lines: Sequence[int]
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
+        return len(self.lines)
+
+    def with_cells(self, changed: Mapping[str, Sequence[str]]) -> Table:
+        """The table with some columns replaced; rows that have an empty cell there are left out."""
+        kept = [all(cells) for cells in zip(*changed.values(), strict=True)]
+        columns = {name: list(compress(cells, kept)) for name, cells in {**self.columns, **changed}.items()}
+        return replace(self, columns=columns, lines=list(compress(self.lines, kept)))
 
     def check_unique(self, column: str) -> None:
         """Raise `DataError` if a cell of a column occurs twice."""
         lines: dict[str, int] = {}
-        for line, cell in enumerate(self.columns[column], start=2):
+        for line, cell in zip(self.lines, self.columns[column], strict=True):
             if cell in lines:
                 problem = f"the {column} {shorten(cell)} occurs twice, first in line {lines[cell]}"
                 raise DataError(self.file, problem, "Keep one of the two rows.", line)
@@ -43,7 +62,7 @@ class Table:
             problem = f"the column {column} has the type {self.types[column]}, expected float"
             raise DataError(self.file, problem, HEADER, 1)
         cells = self.columns[column]
-        for line, cell in enumerate(cells, start=2):
+        for line, cell in zip(self.lines, cells, strict=True):
             if not cell.strip():
                 raise DataError(self.file, f"no {column}", "Complete the row.", line)
         # As the check does it: `float` leaves some blanks where they are that `split` takes off.
@@ -80,7 +99,7 @@ def read_table(file: Path, required: Sequence[str]) -> Table:
     for name, kind in types.items():
         if kind in ("float", "float_seq"):
             _check_numbers(file, name, kind, columns[name])
-    return Table(file, types, columns)
+    return Table(file, types, columns, required, range(2, len(rows) + 2))
 
 
 def _column_types(file: Path, header: str, required: Sequence[str]) -> dict[str, str]:
@@ -109,11 +128,21 @@ def _check_widths(file: Path, rows: Sequence[str], width: int) -> None:
 
 def _check_numbers(file: Path, name: str, kind: str, cells: Sequence[str]) -> None:
     """Check a column of numbers, or of sequences of numbers separated by spaces; blank cells are fine."""
+    if kind == "float" and _are_numbers(cells):
+        return
     for line, cell in enumerate(cells, start=2):
         numbers = cell.split()
         if not all(map(_is_number, numbers)) or (kind == "float" and len(numbers) > 1):
             problem = f"expected a finite number as {name}, found {shorten(cell)}"
             raise DataError(file, problem, "Correct the cell, or give the column the type token.", line)
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether each cell is one finite number; a quick answer where all is well."""
+    try:
+        return all(map(math.isfinite, map(float, cells)))
+    except ValueError:
+        return False
 
 
 def _is_number(text: str) -> bool:

@@ -101,6 +101,8 @@ def _read(file: Path) -> VectorFile:
     arrays = read_arrays(file, ("ids", "embeddings"), optional=("encoder", "text_hashes"))
     ids, embeddings = arrays["ids"], arrays["embeddings"]
     remedy = "Expected `ids`, whole numbers [n], and `embeddings`, real numbers [n, d_t]."
+    if ids.ndim == 1 and ids.dtype.kind == "f" and np.array_equal(ids, np.trunc(ids)):
+        ids = ids.astype(np.int64)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise DataError(file, f"`ids` has shape {ids.shape} and type {ids.dtype}", remedy)
     if embeddings.ndim != 2 or embeddings.dtype.kind not in "fiu" or not embeddings.shape[1]:

@@ -20,11 +20,14 @@ from spike_dgl.config import STRICT
 from spike_dgl.data.prepare.collect import InteractionTable
 from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.knowledge import Fact, ItemKnowledge, attribute, entity_id
-from spike_dgl.data.prepare.layouts import Layout, Row
+from spike_dgl.data.prepare.layouts import Layout
 from spike_dgl.data.prepare.markup import without_markup
+from spike_dgl.data.prepare.matching import Matches
 from spike_dgl.data.prepare.options import PrepareOptions
 from spike_dgl.data.prepare.pipeline import Source
+from spike_dgl.data.prepare.rows import Row
 from spike_dgl.data.prepare.tables import Reading, read_records, split_list
+from spike_dgl.data.values import is_missing
 from spike_dgl.errors import DataError
 
 RELATIONS = (
@@ -144,18 +147,20 @@ def _describe(
     items: Mapping[str, str], metadata: Path, options: AmazonOptions, reading: Reading
 ) -> ItemKnowledge:
     names, texts, facts = dict[str, str](), dict[str, str](), list[Fact]()
+    matches = Matches(metadata, "asin", items)
     for row in read_records(metadata, (), reading, Layout("jsonl", parse=parse_object)):
         product = row.cells
-        entity = items.get(str(product.get("parent_asin") or product.get("asin") or "").strip())
+        entity = matches.find(product.get("parent_asin") or product.get("asin"))
         if entity is None or entity in names:  # a product may stand there twice
             continue
-        names[entity] = _text(product.get("title"))
+        names[entity] = _one_line(product.get("title"))
         texts[entity] = _text(product.get("description")) or _text(
             product.get("feature") or product.get("features")
         )
         facts.extend(_facts(entity, product))
         if options.co_purchases:
             facts.extend(_co_purchases(entity, product))
+    matches.check()
     counts = {"metadata": {"items_described": len(names)}}
     return ItemKnowledge(names, facts, (*RELATIONS, *CO_PURCHASES), texts, counts)
 
@@ -178,7 +183,7 @@ def _facts(item: str, product: Mapping[str, Any]) -> Iterator[Fact]:
 
 def _listed(value: object, kind: str) -> list[str]:
     """Names in a value of `details`: "Tom Hanks, Meg Ryan (Actor)", "Penguin; Reprint edition (May 3, 2005)"."""
-    text = _IN_PARENTHESES.sub("", _text(value))
+    text = _IN_PARENTHESES.sub("", _one_line(value))
     return _names(text.partition(";")[0] if kind == "company" else split_list(text, ","))
 
 
@@ -213,12 +218,19 @@ def _names(value: object) -> list[str]:
         return list(dict.fromkeys(name for entry in value for name in _names(entry)))
     if not isinstance(value, str) or "<" in value:
         return []
-    name = _PAGE_OF.sub(r"\1", _text(value).removeprefix("by "))
+    name = _PAGE_OF.sub(r"\1", _one_line(value).removeprefix("by "))
     return [name] if name and len(name) < LONGEST_NAME else []
 
 
 def _text(value: object) -> str:
-    """A text, or the texts of a list, on one line and without markup."""
+    """A text, or those of a list, that say something."""
     if isinstance(value, list):
         return " ".join(filter(None, map(_text, value)))
+    return "" if is_missing(value) else _one_line(value)
+
+
+def _one_line(value: object) -> str:
+    """A text on one line and without markup, or the texts of a list."""
+    if isinstance(value, list):
+        return " ".join(filter(None, map(_one_line, value)))
     return " ".join(without_markup(value).split()) if isinstance(value, str) else ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.interactions import InteractionLog
 from spike_dgl.data.prepare.layouts import Layout
 from spike_dgl.data.prepare.markup import without_markup
-from spike_dgl.data.prepare.tables import Reading, read_batches
+from spike_dgl.data.prepare.tables import SHOWN, Reading, read_batches, read_rows
+from spike_dgl.data.values import MISSING, WHOLE_NUMBER
 
 BATCHES_A_VOCABULARY = 32
 """After so many, what they name is put together: each brings its own list of ids."""
@@ -78,9 +81,28 @@ def read_log(table: InteractionTable, reading: Reading) -> tuple[InteractionLog,
     moments = np.concatenate(times) if times else np.zeros(len(user_rows), np.int64)
     rows = np.arange(len(user_rows), dtype=np.int64)
     log = InteractionLog(user_rows, item_rows, moments, rows, user_ids, item_ids)
-    if table.rating is None:
-        return log, None
-    return log, np.concatenate(ratings) if ratings else np.empty(0)
+    rated = np.concatenate(ratings) if ratings else np.empty(0)
+    missing = (user_rows < 0) | (item_rows < 0)
+    if missing.any():
+        columns = [c.name for c, r in ((table.user, user_rows), (table.item, item_rows)) if (r < 0).any()]
+        _skip_missing(table, columns, int(missing.sum()), reading)
+        log, rated = log.select(~missing), rated[~missing] if table.rating else rated
+    return log, rated if table.rating is not None else None
+
+
+def _skip_missing(table: InteractionTable, columns: Sequence[str], number: int, reading: Reading) -> None:
+    """Count rows in which one of some ids is missing, the first of them with their lines."""
+    rows = read_rows(table.file, columns, Reading(limit=sys.maxsize), table.layout)
+    found = (
+        (line, column)
+        for line, cells in rows
+        for column, cell in zip(columns, cells, strict=True)
+        if cell in MISSING
+    )
+    shown = list(islice(found, min(number, SHOWN)))
+    for place, (line, column) in enumerate(shown, start=1):
+        problem = f"no id in column '{column}', whose other ids are whole numbers"
+        reading.skip(table.file, line, problem, 1 if place < len(shown) else number - len(shown) + 1)
 
 
 def reviews(
@@ -129,16 +151,18 @@ class _Codes:
             self._unify()
 
     def finish(self, column: Column) -> tuple[NDArray[np.int32], Any]:
-        """Codes of all ids, and the ids, ascending."""
+        """Codes of all ids, -1 for a missing one, and the ids, ascending."""
         self._unify()
         if self._known is None:
             return np.empty(0, np.int32), pa.array([], column.arrow_type)
-        order = _ascending(self._known)
+        meant = _corrected(self._known)
+        order = _ascending(meant.dictionary)
         rank = np.empty(len(order), np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
+        final = np.append(rank, np.int32(-1))[pc.fill_null(meant.indices, -1).to_numpy()]
         for position, codes in enumerate(self._codes):
-            self._codes[position] = rank[codes]
-        return np.concatenate(self._codes), self._known.take(order)
+            self._codes[position] = final[codes]
+        return np.concatenate(self._codes), meant.dictionary.take(order)
 
     def _unify(self) -> None:
         """Put the lists of ids together: those known before keep their numbers, since they come first."""
@@ -148,6 +172,19 @@ class _Codes:
         chunks = pa.chunked_array([*known, *self._fresh]).unify_dictionaries().chunks
         self._codes += [chunk.indices.to_numpy().astype(np.int32) for chunk in chunks[len(known) :]]
         self._known, self._fresh = chunks[-1].dictionary, []
+
+
+def _corrected(ids: Any) -> Any:
+    """Different ids as a dictionary array of what they mean, null where that is nothing: `corrected_ids`."""
+    if pa.types.is_string(ids.type):
+        missing = pc.is_in(ids, pa.array(sorted(MISSING)))
+        is_odd = pc.or_(missing, pc.ends_with(ids, ".0"))
+        is_number = pc.or_(missing, pc.match_substring_regex(ids, f"^{WHOLE_NUMBER}$"))
+        if pc.any(is_odd).as_py() and pc.all(is_number).as_py():
+            ids = pc.if_else(
+                missing, pa.scalar(None, pa.string()), pc.replace_substring_regex(ids, r"\.0$", "")
+            )
+    return ids.dictionary_encode()
 
 
 def _encoding_nothing(dictionary: Any) -> Any:

@@ -1,9 +1,8 @@
-"""What a cell of a raw table may hold: the exact rule, value by value, and the same for whole Arrow columns."""
+"""Kinds of cells of a raw table: the exact rule, value by value, and the same for whole Arrow columns."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -11,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from spike_dgl.data.files import shorten
 from spike_dgl.data.prepare.arrow import pa, pc
+from spike_dgl.data.values import EXACT, LOST_DIGITS, NoIdError, id_of
 
 Kind: TypeAlias = Literal["id", "integer", "number", "seconds", "milliseconds", "date", "text"]
 
@@ -28,7 +28,9 @@ _ARROW = {
     "date": pa.string(),
     "text": pa.string(),
 }
-_UNPRINTABLE = r"[\p{Cc}\p{Zl}\p{Zp}]"
+_NO_ID = rf"^$|[\p{{Cc}}\p{{Zl}}\p{{Zp}}]|^{LOST_DIGITS}$"
+"""Texts that `id_of` refuses, once white space around them is gone."""
+_TRUTH = {"true": 1, "false": 0}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Column:
     name
         Its name in the file.
     kind
-        "id" (text without line breaks; spaces around it are cut off), "integer", "number", a time ("seconds" or
+        "id" (see `spike_dgl.data.values.id_of`), "integer", "number" (true is 1 and false is 0), a time ("seconds" or
         "milliseconds" since 1970, or a "date" as in ISO 8601, UTC where it names no zone), all of which must be
         there in every row; or "text", which may be missing.
     """
@@ -73,9 +75,10 @@ def value_of(column: Column, value: object) -> str | int | float:
     """
     try:
         return _READ[column.kind](value)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError) as error:
         shown = shorten(value) if isinstance(value, str) else shorten(str(value))
-        problem = f"{shown} in column '{column.name}' is not {_WANTED[column.kind]}"
+        reason = f": {error}" if isinstance(error, NoIdError) else ""
+        problem = f"{shown} in column '{column.name}' is not {_WANTED[column.kind]}{reason}"
         raise NotOfKindError(problem) from None
 
 
@@ -97,9 +100,20 @@ def checked(column: Column, values: Any) -> Any:
 
 
 def _checked_ids(values: Any) -> Any:
-    trimmed = pc.utf8_trim_whitespace(values)
-    empty = pc.any(pc.equal(pc.binary_length(trimmed), 0)).as_py()
-    return None if empty or pc.any(pc.match_substring_regex(trimmed, _UNPRINTABLE)).as_py() else trimmed
+    """Ids as a dictionary array, so that each different one is checked once."""
+    if pa.types.is_floating(values.type):
+        exact = pc.and_(pc.equal(values, pc.trunc(values)), pc.less(pc.abs(values), float(EXACT)))
+        if not pc.all(exact).as_py():
+            return None
+        values = values.cast(pa.int64())
+    coded = values.dictionary_encode()
+    different = coded.dictionary.cast(pa.string())
+    trimmed = pc.utf8_trim_whitespace(different)
+    if pc.any(pc.match_substring_regex(trimmed, _NO_ID)).as_py():
+        return None
+    if trimmed.equals(different):
+        return pa.DictionaryArray.from_arrays(coded.indices, different)
+    return trimmed.take(coded.indices).dictionary_encode()
 
 
 def _checked_times(values: Any, unit: str) -> Any:
@@ -116,22 +130,12 @@ def _parsed_dates(values: Any) -> Any:
         return None
 
 
-def _read_id(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise ValueError
-    text = value.strip()
-    text.encode()  # half a character, as JSON can spell it, is none
-    if not text or any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
-        raise ValueError
-    return text
-
-
 def _read_integer(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str) or "_" in str(value):
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
         raise ValueError
-    number = int(value)
+    number = int(value.strip().removesuffix(".0") if isinstance(value, str) else value)
+    if number != value and not isinstance(value, str):
+        raise ValueError
     if abs(number) >= LIMIT:
         raise ValueError
     return number
@@ -144,6 +148,11 @@ def _read_number(value: object) -> float:
     if not math.isfinite(number):
         raise ValueError
     return number
+
+
+def _read_rating(value: object) -> float:
+    truth = _TRUTH.get(str(value).strip().lower())
+    return _read_number(value) if truth is None else float(truth)
 
 
 def _read_milliseconds(value: object, unit: float = 1.0) -> int:
@@ -169,9 +178,9 @@ def _read_text(value: object) -> str:
 
 
 _READ: dict[Kind, Callable[[object], str | int | float]] = {
-    "id": _read_id,
+    "id": id_of,
     "integer": _read_integer,
-    "number": _read_number,
+    "number": _read_rating,
     "seconds": lambda value: _read_milliseconds(value, 1000.0),
     "milliseconds": _read_milliseconds,
     "date": _read_date,

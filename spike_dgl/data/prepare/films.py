@@ -10,6 +10,7 @@ from spike_dgl.data.prepare.columns import Column, NotOfKindError, value_of
 from spike_dgl.data.prepare.film_titles import readable_title, title_year
 from spike_dgl.data.prepare.knowledge import Fact, attribute
 from spike_dgl.data.prepare.layouts import Layout
+from spike_dgl.data.prepare.matching import Matches
 from spike_dgl.data.prepare.streams import find_file, needed_file
 from spike_dgl.data.prepare.tables import Reading, read_rows, split_list
 from spike_dgl.errors import DataError
@@ -95,13 +96,14 @@ def film_facts(films: Mapping[str, Film]) -> Iterator[Fact]:
 
 def _enrich(films: dict[int, Film], file: Path, reading: Reading) -> int:
     """Add people, and genres and years that are still missing; returns the number of rows."""
-    num_rows = 0
+    matches = Matches(
+        file, "movieId", {str(movie): film for movie, film in films.items()}, "the table of films"
+    )
     columns = ("released", "actors", "director", "genres")
     for movie, line, (released, actors, directors, genres) in _rows_by_film(file, columns, reading):
-        num_rows += 1
-        if movie not in films:  # the enriched table also covers films that nobody rated
+        film = matches.find(movie)
+        if film is None:  # the enriched table also covers films that nobody rated
             continue
-        film = films[movie]
         films[movie] = replace(
             film,
             # A title says when a film was made; the table's date of release can be decades later.
@@ -110,7 +112,8 @@ def _enrich(films: dict[int, Film], file: Path, reading: Reading) -> int:
             actors=tuple(split_list(actors)),
             directors=tuple(split_list(directors)),
         )
-    return num_rows
+    matches.check()
+    return matches.rows
 
 
 def _rows_by_film(

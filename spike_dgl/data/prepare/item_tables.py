@@ -13,7 +13,10 @@ from pydantic.dataclasses import dataclass
 from spike_dgl.config import STRICT
 from spike_dgl.data.prepare.knowledge import Fact, ItemKnowledge, attribute
 from spike_dgl.data.prepare.layouts import Layout, layout_of
+from spike_dgl.data.prepare.matching import Matches
+from spike_dgl.data.prepare.missing import present_texts
 from spike_dgl.data.prepare.tables import Reading, read_records, split_list
+from spike_dgl.data.values import is_missing
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -90,7 +93,7 @@ class ItemTableOptions(WrittenAs):
 def read_item_tables(
     tables: Sequence[ItemTableOptions], items: Mapping[str, str], reading: Reading
 ) -> ItemKnowledge:
-    """What tables say about some items.
+    """Read what tables say about some items.
 
     Parameters
     ----------
@@ -99,22 +102,29 @@ def read_item_tables(
     items
         Entity id by raw id; rows of other items are left out.
     reading
-        Counts broken rows.
+        Counts broken rows, and values that are missing.
+
+    Raises
+    ------
+    DataError
+        If a table cannot be read, or is about none of the items.
     """
     names, texts, facts = dict[str, str](), dict[str, list[str]](), list[Fact]()
     counts: dict[str, int] = {}
     for table in tables:
         file = Path(table.file)
-        counts[file.name] = 0
+        matches = Matches(file, table.item, items)
         for row in read_records(file, table.columns, reading, table.layout):
-            entity = items.get("".join(_values(row.cells.get(table.item))))
+            entity = matches.find(row.cells.get(table.item))
             if entity is None:
                 continue
-            counts[file.name] += 1
-            if table.name and (name := " ".join(_values(row.cells.get(table.name)))):
-                names.setdefault(entity, name)
-            texts.setdefault(entity, []).extend(_sentences(row.cells, table.text))
+            if table.name and is_missing(names.get(entity)):
+                names[entity] = " ".join(_values(row.cells.get(table.name)))
+            sentences = _sentences(row.cells, table.text)
+            texts.setdefault(entity, []).extend(present_texts(sentences, "texts", reading))
             facts.extend(_facts(entity, row.cells, table))
+        matches.check()
+        counts[file.name] = matches.found
     joined = {entity: " ".join(parts) for entity, parts in texts.items()}
     relations = [_one_word(relation) for table in tables for relation in table.relations.values()]
     return ItemKnowledge(names, facts, relations, joined, {"item_rows_used": counts} if tables else {})

@@ -31,6 +31,11 @@ class Fact:
     tail: str
     name: str
 
+    @property
+    def kind(self) -> str:
+        """The kind that stands before the name in the id of an `attribute`."""
+        return self.tail.removesuffix(entity_id("", self.name))
+
 
 def attribute(item: str, relation: str, kind: str, name: str) -> Fact:
     """A statement about an item such as ("movie:1", "directed_by", "person", "John Lasseter").

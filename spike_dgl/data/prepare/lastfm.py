@@ -17,7 +17,8 @@ from spike_dgl.config import STRICT
 from spike_dgl.data.prepare.collect import InteractionTable
 from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.knowledge import Fact, ItemKnowledge, attribute
-from spike_dgl.data.prepare.layouts import LAYOUTS, Layout
+from spike_dgl.data.prepare.layouts import LAYOUTS
+from spike_dgl.data.prepare.matching import Matches
 from spike_dgl.data.prepare.options import PrepareOptions, Split
 from spike_dgl.data.prepare.pipeline import Source
 from spike_dgl.data.prepare.streams import needed_file
@@ -60,10 +61,9 @@ def lastfm(source: Path, options: LastFmOptions) -> Source:
     plays, artists, tags, tagged = files
 
     def describe(items: Mapping[str, str], reading: Reading) -> ItemKnowledge:
-        names = _texts(artists, ("id", "name"), reading, TABS)
-        tag_names = _texts(tags, ("tagID", "tagValue"), reading, LATIN)
-        facts = list(_facts(tagged, items, tag_names, options.min_taggers, reading))
-        return ItemKnowledge({items[raw]: names[raw] for raw in items if raw in names}, facts, RELATIONS)
+        names = _names(artists, items, reading)
+        facts = list(_facts(tagged, items, _tags(tags, reading), options.min_taggers, reading))
+        return ItemKnowledge(names, facts, RELATIONS)
 
     return Source(
         name="lastfm",
@@ -83,18 +83,33 @@ def lastfm(source: Path, options: LastFmOptions) -> Source:
     )
 
 
-def _texts(file: Path, columns: tuple[str, str], reading: Reading, layout: Layout) -> dict[str, str]:
-    rows = read_rows(file, columns, reading, layout)
+def _names(artists: Path, items: Mapping[str, str], reading: Reading) -> dict[str, str]:
+    matches = Matches(artists, "id", items)
+    names = {
+        entity: " ".join(name.split())
+        for _, (raw, name) in read_rows(artists, ("id", "name"), reading, TABS)
+        if (entity := matches.find(raw)) is not None
+    }
+    matches.check()
+    return names
+
+
+def _tags(tags: Path, reading: Reading) -> dict[str, str]:
+    rows = read_rows(tags, ("tagID", "tagValue"), reading, LATIN)
     return {raw.strip(): " ".join(text.split()) for _, (raw, text) in rows if text.strip()}
 
 
 def _facts(
     tagged: Path, items: Mapping[str, str], tags: Mapping[str, str], min_taggers: int, reading: Reading
 ) -> Iterator[Fact]:
-    taggers: dict[tuple[str, str], set[str]] = {}
+    taggers: dict[tuple[str, str, str], set[str]] = {}
+    artists, names = Matches(tagged, "artistID", items), Matches(tagged, "tagID", tags, "tags.dat")
     for _, (user, artist, tag) in read_rows(tagged, ("userID", "artistID", "tagID"), reading, TABS):
-        if artist in items and tag in tags:
-            taggers.setdefault((artist, tag), set()).add(user)
-    for (artist, tag), users in taggers.items():
+        item, name = artists.find(artist), names.find(tag)
+        if item is not None and name is not None:
+            taggers.setdefault((item, tag, name), set()).add(user)
+    artists.check()
+    names.check()
+    for (item, _, name), users in taggers.items():
         if len(users) >= min_taggers:
-            yield attribute(items[artist], "has_tag", "tag", tags[tag])
+            yield attribute(item, "has_tag", "tag", name)

@@ -8,7 +8,7 @@ their codes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass
@@ -29,6 +29,7 @@ from spike_dgl.data.prepare.films import (
 )
 from spike_dgl.data.prepare.knowledge import ItemKnowledge
 from spike_dgl.data.prepare.layouts import Layout
+from spike_dgl.data.prepare.matching import Matches
 from spike_dgl.data.prepare.options import PrepareOptions
 from spike_dgl.data.prepare.pipeline import Source
 from spike_dgl.data.prepare.streams import find_file, needed_file
@@ -135,7 +136,7 @@ def movielens(source: Path, options: MovieLensOptions) -> Source:
         describe=lambda items, reading: _describe(items, source, tables, reading),
         files=[movies, *further, ratings, readme],
         options=options,
-        describe_users=lambda _, reading: _describe_users(users, reading) if users else {},
+        describe_users=lambda ids, reading: _describe_users(ids, users, reading) if users else {},
         terms={"licence": LICENCE, "citation": CITATION},
         enclosed=[readme],
     )
@@ -151,14 +152,17 @@ def _describe(items: Mapping[str, str], source: Path, tables: FilmTables, readin
     return ItemKnowledge(names, film_facts(kept), RELATIONS, counts={"films": counts})
 
 
-def _describe_users(file: Path, reading: Reading) -> dict[str, str]:
+def _describe_users(ids: Sequence[str], file: Path, reading: Reading) -> dict[str, str]:
     """Sentences such as "A woman. Age: 25 to 34. Occupation: writer." by user id."""
-    texts = {}
+    matches, texts = Matches(file, "userId", dict(zip(ids, ids, strict=True))), {}
     for line, (user, gender, age, occupation) in read_rows(file, USERS.header[:4], reading, USERS):  # type: ignore[index]
         try:
             person, work = {"F": "woman", "M": "man"}[gender], OCCUPATIONS[int(occupation)]
-            texts[user] = f"A {person}. Age: {AGES[age]}.{f' Occupation: {work}.' if work else ''}"
+            text = f"A {person}. Age: {AGES[age]}.{f' Occupation: {work}.' if work else ''}"
         except (KeyError, ValueError, IndexError):
             problem = f"'{gender}::{age}::{occupation}' is not a gender, an age and an occupation"
             raise DataError(file, problem, UNPACK_AGAIN, line) from None
+        if (known := matches.find(user)) is not None:
+            texts[known] = text
+    matches.check()
     return texts

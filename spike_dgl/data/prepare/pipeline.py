@@ -25,10 +25,11 @@ from spike_dgl.data.prepare.knowledge import (
     with_inverses,
     without_rare,
 )
+from spike_dgl.data.prepare.missing import present_facts, present_names
 from spike_dgl.data.prepare.options import FILES, PrepareOptions, milliseconds
 from spike_dgl.data.prepare.streams import open_raw
 from spike_dgl.data.prepare.tables import Reading
-from spike_dgl.data.prepare.triple_files import TripleFiles
+from spike_dgl.data.prepare.triple_files import TripleFiles, one_word
 from spike_dgl.data.prepare.write import (
     check_destination,
     checksum,
@@ -141,6 +142,7 @@ def prepare(
         "options": recorded(options),
         **knowledge.counts,
         **({"broken_rows": {"count": reading.count, "first": reading.first}} if reading.count else {}),
+        **({"missing_values": reading.missing} if reading.missing else {}),
         "interaction_steps": interaction_steps,
         "graph_steps": graph_steps,
         "statistics": statistics(dataset),
@@ -191,18 +193,16 @@ def _checksums(files: Sequence[Path]) -> dict[str, str]:
 
 
 def _knowledge(source: Source, items: Mapping[str, str], reading: Reading) -> ItemKnowledge:
-    """What the source and further tables tell about items; each has a name, if only its raw id."""
+    """Gather what the source and further tables tell about items; each has a name, if only its raw id."""
     own, further = source.describe(items, reading), read_item_tables(source.options.items, items, reading)
-    names = {
-        entity: further.names.get(entity) or own.names.get(entity) or raw for raw, entity in items.items()
-    }
+    names = present_names(own.names, reading) | present_names(further.names, reading)
     texts = {
         entity: " ".join(filter(None, (own.texts.get(entity), further.texts.get(entity))))
         for entity in items.values()
     }
     return ItemKnowledge(
-        names,
-        chain(own.facts, further.facts),
+        {entity: names.get(entity, raw) for raw, entity in items.items()},
+        present_facts(chain(own.facts, further.facts), set(items.values()), reading),
         list(dict.fromkeys((*own.relations, *further.relations))),
         texts,
         {**own.counts, **further.counts},
@@ -322,6 +322,8 @@ def _graph(
         linked, steps["links"] = files.linked_items(items, reading)
         facts, names = chain(facts, files.facts(linked, reading)), files.names(reading)
     graph = link(facts, knowledge.names, knowledge.relations, names)
+    if files is not None:
+        files.check_names(names, [*linked, *graph.entity_ids[graph.num_items :]])
     steps["facts"] = graph.counts()
     graph = without_rare(graph, options.min_entity_items, options.min_relation_triples)
     steps["frequent_enough"] = graph.counts()
@@ -329,7 +331,9 @@ def _graph(
         graph = with_inverses(graph)
         steps["inverse_relations"] = graph.counts()
     rows = {entity: row for row, entity in enumerate(knowledge.names)}
-    linked_names = {rows[item]: names[entity] for entity, item in linked.items() if entity in names}
+    linked_names = {
+        rows[item]: name for entity, item in linked.items() if (name := names.get(one_word(entity)))
+    }
     return graph, linked_names, steps
 
 
@@ -347,11 +351,11 @@ def _split(log: InteractionLog, options: PrepareOptions) -> tuple[Interactions, 
 
 
 def _seconds(log: InteractionLog, pairs: Interactions) -> NDArray[np.int64]:
-    """When pairs happened; nothing is before 1970."""
+    """When pairs happened, in seconds since 1970; before it, they are negative."""
     keys = log.keys()
     order = np.argsort(keys)
     found = order[np.searchsorted(keys[order], pairs.keys(len(log.item_ids)))]
-    seconds: NDArray[np.int64] = np.maximum(log.times[found] // 1000, 0)
+    seconds: NDArray[np.int64] = log.times[found] // 1000
     return seconds
 
 

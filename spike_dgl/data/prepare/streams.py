@@ -16,15 +16,19 @@ from typing import IO, Any, Protocol
 
 from tqdm import tqdm
 
-from spike_dgl.data.files import BYTE_ORDER_MARK, COPY_AGAIN
+from spike_dgl.data.files import COPY_AGAIN, marked_encoding
 from spike_dgl.data.prepare.arrow import pa
 from spike_dgl.errors import ConfigError, DataError
 
 PACKED = (".gz", ".zst", ".zip")
+LONGEST_MARK = 4
+"""Bytes of a byte order mark."""
+LONGEST_FIRST_LINE = 1 << 20
+"""Bytes among which a line end is looked for."""
 
 
 class Stream(Protocol):
-    """What can be read piece by piece."""
+    """Bytes that are read piece by piece."""
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes; none at the end."""
@@ -67,14 +71,16 @@ def open_raw(file: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def open_stream(file: Path, *, encoding: str = "utf-8", progress: bool = False) -> Iterator[Stream]:
-    """Open a file for reading from its beginning; a byte order mark is left out.
+    """Open a file for reading as UTF-8 from its beginning, without a byte order mark.
+
+    Lines end with a newline character, perhaps after a carriage return.
 
     Parameters
     ----------
     file
         Plain, or packed as its last suffix says: ``.gz``, ``.zst`` or ``.zip`` (with one member).
     encoding
-        What its text is written in; it is turned into UTF-8.
+        What its text is written in, unless it is UTF-8 and a byte order mark says otherwise.
     progress
         Show a bar that counts the bytes of the file itself, not those that come out of it.
 
@@ -90,7 +96,7 @@ def open_stream(file: Path, *, encoding: str = "utf-8", progress: bool = False) 
         unpacked = _unpack(file, raw, stack)
         bar: tqdm[Any] = tqdm(desc=file.name, total=size, unit="B", unit_scale=True, disable=not progress)
         stack.enter_context(bar)
-        yield _Watched(file, _recoded(unpacked, encoding), raw, bar)
+        yield _Watched(file, _Recoded(unpacked, encoding), raw, bar)
 
 
 def unpacked_name(file: Path) -> PurePath:
@@ -146,26 +152,48 @@ def _members(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
 
 
-def _recoded(stream: Stream, encoding: str) -> Stream:
-    try:
-        if codecs.lookup(encoding) == codecs.lookup("utf-8"):
-            return stream
-    except LookupError:
-        raise ConfigError(f"unknown encoding '{encoding}'; known are utf-8, latin-1, cp1252, ...") from None
-    return _Recoded(stream, codecs.getincrementaldecoder(encoding)())
-
-
 class _Recoded:
-    """Bytes of another encoding as UTF-8."""
+    """Text of any encoding as UTF-8, with newline characters where only carriage returns end lines."""
 
-    def __init__(self, stream: Stream, decoder: codecs.IncrementalDecoder) -> None:
-        self._stream, self._decoder = stream, decoder
+    def __init__(self, stream: Stream, encoding: str) -> None:
+        try:
+            self._encoding = codecs.lookup(encoding).name
+        except LookupError:
+            raise ConfigError(
+                f"unknown encoding '{encoding}'; known are utf-8, latin-1, cp1252, ..."
+            ) from None
+        self._stream, self._began, self._returns = stream, False, False
+        self._decoder: codecs.IncrementalDecoder | None = None
 
     def read(self, size: int) -> bytes:
-        """As a `Stream` does."""
-        while content := self._stream.read(size):
-            if text := self._decoder.decode(content):
+        """Read at most so many bytes, or what they become as UTF-8; none at the end."""
+        content = self._decoded(self._stream.read(size), size) if self._began else self._first(size)
+        return content.replace(b"\r", b"\n") if self._returns else content
+
+    def _first(self, size: int) -> bytes:
+        """The beginning, as far as it takes to know the encoding and what ends the first line."""
+        block, self._began = b"", True
+        while len(block) < LONGEST_MARK and (more := self._stream.read(size)):
+            block += more
+        encoding = marked_encoding(block) if self._encoding == "utf-8" else self._encoding
+        if encoding != "utf-8":
+            self._decoder = codecs.getincrementaldecoder(encoding)()
+        content = self._decoded(block, size)
+        while b"\n" not in content and b"\r" not in content[:-1] and len(content) < LONGEST_FIRST_LINE:
+            if not (more := self._decoded(self._stream.read(size), size)):
+                break
+            content += more
+        first, _, rest = content.partition(b"\r")
+        self._returns = len(first) < len(content) and b"\n" not in first and not rest.startswith(b"\n")
+        return content.removeprefix(codecs.BOM_UTF8)
+
+    def _decoded(self, block: bytes, size: int) -> bytes:
+        if self._decoder is None:
+            return block
+        while block:
+            if text := self._decoder.decode(block):
                 return text.encode()
+            block = self._stream.read(size)
         return self._decoder.decode(b"", final=True).encode()
 
 
@@ -173,10 +201,10 @@ class _Watched:
     """A stream whose damage is a `DataError`, and whose progress a bar shows."""
 
     def __init__(self, file: Path, stream: Stream, raw: IO[bytes], bar: tqdm[Any]) -> None:
-        self._file, self._stream, self._raw, self._bar, self._began = file, stream, raw, bar, False
+        self._file, self._stream, self._raw, self._bar = file, stream, raw, bar
 
     def read(self, size: int) -> bytes:
-        """As a `Stream` does."""
+        """Read at most so many bytes; none at the end."""
         try:
             content = self._stream.read(size)
         except UnicodeDecodeError as error:
@@ -186,8 +214,6 @@ class _Watched:
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise DataError(self._file, f"is damaged: {_reason(error)}", COPY_AGAIN) from None
         self._bar.update(self._raw.tell() - self._bar.n)
-        if not self._began:
-            content, self._began = content.removeprefix(BYTE_ORDER_MARK), True
         return content
 
 

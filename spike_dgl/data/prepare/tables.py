@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spike_dgl.data.prepare.arrow import pa
+from spike_dgl.data.prepare.arrow import pa, pc
 from spike_dgl.data.prepare.columns import Column, NotOfKindError, checked, value_of
-from spike_dgl.data.prepare.layouts import Layout, Piece, Row, layout_of, pieces
-from spike_dgl.errors import DataError
+from spike_dgl.data.prepare.layouts import Layout, layout_of, pieces
+from spike_dgl.data.prepare.rows import Piece, Row
+from spike_dgl.errors import DataError, nearest
 
 SKIP = "Mend the file, or let such rows be skipped: broken_rows=N."
 SHOWN = 5
@@ -33,10 +36,12 @@ class Reading:
     progress: bool = False
     count: int = field(default=0, init=False)
     first: list[str] = field(default_factory=list, init=False)
+    missing: dict[str, Counter[str]] = field(default_factory=dict, init=False)
+    """Numbers of values that were taken for missing ones, by where they stand and how they are spelt."""
 
-    def skip(self, file: Path, line: int, problem: str) -> None:
-        """Count a row that cannot be read. Raises `DataError` when they are more than `limit`."""
-        self.count += 1
+    def skip(self, file: Path, line: int, problem: str, rows: int = 1) -> None:
+        """Count rows that cannot be read. Raises `DataError` when they are more than `limit`."""
+        self.count += rows
         if len(self.first) < SHOWN:
             self.first.append(f"{file.name}, line {line}: {problem}")
         if self.count > self.limit:
@@ -44,6 +49,11 @@ class Reading:
                 before = "; ".join(self.first)
                 problem = f"{problem}; more than {self.limit} broken rows, the first: {before}"
             raise DataError(file, problem, SKIP, line)
+
+    def note_missing(self, where: str, spelling: str, times: int = 1) -> None:
+        """Count a value that stands for a missing one; nothing is noted of blanks."""
+        if times and spelling.strip():
+            self.missing.setdefault(where, Counter())[spelling.strip()] += times
 
 
 @dataclass(frozen=True)
@@ -81,12 +91,17 @@ def read_batches(
         If the file cannot be read, lacks a column, or has more broken rows than allowed.
     """
     layout = layout or layout_of(file)
-    for piece in pieces(file, layout, [column.name for column in columns], reading.progress):
+    names = [column.name for column in columns]
+    empty = {column.name for column in columns if column.is_optional and layout.kind == "jsonl"}
+    for piece in pieces(file, layout, names, reading.progress):
         batch = _fast(piece, columns)
         if batch is None:
             batch = _exact(file, piece, columns, reading)
         if len(batch):
+            empty -= {name for name in empty if pc.any(pc.not_equal(batch.columns[name], "")).as_py()}
             yield batch
+    if empty:  # so far, an object without a key and one with nothing in it are alike
+        _check_keys(file, empty, layout)
 
 
 def read_rows(
@@ -103,13 +118,28 @@ def read_rows(
 def read_records(
     file: Path, columns: Sequence[str], reading: Reading, layout: Layout | None = None
 ) -> Iterator[Row]:
-    """Yield each row with all its cells; `columns` are those that a header must name."""
-    for piece in pieces(file, layout or layout_of(file), columns, reading.progress):
+    """Yield each row with all its cells; `columns` are those that the header, or one row at least, must name."""
+    first, unseen, layout = list[str](), set(columns), layout or layout_of(file)
+    for piece in pieces(file, layout, columns, reading.progress):
         for row in piece.rows():
             if row.problem:
                 reading.skip(file, row.line, row.problem)
-            else:
-                yield row
+                continue
+            first = first or list(row.cells)
+            unseen -= row.cells.keys()
+            yield row
+    if unseen and first:
+        name = min(unseen)
+        remedy = f"The first row has {', '.join(first[:12])}; {nearest(name, first)}"
+        raise DataError(file, f"no row has '{name}'", remedy)
+
+
+def _check_keys(file: Path, names: set[str], layout: Layout) -> None:
+    """Raise `DataError` unless some object of a file has a key, for all names."""
+    for row in read_records(file, sorted(names), Reading(limit=sys.maxsize), layout):
+        names = names - row.cells.keys()
+        if not names:
+            break
 
 
 def split_list(cell: str, separator: str = "|") -> list[str]:

@@ -16,15 +16,17 @@ from spike_dgl.data.prepare.collect import InteractionTable
 from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.knowledge import Fact, ItemKnowledge, attribute
 from spike_dgl.data.prepare.layouts import Layout
+from spike_dgl.data.prepare.matching import Matches
 from spike_dgl.data.prepare.options import PrepareOptions
 from spike_dgl.data.prepare.pipeline import Source
 from spike_dgl.data.prepare.streams import find_file, needed_file
 from spike_dgl.data.prepare.tables import Reading, read_records, split_list
+from spike_dgl.data.values import is_missing
 
 RELATIONS = ("has_category", "in_city", "in_state", "has_feature")
 BUSINESSES, REVIEWS, USERS = (f"yelp_academic_dataset_{what}.json" for what in ("business", "review", "user"))
 ORIGIN = "the Yelp Open Dataset"
-ABSENT = ("", "none", "false", "no")
+ABSENT = ("none", "false", "no")
 
 
 def yelp(source: Path, options: PrepareOptions) -> Source:
@@ -60,27 +62,30 @@ def yelp(source: Path, options: PrepareOptions) -> Source:
 
 def _describe(items: Mapping[str, str], businesses: Path, reading: Reading) -> ItemKnowledge:
     names, facts = dict[str, str](), list[Fact]()
+    matches = Matches(businesses, "business_id", items)
     for row in read_records(businesses, (), reading, Layout("jsonl")):
-        entity = items.get(str(row.cells.get("business_id") or ""))
+        entity = matches.find(row.cells.get("business_id"))
         if entity is not None:
-            names[entity] = " ".join(str(row.cells.get("name") or "").split())
+            names[entity] = _text(row.cells.get("name"))
             facts.extend(_facts(entity, row.cells))
+    matches.check()
     return ItemKnowledge(names, facts, RELATIONS, counts={"businesses": {"items_described": len(names)}})
 
 
 def _describe_users(ids: Sequence[str], users: Path, reading: Reading) -> dict[str, str]:
-    wanted, texts = set(ids), {}
+    matches, texts = Matches(users, "user_id", dict(zip(ids, ids, strict=True))), {}
     for row in read_records(users, (), reading, Layout("jsonl")):
-        user, joined = str(row.cells.get("user_id") or ""), str(row.cells.get("yelping_since") or "")[:4]
-        if user in wanted and joined.isdigit():
+        user, joined = matches.find(row.cells.get("user_id")), str(row.cells.get("yelping_since") or "")[:4]
+        if user is not None and joined.isdigit():
             texts[user] = f"On Yelp since {joined}."
+    matches.check()
     return texts
 
 
 def _facts(item: str, business: Mapping[str, Any]) -> Iterator[Fact]:
-    for category in split_list(str(business.get("categories") or ""), ","):
+    for category in split_list(_text(business.get("categories")), ","):
         yield attribute(item, "has_category", "category", category)
-    city, state = (" ".join(str(business.get(key) or "").split()) for key in ("city", "state"))
+    city, state = (_text(business.get(key)) for key in ("city", "state"))
     if city:
         yield attribute(item, "in_city", "city", f"{city}, {state}" if state else city)
     if state:
@@ -97,8 +102,12 @@ def _features(attributes: object, prefix: str = "") -> Iterator[str]:
             yield from _features(plain, f"{prefix}{key} ")
         elif str(plain).strip().lower() == "true":
             yield f"{prefix}{key}"
-        elif str(plain).strip().lower() not in ABSENT:
+        elif not is_missing(plain) and str(plain).strip().lower() not in ABSENT:
             yield f"{prefix}{key} {plain}"
+
+
+def _text(value: object) -> str:
+    return "" if is_missing(value) else " ".join(str(value).split())
 
 
 def _literal(value: object) -> object:

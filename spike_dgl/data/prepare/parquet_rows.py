@@ -1,0 +1,85 @@
+"""Rows of Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from spike_dgl.data.prepare.arrow import pa, parquet
+from spike_dgl.data.prepare.columns import Column
+from spike_dgl.data.prepare.rows import Row
+from spike_dgl.errors import DataError
+
+ROWS = 1 << 17
+"""Rows that are read at a time."""
+
+
+@dataclass(frozen=True)
+class ParquetPiece:
+    """Rows of a Parquet file; a line is a row's number."""
+
+    line: int
+    batch: Any
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows one by one; see `Piece`."""
+        for number, cells in enumerate(self.batch.to_pylist(), start=self.line):
+            yield Row(number, {name: _plain(value) for name, value in cells.items()})
+
+    def table(self, columns: Sequence[Column]) -> Any:
+        """Read the columns by Arrow; see `Piece`."""
+        chosen = pa.Table.from_batches([self.batch.select([column.name for column in columns])])
+        fields = [
+            (column.name, _type(column, field.type))
+            for column, field in zip(columns, chosen.schema, strict=True)
+        ]
+        try:
+            return chosen.cast(pa.schema(fields))
+        except pa.ArrowNotImplementedError as error:
+            raise pa.ArrowInvalid(str(error)) from None
+
+
+def parquet_pieces(
+    file: Path, names: Sequence[str], progress: bool, check: Callable[[Sequence[str]], None]
+) -> Iterator[ParquetPiece]:
+    """Some rows of the columns `names` at a time, once `check` has seen the names of all. Raises `DataError`."""
+    try:
+        table = parquet.ParquetFile(file)
+        check(table.schema_arrow.names)
+        line = 1
+        bar: tqdm[Any] = tqdm(
+            desc=file.name, total=table.metadata.num_rows, unit=" rows", disable=not progress
+        )
+        with bar:
+            for batch in table.iter_batches(ROWS, columns=list(names)):
+                yield ParquetPiece(line, batch)
+                line += len(batch)
+                bar.update(len(batch))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(file, f"is not a readable Parquet file: {error}", "Write or copy it again.") from None
+
+
+def _type(column: Column, found: Any) -> Any:
+    """Choose how a column is read on. Raises `pyarrow.ArrowInvalid` where Arrow would spell a value otherwise."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if column.kind == "id" and (pa.types.is_floating(found) or pa.types.is_integer(found)):
+        return found
+    is_text = pa.types.is_string(found) or pa.types.is_large_string(found)
+    if (column.kind in ("id", "text") and not is_text) or (
+        column.kind != "number" and pa.types.is_boolean(found)
+    ):
+        raise pa.ArrowInvalid(f"{column.kind} of the type {found} is read value by value")
+    return column.arrow_type
+
+
+def _plain(value: Any) -> Any:
+    """A moment as the text that says it, and a decimal number as an integer or float."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -1,0 +1,26 @@
+"""Fixtures of the tests of data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.data.shop import LINKS, NAMES, ORDERS, THINGS, TRIPLES
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """The folder of the shop's tables."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    files = {
+        "orders.tsv": ORDERS,
+        "things.jsonl": THINGS,
+        "kg.tsv": TRIPLES,
+        "links.tsv": LINKS,
+        "names.tsv": NAMES,
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
