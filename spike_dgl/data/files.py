@@ -216,7 +216,7 @@ def _not_an_integer(file: Path, content: bytes, position: int, signed: bool) -> 
     after = re.split(rb"[ \t\n]", content[position : position + 100])[0]
     token = (before + after).decode("utf-8", errors="replace")
     problem = f"expected a whole number{'' if signed else ' of 0 or more'}, found {shorten(token)}"
-    if token.isdigit():
+    if token.isascii() and token.isdigit():
         problem = f"the number {shorten(token)} is too large"
     remedy = "Ids in this file are row numbers that count from 0."
     raise DataError(file, problem, "Times are whole seconds since 1970." if signed else remedy, line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
 from fastapi.responses import FileResponse, PlainTextResponse
@@ -100,7 +100,7 @@ def recommend(asked: Annotated[messages.UserQuestion, Query()], service: Served)
     """The best items for a user."""
     check_known(service.users, [asked.user])
     items = service.recommender.recommend(asked.user, asked.k, exclude_seen=asked.exclude_seen)
-    return messages.UserRanking(user=asked.user, items=_scored(items))
+    return _ranking_of(asked.user, items, service)
 
 
 @router.post("/recommendations", tags=["recommend"])
@@ -112,10 +112,7 @@ def recommend_to_many(asked: messages.UsersBody, service: Served) -> messages.Us
         asked.users, asked.k, exclude_seen=asked.exclude_seen, candidates=asked.candidates
     )
     return messages.UserRankings(
-        rankings=[
-            messages.UserRanking(user=user, items=_scored(items))
-            for user, items in zip(asked.users, lists, strict=True)
-        ]
+        rankings=[_ranking_of(user, items, service) for user, items in zip(asked.users, lists, strict=True)]
     )
 
 
@@ -167,6 +164,13 @@ async def explain(asked: Annotated[messages.ExplanationQuestion, Query()], servi
 def _found(service: Service, vocabulary: Vocabulary, asked: messages.SearchQuestion) -> messages.Found:
     found = service.search(vocabulary, asked.query, asked.limit)
     return messages.Found(matches=[named(vocabulary, row) for row in found.rows], total=found.total)
+
+
+def _ranking_of(user: str, items: Sequence[ScoredItem], service: Service) -> messages.UserRanking:
+    ranked_by: Literal["model", "popularity"] = (
+        "model" if service.recommender.has_history(user) else "popularity"
+    )
+    return messages.UserRanking(user=user, items=_scored(items), ranked_by=ranked_by)
 
 
 def _scored(items: Sequence[ScoredItem]) -> list[messages.Scored]:

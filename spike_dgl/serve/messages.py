@@ -137,6 +137,12 @@ class UserRanking(Ranking):
     """Items for a user, best first."""
 
     user: str
+    ranked_by: Annotated[
+        Literal["model", "popularity"],
+        Field(
+            description="Popularity for a user without training interactions, of whom a model knows nothing."
+        ),
+    ]
 
 
 class UserRankings(BaseModel):

@@ -31,6 +31,7 @@ HUGE = "9" * 25
         ("test.txt", b"0 1_0\n", 1, "found '1_0'"),
         ("test.txt", b"0 1\n\xff\xfe\x00 2\n", 2, "a whole number of 0 or more"),
         ("test.txt", f"0 {HUGE}\n".encode(), 1, "too large"),
+        ("test.txt", "0 ١٢\n".encode(), 1, "a whole number of 0 or more, found '١٢'"),
         ("kg_final.txt", b"0 0 4\n1 0\n2 1 5\n", 2, "expected 3 numbers .*, found 2"),
         ("kg_final.txt", b"0 0 4\n1 0 4 7\n", 2, "expected 3 numbers .*, found 4"),
         ("kg_final.txt", b"", None, "is empty"),

@@ -35,7 +35,8 @@ def test_lists_are_those_of_python(client: TestClient, recommender: Recommender)
     asked = {"user": NASTY_USER, "k": 3}
     one = client.get("/api/recommendations", params=asked)
     assert one.status_code == 200
-    assert one.json() == {"user": NASTY_USER, "items": listed(recommender.recommend(NASTY_USER, 3))}
+    items = listed(recommender.recommend(NASTY_USER, 3))
+    assert one.json() == {"user": NASTY_USER, "items": items, "ranked_by": "model"}
 
     seen = client.get("/api/recommendations", params={**asked, "exclude_seen": False}).json()["items"]
     assert seen == listed(recommender.recommend(NASTY_USER, 3, exclude_seen=False))
@@ -45,6 +46,12 @@ def test_lists_are_those_of_python(client: TestClient, recommender: Recommender)
     assert [ranking["user"] for ranking in rankings] == ["0", NASTY_USER]
     expected = recommender.recommend(["0", NASTY_USER], 2, candidates=["1", "2", "3"])
     assert [ranking["items"] for ranking in rankings] == [listed(items) for items in expected]
+
+
+def test_a_list_by_popularity_says_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recommender, "has_history", lambda self, user: user != "0")
+    rankings = client.post("/api/recommendations", json={"users": ["0", NASTY_USER]}).json()["rankings"]
+    assert [ranking["ranked_by"] for ranking in rankings] == ["popularity", "model"]
 
 
 def test_scores_similar_items_and_history_are_those_of_python(

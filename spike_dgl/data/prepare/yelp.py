@@ -76,7 +76,7 @@ def _describe_users(ids: Sequence[str], users: Path, reading: Reading) -> dict[s
     matches, texts = Matches(users, "user_id", dict(zip(ids, ids, strict=True))), {}
     for row in read_records(users, (), reading, Layout("jsonl")):
         user, joined = matches.find(row.cells.get("user_id")), str(row.cells.get("yelping_since") or "")[:4]
-        if user is not None and joined.isdigit():
+        if user is not None and joined.isascii() and joined.isdigit():
             texts[user] = f"On Yelp since {joined}."
     matches.check()
     return texts

@@ -294,7 +294,7 @@ def _error_inside(body: Any) -> Any:
 
 
 def _status_of(said: ErrorBody) -> int:
-    if said.code.isdigit() and 400 <= int(said.code) < 600:
+    if said.code.isascii() and said.code.isdigit() and 400 <= int(said.code) < 600:
         return int(said.code)
     return 404 if "unexpected endpoint" in said.message.lower() else 500
 

@@ -89,7 +89,7 @@ async function showHistory(user) {
     rest.forEach((item) => { item.hidden = true; });
     return [
       build("h3", {}, "User ", named(history.user.name)),
-      build("p", { class: "hint" }, items.length ? `${count(history.total, "known item")}:` : "Nothing is known of this user."),
+      build("p", { class: "hint" }, items.length ? `${count(history.total, "known item")}:` : "Nothing is known of this user: the list shows the most popular items."),
       build("ul", { class: "chips" }, items),
       rest.length ? more : null,
     ];
