@@ -31,9 +31,10 @@ from spike_dgl.threads import wait_passively
 if TYPE_CHECKING:
     from spike_dgl.data.dataset import Dataset
     from spike_dgl.evaluation.evaluate import Split
-    from spike_dgl.experiment import Experiment, RunConfig
     from spike_dgl.profiles.bottom_up import Sources
-    from spike_dgl.training.tracking import RunFolder
+    from spike_dgl.runs.config import RunConfig
+    from spike_dgl.runs.experiment import Experiment
+    from spike_dgl.runs.folder import RunFolder
 
 RUNS = Path("runs")
 EXISTING = click.Path(path_type=Path)
@@ -109,9 +110,10 @@ def train(
     With several processes or GPUs: torchrun --nproc_per_node=N main.py train ...
     """
     started = time.perf_counter()
-    from spike_dgl.experiment import load_config, reopen, start
+    from spike_dgl.runs.config import load_config
+    from spike_dgl.runs.folder import RunFolder
+    from spike_dgl.runs.set_up import reopen, start
     from spike_dgl.training.distributed import join_processes
-    from spike_dgl.training.tracking import RunFolder
 
     if resume is not None and (config_file is not None or out is not None or show_config):
         raise click.UsageError(
@@ -125,7 +127,7 @@ def train(
             experiment = reopen(RunFolder.open(resume), overrides, processes=processes)
         else:
             config = load_config(config_file, overrides)
-            folder = processes.on_first(lambda: _new_folder(config, out))
+            folder = processes.on_rank_zero(lambda: _new_folder(config, out))
             path = config.data.path
             experiment = start(
                 config,
@@ -145,7 +147,7 @@ def train(
 
 
 def _new_folder(config: RunConfig, out: Path | None) -> RunFolder:
-    from spike_dgl.training.tracking import RunFolder
+    from spike_dgl.runs.folder import RunFolder
 
     if out is not None:
         return RunFolder.create(out)
@@ -179,7 +181,7 @@ def _shares(sources: Sources) -> str:
 
 
 def _show_result(experiment: Experiment) -> None:
-    from spike_dgl.recommend import Recommender
+    from spike_dgl.recommend.recommender import Recommender
 
     run = experiment.folder.path
     click.echo("\n" + experiment.folder.file("RESULT.md").read_text(encoding="utf-8"))
@@ -201,9 +203,9 @@ def _show_result(experiment: Experiment) -> None:
 def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool) -> None:
     """Rank all items for every user with the reported weights of RUN, and print the metrics."""
     from spike_dgl.evaluation import render_groups
-    from spike_dgl.experiment import reopen
-    from spike_dgl.report import metrics_table
-    from spike_dgl.training.tracking import RunFolder
+    from spike_dgl.runs.folder import RunFolder
+    from spike_dgl.runs.report import metrics_table
+    from spike_dgl.runs.set_up import reopen
 
     experiment = reopen(RunFolder.open(run), overrides, section="evaluation")
     evaluation = experiment.evaluate(experiment.best_scores(), split)
@@ -220,8 +222,8 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
 @click.argument("runs", type=EXISTING, nargs=-1, required=True)
 def results(runs: tuple[Path, ...]) -> None:
     """One table of the finished RUNS: mean and standard deviation over seeds."""
-    from spike_dgl.averages import results_table
-    from spike_dgl.training.tracking import RunFolder
+    from spike_dgl.runs.averages import results_table
+    from spike_dgl.runs.folder import RunFolder
 
     click.echo(results_table([RunFolder.open(run) for run in runs]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spike_dgl.averages import seconds_to_quality
+from spike_dgl.runs.averages import seconds_to_quality
 
 
 def test_seconds_to_quality_are_those_of_the_first_epoch_within_one_percent_of_the_best() -> None:

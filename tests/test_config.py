@@ -8,7 +8,7 @@ import pytest
 
 from spike_dgl.config import read_yaml
 from spike_dgl.errors import ConfigError
-from spike_dgl.experiment import RunConfig, load_config
+from spike_dgl.runs.config import RunConfig, load_config
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 

@@ -14,8 +14,8 @@ import yaml
 
 from spike_dgl.cli import cli
 from spike_dgl.config import flat
-from spike_dgl.experiment import SECTIONS, known_settings, load_config
 from spike_dgl.models.base import registered_models
+from spike_dgl.runs.config import SECTIONS, known_settings, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "notebooks" / "README.md"]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from spike_dgl.data.dataset import Vocabulary
-from spike_dgl.embedding_files import write_embeddings
 from spike_dgl.errors import DataError, SpikeError
 from spike_dgl.recommend import Recommender
+from spike_dgl.recommend.embedding_files import write_embeddings
 from tests.toy import random_dataset
 
 

@@ -74,8 +74,9 @@ def test_an_id_that_would_break_a_table_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def popularity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the bundled data; many of its scores are equal."""
-    from spike_dgl.experiment import RunConfig, start
-    from spike_dgl.training.tracking import RunFolder
+    from spike_dgl.runs.config import RunConfig
+    from spike_dgl.runs.folder import RunFolder
+    from spike_dgl.runs.set_up import start
 
     settings = {"model": {"name": "popularity"}, "profiles": {"source": "none"}}
     folder = tmp_path_factory.mktemp("runs") / "popular"
@@ -110,8 +111,9 @@ def test_lists_and_metrics_of_a_run(run, popularity: Path, tmp_path: Path) -> No
 
 
 def test_runs_of_two_splits_are_not_exported_as_one(run, popularity: Path, tmp_path: Path) -> None:
-    from spike_dgl.experiment import RunConfig, start
-    from spike_dgl.training.tracking import RunFolder
+    from spike_dgl.runs.config import RunConfig
+    from spike_dgl.runs.folder import RunFolder
+    from spike_dgl.runs.set_up import start
 
     other = tmp_path / "other"
     settings = {

@@ -14,9 +14,10 @@ from pydantic.fields import FieldInfo
 
 from spike_dgl.config import LARGEST, LARGEST_REAL
 from spike_dgl.errors import ConfigError, SpikeError, lack_of_memory_explained
-from spike_dgl.experiment import SECTIONS, load_config, start
 from spike_dgl.models.base import RankingOptions, registered_models
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.runs.config import SECTIONS, load_config
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.set_up import start
 
 SMALL = {
     "training.epochs": "1",

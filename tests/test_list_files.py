@@ -13,8 +13,8 @@ import pytest
 from spike_dgl import list_files
 from spike_dgl.data.dataset import Vocabulary
 from spike_dgl.errors import DataError, SpikeError, UnknownIdError
-from spike_dgl.list_files import write_lists
 from spike_dgl.recommend import Recommender
+from spike_dgl.recommend.list_files import write_lists
 from tests.toy import random_dataset
 
 NAMES = tuple(f'film {row}, "the\nbest" é' for row in range(9))

@@ -12,12 +12,13 @@ import torch
 
 from spike_dgl.data import load_dataset
 from spike_dgl.errors import DataError, SpikeError, UnknownIdError
-from spike_dgl.experiment import RunConfig, open_fold_in, start
 from spike_dgl.models.fold_in import LinearFoldIn, NewItems
 from spike_dgl.models.spike import Spike
 from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from spike_dgl.recommend import NewItem, Recommender
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.set_up import open_fold_in, start
 
 
 def trained(data: Path, folder: Path, *, model: dict | None = None, profiles: str = "template") -> Path:

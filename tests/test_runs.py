@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from spike_dgl.errors import ConfigError, SpikeError
-from spike_dgl.experiment import load_config
-from spike_dgl.runs import PlannedRun, run_missing
-from spike_dgl.training.folder_lock import only_one
+from spike_dgl.runs.config import load_config
+from spike_dgl.runs.folder_lock import only_one
+from spike_dgl.runs.processes import PlannedRun, run_missing
 from spike_dgl.training.interrupt import Interrupted
 
 FINISH = "import sys, pathlib; pathlib.Path(sys.argv[1], 'result.json').write_text('{}')"

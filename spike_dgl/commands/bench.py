@@ -15,7 +15,7 @@ from spike_dgl.errors import SpikeError
 
 if TYPE_CHECKING:
     from spike_dgl.evaluation.evaluate import Split
-    from spike_dgl.export import ExportFormat
+    from spike_dgl.runs.export import ExportFormat
 
 FILE = click.Path(path_type=Path)
 
@@ -75,14 +75,14 @@ def report(file: Path, out: Path | None) -> None:
 
     FILE lists the folders; see configs/bench/results.yaml.
     """
-    from spike_dgl.comparison.report import read_report, render_report
-    from spike_dgl.training.whole_file import file_to_hand_out
+    from spike_dgl.atomic_files import atomic_write_for_user
+    from spike_dgl.comparison.results_page import read_report, render_report
 
     page = render_report(read_report(file), file)
     if out is None:
         click.echo(page, nl=False)
         return
-    with file_to_hand_out(out) as partial:
+    with atomic_write_for_user(out) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
@@ -97,7 +97,7 @@ def cold(runs: tuple[Path, ...], split: Split, as_json: bool, csv_file: Path | N
     They are trained with data.hidden_users and data.hidden_items above 0.
     """
     from spike_dgl.measure.cold_start import cold_results, render_cold
-    from spike_dgl.training.tracking import RunFolder
+    from spike_dgl.runs.folder import RunFolder
 
     results = [cold_results(RunFolder.open(run), split) for run in runs]
     lines = [
@@ -111,9 +111,9 @@ def cold(runs: tuple[Path, ...], split: Split, as_json: bool, csv_file: Path | N
 
 
 def _write_csv(file: Path, lines: Sequence[Mapping[str, object]]) -> None:
-    from spike_dgl.training.whole_file import file_to_hand_out
+    from spike_dgl.atomic_files import atomic_write_for_user
 
-    with file_to_hand_out(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_write_for_user(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)

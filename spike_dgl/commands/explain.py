@@ -52,10 +52,10 @@ def _in_words(explanation: Explanation, form: str) -> str:
 
 
 def _write(explanation: Explanation, form: str, file: Path) -> None:
+    from spike_dgl.atomic_files import atomic_write_for_user
     from spike_dgl.plots import save
-    from spike_dgl.training.whole_file import file_to_hand_out
 
-    with file_to_hand_out(file) as partial:
+    with atomic_write_for_user(file) as partial:
         if form == "png":
             save(explanation.to_figure(), partial)
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from spike_dgl.export import ExportFormat
+    from spike_dgl.runs.export import ExportFormat
 
 FILE = click.Path(path_type=Path)
 FORMAT = click.Choice(["recbole", "cornac"])
@@ -21,7 +21,7 @@ FORMAT = click.Choice(["recbole", "cornac"])
 @click.option("--out", type=FILE, required=True, help="New folder for them.")
 def export(runs: tuple[Path, ...], export_format: ExportFormat, out: Path) -> None:
     """Write the split of RUNS for RecBole or Cornac, and each run's lists and metrics of all test users."""
-    from spike_dgl.export import export_runs
+    from spike_dgl.runs.export import export_runs
 
     export_runs(_named(runs), out, export_format)
     click.echo((out / "README.md").read_text(encoding="utf-8"))

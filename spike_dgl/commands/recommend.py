@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from spike_dgl.recommend import Recommender, ScoredItem
+    from spike_dgl.recommend.recommender import Recommender, ScoredItem
 
 NO_HISTORY = "the user has no training interactions, and no embedding was learned"
 FILE = click.Path(path_type=Path)
@@ -44,8 +44,8 @@ def recommend(
     out: Path | None,
 ) -> None:
     """The best items of RUN for some users or all, or for someone new by liked items or a text."""
-    from spike_dgl.list_files import asked_of_user, write_lists
-    from spike_dgl.recommend import Recommender
+    from spike_dgl.recommend.list_files import asked_of_user, write_lists
+    from spike_dgl.recommend.recommender import Recommender
 
     if (bool(users), all_users, bool(liked), text is not None).count(True) != 1:
         raise click.UsageError("say for whom: --user, --all-users, --item or --text, one of the four")
@@ -79,7 +79,7 @@ def recommend(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def similar(run: Path, item: str, k: int, as_json: bool) -> None:
     """The items of RUN that are most like ITEM, an id or a name, by the cosine of their embeddings."""
-    from spike_dgl.recommend import Recommender
+    from spike_dgl.recommend.recommender import Recommender
 
     _show({"item": item}, Recommender.load(run).similar_items(item, k), as_json)
 
@@ -89,15 +89,15 @@ def similar(run: Path, item: str, k: int, as_json: bool) -> None:
 @click.option("--out", type=FILE, required=True, help="New folder for them.")
 def embeddings(run: Path, out: Path) -> None:
     """Write the final embeddings of RUN with ids and names, for a vector index."""
-    from spike_dgl.embedding_files import write_embeddings
-    from spike_dgl.recommend import Recommender
+    from spike_dgl.recommend.embedding_files import write_embeddings
+    from spike_dgl.recommend.recommender import Recommender
 
     write_embeddings(Recommender.load(run), out)
     click.echo((out / "embeddings.json").read_text(encoding="utf-8"), nl=False)
 
 
 def _show(asked: dict[str, object], items: Sequence[ScoredItem], in_json: bool) -> None:
-    from spike_dgl.list_files import as_json
+    from spike_dgl.recommend.list_files import as_json
 
     if in_json:
         click.echo(as_json(asked, items))

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from spike_dgl.config import write_yaml
-from spike_dgl.experiment import SECTIONS
 from spike_dgl.models.base import ModelEntry, RankingOptions, registered_models
+from spike_dgl.runs.config import SECTIONS
 
 _TYPES = {int: "integer", float: "number", str: "text", bool: "true or false", NoneType: "null"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "length at least"}

@@ -72,10 +72,10 @@ def tune(
     the first of them with its settings as they are. Finished trials are not run again, and stopped ones go on.
     """
     from spike_dgl.comparison.definition import tuned_file
-    from spike_dgl.training.folder_lock import only_one
+    from spike_dgl.runs.folder_lock import only_one
     from spike_dgl.tuning.contenders import read_contenders
-    from spike_dgl.tuning.report import check_tuned_file, render_summary, write_tables, write_tuned
     from spike_dgl.tuning.search import Budget, fit_to_data, search
+    from spike_dgl.tuning.search_results import check_tuned_file, render_summary, write_tables, write_tuned
 
     overrides = [argument for argument in models if "=" in argument]
     names = [argument for argument in models if "=" not in argument]

@@ -6,8 +6,8 @@ import csv
 import io
 from typing import Any
 
-from spike_dgl.averages import COSTS, mean_cost, spread
 from spike_dgl.comparison.outcome import Comparison, Outcome
+from spike_dgl.runs.averages import COSTS, mean_cost, spread
 
 
 def render_csv(comparison: Comparison) -> str:

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT, apply_overrides, build, key_of, merge, read_yaml, to_mapping, write_yaml
 from spike_dgl.errors import ConfigError, nearest
-from spike_dgl.experiment import (
+from spike_dgl.runs.config import (
     RunConfig,
     known_settings,
     name_of_model,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spike_dgl import plots
-from spike_dgl.averages import mean_and_deviation, spread
 from spike_dgl.comparison.definition import By
 from spike_dgl.comparison.outcome import Comparison, Outcome
+from spike_dgl.runs.averages import mean_and_deviation, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

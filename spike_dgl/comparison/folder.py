@@ -7,18 +7,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from spike_dgl.atomic_files import atomic_write
 from spike_dgl.comparison.csv_file import render_csv
 from spike_dgl.comparison.definition import Study, read_study
 from spike_dgl.comparison.figure import draw
 from spike_dgl.comparison.outcome import Comparison, compare, planned_runs
 from spike_dgl.comparison.table import render
 from spike_dgl.errors import DataError, SpikeError
-from spike_dgl.export import ExportFormat, export_runs
 from spike_dgl.plots import require_matplotlib, save
-from spike_dgl.runs import run_missing
-from spike_dgl.training.folder_lock import only_one
-from spike_dgl.training.tracking import environment
-from spike_dgl.training.whole_file import whole_file
+from spike_dgl.runs.environment import environment
+from spike_dgl.runs.export import ExportFormat, export_runs
+from spike_dgl.runs.folder_lock import only_one
+from spike_dgl.runs.processes import run_missing
 
 
 class StudyFolder:
@@ -82,12 +82,12 @@ class StudyFolder:
             require_matplotlib()
         except SpikeError as error:
             return f"{report}\n\nNo plot: {error}"
-        with whole_file(self.path / "plot.png") as partial:
+        with atomic_write(self.path / "plot.png") as partial:
             save(draw(comparison), partial)
         return report
 
     def export(self, study: Study, format: ExportFormat) -> Path:
-        """Write the finished runs for another library; see `spike_dgl.export.export_runs`. Gives the folder.
+        """Write the finished runs for another library; see `spike_dgl.runs.export.export_runs`. Gives the folder.
 
         What was exported there before is replaced.
         """
@@ -102,7 +102,7 @@ class StudyFolder:
         return folder
 
     def _write(self, name: str, text: str) -> None:
-        with whole_file(self.path / name) as partial:
+        with atomic_write(self.path / name) as partial:
             partial.write_text(text, encoding="utf-8")
 
     def _write_made(self, jobs: int) -> None:

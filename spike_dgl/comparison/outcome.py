@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spike_dgl.averages import Record, read_record
 from spike_dgl.comparison.definition import Row, Study
 from spike_dgl.config import read_yaml
 from spike_dgl.errors import ConfigError, DataError, SpikeError, nearest
 from spike_dgl.evaluation import metric_names
 from spike_dgl.evaluation.groups import least_active
 from spike_dgl.evaluation.significance import PairedTest, holm, paired_test
-from spike_dgl.runs import PlannedRun
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.runs.averages import Record, read_record
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.processes import PlannedRun
 from spike_dgl.typing import BoolArray, IndexArray
 
 TEST_USERS = "test_users.npz"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from spike_dgl.averages import COSTS, mean_and_deviation, render_cost, render_spread, spread
 from spike_dgl.comparison.outcome import Comparison, Difference, FinishedRun, Outcome
 from spike_dgl.evaluation.groups import BY_ACTIVITY
 from spike_dgl.markdown import markdown_table
+from spike_dgl.runs.averages import COSTS, mean_and_deviation, render_cost, render_spread, spread
 
 LEVEL = 0.05
 SHOWN_COSTS = ("parameters", "seconds_to_quality", "seconds_per_epoch", "peak_memory_mb")

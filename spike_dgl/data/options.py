@@ -47,7 +47,7 @@ class DataOptions:
         the group of items without training users.
     hidden_users, hidden_items
         Shares of the users and items, at random, that are left out with all that the data says of them, as if they
-        came after training; `spike_dgl.newcomers` embeds such.
+        came after training; `spike_dgl.recommend.cold_start` embeds such.
 
     Templates and a language model's prompts are written from the data after these changes; texts and vectors that the
     data set brings stay as they are.

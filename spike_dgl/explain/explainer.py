@@ -10,7 +10,6 @@ import torch
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import SpikeError
-from spike_dgl.experiment import reopen
 from spike_dgl.explain.arcs import Arcs
 from spike_dgl.explain.attention import Attention
 from spike_dgl.explain.explanation import (
@@ -31,7 +30,8 @@ from spike_dgl.graph import INTERACTS, SIMILAR
 from spike_dgl.models.spike import Spike, SpikeStates
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.profiles.templates import limit_words
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.set_up import reopen
 from spike_dgl.typing import FloatArray
 
 LIKED_BY = "liked by"

@@ -20,8 +20,8 @@ from spike_dgl.evaluation.metrics import ndcg, recall
 from spike_dgl.markdown import markdown_table
 from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.templates import TemplateWriter
-from spike_dgl.recommend import NewItem, Recommender
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.recommend.recommender import NewItem, Recommender
+from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 CUTOFF = 20

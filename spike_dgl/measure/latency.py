@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 from spike_dgl.errors import SpikeError
 from spike_dgl.markdown import markdown_table
 from spike_dgl.profiles.stored import read_profile_texts
-from spike_dgl.recommend import NewItem, Recommender
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.recommend.recommender import NewItem, Recommender
+from spike_dgl.runs.folder import RunFolder
 
 LOADS, PROCESSES = 10, 3
 """How often a run is loaded, and how often a process of its own is started to do so."""
@@ -69,7 +69,9 @@ def measure(run: Path, calls: int = 1000) -> list[Latency]:
 def _of_known(
     run: Path, recommender: Recommender, calls: int, random: np.random.Generator
 ) -> Iterator[Latency]:
-    load = "import sys; from spike_dgl.recommend import Recommender; Recommender.load(sys.argv[1])"
+    load = (
+        "import sys; from spike_dgl.recommend.recommender import Recommender; Recommender.load(sys.argv[1])"
+    )
     start = [sys.executable, "-c", load, str(run)]
     yield _timed("a process that loads the run", lambda _: subprocess.run(start, check=True), PROCESSES)
     yield _timed("load", lambda _: Recommender.load(run), LOADS)

@@ -33,10 +33,10 @@ from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike
 from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.nn.kernels import attend
+from spike_dgl.runs.environment import available_memory_mb, peak_memory_mb
 from spike_dgl.training.allocator import keep_freed_memory, return_freed_memory
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
-from spike_dgl.training.tracking import available_memory_mb, peak_memory_mb
 from spike_dgl.training.trainer import final_embeddings
 
 VECTOR_DIM = 128

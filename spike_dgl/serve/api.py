@@ -19,7 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from spike_dgl import __version__
 from spike_dgl.data.dataset import Vocabulary
 from spike_dgl.explain.explanation import Explanation
-from spike_dgl.recommend import ScoredItem
+from spike_dgl.recommend.recommender import ScoredItem
 from spike_dgl.serve import messages, security
 from spike_dgl.serve.deployment import Deployment
 from spike_dgl.serve.methods import Methods, Prefix

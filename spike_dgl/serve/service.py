@@ -14,12 +14,12 @@ from spike_dgl import __version__
 from spike_dgl.config import read_yaml
 from spike_dgl.data.dataset import Vocabulary
 from spike_dgl.errors import DataError, SpikeError, UnknownIdError
-from spike_dgl.recommend import Recommender
+from spike_dgl.recommend.recommender import Recommender
+from spike_dgl.runs.folder import RunFolder
 from spike_dgl.serve import limits
 from spike_dgl.serve.messages import Named, Run
-from spike_dgl.serve.search import Matches, NameIndex
+from spike_dgl.serve.name_index import Matches, NameIndex
 from spike_dgl.serve.worker import Worker
-from spike_dgl.training.tracking import RunFolder
 
 if TYPE_CHECKING:
     from spike_dgl.explain import Explainer, Explanation

@@ -75,7 +75,7 @@ class Processes:
         """The values of all processes."""
         return [value]
 
-    def on_first(self, act: Callable[[], Value]) -> Value:
+    def on_rank_zero(self, act: Callable[[], Value]) -> Value:
         """What `act` returns in the first process, for all; a `SpikeError` that it raises ends all."""
         return act()
 
@@ -125,7 +125,7 @@ class TorchrunProcesses(Processes):
             distributed.all_gather_object(values, value)
         return values
 
-    def on_first(self, act: Callable[[], Value]) -> Value:
+    def on_rank_zero(self, act: Callable[[], Value]) -> Value:
         """The value is pickled; of an error the others get the message."""
         error: SpikeError | None = None
         answer: list[Any] = [None, None]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from spike_dgl.config import to_mapping
 from spike_dgl.errors import ConfigError, NotFiniteError, SpikeError
 from spike_dgl.models.base import Batch, EmbeddingModel, Embeddings
-from spike_dgl.training.checkpoint import load_checkpoint, save_checkpoint
+from spike_dgl.training.checkpoint import check_resumable, load_checkpoint, save_checkpoint
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.interrupt import Interrupted, StopRequest
 from spike_dgl.training.options import TrainingOptions
@@ -269,7 +269,7 @@ class Trainer:
     def _validated(self) -> dict[str, float]:
         validate = self.validate
         assert validate is not None
-        metrics = self.processes.on_first(lambda: dict(validate(final_embeddings(self.model))))
+        metrics = self.processes.on_rank_zero(lambda: dict(validate(final_embeddings(self.model))))
         if self.options.metric not in metrics:
             raise SpikeError(
                 f"training.metric is '{self.options.metric}', but validation gives: {', '.join(metrics)}"
@@ -325,11 +325,13 @@ class Trainer:
         Raises
         ------
         DataError
-            If ``last.pt`` is missing or broken.
+            If ``last.pt`` is missing, broken, or of another version.
         ConfigError
             If a changed setting cannot be applied, or the weights of the epoch that it makes the best were not kept.
         """
-        state = load_checkpoint(self.folder / "last.pt")
+        file = self.folder / "last.pt"
+        state = load_checkpoint(file)
+        check_resumable(state, file)
         self.changed = changed_settings(state.get("options", {}), self.options)
         check_changes(self.changed, state["epoch"], state["step"])
         self.model.load_state_dict(state["model"])
@@ -356,7 +358,7 @@ class Trainer:
                     f"training.metric={self.options.metric} cannot choose among the epochs so far: validation did not "
                     f"measure it\n  It measured: {', '.join(_valid(validated[0]))}."
                 )
-            self.processes.on_first(self._find_best)
+            self.processes.on_rank_zero(self._find_best)
 
     def _find_best(self) -> None:
         """Let ``best.pt`` hold the best epoch, or raise `ConfigError` where its weights were not kept."""

@@ -10,14 +10,14 @@ from typing import Any
 from spike_dgl.comparison.definition import BenchFile
 from spike_dgl.config import apply_overrides, build, flat, key_of, merge, nested, read_yaml
 from spike_dgl.errors import ConfigError, nearest
-from spike_dgl.experiment import (
+from spike_dgl.models.base import model_entry
+from spike_dgl.runs.config import (
     RunConfig,
     known_settings,
     name_of_model,
     overrides_by_model,
     with_absolute_paths,
 )
-from spike_dgl.models.base import model_entry
 from spike_dgl.tuning.space import Grid, Point, as_grid
 
 Settings = Mapping[str, Any]

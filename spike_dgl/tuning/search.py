@@ -12,7 +12,7 @@ from typing import Any
 
 from spike_dgl.data.options import load
 from spike_dgl.errors import ConfigError
-from spike_dgl.runs import PlannedRun, run_missing
+from spike_dgl.runs.processes import PlannedRun, run_missing
 from spike_dgl.tuning.contenders import Contender
 from spike_dgl.tuning.samplers import SamplerName, make_sampler
 from spike_dgl.tuning.space import Grid, Point

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from spike_dgl.commands.settings_page import documented, settings_page
-from spike_dgl.experiment import known_settings
 from spike_dgl.models.base import registered_models
+from spike_dgl.runs.config import known_settings
 from tests.command_line import run_command
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"

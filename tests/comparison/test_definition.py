@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spike_dgl.comparison.definition import read_study
-from spike_dgl.comparison.report import read_report
+from spike_dgl.comparison.results_page import read_report
 from spike_dgl.config import read_yaml
 from spike_dgl.errors import ConfigError
 from tests.comparison.studies import study

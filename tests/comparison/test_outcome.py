@@ -13,7 +13,7 @@ from spike_dgl.comparison.csv_file import render_csv
 from spike_dgl.comparison.figure import draw
 from spike_dgl.comparison.folder import StudyFolder
 from spike_dgl.comparison.outcome import Comparison, compare, planned_runs
-from spike_dgl.comparison.report import read_report, render_report
+from spike_dgl.comparison.results_page import read_report, render_report
 from spike_dgl.comparison.table import findings, group_tables, main_table, render
 from spike_dgl.errors import ConfigError, DataError, SpikeError
 from spike_dgl.evaluation.significance import holm, paired_test

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spike_dgl.data.prepare import rows as raw_rows
+from spike_dgl.data.prepare import raw_rows
 from spike_dgl.data.prepare.collect import InteractionTable, read_log
 from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.layouts import Layout

@@ -17,8 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spike_dgl.data.prepare import layouts
-from spike_dgl.data.prepare import rows as raw_rows
+from spike_dgl.data.prepare import layouts, raw_rows
 from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.csv_rows import NO_CSV
 from spike_dgl.data.prepare.layouts import Layout

@@ -22,10 +22,10 @@ from spike_dgl.models.base import (
     model_entry,
     registered_models,
 )
+from spike_dgl.runs.metrics_log import MetricsLog
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
-from spike_dgl.training.tracking import MetricsLog
 from spike_dgl.training.trainer import Trainer, final_embeddings
 from tests.toy import checkerboard
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from spike_dgl.errors import ConfigError
-from spike_dgl.experiment import load_config, start
 from spike_dgl.models import base
 from spike_dgl.models.base import model_entry, registered_models
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.runs.config import load_config
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.set_up import start
 
 MODEL = '''
 from spike_dgl.models.base import RankingOptions, register

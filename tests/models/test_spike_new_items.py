@@ -17,10 +17,10 @@ from spike_dgl.models.fold_in import NewItems
 from spike_dgl.models.spike import Spike
 from spike_dgl.models.spike.fold_in import SpikeFoldIn
 from spike_dgl.models.spike.options import SpikeOptions
+from spike_dgl.runs.metrics_log import MetricsLog
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
-from spike_dgl.training.tracking import MetricsLog
 from spike_dgl.training.trainer import Trainer
 from tests.toy import checkerboard, random_dataset
 

@@ -13,10 +13,10 @@ from spike_dgl.evaluation import EvaluationOptions, evaluate
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike, SpikeOptions, SpikeQuirks
+from spike_dgl.runs.metrics_log import MetricsLog
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
-from spike_dgl.training.tracking import MetricsLog
 from spike_dgl.training.trainer import Trainer, final_embeddings
 from tests.toy import checkerboard, random_dataset
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spike_dgl.graph import build_graph
-from spike_dgl.nn.compiled.sampling import sample_groups
+from spike_dgl.nn.compiled.group_samples import sample_groups
 from spike_dgl.nn.graphs.edge_dropout import EdgeDropout, GroupSample, sample_by_sorting
 from spike_dgl.nn.graphs.messages import MessageGraph, message_graph
 from tests.toy import dataset, random_dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spike_dgl.nn.compiled import positions as compiled
+from spike_dgl.nn.compiled import edge_positions as compiled
 from spike_dgl.nn.graphs import positions
 
 

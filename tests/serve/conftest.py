@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from spike_dgl.experiment import RunConfig, start
+from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.set_up import start
 from spike_dgl.serve.api import create_app
 from spike_dgl.serve.service import Service
-from spike_dgl.training.tracking import RunFolder
 
 NASTY_TITLE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\"> & Amélie"
 NASTY_ITEM = "2"

@@ -23,11 +23,11 @@ from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs, model_entry
 from spike_dgl.models.spike import Spike, SpikeOptions, SpikeQuirks
+from spike_dgl.runs.metrics_log import MetricsLog
 from spike_dgl.training.devices import choose_device
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
-from spike_dgl.training.tracking import MetricsLog
 from spike_dgl.training.trainer import Trainer, final_embeddings
 from tests.toy import random_dataset
 

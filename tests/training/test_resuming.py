@@ -16,9 +16,9 @@ import torch
 
 from spike_dgl.config import read_yaml, to_mapping
 from spike_dgl.errors import ConfigError
+from spike_dgl.runs.metrics_log import MetricsLog
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.resuming import changed_settings, check_changes
-from spike_dgl.training.tracking import MetricsLog
 from tests.command_line import run_command
 from tests.training.test_trainer import trainer
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.runs.environment import available_memory_mb, peak_memory_mb
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.metrics_log import MetricsLog
 from spike_dgl.training.checkpoint import load_checkpoint, save_checkpoint
-from spike_dgl.training.tracking import MetricsLog, RunFolder, available_memory_mb, peak_memory_mb
 
 
 def test_a_kill_between_log_and_checkpoint_leaves_no_epoch_twice(tmp_path: Path) -> None:

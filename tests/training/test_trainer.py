@@ -17,11 +17,11 @@ from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, Embeddings, ModelInputs
 from spike_dgl.models.spike import Spike
 from spike_dgl.models.spike.options import SpikeOptions
+from spike_dgl.runs.metrics_log import MetricsLog
 from spike_dgl.training.interrupt import Interrupted
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
-from spike_dgl.training.tracking import MetricsLog
 from spike_dgl.training.trainer import Trainer, TrainingDivergedError, learning_rate_factor
 from tests.toy import random_dataset
 

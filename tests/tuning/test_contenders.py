@@ -9,8 +9,8 @@ import pytest
 
 from spike_dgl.config import nested, read_yaml
 from spike_dgl.errors import ConfigError
-from spike_dgl.experiment import RunConfig
 from spike_dgl.models.base import SHARED_SEARCH, model_entry, registered_models
+from spike_dgl.runs.config import RunConfig
 from spike_dgl.tuning.contenders import read_contenders
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from spike_dgl.data import load_dataset
-from spike_dgl.experiment import RunConfig
 from spike_dgl.models.base import registered_models
-from spike_dgl.runs import PlannedRun
+from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.processes import PlannedRun
 from spike_dgl.tuning import search
 from spike_dgl.tuning.contenders import Contender, read_contenders
 from tests.command_line import run_command

@@ -25,7 +25,7 @@ from spike_dgl.data.prepare.markup import without_markup
 from spike_dgl.data.prepare.matching import Matches
 from spike_dgl.data.prepare.options import PrepareOptions
 from spike_dgl.data.prepare.pipeline import Source
-from spike_dgl.data.prepare.rows import Row
+from spike_dgl.data.prepare.raw_rows import Row
 from spike_dgl.data.prepare.tables import Reading, read_records, split_list
 from spike_dgl.data.values import is_missing
 from spike_dgl.errors import DataError

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import spike_dgl.data.prepare.rows as raw_rows
+import spike_dgl.data.prepare.raw_rows as raw_rows
 from spike_dgl.data.prepare.arrow import arrow_csv, pa
 from spike_dgl.data.prepare.columns import Column
-from spike_dgl.data.prepare.rows import LONGEST_ROW, Row, check_text, decoded_lines, in_arrow_memory
+from spike_dgl.data.prepare.raw_rows import LONGEST_ROW, Row, check_text, decoded_lines, in_arrow_memory
 from spike_dgl.data.prepare.streams import Stream
 
 SLICE = 1 << 18

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import spike_dgl.data.prepare.rows as raw_rows
+import spike_dgl.data.prepare.raw_rows as raw_rows
 from spike_dgl.data.files import COPY_AGAIN, shorten
 from spike_dgl.data.prepare.arrow import arrow_json, pa
 from spike_dgl.data.prepare.columns import Column
-from spike_dgl.data.prepare.rows import LONGEST_ROW, Row, check_text, decoded_lines, in_arrow_memory
+from spike_dgl.data.prepare.raw_rows import LONGEST_ROW, Row, check_text, decoded_lines, in_arrow_memory
 from spike_dgl.data.prepare.streams import Stream
 from spike_dgl.errors import DataError
 

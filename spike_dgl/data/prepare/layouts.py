@@ -11,7 +11,7 @@ from typing import Literal
 from spike_dgl.data.prepare.csv_rows import Dialect, csv_pieces
 from spike_dgl.data.prepare.json_rows import json_pieces
 from spike_dgl.data.prepare.parquet_rows import parquet_pieces
-from spike_dgl.data.prepare.rows import Piece
+from spike_dgl.data.prepare.raw_rows import Piece
 from spike_dgl.data.prepare.streams import open_stream, unpacked_name
 from spike_dgl.errors import DataError, nearest
 

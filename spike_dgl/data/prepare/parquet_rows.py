@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from spike_dgl.data.prepare.arrow import pa, parquet
 from spike_dgl.data.prepare.columns import Column
-from spike_dgl.data.prepare.rows import Row
+from spike_dgl.data.prepare.raw_rows import Row
 from spike_dgl.errors import DataError
 
 ROWS = 1 << 17

@@ -12,7 +12,7 @@ from typing import Any
 from spike_dgl.data.prepare.arrow import pa, pc
 from spike_dgl.data.prepare.columns import Column, NotOfKindError, checked, value_of
 from spike_dgl.data.prepare.layouts import Layout, layout_of, pieces
-from spike_dgl.data.prepare.rows import Piece, Row
+from spike_dgl.data.prepare.raw_rows import Piece, Row
 from spike_dgl.errors import DataError, nearest
 
 SKIP = "Mend the file, or let such rows be skipped: broken_rows=N."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spike_dgl.nn.compiled.sampling import sample_groups
+from spike_dgl.nn.compiled.group_samples import sample_groups
 from spike_dgl.nn.graphs.messages import MessageGraph
 from spike_dgl.nn.graphs.positions import ascending, true_positions
 
@@ -107,7 +107,7 @@ class GroupSample:
 
 
 def sample_by_sorting(group: Tensor, sizes: Tensor, wanted: Tensor, total: int) -> Tensor:
-    """As `spike_dgl.nn.compiled.sampling.sample_groups`, on any device."""
+    """As `spike_dgl.nn.compiled.group_samples.sample_groups`, on any device."""
     # Integers, because torch sorts them by radix, several times faster than floats.
     noise = torch.empty_like(group).random_(0, 1 << 32)
     shuffled = ((group << 32) | noise).argsort()

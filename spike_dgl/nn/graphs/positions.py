@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spike_dgl.nn.compiled import positions as compiled
+from spike_dgl.nn.compiled import edge_positions as compiled
 
 
 def ascending(positions: Tensor, size: int) -> Tensor:

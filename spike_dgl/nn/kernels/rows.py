@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from spike_dgl.nn.compiled import rows as compiled_rows
+from spike_dgl.nn.compiled import row_loops as compiled_rows
 from spike_dgl.nn.precision import in_full_precision
 
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spike_dgl.atomic_files import PARTIAL, atomic_write
 from spike_dgl.config import build, read_yaml
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import DataError, SpikeError
-from spike_dgl.threads import available_cpus
-from spike_dgl.training.folder_lock import LOCK, FolderLock
-from spike_dgl.training.whole_file import PARTIAL, whole_file
+from spike_dgl.runs.environment import environment
+from spike_dgl.runs.folder_lock import LOCK, FolderLock
+from spike_dgl.runs.metrics_log import MetricsLog
 
 SET_UP_FILES = {"profiles.npz", "profiles.jsonl.gz", "encoder.npz", "environment.json", "config.yaml"}
 """What a run writes before training, ``config.yaml`` last: with it a run can go on."""
@@ -35,7 +32,6 @@ SERVED_FILES = (
     "profiles.jsonl.gz",
 )
 """What answers are computed from, some of it read when first needed."""
-PACKAGES = ("spike_dgl", "torch", "dgl", "numpy", "scipy", "scikit-learn")
 
 
 class RunFolder:
@@ -154,7 +150,7 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file as a whole or not at all."""
-        with whole_file(self.file(name)) as partial:
+        with atomic_write(self.file(name)) as partial:
             partial.write_text(text, encoding="utf-8")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
@@ -190,7 +186,7 @@ class RunFolder:
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Write an npz file as a whole or not at all."""
-        with whole_file(self.file(name)) as partial, partial.open("wb") as stream:
+        with atomic_write(self.file(name)) as partial, partial.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
@@ -224,42 +220,6 @@ class RunFolder:
         return MetricsLog(self.file("metrics.jsonl"))
 
 
-class MetricsLog:
-    """One JSON record an epoch, appended as it comes.
-
-    Parameters
-    ----------
-    file
-        A JSONL file, made on the first record.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Add the record of an epoch."""
-        with self.file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
-
-    def read(self) -> list[dict[str, Any]]:
-        """All records in order; a line that a kill cut short is left out."""
-        if not self.file.is_file():
-            return []
-        records = []
-        for line in self.file.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                break
-        return records
-
-    def keep_before(self, epoch: int) -> None:
-        """Forget the records of `epoch` and later ones, which a resumed run will write again."""
-        kept = [record for record in self.read() if record["epoch"] < epoch]
-        with whole_file(self.file) as partial:
-            partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-
-
 def _holds_set_up_files_only(folder: Path) -> bool:
     """Whether a folder holds no more than what a run writes before it is set up."""
     names = {file.name.removesuffix(PARTIAL) for file in folder.iterdir()}
@@ -272,45 +232,3 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine, for the run folder."""
-    return {
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "cpus_available": available_cpus(),
-        "command": " ".join(["python", *sys.argv]),
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def peak_memory_mb() -> float | None:
-    """Largest resident memory of this process so far, in MB; None where the system does not tell."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux; its getrusage counts the parent's memory at the time of the fork as well
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) / 1024
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024**2 if sys.platform == "darwin" else 1024)
-
-
-def available_memory_mb() -> float | None:
-    """Memory that this machine still has for new work, in MB; None where the system does not tell."""
-    information = Path("/proc/meminfo")
-    if not information.is_file():
-        return None
-    fields = dict(line.split(":", 1) for line in information.read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) / 1024

@@ -12,8 +12,8 @@ import numpy as np
 
 from spike_dgl.data.dataset import Dataset, Vocabulary
 from spike_dgl.errors import SpikeError
-from spike_dgl.newcomers import Newcomers
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.recommend.cold_start import Newcomers
+from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ PARTIAL = ".partial"
 
 
 @contextmanager
-def whole_file(file: Path) -> Iterator[Path]:
+def atomic_write(file: Path) -> Iterator[Path]:
     """A path beside `file` to write to, which takes its place afterwards; an error or kill leaves the old one."""
     partial = file.with_name(file.name + PARTIAL)
     try:
@@ -25,8 +25,8 @@ def whole_file(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def file_to_hand_out(file: Path) -> Iterator[Path]:
-    """As `whole_file`, where a user named the file: missing folders above it are made.
+def atomic_write_for_user(file: Path) -> Iterator[Path]:
+    """As `atomic_write`, where a user named the file: missing folders above it are made.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def file_to_hand_out(file: Path) -> Iterator[Path]:
         raise DataError(file, "is a folder", "Name a file.")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as partial:
+        with atomic_write(file) as partial:
             yield partial
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"

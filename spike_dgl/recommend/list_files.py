@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from spike_dgl.atomic_files import atomic_write_for_user
 from spike_dgl.errors import SpikeError
-from spike_dgl.recommend import Recommender, ScoredItem
-from spike_dgl.training.whole_file import file_to_hand_out
+from spike_dgl.recommend.recommender import Recommender, ScoredItem
 
 CHUNK = 2048
 """Users whose lists are held in memory at a time."""
@@ -84,7 +84,7 @@ def write_lists(
                 for user, items in zip(some, lists, strict=True)
             ]
 
-    with file_to_hand_out(file) as partial:
+    with atomic_write_for_user(file) as partial:
         write(partial, chunks())
 
 

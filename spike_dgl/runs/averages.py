@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from spike_dgl.config import read_yaml
 from spike_dgl.markdown import markdown_table
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.runs.folder import RunFolder
 
 Record: TypeAlias = dict[str, Any]
 """``result.json`` of a run."""

@@ -13,7 +13,7 @@ from spike_dgl.errors import SpikeError
 from spike_dgl.profiles.encode import pretrained_encoder
 from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
 from spike_dgl.profiles.options import ProfileOptions
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Newcomers:
         """Those of a run folder."""
 
         def open_model() -> FoldIn:
-            from spike_dgl.experiment import open_fold_in
+            from spike_dgl.runs.set_up import open_fold_in
 
             return _unchanged(folder, open_fold_in(folder, dataset, embeddings))
 

@@ -15,9 +15,9 @@ from spike_dgl.data.export.tables import raw_pairs, write_table
 from spike_dgl.errors import ConfigError, SpikeError
 from spike_dgl.evaluation import Evaluation, evaluate
 from spike_dgl.evaluation.ranking import NO_ITEM
-from spike_dgl.experiment import reopen
 from spike_dgl.models.base import ScoreFunction
-from spike_dgl.training.tracking import RunFolder
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.set_up import reopen
 
 ExportFormat: TypeAlias = Literal["recbole", "cornac"]
 FORMATS = {"recbole": recbole, "cornac": cornac}

@@ -11,7 +11,7 @@ import numpy as np
 from spike_dgl.data.dataset import Vocabulary
 from spike_dgl.data.prepare.write import new_folder
 from spike_dgl.errors import SpikeError
-from spike_dgl.recommend import Recommender
+from spike_dgl.recommend.recommender import Recommender
 from spike_dgl.typing import FloatArray
 
 

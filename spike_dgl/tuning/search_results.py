@@ -11,13 +11,13 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from spike_dgl.atomic_files import atomic_write
 from spike_dgl.comparison.definition import tuned_file
 from spike_dgl.config import nested, read_yaml, write_yaml
 from spike_dgl.data.options import load_as_it_is
 from spike_dgl.errors import DataError
 from spike_dgl.markdown import markdown_table
-from spike_dgl.training.tracking import environment
-from spike_dgl.training.whole_file import whole_file
+from spike_dgl.runs.environment import environment
 from spike_dgl.tuning.contenders import Contender
 from spike_dgl.tuning.search import Budget, Trial, best_first
 
@@ -93,7 +93,7 @@ def _text(value: float | None) -> str:
 def write_tables(trials: Sequence[Trial], folder: Path) -> None:
     """Write ``trials.md`` and ``trials.csv``."""
     for name, text in (("trials.md", render_trials(trials) + "\n"), ("trials.csv", render_csv(trials))):
-        with whole_file(folder / name) as partial:
+        with atomic_write(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
 
 
@@ -105,7 +105,7 @@ def write_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget, f
     file = tuned_file(folder, contender.config({}).data.path, contender.model)
     file.parent.mkdir(parents=True, exist_ok=True)
     check_tuned_file(file, contender)
-    with whole_file(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text(render_tuned(contender, trials, budget), encoding="utf-8")
     return file
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spike_dgl.atomic_files import atomic_write
 from spike_dgl.config import flat, read_yaml
 from spike_dgl.errors import ConfigError
-from spike_dgl.experiment import RunConfig
 from spike_dgl.renamed import with_present_names
+from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.folder import RunFolder
 from spike_dgl.training.interrupt import Interrupted, StopRequest
-from spike_dgl.training.tracking import RunFolder
-from spike_dgl.training.whole_file import whole_file
 
 POLL_SECONDS = 0.1
 
@@ -100,7 +100,7 @@ class PlannedRun:
         if self.is_started:
             return [*train, "--resume", str(self.folder)]
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(self.settings) as partial:
+        with atomic_write(self.settings) as partial:
             partial.write_text(self.config.to_yaml(), encoding="utf-8")
         return [*train, "--config", str(self.settings), "--out", str(self.folder)]
 
@@ -213,7 +213,7 @@ class _Processes:
 
 def _environment() -> dict[str, str]:
     """That of this process, and the package is found from any working directory."""
-    package = str(Path(__file__).parents[1])
+    package = str(Path(__file__).parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 

@@ -1,0 +1,5 @@
+"""Top-k lists, scores and similar items from a finished run, also for users and items that training never saw."""
+
+from spike_dgl.recommend.recommender import Item, NewItem, Recommender, ScoredItem
+
+__all__ = ["Item", "NewItem", "Recommender", "ScoredItem"]

@@ -1,0 +1,56 @@
+"""The software and the machine that a run is made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from spike_dgl.threads import available_cpus
+
+PACKAGES = ("spike_dgl", "torch", "dgl", "numpy", "scipy", "scikit-learn")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for the run folder."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "cpus_available": available_cpus(),
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident memory of this process so far, in MB; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux; its getrusage counts the parent's memory at the time of the fork as well
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) / 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def available_memory_mb() -> float | None:
+    """Memory that this machine still has for new work, in MB; None where the system does not tell."""
+    information = Path("/proc/meminfo")
+    if not information.is_file():
+        return None
+    fields = dict(line.split(":", 1) for line in information.read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) / 1024

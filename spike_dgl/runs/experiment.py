@@ -1,0 +1,215 @@
+"""A run that is set up: its training, and the test at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.errors import NotFiniteError
+from spike_dgl.evaluation import Evaluation, evaluate
+from spike_dgl.evaluation.evaluate import Split
+from spike_dgl.evaluation.groups import num_training_items
+from spike_dgl.models.base import (
+    EmbeddingModel,
+    Embeddings,
+    RecommenderModel,
+    ScoreFunction,
+)
+from spike_dgl.profiles.bottom_up import ProfileSources
+from spike_dgl.profiles.stored import read_profile_texts
+from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.report import record_of_test, record_of_training, render_result
+from spike_dgl.runs.weights import load_best, weights_fit
+from spike_dgl.training.devices import describe_device, peak_device_memory_mb
+from spike_dgl.training.distributed import Processes
+from spike_dgl.training.resuming import alters_epochs
+from spike_dgl.training.sampling import BprSampler
+from spike_dgl.training.trainer import Trainer, final_embeddings
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run that is set up: its folder, settings, data and model, and what it runs on."""
+
+    folder: RunFolder
+    config: RunConfig
+    dataset: Dataset
+    model: RecommenderModel
+    device: torch.device
+    processes: Processes
+
+    def train(
+        self, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] = print
+    ) -> Evaluation:
+        """Train, then test the reported epoch once; writes the result into the run folder.
+
+        Of several processes all must call it.
+
+        Parameters
+        ----------
+        resume
+            Go on from where the folder's ``last.pt`` was written.
+        progress
+            Show a progress bar.
+        say
+            Is told where a resumed run has nothing left to train.
+
+        Raises
+        ------
+        SpikeError
+            If another program writes to the run folder.
+        ConfigError
+            If a setting was changed that cannot be applied to a run that is resumed.
+        """
+        with self._only_writer():
+            self._fit(resume, progress, say)
+            return self.processes.on_rank_zero(self._report)
+
+    def train_untested(
+        self, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] = print
+    ) -> None:
+        """As `train`, but nothing of the test split is ranked: for choosing settings.
+
+        What the run reached on validation is written to ``validation.json``. `train` with `resume` tests it later.
+        """
+        with self._only_writer():
+            self._fit(resume, progress, say)
+            self.processes.on_rank_zero(lambda: self.folder.write_json("validation.json", self._record()))
+
+    @contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        self.processes.on_rank_zero(self.folder.lock)
+        try:
+            yield
+        finally:
+            self.folder.unlock()
+
+    def _fit(self, resume: bool, progress: bool, say: Callable[[str], None]) -> None:
+        if not isinstance(self.model, EmbeddingModel):
+            self.processes.on_rank_zero(self._record_untrained)
+            return
+        trainer = self._trainer(self.model, progress)
+        if resume:
+            if self.folder.file("last.pt").is_file():
+                with weights_fit(self.folder, self.config):
+                    trainer.restore()
+            self.processes.on_rank_zero(lambda: self._record_resumption(trainer))
+            if self.processes.is_first and trainer.why_done:
+                say(trainer.why_done)
+        trainer.fit()
+
+    def _record_resumption(self, trainer: Trainer) -> None:
+        self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may be new
+        if not self.folder.file("last.pt").is_file():
+            return
+        self.folder.metrics().keep_before(trainer.epoch)
+        changed = {
+            f"training.{name}": list(values)
+            for name, values in trainer.changed.items()
+            if alters_epochs(name, trainer.options)
+        }
+        self.folder.add_resumption({"epoch": trainer.epoch, "step": trainer.step, "changed": changed})
+
+    def best_scores(self) -> ScoreFunction:
+        """Scores by the weights of the epoch that is reported; an untrained model has no weights."""
+        if isinstance(self.model, EmbeddingModel):
+            return self._best_embeddings(self.model).scores
+        return self.model.score_function()
+
+    def load_best(self) -> None:
+        """Give the model the weights of the epoch that is reported.
+
+        Raises `DataError` where there is no such epoch, or where the weights are of another model.
+        """
+        load_best(self.model, self.folder, self.config)
+
+    def _best_embeddings(self, model: EmbeddingModel) -> Embeddings:
+        self.load_best()
+        embeddings = final_embeddings(model)
+        if not (embeddings.users.isfinite().all() and embeddings.items.isfinite().all()):
+            raise NotFiniteError(
+                f"some embeddings of {self.folder.path} are infinite or not a number\n"
+                "  Train with a smaller training.learning_rate, or check the profile vectors for broken values."
+            )
+        return embeddings
+
+    def evaluate(self, scores: ScoreFunction, split: Split) -> Evaluation:
+        """Rank all items for the users of a split, ``valid`` or ``test``."""
+        return evaluate(scores, self.dataset, split, self.config.evaluation)
+
+    @cached_property
+    def profile_sources(self) -> ProfileSources:
+        """Where the profile of each node came from."""
+        return read_profile_texts(self.folder.file("profiles.jsonl.gz")).sources
+
+    def _trainer(self, model: EmbeddingModel, progress: bool) -> Trainer:
+        training, dataset = self.config.training, self.dataset
+        sampler = BprSampler(
+            dataset.train,
+            dataset.num_users,
+            dataset.num_items,
+            batch_size=training.batch_size,
+            seed=training.seed,
+            popularity_exponent=training.negative_popularity,
+            seen_negatives=training.negatives_from == "seen",
+            recency=training.recency,
+            device=self.device,
+        )
+        return Trainer(
+            model,
+            sampler,
+            training,
+            folder=self.folder.path,
+            log=self.folder.metrics(),
+            validate=(lambda embeddings: self._validate(embeddings.scores)) if len(dataset.valid) else None,
+            progress=progress,
+            processes=self.processes,
+        )
+
+    def _validate(self, scores: ScoreFunction) -> dict[str, float]:
+        return evaluate(scores, self.dataset, "valid", self.config.validation).means
+
+    def _record_untrained(self) -> None:
+        """The one record of a model without epochs."""
+        if self.folder.metrics().read():
+            return
+        started = time.perf_counter()
+        metrics = self._validate(self.best_scores()) if len(self.dataset.valid) else {}
+        seconds = time.perf_counter() - started
+        record = {f"valid/{name}": value for name, value in metrics.items()}
+        self.folder.metrics().append({"epoch": 0, **record, "seconds": 0.0, "elapsed_seconds": seconds})
+
+    def _record(self) -> dict[str, Any]:
+        return record_of_training(self.folder, self.dataset, self.model, self.profile_sources) | {
+            "device": describe_device(self.device),
+            "processes": self.processes.number,
+            "peak_device_memory_mb": peak_device_memory_mb(self.device),
+        }
+
+    def _report(self) -> Evaluation:
+        if isinstance(self.model, EmbeddingModel):
+            embeddings = self._best_embeddings(self.model)
+            users, items = (rows.cpu().numpy() for rows in (embeddings.users, embeddings.items))
+            self.folder.write_arrays("embeddings.npz", users=users, items=items)
+            scores: ScoreFunction = embeddings.scores
+        else:
+            scores = self.model.score_function()
+        test = self.evaluate(scores, "test")
+        sources = self.profile_sources
+        training_items = num_training_items(test, self.dataset)
+        self.folder.write_arrays(
+            "test_users.npz", users=test.users, training_items=training_items, **test.per_user
+        )
+        record = self._record() | record_of_test(test, self.dataset, sources)
+        self.folder.write_json("result.json", record)
+        title = f"{self.config.model_name} on {self.dataset.name}, seed {self.config.training.seed}"
+        self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test, sources))
+        return test

@@ -1,0 +1,184 @@
+"""Setting up a run, anew or from its folder: data, profiles, graph and model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+import torch
+
+from spike_dgl.atomic_files import atomic_write
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.options import load
+from spike_dgl.errors import ConfigError
+from spike_dgl.evaluation.evaluate import relevant_pairs
+from spike_dgl.graph import build_graph
+from spike_dgl.models.base import (
+    EmbeddingModel,
+    ModelInputs,
+    RecommenderModel,
+    model_entry,
+)
+from spike_dgl.models.fold_in import FoldIn, LinearFoldIn
+from spike_dgl.profiles import TfidfSvdEncoder, build_profiles
+from spike_dgl.profiles.stored import write_profile_texts
+from spike_dgl.runs.config import RunConfig, load_config, with_absolute_paths
+from spike_dgl.runs.environment import environment
+from spike_dgl.runs.experiment import Experiment
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.weights import load_best
+from spike_dgl.threads import use_threads
+from spike_dgl.training.allocator import keep_freed_memory
+from spike_dgl.training.devices import choose_device
+from spike_dgl.training.distributed import Processes
+from spike_dgl.training.sampling import check_trainable
+from spike_dgl.training.seeding import seed_everything
+from spike_dgl.typing import FloatArray
+
+Vectors: TypeAlias = dict[str, FloatArray]
+"""Text vectors of ``users`` [U, d_t] and ``entities`` [N, d_t], or nothing where a run has no profiles."""
+
+
+def start(
+    config: RunConfig,
+    folder: RunFolder,
+    processes: Processes | None = None,
+    *,
+    progress: bool = False,
+    inspect: Callable[[Dataset], None] = lambda _: None,
+) -> Experiment:
+    """Set up a new run: load the data, write profiles, build graph and model; records all of it in the folder.
+
+    Of several processes all must call it. The first does as above, and the others then read what it wrote.
+    With `progress`, a bar is shown where encoding profiles takes long. `inspect` is given the data before anything is
+    made of it.
+    """
+    processes = processes or Processes()
+    started: list[Experiment] = []
+    try:
+        processes.on_rank_zero(lambda: started.append(_start(config, folder, processes, progress, inspect)))
+    except BaseException:
+        folder.remove_if_empty()
+        raise
+    return started[0] if started else reopen(folder, processes=processes)
+
+
+def _start(
+    config: RunConfig,
+    folder: RunFolder,
+    processes: Processes,
+    progress: bool,
+    inspect: Callable[[Dataset], None],
+) -> Experiment:
+    _device_of(config, processes)  # where there is none, the run ends before anything is written
+    dataset = load(config.data)
+    inspect(dataset)
+    _check_data(dataset, config)
+    config = with_absolute_paths(config)
+    profiles = build_profiles(dataset, config.profiles, progress=progress)
+    vectors: Vectors = {}
+    if profiles.user_vectors is not None and profiles.entity_vectors is not None:
+        vectors = {"users": profiles.user_vectors, "entities": profiles.entity_vectors}
+        folder.write_arrays("profiles.npz", **vectors)
+    data = {"name": dataset.name, "checksum": dataset.checksum, "split_hash": dataset.split_hash}
+    with atomic_write(folder.file("profiles.jsonl.gz")) as partial:
+        write_profile_texts(partial, dataset, profiles)
+    if isinstance(profiles.fitted_encoder, TfidfSvdEncoder):
+        with atomic_write(folder.file("encoder.npz")) as partial:
+            profiles.fitted_encoder.save(partial)
+    folder.write_json("environment.json", environment() | {"data": data, "encoder": profiles.encoder})
+    folder.write_text("config.yaml", config.to_yaml())
+    return _set_up(config, folder, dataset, vectors, processes)
+
+
+def _check_data(dataset: Dataset, config: RunConfig) -> None:
+    """Raise `SpikeError` where the data has nothing to train or to test on, before anything is paid for or trained."""
+    relevant_pairs(dataset, "test")
+    if len(dataset.valid):
+        relevant_pairs(dataset, "valid")
+    model = model_entry(config.model_name).model
+    if isinstance(model, type) and issubclass(model, EmbeddingModel):
+        check_trainable(dataset.train, dataset.num_items)
+
+
+def reopen(
+    folder: RunFolder,
+    overrides: Iterable[str] = (),
+    *,
+    section: str = "training",
+    processes: Processes | None = None,
+) -> Experiment:
+    """Set up a run again from its folder, to go on with training or to evaluate.
+
+    Parameters
+    ----------
+    folder
+        Of a run that was started.
+    overrides
+        Settings to change, such as ``training.epochs=200``.
+    section
+        The only section that may change, ``training.device`` apart: what the run was trained on and how its model
+        looks stays.
+    processes
+        Those that go on together; a single one by default.
+    """
+    overrides = list(overrides)
+    for override in overrides:
+        if not override.startswith((f"{section}.", "training.device=")):
+            raise ConfigError(f"'{override}': here only settings of the {section} section can change")
+    config = load_config(folder.file("config.yaml"), overrides)
+    return _set_up(config, folder, folder.load_dataset(), _stored_vectors(folder), processes or Processes())
+
+
+def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> FoldIn:
+    """What embeds users and items that came after the training of a run. Works on the CPU.
+
+    Parameters
+    ----------
+    folder
+        Of a finished run.
+    dataset
+        Its data.
+    embeddings
+        Its final embeddings of ``users`` [U, D] and ``items`` [I, D].
+
+    Raises
+    ------
+    DataError
+        Where the run has no ``best.pt``, or that of another model.
+    """
+    config, vectors = load_config(folder.file("config.yaml")), _stored_vectors(folder)
+    model = _build_model(config, dataset, vectors, torch.device("cpu"))
+    assert isinstance(model, EmbeddingModel)  # others store no embeddings
+    load_best(model, folder, config)
+    linear = LinearFoldIn.fit(dataset, embeddings["users"], embeddings["items"], vectors)
+    return model.eval().fold_in(linear)
+
+
+def _stored_vectors(folder: RunFolder) -> Vectors:
+    return folder.read_arrays("profiles.npz") if folder.file("profiles.npz").is_file() else {}
+
+
+def _set_up(
+    config: RunConfig, folder: RunFolder, dataset: Dataset, vectors: Vectors, processes: Processes
+) -> Experiment:
+    device = _device_of(config, processes)
+    keep_freed_memory()
+    use_threads(config.training.threads)
+    seed_everything(config.training.seed)
+    model = _build_model(config, dataset, vectors, device)
+    return Experiment(folder, config, dataset, model, device, processes)
+
+
+def _build_model(
+    config: RunConfig, dataset: Dataset, vectors: Vectors, device: torch.device
+) -> RecommenderModel:
+    users, entities = (
+        torch.from_numpy(vectors[side]) if side in vectors else None for side in ("users", "entities")
+    )
+    inputs = ModelInputs(build_graph(dataset), users, entities, device=device)
+    return model_entry(config.model_name).model(inputs, config.model).to(device)
+
+
+def _device_of(config: RunConfig, processes: Processes) -> torch.device:
+    return choose_device(config.training.device, processes.local_rank, processes.local_number)

@@ -1,0 +1,49 @@
+"""Loading the weights of a run's reported epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from spike_dgl.config import (
+    flat,
+    read_yaml,
+    to_mapping,
+)
+from spike_dgl.errors import DataError
+from spike_dgl.models.base import EmbeddingModel, RecommenderModel
+from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.training.checkpoint import load_checkpoint, weights_of
+
+
+def load_best(model: RecommenderModel, folder: RunFolder, config: RunConfig) -> None:
+    """Give a model the weights of the epoch that its run reports.
+
+    Raises `DataError` where there is no such epoch, or where the weights are of another model.
+    """
+    state = load_checkpoint(folder.file("best.pt"))
+    former_names = model.former_names if isinstance(model, EmbeddingModel) else ()
+    with weights_fit(folder, config):
+        model.load_state_dict(weights_of(state, former_names))
+
+
+@contextmanager
+def weights_fit(folder: RunFolder, config: RunConfig) -> Iterator[None]:
+    """Say so where weights that are loaded have other parts or sizes than the model of a run's settings."""
+    try:
+        yield
+    except RuntimeError as error:
+        first, *reasons = str(error).splitlines()
+        if "state_dict" not in first:
+            raise
+        file = folder.file("config.yaml")
+        there, model = flat(read_yaml(file)), flat({"model": to_mapping(config.model)})
+        new = ", ".join(f"{key} (now {value})" for key, value in model.items() if key not in there)
+        remedy = "Put back the settings it was trained with, or train again."
+        if new:
+            remedy = (
+                f"An older version trained it, without {new}: add what switches that off, or train again."
+            )
+        problem = f"describes another model than the weights are of ({' '.join(reasons).strip()})"
+        raise DataError(file, problem, remedy) from None
