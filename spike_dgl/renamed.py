@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from spike_dgl.errors import SpikeWarning
+
 RENAMED = {
     "data.rehearsal": "data.inner_split",
     "model.kernels": "model.backend",
@@ -19,14 +21,19 @@ RENAMED_VALUES = {("training.negatives_from", "met"): "seen"}
 """New value of a setting by its key and old value."""
 
 
-def with_present_names(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a section with old names and values replaced, and warn of each."""
+class RenamedWarning(SpikeWarning, FutureWarning):
+    """A setting was given by its old name."""
+
+
+def with_present_names(section: str, values: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
+    """Return the settings of a section with old names and values replaced; each is a `RenamedWarning`."""
     result = copy.deepcopy(dict(values))
     for old, new in RENAMED.items():
         key = old.removeprefix(f"{section}.")
         if key == old or key not in result:
             continue
-        warnings.warn(f"the setting {old} is called {new} now", FutureWarning, stacklevel=3)
+        if warn:
+            warnings.warn(f"the setting {old} is called {new} now", RenamedWarning, stacklevel=3)
         *inner, name = new.removeprefix(f"{section}.").split(".")
         part = result
         for each in inner:
@@ -35,7 +42,9 @@ def with_present_names(section: str, values: Mapping[str, Any]) -> dict[str, Any
     for (key, value), replacement in RENAMED_VALUES.items():
         name = key.removeprefix(f"{section}.")
         if name != key and result.get(name) == value:
-            warnings.warn(f"{key}={value} is called {key}={replacement} now", FutureWarning, stacklevel=3)
+            if warn:
+                message = f"{key}={value} is called {key}={replacement} now"
+                warnings.warn(message, RenamedWarning, stacklevel=3)
             result[name] = replacement
     return result
 

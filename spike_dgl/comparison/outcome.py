@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spike_dgl.comparison.definition import Row, Study
-from spike_dgl.config import read_yaml
 from spike_dgl.errors import ConfigError, DataError, SpikeError, nearest
 from spike_dgl.evaluation import metric_names
 from spike_dgl.evaluation.groups import least_active
@@ -198,7 +197,7 @@ def _read(folder: RunFolder) -> FinishedRun:
         )
     per_user = folder.read_arrays(TEST_USERS)
     users, training_items = per_user.pop("users"), per_user.pop("training_items", None)
-    config, machine = read_yaml(folder.file("config.yaml")), folder.read_json("environment.json")
+    config, machine = folder.settings(), folder.read_json("environment.json")
     return FinishedRun(folder.path, read_record(folder), config, machine, users, per_user, training_items)
 
 

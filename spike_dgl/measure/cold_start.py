@@ -10,7 +10,7 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 
-from spike_dgl.config import build, read_yaml
+from spike_dgl.config import build
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.options import DataOptions, load
 from spike_dgl.data.training import TrainingData
@@ -53,7 +53,7 @@ def cold_results(folder: RunFolder, split: Split = "test") -> list[ColdResult]:
     ConfigError
         Where the run has hidden nothing.
     """
-    settings = read_yaml(folder.file("config.yaml"))
+    settings = folder.settings()
     options = build(DataOptions, settings.get("data"), "data")
     if not options.hidden_users and not options.hidden_items:
         raise ConfigError(

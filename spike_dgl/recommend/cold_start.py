@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from spike_dgl.config import build, read_yaml
+from spike_dgl.config import build
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import SpikeError
 from spike_dgl.profiles.encode import pretrained_encoder
@@ -108,7 +108,7 @@ def open_encoder(folder: RunFolder) -> Encoder:
         )
     if folder.file("encoder.npz").is_file():
         return TfidfSvdEncoder.load(folder.file("encoder.npz"))
-    options = build(ProfileOptions, read_yaml(folder.file("config.yaml")).get("profiles"), "profiles")
+    options = build(ProfileOptions, folder.settings().get("profiles"), "profiles")
     encoder = pretrained_encoder(options)
     if encoder is None or encoder.name != used:
         raise SpikeError(

@@ -7,7 +7,6 @@ from statistics import mean, stdev
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from spike_dgl.config import read_yaml
 from spike_dgl.markdown import markdown_table
 from spike_dgl.runs.folder import RunFolder
 
@@ -32,7 +31,7 @@ COSTS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 def read_record(folder: RunFolder) -> Record:
     """What a finished run found, and its `seconds_to_quality`. Raises `DataError` where it is not finished."""
-    metric = read_yaml(folder.file("config.yaml"))["training"]["metric"]
+    metric = folder.settings()["training"]["metric"]
     seconds = seconds_to_quality(folder.metrics().read(), metric)
     return {**folder.read_json("result.json"), "seconds_to_quality": seconds}
 
@@ -56,7 +55,7 @@ def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recal
     """
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for folder in folders:
-        config, record = read_yaml(folder.file("config.yaml")), read_record(folder)
+        config, record = folder.settings(), read_record(folder)
         seedless = config | {"training": config["training"] | dict.fromkeys(NOT_COMPARED)}
         changed = record.get("changed_when_resumed", [])
         key = (record["data"], config["model"]["name"], repr((seedless, changed)))

@@ -26,6 +26,7 @@ from spike_dgl.models.base import (
 )
 from spike_dgl.profiles import ProfileOptions
 from spike_dgl.renamed import present_name
+from spike_dgl.runs.folder import RunFolder
 from spike_dgl.training.options import TrainingOptions
 
 DEFAULT_MODEL = "spike"
@@ -104,7 +105,16 @@ def load_config(file: Path | None = None, overrides: Iterable[str] = ()) -> RunC
     ConfigError
         For an unreadable file, an unknown key (naming the nearest), or a value of the wrong type or range.
     """
-    mapping, overrides = read_yaml(file) if file is not None else {}, list(overrides)
+    return _with_overrides(read_yaml(file) if file is not None else {}, overrides)
+
+
+def config_of(folder: RunFolder, overrides: Iterable[str] = ()) -> RunConfig:
+    """Settings of a run, with overrides. Raises `ConfigError` as `load_config` does."""
+    return _with_overrides(folder.settings(), overrides)
+
+
+def _with_overrides(mapping: dict[str, Any], overrides: Iterable[str]) -> RunConfig:
+    overrides = list(overrides)
     chosen = [value for key, _, value in (item.partition("=") for item in overrides) if key == "model.name"]
     known = known_settings(chosen[-1] if chosen else name_of_model(mapping))
     return RunConfig.from_mapping(apply_overrides(mapping, overrides, known))

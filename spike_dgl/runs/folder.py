@@ -16,6 +16,7 @@ from spike_dgl.config import build, read_yaml
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.renamed import with_present_names
 from spike_dgl.runs.environment import environment
 from spike_dgl.runs.folder_lock import LOCK, FolderLock
 from spike_dgl.runs.metrics_log import MetricsLog
@@ -203,9 +204,16 @@ class RunFolder:
                 "Was the model trained to the end? If not, go on with --resume.",
             ) from None
 
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Settings as they were recorded, by section; those of an earlier version under their present names."""
+        recorded = read_yaml(self.file("config.yaml"))
+        return {
+            section: with_present_names(section, values, warn=False) for section, values in recorded.items()
+        }
+
     def load_dataset(self) -> Dataset:
         """The data of the run. Raises `DataError` where it is no longer what the run was trained on."""
-        options = build(DataOptions, read_yaml(self.file("config.yaml")).get("data"), "data")
+        options = build(DataOptions, self.settings().get("data"), "data")
         dataset = load(options)
         if dataset.checksum != self.read_json("environment.json")["data"]["checksum"]:
             raise DataError(

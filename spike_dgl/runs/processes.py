@@ -7,15 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spike_dgl.atomic_files import atomic_write
-from spike_dgl.config import flat, read_yaml
+from spike_dgl.config import flat
 from spike_dgl.errors import ConfigError
-from spike_dgl.renamed import with_present_names
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.training.interrupt import Interrupted, StopRequest
@@ -74,10 +72,8 @@ class PlannedRun:
         if not self.is_started:
             return
         # Not filled up with defaults: a setting that is not there did not exist when the run was made.
-        sections = read_yaml(self.folder / "config.yaml").items()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            there = flat({section: with_present_names(section, values) for section, values in sections})
+        folder = RunFolder(self.folder)
+        there = flat(folder.settings())
         wanted = flat(self.config.to_mapping())
         for key in sorted(there.keys() | wanted.keys()):
             if there.get(key) != wanted.get(key):
@@ -87,7 +83,7 @@ class PlannedRun:
                     "  Put the setting back, name another folder (--out), "
                     f"or delete {self.folder.parent} to run it again."
                 )
-        if changed := RunFolder(self.folder).changed_when_resumed():
+        if changed := folder.changed_when_resumed():
             raise ConfigError(
                 f"{self.folder} was not run with the same settings throughout: {'; '.join(changed)}\n"
                 "  Delete it to run it again, or name another folder (--out)."

@@ -22,7 +22,7 @@ from spike_dgl.models.base import (
 from spike_dgl.models.fold_in import FoldIn, LinearFoldIn
 from spike_dgl.profiles import TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.stored import write_profile_texts
-from spike_dgl.runs.config import RunConfig, load_config, with_absolute_paths
+from spike_dgl.runs.config import RunConfig, config_of, with_absolute_paths
 from spike_dgl.runs.environment import environment
 from spike_dgl.runs.experiment import Experiment
 from spike_dgl.runs.folder import RunFolder
@@ -126,7 +126,7 @@ def reopen(
     for override in overrides:
         if not override.startswith((f"{section}.", "training.device=")):
             raise ConfigError(f"'{override}': here only settings of the {section} section can change")
-    config = load_config(folder.file("config.yaml"), overrides)
+    config = config_of(folder, overrides)
     return _set_up(config, folder, folder.load_dataset(), _stored_vectors(folder), processes or Processes())
 
 
@@ -147,7 +147,7 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     DataError
         Where the run has no ``best.pt``, or that of another model.
     """
-    config, vectors = load_config(folder.file("config.yaml")), _stored_vectors(folder)
+    config, vectors = config_of(folder), _stored_vectors(folder)
     model = _build_model(config, dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)  # others store no embeddings
     load_best(model, folder, config)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from spike_dgl.config import (
     flat,
-    read_yaml,
     to_mapping,
 )
 from spike_dgl.errors import DataError
@@ -38,7 +37,7 @@ def weights_fit(folder: RunFolder, config: RunConfig) -> Iterator[None]:
         if "state_dict" not in first:
             raise
         file = folder.file("config.yaml")
-        there, model = flat(read_yaml(file)), flat({"model": to_mapping(config.model)})
+        there, model = flat(folder.settings()), flat({"model": to_mapping(config.model)})
         new = ", ".join(f"{key} (now {value})" for key, value in model.items() if key not in there)
         remedy = "Put back the settings it was trained with, or train again."
         if new:

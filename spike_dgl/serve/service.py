@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from spike_dgl import __version__
-from spike_dgl.config import read_yaml
 from spike_dgl.data.dataset import Vocabulary
 from spike_dgl.errors import DataError, SpikeError, UnknownIdError
 from spike_dgl.recommend.recommender import Recommender
@@ -59,7 +58,7 @@ class Service:
         self.users, self.items = self.recommender.users, self.recommender.items
         self.worker = Worker("slow calls", limits.WAITING_CALLS)
         self.trained = _trained(folder)
-        self._model_name: str = read_yaml(folder.file("config.yaml"))["model"]["name"]
+        self._model_name: str = folder.settings()["model"]["name"]
         self._indices = {kind.kind: NameIndex(kind) for kind in (self.users, self.items)}
         self._explainer: Future[Explainer] | None = None
         self._opening: dict[str, Future[Any]] = {}
