@@ -31,7 +31,7 @@ from spike_dgl.threads import wait_passively
 if TYPE_CHECKING:
     from spike_dgl.data.dataset import Dataset
     from spike_dgl.evaluation.evaluate import Split
-    from spike_dgl.profiles.bottom_up import Sources
+    from spike_dgl.profiles.records import Sources
     from spike_dgl.runs.config import RunConfig
     from spike_dgl.runs.experiment import Experiment
     from spike_dgl.runs.folder import RunFolder
@@ -175,7 +175,7 @@ def _announce(experiment: Experiment, seconds: float) -> None:
 
 
 def _shares(sources: Sources) -> str:
-    from spike_dgl.profiles.bottom_up import counted
+    from spike_dgl.profiles.records import counted
 
     return ", ".join(f"{count:,} {source}" for source, count in counted(sources).items())
 

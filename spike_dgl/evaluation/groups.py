@@ -12,7 +12,7 @@ from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.evaluation.evaluate import Evaluation, hit_matrix
 from spike_dgl.evaluation.metrics import ndcg, recall
 from spike_dgl.markdown import markdown_table
-from spike_dgl.profiles.bottom_up import ProfileSources, Sources
+from spike_dgl.profiles.records import ProfileSources, Sources
 from spike_dgl.typing import BoolArray, IndexArray
 
 SHOWN = ("recall", "ndcg")

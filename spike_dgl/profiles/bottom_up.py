@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spike_dgl.data.dataset import NodeTexts
 from spike_dgl.data.training import TrainingData
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.records import NodeType, Sources
 from spike_dgl.profiles.templates import TemplateWriter
-
-NodeType: TypeAlias = Literal["item", "entity", "user"]
-STAGES: tuple[NodeType, ...] = ("item", "entity", "user")
-"""Items first: entities and users are described by their profiles."""
-
-Sources: TypeAlias = NDArray[np.str_]
-"""Where the profile of each node comes from; see `Profiles`."""
-
-
-@dataclass(frozen=True)
-class ProfileSources:
-    """Where the profiles of all `users` [U] and `entities` [N], items first, come from."""
-
-    users: Sources
-    entities: Sources
-
-
-def counted(sources: Sources) -> dict[str, int]:
-    """How many nodes have each source."""
-    names, counts = np.unique(sources, return_counts=True)
-    return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
 class WrittenText(Protocol):

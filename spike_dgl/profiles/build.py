@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from spike_dgl.data.dataset import Dataset, NodeVectors
-from spike_dgl.profiles.bottom_up import Sources
 from spike_dgl.profiles.controls import leave_out, permute_profiles
 from spike_dgl.profiles.encode import encode_profiles
-from spike_dgl.profiles.encoders import Encoder
 from spike_dgl.profiles.llm.pipeline import stored_texts
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.records import Profiles
 from spike_dgl.profiles.vector_files import refuse_unfit_vectors
-from spike_dgl.typing import FloatArray
-
-
-@dataclass(frozen=True)
-class Profiles:
-    """What is known in words about every node, and the vectors that models read.
-
-    Parameters
-    ----------
-    user_texts, entity_texts
-        Paragraphs of all users [U] and entities [N], items first; empty where there is none.
-    user_sources, entity_sources
-        Where each node's vector comes from: ``given`` (a ready-made text), ``llm:<model>``, ``template``, ``vector``
-        (a ready-made vector of the data set), or ``none`` (no text: a zero vector, or no vectors at all); with
-        ``permuted`` before it where it is that of another node.
-    user_vectors, entity_vectors
-        Text vectors [U, d_t] and [N, d_t]; None where profiles are switched off.
-    encoder
-        Name of what made the vectors; ``given`` where the data set brought them without saying, ``none`` where there
-        are none.
-    fitted_encoder
-        Encodes further texts into the same space; None where the vectors were ready-made.
-    """
-
-    user_texts: tuple[str, ...]
-    entity_texts: tuple[str, ...]
-    user_sources: Sources
-    entity_sources: Sources
-    user_vectors: FloatArray | None
-    entity_vectors: FloatArray | None
-    encoder: str
-    fitted_encoder: Encoder | None = None
 
 
 def build_profiles(dataset: Dataset, options: ProfileOptions, *, progress: bool = False) -> Profiles:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from spike_dgl.data.controls import one_cycle
+from spike_dgl.profiles.records import Kind, Profiles, Sources
 from spike_dgl.typing import BoolArray, FloatArray, IndexArray
-
-if TYPE_CHECKING:
-    from spike_dgl.profiles.bottom_up import Sources
-    from spike_dgl.profiles.build import Profiles
-
-Kind: TypeAlias = Literal["user", "item", "auxiliary"]
 
 
 def permute_profiles(profiles: Profiles, num_items: int, seed: int) -> Profiles:

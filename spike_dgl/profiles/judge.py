@@ -15,14 +15,13 @@ import numpy as np
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.training import TrainingData
 from spike_dgl.markdown import markdown_table
-from spike_dgl.profiles.bottom_up import STAGES
-from spike_dgl.profiles.build import Profiles
 from spike_dgl.profiles.llm.material import plain
 from spike_dgl.profiles.llm.requests import JUDGE, CompletionOptions, Request
 from spike_dgl.profiles.llm.stages import PromptWriter
 from spike_dgl.profiles.llm.store import Answer
 from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.quality import texts_of
+from spike_dgl.profiles.records import STAGES, Profiles
 
 CRITERIA: Mapping[str, str] = {
     "persuasiveness": "it gives convincing reasons why somebody would turn to what it describes, or what its person "

@@ -8,9 +8,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
-from spike_dgl.profiles.controls import Kind
 from spike_dgl.profiles.encoders.options import OpenAIEncoderOptions, SentenceTransformersOptions
 from spike_dgl.profiles.llm.options import LlmOptions
+from spike_dgl.profiles.records import Kind
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -17,11 +17,10 @@ from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.findings import Finding
 from spike_dgl.data.training import TrainingData
 from spike_dgl.markdown import markdown_table
-from spike_dgl.profiles.bottom_up import STAGES, NodeType
-from spike_dgl.profiles.build import Profiles
 from spike_dgl.profiles.llm.rejections import Candidate, rejection
 from spike_dgl.profiles.llm.stages import PromptWriter
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.records import STAGES, NodeType, Profiles
 from spike_dgl.profiles.words import has_blanks, num_words, tokens
 from spike_dgl.typing import FloatArray, IndexArray
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import DataError
-from spike_dgl.profiles.bottom_up import ProfileSources, Sources
-from spike_dgl.profiles.build import Profiles
+from spike_dgl.profiles.records import Profiles, ProfileSources, Sources
 
 LEVEL = 3
 """Of compression."""

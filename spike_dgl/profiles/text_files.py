@@ -13,7 +13,7 @@ from spike_dgl.data.dataset import NodeTexts
 from spike_dgl.data.files import read_text_map
 from spike_dgl.data.training import TrainingData
 from spike_dgl.errors import DataError
-from spike_dgl.profiles.bottom_up import STAGES, NodeType
+from spike_dgl.profiles.records import STAGES, NodeType
 
 
 def file_name(node_type: NodeType) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,8 @@ from spike_dgl.errors import ConfigError, DataError
 from spike_dgl.profiles.encode import pretrained_encoder
 from spike_dgl.profiles.encoders.encoder import text_hash
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.records import Profiles
 from spike_dgl.typing import FloatArray
-
-if TYPE_CHECKING:
-    from spike_dgl.profiles.build import Profiles
 
 ENCODE_AGAIN = (
     "Encode again (python main.py profile encode data.path=FOLDER --out FOLDER), or delete *_embeddings.npz."

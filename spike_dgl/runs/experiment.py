@@ -22,7 +22,7 @@ from spike_dgl.models.base import (
     RecommenderModel,
     ScoreFunction,
 )
-from spike_dgl.profiles.bottom_up import ProfileSources
+from spike_dgl.profiles.records import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.folder import RunFolder

@@ -12,7 +12,7 @@ from torch import nn
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.evaluation import METRICS, Evaluation, by_count, by_source, render_groups
 from spike_dgl.markdown import markdown_table
-from spike_dgl.profiles.bottom_up import ProfileSources, counted
+from spike_dgl.profiles.records import ProfileSources, counted
 from spike_dgl.runs.environment import peak_memory_mb
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.training.checkpoint import load_checkpoint

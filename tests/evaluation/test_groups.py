@@ -19,7 +19,7 @@ from spike_dgl.evaluation import (
     render_groups,
 )
 from spike_dgl.models.base import Embeddings
-from spike_dgl.profiles.bottom_up import ProfileSources
+from spike_dgl.profiles.records import ProfileSources
 from tests.evaluation.problems import problem
 
 

@@ -13,7 +13,6 @@ from spike_dgl.evaluation import EvaluationOptions, evaluate
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike.fold_in import SpikeFoldIn
 from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.runs.metrics_log import MetricsLog
 from spike_dgl.training.options import TrainingOptions
@@ -99,7 +98,7 @@ def test_without_user_embeddings_a_user_is_what_the_items_say(fanout: tuple[int,
     assert len(model.embedding) == model.num_nodes - DATA.num_users
     known = model.embeddings().users
     histories = [DATA.train.items[DATA.train.users == user] for user in range(DATA.num_users)]
-    as_new = SpikeFoldIn.from_model(model, None).users_of_items(histories)  # type: ignore[arg-type]
+    as_new = model.fold_in(None).users_of_items(histories)  # type: ignore[arg-type]
     torch.testing.assert_close(torch.from_numpy(as_new), known.detach(), atol=1e-5, rtol=1e-4)
     assert known.abs().sum() > 0
     batch = Batch(*torch.tensor([[0, 1], [1, 8], [15, 4]]))

@@ -15,7 +15,6 @@ from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.fold_in import NewItems
 from spike_dgl.models.spike import Spike
-from spike_dgl.models.spike.fold_in import SpikeFoldIn
 from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.runs.metrics_log import MetricsLog
 from spike_dgl.training.options import TrainingOptions
@@ -73,7 +72,7 @@ def test_an_item_without_users_is_embedded_as_one_that_came_after_training() -> 
     new = NewItems(1, heads, relations, tails, model.inject.entity_vectors[2:3].numpy())
     with torch.no_grad():
         embedded = model.embeddings().items[2]
-    _, as_new = SpikeFoldIn.from_model(model, None).with_items(new)  # type: ignore[arg-type]
+    _, as_new = model.fold_in(None).with_items(new)  # type: ignore[arg-type]
     torch.testing.assert_close(torch.from_numpy(as_new[0]), embedded, atol=1e-5, rtol=1e-4)
 
 

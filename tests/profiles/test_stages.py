@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from spike_dgl.data.dataset import Dataset, NodeTexts, Triples, Vocabulary
 from spike_dgl.data.reviews import REVIEWS
 from spike_dgl.data.training import TrainingData
-from spike_dgl.profiles.bottom_up import STAGES, NodeType
 from spike_dgl.profiles.llm.options import LlmOptions, StageOptions
 from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.llm.stages import PromptWriter
+from spike_dgl.profiles.records import STAGES, NodeType
 from tests.profiles.films import ALI, CHICAGO, DRAMA, FISH, HEAT, MANN, SMITH, films, interactions
 
 ITEMS = ["Heat is tense.", "A boxer's life.", "A tall tale."]

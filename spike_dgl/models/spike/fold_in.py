@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from spike_dgl.graph import SIMILAR
 from spike_dgl.models.fold_in import FoldIn, NewItems
+from spike_dgl.models.spike.injection import ProfileInjection
+from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.nn.graphs.messages import MessageGraph
 from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from spike_dgl.nn.kernels.rows import normalise
+from spike_dgl.nn.layers.spike_conv import SpikeConv
 from spike_dgl.typing import FloatArray, IndexArray
-
-if TYPE_CHECKING:
-    from spike_dgl.models.spike.model import Spike
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,12 @@ class SpikeFoldIn(FoldIn):
 
     Parameters
     ----------
-    model
-        Trained, in evaluation mode.
+    conv, inject, options
+        Of the trained model, in evaluation mode; `inject` is None without text vectors.
+    num_items
+        Items of the training data.
     entities
-        [N, D] a layer, h^0 to h^L.
+        [N, D] a layer, h^0 to h^L, as they were trained.
     items
         The same of the items, added ones last: [I, D].
     by_text
@@ -40,17 +41,13 @@ class SpikeFoldIn(FoldIn):
         what it means.
     """
 
-    model: Spike
+    conv: SpikeConv
+    inject: ProfileInjection | None
+    options: SpikeOptions
+    num_items: int
     entities: tuple[Tensor, ...]
     items: tuple[Tensor, ...]
     by_text: FoldIn
-
-    @classmethod
-    @torch.no_grad()
-    def from_model(cls, model: Spike, by_text: FoldIn) -> SpikeFoldIn:
-        """Take the states of all layers of a trained model."""
-        states = [state[model.num_users :] for state in model.propagate().layers]
-        return cls(model, tuple(states), tuple(state[: model.num_items] for state in states), by_text)
 
     @torch.no_grad()
     def users_of_items(self, histories: Sequence[IndexArray]) -> FloatArray:
@@ -60,7 +57,7 @@ class SpikeFoldIn(FoldIn):
 
     def _user(self, items: Tensor) -> Tensor:
         means = torch.stack([state[items].mean(dim=0) for state in self.items[:-1]])
-        return normalise(self.model.conv.transformed(means)).sum(dim=0)
+        return normalise(self.conv.transformed(means)).sum(dim=0)
 
     def users_of_profiles(self, vectors: FloatArray) -> FloatArray:
         """[b, D] from text vectors [b, d_t]."""
@@ -73,10 +70,10 @@ class SpikeFoldIn(FoldIn):
         states = [injected]
         messages, tails = _messages(self._with_similar_items(new))
         for below in self.entities[:-1]:
-            state, _ = self.model.conv.hop(messages, torch.cat([states[-1], below[tails]]))
+            state, _ = self.conv.hop(messages, torch.cat([states[-1], below[tails]]))
             states.append(state[: new.number])
         total = torch.stack(states).sum(dim=0)
-        if self.model.options.injection == "inject-and-remove":
+        if self.options.injection == "inject-and-remove":
             total = total - injected
         items = tuple(torch.cat(pair) for pair in zip(self.items, states, strict=True))
         return replace(self, items=items), self._scored(total)
@@ -87,16 +84,15 @@ class SpikeFoldIn(FoldIn):
         Their states would be zero otherwise. For items with facts, text neighbours cost 0.02 of recall@20 among new
         items on validation (bundled data, with each of three seeds).
         """
-        model = self.model
-        number = model.options.similar_items if model.inject is not None else 0
+        number = self.options.similar_items if self.inject is not None else 0
         without_facts = np.setdiff1d(np.arange(new.number), new.heads)
         if new.vectors is None or not number or not len(without_facts):
             return new
         asked = torch.from_numpy(new.vectors[without_facts])
-        assert model.inject is not None
-        found = text_neighbours(model.inject.entity_vectors[: model.num_items], number, asked)
+        assert self.inject is not None
+        found = text_neighbours(self.inject.entity_vectors[: self.num_items], number, asked)
         items, neighbours = (rows.numpy() for rows in found)
-        similar = model.conv.etypes.index(("entity", SIMILAR, "entity"))
+        similar = self.conv.etypes.index(("entity", SIMILAR, "entity"))
         return replace(
             new,
             heads=np.concatenate([new.heads, without_facts[items]]),
@@ -106,13 +102,12 @@ class SpikeFoldIn(FoldIn):
 
     def _injected(self, new: NewItems) -> Tensor:
         """[n, D] injected into the states: gated profiles."""
-        inject, options = self.model.inject, self.model.options
-        if new.vectors is None or inject is None or options.injection == "none":
-            return self.entities[0].new_zeros(new.number, options.embedding_dim)
-        return inject.of_new_entities(torch.from_numpy(new.vectors))
+        if new.vectors is None or self.inject is None or self.options.injection == "none":
+            return self.entities[0].new_zeros(new.number, self.options.embedding_dim)
+        return self.inject.of_new_entities(torch.from_numpy(new.vectors))
 
     def _scored(self, embedded: Tensor) -> FloatArray:
-        cosine = self.model.options.score_temperature is not None
+        cosine = self.options.score_temperature is not None
         scored: FloatArray = (normalise(embedded) if cosine else embedded).numpy()
         return scored
 

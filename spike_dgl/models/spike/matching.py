@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from spike_dgl.models.spike.options import MatchingOptions
+from spike_dgl.models.spike.states import SpikeStates
 from spike_dgl.nn.losses import matching_loss
-
-if TYPE_CHECKING:
-    from spike_dgl.models.spike.model import SpikeStates
 
 
 class ProfileMatching:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +13,7 @@ from spike_dgl.models.spike.fold_in import SpikeFoldIn
 from spike_dgl.models.spike.injection import ProfileInjection, Profiles
 from spike_dgl.models.spike.matching import ProfileMatching
 from spike_dgl.models.spike.options import SpikeOptions
+from spike_dgl.models.spike.states import SpikeStates
 from spike_dgl.models.spike.views import View, Views
 from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from spike_dgl.nn.kernels import require_backend_on
@@ -30,39 +29,6 @@ SEARCH = {
     "model.similar_items": (0, 10),
     "model.relation_init": ("random", "identity"),
 }
-
-
-@dataclass(frozen=True)
-class SpikeStates:
-    """Result of one propagation over the whole graph, or over a sampled neighbourhood of fewer nodes.
-
-    Parameters
-    ----------
-    final
-        z, [U + N, D], users first: what scores.
-    embedding
-        e, [U + N, D], the ID embeddings of the same nodes.
-    profile
-        s, [U + N, D], the projected profiles the matching loss compares with; None without profiles.
-    profiled
-        Rows of the nodes that have a profile; None where all have. The others are not matched.
-    attention
-        One [E, H] tensor a layer, in the order of the propagated `MessageGraph.attended`.
-    layers
-        h^0 to h^L, each of the nodes that its hop gave: over the whole graph [U + N, D].
-    """
-
-    final: Tensor
-    embedding: Tensor
-    profile: Tensor | None
-    profiled: Tensor | None
-    attention: tuple[Tensor, ...]
-    layers: tuple[Tensor, ...]
-
-    @property
-    def has_profiles(self) -> bool:
-        """Whether any of the nodes has a profile."""
-        return self.profile is not None and (self.profiled is None or len(self.profiled) > 0)
 
 
 @register("spike", SpikeOptions, SEARCH)
@@ -204,9 +170,12 @@ class Spike(EmbeddingModel):
         """z of all users [U, D] and items [I, D], over the whole graph."""
         return self.part(self.propagate().final if self.views.sampler is None else self.propagate_in_parts())
 
+    @torch.no_grad()
     def fold_in(self, linear: FoldIn) -> FoldIn:
         """Embed new users and items by the model's own layers."""
-        return SpikeFoldIn.from_model(self, linear)
+        entities = tuple(state[self.num_users :] for state in self.propagate().layers)
+        items = tuple(state[: self.num_items] for state in entities)
+        return SpikeFoldIn(self.conv, self.inject, self.options, self.num_items, entities, items, linear)
 
     @torch.no_grad()
     def propagate_in_parts(self) -> Tensor:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from spike_dgl.data.dataset import Dataset
-from spike_dgl.profiles.bottom_up import STAGES
 from spike_dgl.profiles.llm.estimate import Estimate, estimate
 from spike_dgl.profiles.llm.pipeline import Pipeline, portions
 from spike_dgl.profiles.llm.prices import PriceTable
 from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.llm.store import Answer, Store
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.records import STAGES
 
 
 def estimate_generation(

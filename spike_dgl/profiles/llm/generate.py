@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import LanguageModelError
-from spike_dgl.profiles.bottom_up import STAGES, NodeType
 from spike_dgl.profiles.llm.batch import BatchStatus, collect, submit
 from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.completion import complete
@@ -21,6 +20,7 @@ from spike_dgl.profiles.llm.pipeline import PORTION, Pipeline, portions
 from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.llm.store import Store, Usage
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.records import STAGES, NodeType
 
 Progress: TypeAlias = Callable[[NodeType, Outcome], None]
 

@@ -18,11 +18,12 @@ from typing import TypeAlias
 from spike_dgl.data.dataset import Dataset, NodeTexts, Vocabulary
 from spike_dgl.data.training import TrainingData
 from spike_dgl.errors import ConfigError, DataError, SpikeError
-from spike_dgl.profiles.bottom_up import STAGES, BottomUpTexts, NodeType
+from spike_dgl.profiles.bottom_up import BottomUpTexts
 from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.llm.stages import PromptWriter
 from spike_dgl.profiles.llm.store import Answer, Store
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.records import STAGES, NodeType
 from spike_dgl.profiles.text_files import read_folder
 
 PORTION = 5_000

@@ -10,13 +10,13 @@ import numpy as np
 
 from spike_dgl.data.reviews import ChosenReviews
 from spike_dgl.data.training import TrainingData
-from spike_dgl.profiles.bottom_up import NodeType
 from spike_dgl.profiles.facts import readable, sentence
 from spike_dgl.profiles.llm.material import CHARACTERS_A_TOKEN, system_message, user_message
 from spike_dgl.profiles.llm.options import LlmOptions
 from spike_dgl.profiles.llm.prompts import load_prompts
 from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.neighbours import Neighbours, facts_of_neighbours, histories, neighbours_of
+from spike_dgl.profiles.records import NodeType
 from spike_dgl.typing import IndexArray
 
 Material: TypeAlias = dict[str, Sequence[str]]

@@ -18,7 +18,7 @@ from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from spike_dgl.recommend import NewItem, Recommender
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.runs.set_up import open_fold_in, start
+from spike_dgl.runs.set_up import open_fold_in, reopen, start
 
 
 def trained(data: Path, folder: Path, *, model: dict | None = None, profiles: str = "template") -> Path:
@@ -49,6 +49,13 @@ def recommender(
 
 def parities(items: list) -> set[int]:
     return {int(item.id) % 2 for item in items}
+
+
+def trained_spike(folder: RunFolder) -> Spike:
+    experiment = reopen(folder)
+    experiment.load_best()
+    assert isinstance(experiment.model, Spike)
+    return experiment.model.eval()
 
 
 def test_someone_new_gets_items_of_the_genre_that_was_liked(recommender: Recommender) -> None:
@@ -86,7 +93,7 @@ def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path)
     folder = RunFolder.open(spike)
     dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
     fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
-    model: Spike = fold_in.model
+    model = trained_spike(folder)
     of_first = dataset.triples.heads == 0
     new = NewItems(
         1,
@@ -115,7 +122,7 @@ def test_spike_embeds_an_item_of_which_there_is_a_text_only_among_its_text_neigh
     )
     dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
     fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
-    model: Spike = fold_in.model
+    model = trained_spike(folder)
     nothing = np.empty(0, np.int64)
     texts, text = vectors["entities"][: dataset.num_items], vectors["entities"][3:4]
     _, (nearest,) = text_neighbours(torch.from_numpy(texts), 1, torch.from_numpy(text))
@@ -131,7 +138,7 @@ def test_spike_embeds_an_item_of_which_there_is_a_text_only_among_its_text_neigh
 def test_layer_states_sum_to_what_scores(spike: Path) -> None:
     folder = RunFolder.open(spike)
     stored = folder.read_arrays("embeddings.npz")
-    model: Spike = open_fold_in(folder, folder.load_dataset(), stored).model
+    model = trained_spike(folder)
     with torch.no_grad():
         states = model.propagate().layers
     injected = states[0] - model.embedding.detach()
