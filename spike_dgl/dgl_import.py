@@ -28,7 +28,7 @@ INSTALL_LINE_312 = 'pip install "dgl==2.1.0" pandas packaging'
 
 
 class DglImportError(SpikeError):
-    """DGL is missing, or does not import beside this torch; the message holds the line that mends it."""
+    """DGL is missing, or does not import beside this torch; the message holds the command that fixes it."""
 
 
 def install_line() -> str:

@@ -27,7 +27,7 @@ class Check:
     found
         What was found.
     remedy
-        The command that mends it; empty where nothing needs mending.
+        The command that fixes it; empty where nothing is wrong.
     """
 
     name: str
@@ -51,7 +51,7 @@ def diagnose() -> list[Check]:
 
 
 def render(checks: list[Check]) -> str:
-    """The checks as lines to read, each failed one with the command that mends it."""
+    """The checks as lines to read, each failed one with the command that fixes it."""
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:

@@ -1,4 +1,4 @@
-"""Errors a user can mend: each says where, what was expected, and what to do."""
+"""Errors that a user can fix: each says where, what was expected, and what to do."""
 
 from __future__ import annotations
 

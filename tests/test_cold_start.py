@@ -34,7 +34,7 @@ def trained(data: Path, folder: Path, *, model: dict | None = None, profiles: st
 
 @pytest.fixture(scope="module")
 def spike(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(data_folder, tmp_path_factory.mktemp("newcomers") / "spike")
+    return trained(data_folder, tmp_path_factory.mktemp("cold-start") / "spike")
 
 
 @pytest.fixture(scope="module", params=["spike", "lightgcn", "lightgcn by cosine"])
@@ -44,7 +44,7 @@ def recommender(
     if request.param == "spike":
         return Recommender.load(spike)
     model = {"name": "lightgcn", "score_temperature": 0.2 if "cosine" in request.param else None}
-    return Recommender.load(trained(data_folder, tmp_path_factory.mktemp("newcomers") / "run", model=model))
+    return Recommender.load(trained(data_folder, tmp_path_factory.mktemp("cold-start") / "run", model=model))
 
 
 def parities(items: list) -> set[int]:
@@ -157,7 +157,7 @@ def test_a_text_unlike_those_of_training_scores_in_their_range(recommender: Reco
     """The texts of 30 alike users span fewer directions than a text vector has."""
     most = np.abs(recommender.user_embeddings).max()
     for text in ("40", "Prefers 40", "relation", "Liked: 4, 6"):
-        assert np.abs(recommender.newcomers.user_of_text(text)).max() < 3 * most
+        assert np.abs(recommender.cold_start.user_of_text(text)).max() < 3 * most
 
 
 @pytest.mark.parametrize("common", [0.0, 0.5])

@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, names the line that mends it, and never raises."""
+"""The doctor finds what is wrong, names the command that fixes it, and never raises."""
 
 from __future__ import annotations
 

@@ -91,6 +91,6 @@ def test_a_user_without_training_interactions_gets_what_is_popular() -> None:
     assert [item.score for item in listed] == [3, 1, 0]
 
 
-def test_newcomers_need_the_run(recommender: Recommender) -> None:
+def test_cold_start_needs_the_run(recommender: Recommender) -> None:
     with pytest.raises(SpikeError, match=r"Use Recommender.load"):
         recommender.recommend_for_items(["i0"])

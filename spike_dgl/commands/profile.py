@@ -143,7 +143,7 @@ def import_(file: Path, overrides: tuple[str, ...], config_file: Path | None) ->
 
     dataset, options = _load(config_file, overrides)
     with Store.open(_store_path(options)) as store:
-        counts = import_texts(file, TrainingData.of(dataset), store)
+        counts = import_texts(file, TrainingData.from_dataset(dataset), store)
     click.echo(f"{options.store}: {_counted(counts)}")
 
 

@@ -1,4 +1,4 @@
-"""Changes made on purpose: a weaker or a meaningless knowledge graph, and items that no one has met in training.
+"""Changes made on purpose: a weaker or a meaningless knowledge graph, and items without training interactions.
 
 They show what a result rests on. Each is reproducible, and none touches which test pairs are right.
 """

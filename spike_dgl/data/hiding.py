@@ -1,4 +1,4 @@
-"""Users and items left out of a data set as if it had never heard of them, to see how newcomers are served."""
+"""Users and items that are left out of a data set, to measure cold start."""
 
 from __future__ import annotations
 

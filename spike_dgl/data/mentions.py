@@ -2,8 +2,8 @@
 
 A user's profile that names items of the test part may have been written by somebody who had seen them. It may also
 name them by chance, since "Heat" and "It" are words as well, or as a good guess. So what is found is compared
-with two yardsticks: how often the same names stand in profiles of users who never met the items, and how often
-profiles name items of the training part, which they were written from.
+with two yardsticks: how often the same names stand in profiles of users who never interacted with the items, and how
+often profiles name items of the training part, which they were written from.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def knowledge_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
     score is the sum of its cosines to the user's training items. Asked for are test items, or validation items where
     there is no test part; training items are left out.
     """
-    task = _Task.of(dataset.train, _held_out(dataset), dataset.num_items, MOST_USERS, seed)
+    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, MOST_USERS, seed)
     if task is None:
         return None
     vectors, some = _vectors_by_facts(dataset), task.every(SOME_USERS)
@@ -95,7 +95,7 @@ def interaction_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
 
     An item is a vector over the users who have it in the training split.
     """
-    task = _Task.of(dataset.train, _held_out(dataset), dataset.num_items, SOME_USERS, seed)
+    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, SOME_USERS, seed)
     if task is None:
         return None
     train = dataset.train
@@ -123,7 +123,7 @@ class _Task:
     seed: int
 
     @classmethod
-    def of(
+    def sample(
         cls, train: Interactions, held_out: Interactions, num_items: int, most: int, seed: int
     ) -> _Task | None:
         users = np.intersect1d(held_out.users, train.users)

@@ -38,7 +38,7 @@ class TrainingData(HasVocabularies):
     reviews: Reviews
 
     @classmethod
-    def of(cls, dataset: Dataset) -> TrainingData:
+    def from_dataset(cls, dataset: Dataset) -> TrainingData:
         """The training side of a data set."""
         same = {field.name: getattr(dataset, field.name) for field in fields(cls) if field.name != "reviews"}
         reviews = Reviews(dataset.review_file, dataset.train, dataset.num_users, dataset.num_items)

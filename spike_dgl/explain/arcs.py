@@ -24,11 +24,11 @@ class Arcs:
     ----------
     num_users, num_attended
         U and E.
-    sender, receiver
+    src, dst
         [E + X] rows, in 0..U+N-1, of both ends.
     relation
         [E + X] relation row: r as the data has it, R + r the other way round, 2R for interactions, and 2R + 1 from
-        an item to one that reads alike.
+        an item to one with a similar text.
     first
         [U + N] the first arc that enters each node; the others follow it.
     count
@@ -39,15 +39,15 @@ class Arcs:
 
     num_users: int
     num_attended: int
-    sender: IndexArray
-    receiver: IndexArray
+    src: IndexArray
+    dst: IndexArray
     relation: IndexArray
     first: IndexArray
     count: IndexArray
     reverse: IndexArray
 
     @classmethod
-    def of(cls, messages: MessageGraph, num_relations: int) -> Arcs:
+    def from_messages(cls, messages: MessageGraph, num_relations: int) -> Arcs:
         """The arcs of a graph whose data has so many relations, inverses not counted."""
         U, E, X = messages.num_users, len(messages.attended), len(messages.pooled)
         attended, pooled = (edges.csc_start.cpu().numpy() for edges in (messages.attended, messages.pooled))
@@ -56,36 +56,36 @@ class Arcs:
             (messages.attended.dst + U, messages.pooled.dst),
             (messages.relation, messages.relation.new_full((X,), 2 * num_relations)),
         )
-        sender, receiver, relation = (np.concatenate([part.cpu().numpy() for part in both]) for both in parts)
+        src, dst, relation = (np.concatenate([part.cpu().numpy() for part in both]) for both in parts)
         return cls(
             U,
             E,
-            sender,
-            receiver,
+            src,
+            dst,
             relation,
             first=np.concatenate([pooled[:-1] + E, attended[:-1]]),
             count=np.concatenate([np.diff(pooled), np.diff(attended)]),
-            reverse=_reverse(sender, receiver, relation, num_relations),
+            reverse=_reverse(src, dst, relation, num_relations),
         )
 
     def __len__(self) -> int:
-        return len(self.sender)
+        return len(self.src)
 
-    def entering(self, nodes: IndexArray) -> tuple[IndexArray, IndexArray]:
+    def in_arcs(self, nodes: IndexArray) -> tuple[IndexArray, IndexArray]:
         """All arcs into some nodes [n], and for each of these arcs which of the n it enters."""
         return ranges(self.first[nodes], self.count[nodes])
 
-    def leaving(self, nodes: IndexArray) -> tuple[IndexArray, IndexArray]:
+    def out_arcs(self, nodes: IndexArray) -> tuple[IndexArray, IndexArray]:
         """All arcs out of some nodes [n], and for each of these arcs which of the n it leaves."""
-        order, ordered = self._by_sender
+        order, ordered = self._by_src
         low, high = (np.searchsorted(ordered, nodes, side=side) for side in ("left", "right"))
         places, which = ranges(low, high - low)
         return order[places], which
 
     @cached_property
-    def _by_sender(self) -> tuple[IndexArray, IndexArray]:
-        order = np.argsort(self.sender, kind="stable")
-        return order, self.sender[order]
+    def _by_src(self) -> tuple[IndexArray, IndexArray]:
+        order = np.argsort(self.src, kind="stable")
+        return order, self.src[order]
 
     def is_pooling(self, arcs: IndexArray) -> BoolArray:
         """Which of some arcs enter a user."""
@@ -99,16 +99,14 @@ def ranges(first: IndexArray, count: IndexArray) -> tuple[IndexArray, IndexArray
     return first[which] + np.arange(len(which)) - (count.cumsum() - count)[which], which
 
 
-def _reverse(
-    sender: IndexArray, receiver: IndexArray, relation: IndexArray, num_relations: int
-) -> IndexArray:
-    """For each arc the one from its receiver to its sender that stands for the same fact, interaction or likeness."""
+def _reverse(src: IndexArray, dst: IndexArray, relation: IndexArray, num_relations: int) -> IndexArray:
+    """For each arc the one from its dst to its src that stands for the same fact, interaction or likeness."""
     opposite = np.where(
         relation >= 2 * num_relations, relation, (relation + num_relations) % max(2 * num_relations, 1)
     )
-    size, rows = int(max(sender.max(initial=0), receiver.max(initial=0))) + 1, 2 * num_relations + 2
-    keys = (receiver * size + sender) * rows + relation
-    wanted = (sender * size + receiver) * rows + opposite
+    size, rows = int(max(src.max(initial=0), dst.max(initial=0))) + 1, 2 * num_relations + 2
+    keys = (dst * size + src) * rows + relation
+    wanted = (src * size + dst) * rows + opposite
     order = np.argsort(keys, kind="stable")
     place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
     found = order[place]

@@ -13,11 +13,11 @@ from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 @dataclass(frozen=True)
 class AttentionEdge:
-    """One message of one hop, with names: ``head`` receives from ``tail``, with a weight for each attention head."""
+    """One message of one hop, with names: ``dst`` receives from ``src``, with a weight for each attention head."""
 
-    head: str
+    dst: str
     relation: str
-    tail: str
+    src: str
     weight: tuple[float, ...]
 
 
@@ -25,17 +25,17 @@ class AttentionEdge:
 class Attention:
     """Weights of all messages that entities receive, in every hop and head.
 
-    An entity (head of a fact) receives from its neighbours (tails). Facts are read both ways, the inverse under
+    The head of a fact receives from its tail. Facts are read both ways, the inverse under
     the name of the relation with ``(inverse)``, and items receive from their users by ``liked by`` and from items with
     similar texts by ``similar text``. The weights that enter an entity sum to one in each hop and head.
 
     Parameters
     ----------
-    head
+    dst
         [E] rows, among `names`, of the entities that receive; ascending.
     relation
         [E] rows among `relations`.
-    tail
+    src
         [E] rows, among `names`, of the nodes they receive from.
     weight
         [L, E, H].
@@ -47,16 +47,16 @@ class Attention:
         [2R + 2] names of the relation rows.
     """
 
-    head: IndexArray
+    dst: IndexArray
     relation: IndexArray
-    tail: IndexArray
+    src: IndexArray
     weight: FloatArray
     names: tuple[str, ...]
     kinds: np.ndarray
     relations: tuple[str, ...]
 
     def __len__(self) -> int:
-        return len(self.head)
+        return len(self.dst)
 
     @property
     def num_layers(self) -> int:
@@ -70,31 +70,31 @@ class Attention:
 
     def edges(self, layer: int = 1) -> Iterator[AttentionEdge]:
         """The messages of a hop, counted from 1, one after the other."""
-        for head, relation, tail, weight in zip(
-            self.head, self.relation, self.tail, self.weight[self._layer(layer)], strict=True
+        for dst, relation, src, weight in zip(
+            self.dst, self.relation, self.src, self.weight[self._layer(layer)], strict=True
         ):
             yield AttentionEdge(
-                self.names[head], self.relations[relation], self.names[tail], tuple(map(float, weight))
+                self.names[dst], self.relations[relation], self.names[src], tuple(map(float, weight))
             )
 
     def select(self, chosen: BoolArray | IndexArray) -> Attention:
         """Only some of the messages: positions, or a mask [E]."""
         return Attention(
-            self.head[chosen],
+            self.dst[chosen],
             self.relation[chosen],
-            self.tail[chosen],
+            self.src[chosen],
             self.weight[:, chosen],
             self.names,
             self.kinds,
             self.relations,
         )
 
-    def entering(self, name: str) -> Attention:
+    def to_node(self, name: str) -> Attention:
         """The messages that nodes of some name receive. Raises `UnknownIdError` where none is called so."""
         rows = [row for row, known in enumerate(self.names) if known == name]
         if not rows:
             raise UnknownIdError(f"unknown node '{name}'; {nearest(name, self.names)}")
-        return self.select(np.isin(self.head, rows))
+        return self.select(np.isin(self.dst, rows))
 
     def by_relation(self, layer: int = 1) -> dict[str, FloatArray]:
         """For each relation its share [H] of all attention: the mean, over entities that receive it, of their sums."""
@@ -102,7 +102,7 @@ class Attention:
         shares = {}
         for row in np.unique(self.relation):
             chosen = self.relation == row
-            receivers = len(np.unique(self.head[chosen]))
+            receivers = len(np.unique(self.dst[chosen]))
             shares[self.relations[row]] = (weight[chosen].sum(axis=0) / receivers).astype(np.float32)
         return shares
 
@@ -113,7 +113,7 @@ class Attention:
         """
         weight = self.weight[self._layer(layer)]
         logarithm = np.log2(weight, where=weight > 0, out=np.zeros_like(weight))
-        heads, first = np.unique(self.head, return_index=True)
+        heads, first = np.unique(self.dst, return_index=True)
         return heads, -np.add.reduceat(weight * logarithm, first, axis=0)
 
     def _layer(self, layer: int) -> int:

@@ -59,7 +59,7 @@ class Explainer:
     def __init__(self, dataset: Dataset, model: Spike, profiles: tuple[str, ...] = ()) -> None:
         self.dataset, self.model, self._profiles = dataset, model.eval(), profiles
         self.states = self._states(with_profiles=True)
-        self.arcs = Arcs.of(model.views.messages, dataset.num_relations)
+        self.arcs = Arcs.from_messages(model.views.messages, dataset.num_relations)
         self.weights = message_weights(self.states, self.arcs)
         self._removal = Removal(model, self.states, self.arcs)
 
@@ -100,9 +100,9 @@ class Explainer:
         attended, data = self.arcs.num_attended, self.dataset
         relations = data.relations.names
         return Attention(
-            self.arcs.receiver[:attended],
+            self.arcs.dst[:attended],
             self.arcs.relation[:attended],
-            self.arcs.sender[:attended],
+            self.arcs.src[:attended],
             weights[:, :attended],
             data.users.names + data.entities.names,
             np.repeat(
@@ -168,7 +168,7 @@ class Explainer:
         first, final = self.dataset.num_users, self.states.final
         items = torch.arange(first, first + self.dataset.num_items)
         scores = pair_scores(self.model, final[user].expand(len(items), -1), final[items])
-        scores[self.arcs.sender[self.arcs.entering(np.array([user]))[0]] - first] = -torch.inf
+        scores[self.arcs.src[self.arcs.in_arcs(np.array([user]))[0]] - first] = -torch.inf
         return first + int(scores.argmax())
 
     def paths(self, user: int, item: int) -> list[Paths]:
@@ -226,10 +226,10 @@ class Explainer:
         to_user = place < meeting
         arc = int((path.towards_user if to_user else path.towards_item)(self.arcs)[0, place])
         hop = meeting - place if to_user else place + 1 - meeting
-        relation, receiver_is_head = self._relation(arc)
+        relation, dst_is_head = self._relation(arc)
         return Link(
             relation,
-            receiver_is_head == to_user,
+            dst_is_head == to_user,
             "user" if to_user else "item",
             hop,
             _numbers(self.weights[hop - 1, arc]),
@@ -237,12 +237,12 @@ class Explainer:
         )
 
     def _relation(self, arc: int) -> tuple[str, bool]:
-        """Name of what an arc stands for, and whether its receiver is the head of that."""
+        """Name of what an arc stands for, and whether its dst is the head of that."""
         row, R = int(self.arcs.relation[arc]), self.dataset.num_relations
         if row < 2 * R:  # a fact's message runs from its tail to its head
             return self.dataset.relations.names[row % R], row < R
         if row == 2 * R:
-            return INTERACTS, bool(self.arcs.receiver[arc] < self.dataset.num_users)
+            return INTERACTS, bool(self.arcs.dst[arc] < self.dataset.num_users)
         return SIMILAR, True
 
     def _node(self, row: int) -> Node:

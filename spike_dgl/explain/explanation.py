@@ -116,7 +116,7 @@ class Path:
     links
         The n steps between them.
     meeting
-        Position of the node of which both ends hear most over this path; messages go from it to both.
+        Position of the node whose messages over this path weigh most at both ends.
     attention
         Product of the weights of its messages, averaged over heads and summed over the nodes where they may meet.
     fidelity

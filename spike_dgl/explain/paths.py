@@ -1,4 +1,4 @@
-"""Paths between a user and an item over which both can hear of the same node."""
+"""Paths between a user and an item over which messages from one node reach both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spike_dgl.typing import IndexArray
 MAX_LEGS = 200_000
 """Ways from one end that are followed at a time; of more, the ones with the largest weights are."""
 MAX_LEGS_AT_NODE = 200
-"""Of the ways of two and more steps from the item that meet the user's in one node, as many."""
+"""Largest number of ways of two and more steps from the item that end where a way of the user's ends."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def paths_between(arcs: Arcs, weights: np.ndarray, user: int, item: int, num_lay
     user, item
         Rows of both ends in 0..U+N-1.
     num_layers
-        L: a message travels so many links, so both ends hear of no node on a longer path.
+        L: a message travels L links, so no node on a longer path reaches both ends.
     """
     legs = [[_Legs(np.empty((1, 0), np.int64), np.array([end]), np.ones(1))] for end in (user, item)]
     for of_end in legs:
@@ -116,9 +116,9 @@ def paths_between(arcs: Arcs, weights: np.ndarray, user: int, item: int, num_lay
 
 def _longer(arcs: Arcs, weights: np.ndarray, legs: _Legs) -> _Legs:
     """The ways one link longer, back from where these begin."""
-    further, which = arcs.entering(legs.begin)
+    further, which = arcs.in_arcs(legs.begin)
     longer = np.column_stack([legs.arcs[which], further])
-    return _Legs(longer, arcs.sender[further], legs.weight[which] * weights[further]).strongest(MAX_LEGS)
+    return _Legs(longer, arcs.src[further], legs.weight[which] * weights[further]).strongest(MAX_LEGS)
 
 
 def _joined(arcs: Arcs, to_user: _Legs, to_item: _Legs, user: int, item: int) -> Paths:
@@ -132,8 +132,8 @@ def _joined(arcs: Arcs, to_user: _Legs, to_item: _Legs, user: int, item: int) ->
     places, first = ranges(low, high - low)
     second = order[places]
     back, forth = to_user.arcs[first], to_item.arcs[second][:, ::-1]
-    # Towards the user an arc's sender is the later node of the path; towards the item its receiver is.
-    nodes = np.column_stack([np.full(len(first), user), arcs.sender[back], arcs.receiver[forth]])
+    # Towards the user an arc's src is the later node of the path; towards the item its dst is.
+    nodes = np.column_stack([np.full(len(first), user), arcs.src[back], arcs.dst[forth]])
     paths = Paths(nodes, np.column_stack([back, forth]))
     ordered = np.sort(nodes, axis=1)
     return paths.select((ordered[:, 1:] != ordered[:, :-1]).all(axis=1) & (nodes[:, -1] == item))

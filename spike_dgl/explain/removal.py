@@ -68,8 +68,8 @@ class Removal:
         """For each hop the nodes whose states after it count for the two ends."""
         wanted = [np.unique(ends)]
         for _ in range(self._model.options.num_layers - 1):
-            senders = self._arcs.sender[self._arcs.entering(wanted[0])[0]]
-            wanted.insert(0, np.union1d(wanted[0], senders))
+            sources = self._arcs.src[self._arcs.in_arcs(wanted[0])[0]]
+            wanted.insert(0, np.union1d(wanted[0], sources))
         return wanted
 
     @torch.no_grad()
@@ -79,7 +79,7 @@ class Removal:
         removal = np.repeat(np.arange(len(removed)), [len(arcs) for arcs in removed])
         arcs = np.concatenate(removed) if len(removal) else removal
         lost = np.unique(removal * len(self._arcs) + arcs)
-        direct = np.unique(removal * self._num_nodes + self._arcs.receiver[arcs])
+        direct = np.unique(removal * self._num_nodes + self._arcs.dst[arcs])
         totals = {end: self._states.final[end].repeat(len(removed), 1) for end in (user, item)}
         before = _States(direct[:0], self._states.final[:0])
         for layer, nodes in enumerate(wanted, start=1):
@@ -95,27 +95,27 @@ class Removal:
     def _hearing_of(self, changed: IndexArray) -> IndexArray:
         """Keys of the nodes that receive from changed ones."""
         removal, node = np.divmod(changed, self._num_nodes)
-        arcs, which = self._arcs.leaving(node)
-        return np.unique(removal[which] * self._num_nodes + self._arcs.receiver[arcs])
+        arcs, which = self._arcs.out_arcs(node)
+        return np.unique(removal[which] * self._num_nodes + self._arcs.dst[arcs])
 
     def _hop(self, keys: IndexArray, before: _States, lost: IndexArray, layer: int) -> Tensor:
         """States [V, D] after a hop of the nodes that keys name, from the states before it."""
         removal, node = np.divmod(keys, self._num_nodes)
-        arcs, which = self._arcs.entering(node)
+        arcs, which = self._arcs.in_arcs(node)
         kept = ~np.isin(removal[which] * len(self._arcs) + arcs, lost)
         arcs, which = arcs[kept], which[kept]
         table = torch.cat([self._states.layers[layer - 1], before.state])
-        senders = self._rows(removal[which], self._arcs.sender[arcs], before)
-        # Each receiver has a row of its own: the same node may receive other messages in another removal.
-        sources, sender = np.unique(senders, return_inverse=True)
+        sources = self._rows(removal[which], self._arcs.src[arcs], before)
+        # Each dst has a row of its own: the same node may receive other messages in another removal.
+        sources, src = np.unique(sources, return_inverse=True)
         rows = np.concatenate([sources, self._rows(removal, node, before)])
         is_user = np.concatenate([self._is_user(sources, before), node < self._arcs.num_users])
         order = np.argsort(~is_user, kind="stable")
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        receiver = place[len(sources) :]
-        messages = self._messages(arcs, place[sender], receiver[which], int(is_user.sum()), len(rows))
-        state, _ = self._model.conv.hop(messages, table[rows[order]], torch.from_numpy(receiver))
+        dst = place[len(sources) :]
+        messages = self._messages(arcs, place[src], dst[which], int(is_user.sum()), len(rows))
+        state, _ = self._model.conv.hop(messages, table[rows[order]], torch.from_numpy(dst))
         return state
 
     def _rows(self, removal: IndexArray, node: IndexArray, before: _States) -> IndexArray:
@@ -134,14 +134,14 @@ class Removal:
         return users
 
     def _messages(
-        self, arcs: IndexArray, sender: IndexArray, receiver: IndexArray, num_users: int, num_nodes: int
+        self, arcs: IndexArray, src: IndexArray, dst: IndexArray, num_users: int, num_nodes: int
     ) -> MessageGraph:
         pooled = torch.from_numpy(self._arcs.is_pooling(arcs))
         attended, relation = ~pooled, torch.from_numpy(self._arcs.relation[arcs])
-        senders, receivers = torch.from_numpy(sender), torch.from_numpy(receiver)
+        sources, receivers = torch.from_numpy(src), torch.from_numpy(dst)
         return MessageGraph.from_edges(
-            (senders[attended], receivers[attended], relation[attended]),
-            (senders[pooled], receivers[pooled]),
+            (sources[attended], receivers[attended], relation[attended]),
+            (sources[pooled], receivers[pooled]),
             num_users,
             num_nodes - num_users,
         )

@@ -16,7 +16,7 @@ from spike_dgl.typing import FloatArray, IndexArray
 def message_weights(states: SpikeStates, arcs: Arcs) -> FloatArray:
     """[L, E + X, H] weight of every message: attention, and for users the share of each item in their mean."""
     attention = torch.stack(states.attention).cpu().numpy()
-    shares = 1.0 / arcs.count[arcs.receiver[arcs.num_attended :]].astype(attention.dtype)
+    shares = 1.0 / arcs.count[arcs.dst[arcs.num_attended :]].astype(attention.dtype)
     num_layers, _, num_heads = attention.shape
     pooled = np.broadcast_to(shares[None, :, None], (num_layers, len(shares), num_heads))
     weights: FloatArray = np.concatenate([attention, pooled], axis=1)
@@ -95,10 +95,10 @@ def _sum_of_hops(
     total = np.zeros(len(arcs), np.float32)
     for hop, gradient in enumerate(gradients):
         slope, state = gradient.cpu().numpy(), states.layers[hop].detach()
-        chosen = np.flatnonzero((slope != 0).any(axis=1)[arcs.receiver])
-        sender, to_user = arcs.sender[chosen], arcs.is_pooling(chosen)
-        message = state.cpu().numpy()[sender] * relations[arcs.relation[chosen]]
-        message[to_user] = model.conv.transformed(state).detach().cpu().numpy()[sender[to_user]]
+        chosen = np.flatnonzero((slope != 0).any(axis=1)[arcs.dst])
+        src, to_user = arcs.src[chosen], arcs.is_pooling(chosen)
+        message = state.cpu().numpy()[src] * relations[arcs.relation[chosen]]
+        message[to_user] = model.conv.transformed(state).detach().cpu().numpy()[src[to_user]]
         message *= np.repeat(weights[hop, chosen], state.shape[1] // weights.shape[2], axis=1)
-        total[chosen] += (slope[arcs.receiver[chosen]] * message).sum(axis=1)
+        total[chosen] += (slope[arcs.dst[chosen]] * message).sum(axis=1)
     return total

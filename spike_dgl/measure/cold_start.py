@@ -1,11 +1,11 @@
-"""How well newcomers are served: users and items that a run has never seen, by each way to embed them."""
+"""Cold start measured: lists for users and items that a run has never seen, by each way to embed them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from spike_dgl.markdown import markdown_table
 from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.templates import TemplateWriter
 from spike_dgl.recommend.recommender import NewItem, Recommender
+from spike_dgl.runs.averages import mean_and_deviation, render_spread
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
@@ -31,9 +32,9 @@ LIKED = (1, 5, None)
 
 @dataclass(frozen=True)
 class ColdResult:
-    """Mean recall and NDCG at 20 of one way to serve newcomers of a kind, over `users` users of one run."""
+    """Mean recall and NDCG at 20 of one way to embed cold users or items, over `users` users of one run."""
 
-    newcomers: str
+    nodes: str
     by: str
     users: int
     recall: float
@@ -45,7 +46,8 @@ def cold_results(folder: RunFolder, split: Split = "test") -> list[ColdResult]:
 
     A hidden user gives some items of the training part, or a template profile written from all of them, and is to be
     recommended those of `split`; all other items known of the user are no candidates. A hidden item enters by its
-    triples and template profile, or by the latter alone, and is to be recommended to the users of the run who met it:
+    triples and template profile, or by the latter alone, and is to be recommended to the users of the run who
+    interacted with it:
     in the test part, or for ``valid`` in the other two.
 
     Raises
@@ -62,7 +64,9 @@ def cold_results(folder: RunFolder, split: Split = "test") -> list[ColdResult]:
         )
     whole = load(dataclasses.replace(options, hidden_users=0.0, hidden_items=0.0))
     profiles = build(ProfileOptions, settings.get("profiles"), "profiles")
-    contest = _Contest(Recommender.load(folder.path), whole, TemplateWriter(TrainingData.of(whole), profiles))
+    contest = _Contest(
+        Recommender.load(folder.path), whole, TemplateWriter(TrainingData.from_dataset(whole), profiles)
+    )
     results = list(contest.of_users(split)) if options.hidden_users else []
     return results + (list(contest.of_items(split)) if options.hidden_items else [])
 
@@ -79,12 +83,12 @@ class _Contest:
 
     def of_users(self, split: Split) -> Iterator[ColdResult]:
         """New users by 1, 5 and all of their training items, and by text."""
-        whole, known, newcomers = self.whole, self.recommender.dataset, self.recommender.newcomers
+        whole, known, cold_start = self.whole, self.recommender.dataset, self.recommender.cold_start
         new_row = np.full(whole.num_items, -1)
         new_row[self.items] = np.arange(len(self.items))
         relevant_pairs = whole.valid if split == "valid" else whole.test
         others = whole.test if split == "valid" else whole.valid
-        texts = newcomers.encoded([self.item_texts[row] for row in self.items])
+        texts = cold_start.encoded([self.item_texts[row] for row in self.items])
         scores: dict[str, list[tuple[float, float]]] = {}
         for user in range(whole.num_users):
             if whole.users.ids[user] in known.users:
@@ -104,16 +108,16 @@ class _Contest:
         yield from _means("users", scores)
 
     def _of_user(self, user: int, liked: IndexArray, texts: FloatArray) -> dict[str, FloatArray]:
-        newcomers, embeddings = self.recommender.newcomers, self.recommender.item_embeddings
+        cold_start, embeddings = self.recommender.cold_start, self.recommender.item_embeddings
         shuffled = np.random.default_rng(user).permutation(liked)
         found = {"popularity": self.popularity}
         for number in LIKED:
             some, label = shuffled[:number], f"{number or 'all'} liked"
-            found[f"items, {label}"] = embeddings @ newcomers.user_of_items(np.sort(some))
+            found[f"items, {label}"] = embeddings @ cold_start.user_of_items(np.sort(some))
             found[f"profile cosine, {label}"] = texts @ texts[some].mean(axis=0)
         text = self.user_texts[user]
-        found["text"] = embeddings @ newcomers.user_of_text(text)
-        found["profile cosine, text"] = texts @ newcomers.encoded([text])[0]
+        found["text"] = embeddings @ cold_start.user_of_text(text)
+        found["profile cosine, text"] = texts @ cold_start.encoded([text])[0]
         return found
 
     def of_items(self, split: Split) -> Iterator[ColdResult]:
@@ -122,7 +126,7 @@ class _Contest:
         told = [self._new_item(row) for row in self.hidden_items.tolist()]
         grown = self.recommender.add_items(told)
         by_text = self.recommender.add_items([dataclasses.replace(item, triples=()) for item in told])
-        texts = grown.newcomers.encoded(
+        texts = grown.cold_start.encoded(
             [self.item_texts[row] for row in [*self.items.tolist(), *self.hidden_items.tolist()]]
         )
         new_row = np.argsort(np.concatenate([self.items, self.hidden_items]))
@@ -136,11 +140,11 @@ class _Contest:
         among_all: dict[str, list[tuple[float, float]]] = {}
         for user, raw in enumerate(known.users.ids):
             row = whole.users.index(raw)
-            met, right = (new_row[part.items[part.users == row]] for part in (pairs, wanted))
+            seen_by_user, right = (new_row[part.items[part.users == row]] for part in (pairs, wanted))
             relevant = np.zeros(len(grown.items), bool)
             relevant[right[is_new[right]]] = True
             allowed = np.ones(len(relevant), bool)
-            allowed[met] = False
+            allowed[seen_by_user] = False
             allowed |= relevant
             history = seen.items[seen.users == user]
             if not relevant.any() or not len(history):
@@ -179,21 +183,20 @@ def _metrics(scores: FloatArray, relevant: BoolArray, allowed: BoolArray) -> tup
     return float(recall(hits, number, CUTOFF)), float(ndcg(hits, number, CUTOFF))
 
 
-def _means(newcomers: str, scores: dict[str, list[tuple[float, float]]]) -> Iterator[ColdResult]:
+def _means(nodes: str, scores: dict[str, list[tuple[float, float]]]) -> Iterator[ColdResult]:
     for way, of_users in scores.items():
-        yield ColdResult(newcomers, way, len(of_users), *np.mean(of_users, axis=0).tolist())
+        yield ColdResult(nodes, way, len(of_users), *np.mean(of_users, axis=0).tolist())
 
 
 def render_cold(runs: Sequence[Sequence[ColdResult]]) -> str:
     """A table: means over the runs, and their standard deviation where there are several."""
-    rows = [["newcomers", "by", "users", f"recall@{CUTOFF}", f"ndcg@{CUTOFF}"]]
+    rows = [["cold nodes", "by", "users", f"recall@{CUTOFF}", f"ndcg@{CUTOFF}"]]
     for results in zip(*runs, strict=True):
         first = results[0]
         sizes = round(mean(result.users for result in results))
-        metrics = (_spread([getattr(result, name) for result in results]) for name in ("recall", "ndcg"))
-        rows.append([first.newcomers, first.by, f"{sizes:,}", *metrics])
+        metrics = (
+            render_spread(*mean_and_deviation([getattr(result, name) for result in results]))
+            for name in ("recall", "ndcg")
+        )
+        rows.append([first.nodes, first.by, f"{sizes:,}", *metrics])
     return markdown_table(rows)
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")

@@ -52,18 +52,22 @@ def measure(run: Path, calls: int = 1000) -> list[Latency]:
     run
         Run folder. Texts are asked for where it has an encoder for them.
     calls
-        Of each kind; newcomers, who take longer, are a tenth of them.
+        Of each kind; cold-start requests, which take longer, are a tenth of them.
     """
     recommender = Recommender.load(run)  # first, so that a wrong folder is named
     random = np.random.default_rng(0)
     with threadpool_limits(limits=1):
         found = [*_of_known(run, recommender, calls, random)]
         found.append(
-            _timed("the first newcomer, who opens the model", lambda _: recommender.newcomers.fold_in(), 1)
+            _timed(
+                "the first cold-start request, which opens the model",
+                lambda _: recommender.cold_start.fold_in(),
+                1,
+            )
         )
     # Opening the model has loaded libraries that did not know of the limit.
     with threadpool_limits(limits=1):
-        return [*found, *_of_newcomers(run, recommender, max(1, calls // 10), random)]
+        return [*found, *_of_cold_start(run, recommender, max(1, calls // 10), random)]
 
 
 def _of_known(
@@ -81,14 +85,14 @@ def _of_known(
     yield _timed("similar_items", lambda call: recommender.similar_items(items[call]), calls)
 
 
-def _of_newcomers(
+def _of_cold_start(
     run: Path, recommender: Recommender, calls: int, random: np.random.Generator
 ) -> Iterator[Latency]:
     liked = random.choice(recommender.items.ids, (calls, LIKED)).tolist()
     by_items = f"recommend_for_items, {LIKED} items"
     yield _timed(by_items, lambda call: recommender.recommend_for_items(liked[call]), calls)
     try:
-        recommender.newcomers.encoder()
+        recommender.cold_start.encoder()
     except SpikeError:
         pass  # such a run reads no texts
     else:

@@ -197,7 +197,7 @@ class RankingOptions:
         So many of the batch's negatives, at most, are in the softmax.
     score_temperature
         None scores by inner products, as most papers do. A number scores by cosines, and the ranking loss sees them
-        divided by it: how often an item was met then cannot lengthen its embedding.
+        divided by it: how often an item was trained on then cannot lengthen its embedding.
     l2_weight
         Weight of the L2 loss on the batch's ID embeddings.
     """

@@ -68,7 +68,7 @@ class TextAdapter(nn.Module):
 
 
 class NeighbourAttention(nn.Module):
-    """What items hear from their neighbours, weighed by the texts of both (graph attention with texts as keys).
+    """Messages from an item's neighbours, weighted by the texts of both (graph attention with texts as keys).
 
     Parameters
     ----------
@@ -169,5 +169,5 @@ class CoLaKG(LightGCN):
         users, items = self.embedding[: self.num_users], self.embedding[self.num_users :]
         users = (users + self.user_adapter(self.user_texts)) / 2
         items = (items + self.item_adapter(self.item_texts)) / 2
-        heard = self.attention(self.neighbours, self.item_texts, items)
-        return torch.cat([users, (items + heard) / 2])
+        aggregated = self.attention(self.neighbours, self.item_texts, items)
+        return torch.cat([users, (items + aggregated) / 2])

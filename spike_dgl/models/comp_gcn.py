@@ -116,7 +116,7 @@ class CompGcn(EmbeddingModel):
 
     Where we leave the paper: it scores triples by a decoder; we rank items. Dividing by three and by the roots of
     degrees is from the authors' code. That takes the degree as head for both ends, so that a node which heads nothing
-    is not heard; here each end has its own. Its batch normalisation is left out, and one dropout acts on both
+    passes no message; here each end has its own. Its batch normalisation is left out, and one dropout acts on both
     directions' sum.
 
     Parameters

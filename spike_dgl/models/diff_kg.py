@@ -132,7 +132,7 @@ class DiffKG(EmbeddingModel):
         super().__init__()
         require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
-        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
+        self.interactions = InteractionGraph.from_graph(inputs.graph, inputs.device)
         self.embedding = nn.Parameter(
             torch.empty(inputs.num_users + inputs.num_entities, options.embedding_dim)
         )

@@ -46,7 +46,10 @@ class NewItems:
 
 
 class FoldIn(ABC):
-    """Final embeddings of newcomers, such that inner products with the others' are scores. Never changes."""
+    """Final embeddings of users and items that training never saw. Never changes.
+
+    Their inner products with the embeddings of the others are scores.
+    """
 
     @abstractmethod
     def users_of_items(self, histories: Sequence[IndexArray]) -> FloatArray:
@@ -131,7 +134,7 @@ class LinearFoldIn(FoldIn):
             shape=(dataset.num_users, dataset.num_items),
         )
         counts = np.asarray(liked.sum(axis=1))
-        active, met = counts[:, 0] > 0, np.asarray(liked.sum(axis=0))[0] > 0
+        active, seen = counts[:, 0] > 0, np.asarray(liked.sum(axis=0))[0] > 0
         means = (liked @ items)[active] / counts[active]
         near, around = _neighbourhoods(dataset, items)
         texts = vectors["entities"][: len(items)] if vectors else None
@@ -140,7 +143,7 @@ class LinearFoldIn(FoldIn):
             items=items,
             of_items=_regression(means, users[active]),
             of_profile=_regression(vectors["users"][described], users[described]) if vectors else None,
-            of_item=_regression(_features(near, texts)[met], items[met]),
+            of_item=_regression(_features(near, texts)[seen], items[seen]),
             around=around,
             of_length_one=bool(np.allclose(np.linalg.norm(items, axis=1), 1.0, atol=1e-4)),
         )
@@ -196,7 +199,7 @@ def _features(near: FloatArray, texts: FloatArray | None) -> FloatArray:
 
 
 def _regression(inputs: FloatArray, targets: FloatArray) -> Regression:
-    # scikit-learn takes a second to import, which those who ask for no newcomer need not wait for.
+    # scikit-learn takes a second to import, and most programs never embed anybody new.
     from sklearn.linear_model import RidgeCV
 
     least = LEAST_DEVIATION * np.sqrt(np.square(inputs).mean())

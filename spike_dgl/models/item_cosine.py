@@ -20,7 +20,7 @@ class ItemCosine(RecommenderModel):
 
     def __init__(self, inputs: ModelInputs, _options: NoOptions) -> None:
         super().__init__()
-        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
+        self.interactions = InteractionGraph.from_graph(inputs.graph, inputs.device)
         # An item without users has nothing to be compared by; its scale of 1 multiplies a sum of nothing.
         self.item_scale = self.interactions.scale[inputs.num_users :]
 

@@ -29,7 +29,7 @@ class ItemTextCosine(RecommenderModel):
                 "  Set profiles.source=auto or template."
             )
         vectors = functional.normalize(inputs.entity_vectors[: inputs.num_items]).to(inputs.device)
-        interactions = InteractionGraph.of(inputs.graph, inputs.device)
+        interactions = InteractionGraph.from_graph(inputs.graph, inputs.device)
         of_items = torch.cat([vectors.new_zeros(inputs.num_users, vectors.shape[1]), vectors])
         users = interactions.sum_of_neighbours(of_items)[: inputs.num_users]
         self.texts = Embeddings(users, vectors)

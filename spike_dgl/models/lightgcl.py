@@ -94,8 +94,8 @@ class LightGCL(LightGCN):
 
     def global_view(self, layers: list[Tensor]) -> Tensor:
         """g / (L + 1), [U + I, D], from e^0 to e^L; one product, as all layers pass the same low-rank matrix."""
-        heard = torch.stack(layers[:-1]).sum(0)
-        users, items = heard[: self.num_users], heard[self.num_users :]
+        aggregated = torch.stack(layers[:-1]).sum(0)
+        users, items = aggregated[: self.num_users], aggregated[self.num_users :]
         passed = torch.cat([self.left @ (self.right.T @ items), self.right @ (self.left.T @ users)])
         return (layers[0] + passed) / len(layers)
 

@@ -48,7 +48,7 @@ class LightGCN(EmbeddingModel):
     def __init__(self, inputs: ModelInputs, options: LightGCNOptions) -> None:
         super().__init__()
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
-        self.interactions = InteractionGraph.of(inputs.graph, inputs.device)
+        self.interactions = InteractionGraph.from_graph(inputs.graph, inputs.device)
         num_nodes = inputs.num_users + inputs.num_items
         self.embedding = nn.Parameter(torch.empty(num_nodes, options.embedding_dim))
         nn.init.normal_(self.embedding, std=0.1)

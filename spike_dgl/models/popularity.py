@@ -14,7 +14,7 @@ class Popularity(RecommenderModel):
 
     def __init__(self, inputs: ModelInputs, _options: NoOptions) -> None:
         super().__init__()
-        interactions = InteractionGraph.of(inputs.graph, inputs.device)
+        interactions = InteractionGraph.from_graph(inputs.graph, inputs.device)
         counts = torch.bincount(interactions.items, minlength=inputs.num_items).float()
         self.counts = counts.to(inputs.device)
 

@@ -61,7 +61,7 @@ def judge_requests(
         Profiles of each node type.
     """
     random = np.random.default_rng(options.seed)
-    prompts = PromptWriter(TrainingData.of(dataset), options.llm)
+    prompts = PromptWriter(TrainingData.from_dataset(dataset), options.llm)
     items, requests = profiles.entity_texts[: dataset.num_items], []
     for node_type in STAGES:
         first, texts, _ = texts_of(node_type, profiles, dataset.num_items)

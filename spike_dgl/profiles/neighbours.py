@@ -60,7 +60,7 @@ class Neighbours:
         """The number of facts in each row [n]."""
         return np.diff(self.offsets)
 
-    def of(self, row: int, limit: int) -> list[tuple[int, int]]:
+    def facts_of(self, row: int, limit: int) -> list[tuple[int, int]]:
         """At most so many facts (relation, node) of one row."""
         start = self.offsets[row]
         end = min(start + limit, self.offsets[row + 1])
@@ -142,11 +142,11 @@ def facts_of_neighbours(neighbours: Neighbours, row: int, limit: int) -> list[tu
     list of tuple
         At most `limit` triples (neighbour, relation, node), each once; the relation is read from the neighbour.
     """
-    middles = dict.fromkeys(node for _, node in neighbours.of(row, PATHS))
+    middles = dict.fromkeys(node for _, node in neighbours.facts_of(row, PATHS))
     facts: list[tuple[int, int, int]] = []
     for middle in sorted(middles, key=neighbours.counts.__getitem__):
         # Few relations lead back to one row, so a hub need not be read to its end.
-        others = [fact for fact in neighbours.of(middle, 4 * FACTS_A_NEIGHBOUR) if fact[1] != row]
+        others = [fact for fact in neighbours.facts_of(middle, 4 * FACTS_A_NEIGHBOUR) if fact[1] != row]
         facts += [(middle, relation, node) for relation, node in others[:FACTS_A_NEIGHBOUR]]
     return facts[:limit]
 

@@ -128,7 +128,7 @@ def measure(
     # A template names what the knowledge graph links to training items, and cannot know more.
     sources = zip(profiles.user_texts, profiles.user_sources.tolist(), strict=True)
     users = {user: text for user, (text, source) in enumerate(sources) if text and source != "template"}
-    prompts = PromptWriter(TrainingData.of(dataset), options.llm)
+    prompts = PromptWriter(TrainingData.from_dataset(dataset), options.llm)
     texts = tuple(_text_quality(kind, dataset, profiles, prompts, sample, random) for kind in STAGES)
     return Quality(
         texts, tuple(held_out_names(dataset, users)), tuple(_separations(dataset, profiles, random))

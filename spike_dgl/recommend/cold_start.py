@@ -38,7 +38,7 @@ class Once(Generic[Value]):
 
 
 @dataclass(frozen=True)
-class Newcomers:
+class ColdStart:
     """Embeds users and items by the model of a run, and texts by its encoder.
 
     Parameters
@@ -51,7 +51,7 @@ class Newcomers:
     encoder: Callable[[], Encoder]
 
     @classmethod
-    def of(cls, folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> Newcomers:
+    def from_run(cls, folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> ColdStart:
         """Those of a run folder."""
 
         def open_model() -> FoldIn:
@@ -81,10 +81,10 @@ class Newcomers:
                 )
         return vectors
 
-    def with_items(self, new: NewItems) -> tuple[Newcomers, FloatArray]:
-        """Newcomers among whose known items are further ones, and the embeddings [n, D] of these."""
+    def with_items(self, new: NewItems) -> tuple[ColdStart, FloatArray]:
+        """The same with further known items, and the embeddings [n, D] of these."""
         fold_in, embedded = self.fold_in().with_items(new)
-        return Newcomers(lambda: fold_in, self.encoder), embedded
+        return ColdStart(lambda: fold_in, self.encoder), embedded
 
 
 def _unchanged(folder: RunFolder, opened: Value) -> Value:

@@ -12,7 +12,7 @@ import numpy as np
 
 from spike_dgl.data.dataset import Dataset, Vocabulary
 from spike_dgl.errors import SpikeError
-from spike_dgl.recommend.cold_start import Newcomers
+from spike_dgl.recommend.cold_start import ColdStart
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -73,7 +73,7 @@ class Recommender:
         The data the run was trained on.
     users, items
         Final embeddings, [U, D] and [I, D].
-    newcomers
+    cold_start
         Embeds users and items that came later; None where only those of the data are asked for.
 
     Attributes
@@ -83,9 +83,9 @@ class Recommender:
     """
 
     def __init__(
-        self, dataset: Dataset, users: FloatArray, items: FloatArray, newcomers: Newcomers | None = None
+        self, dataset: Dataset, users: FloatArray, items: FloatArray, cold_start: ColdStart | None = None
     ) -> None:
-        self.dataset, self._users, self._items, self._newcomers = dataset, users, items, newcomers
+        self.dataset, self._users, self._items, self._cold_start = dataset, users, items, cold_start
         self.users, self.items = dataset.users, dataset.items
         self._has_history = np.isin(np.arange(dataset.num_users), dataset.train.users)
         self._seen = dataset.train.union(dataset.valid)
@@ -100,8 +100,8 @@ class Recommender:
         folder = RunFolder.open(Path(run))
         embeddings = folder.read_arrays("embeddings.npz")
         dataset = folder.load_dataset()
-        newcomers = Newcomers.of(folder, dataset, embeddings)
-        return cls(dataset, embeddings["users"], embeddings["items"], newcomers)
+        cold_start = ColdStart.from_run(folder, dataset, embeddings)
+        return cls(dataset, embeddings["users"], embeddings["items"], cold_start)
 
     @overload
     def recommend(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
@@ -191,7 +191,7 @@ class Recommender:
         if not items or isinstance(items, str):
             raise SpikeError("someone new is known by a sequence of one liked item at least")
         liked, allowed = np.unique(self.items.find_all(items)), self._mask(candidates)
-        user = self.newcomers.user_of_items(liked)
+        user = self.cold_start.user_of_items(liked)
         return self._ranked(self._items @ user, k, liked if exclude_seen else None, allowed)
 
     def recommend_for_text(
@@ -216,7 +216,7 @@ class Recommender:
         if not text.strip():
             raise SpikeError("there is no text that describes a taste")
         allowed = self._mask(candidates)
-        return self._ranked(self._items @ self.newcomers.user_of_text(text), k, None, allowed)
+        return self._ranked(self._items @ self.cold_start.user_of_text(text), k, None, allowed)
 
     def add_item(
         self, id: str, triples: Sequence[tuple[str, str]] = (), text: str = "", *, name: str = ""
@@ -248,8 +248,8 @@ class Recommender:
                 raise SpikeError(f"there is an item '{item.id}' already\n  Give the new one another id.")
             if not item.triples and not item.text.strip():
                 raise SpikeError(f"nothing is known of item '{item.id}'\n  Give it a triple or a text.")
-        newcomers, embedded = self.newcomers.with_items(self._new_items(items))
-        grown = Recommender(self.dataset, self._users, np.concatenate([self._items, embedded]), newcomers)
+        cold_start, embedded = self.cold_start.with_items(self._new_items(items))
+        grown = Recommender(self.dataset, self._users, np.concatenate([self._items, embedded]), cold_start)
         grown.items = Vocabulary(
             "item",
             (*self.items.ids, *(item.id for item in items)),
@@ -263,7 +263,7 @@ class Recommender:
         rows = [(row, *triple) for row, item in enumerate(items) for triple in item.triples]
         vectors = None
         if any(item.text.strip() for item in items):
-            vectors = self.newcomers.encoded([item.text for item in items])
+            vectors = self.cold_start.encoded([item.text for item in items])
         return NewItems(
             len(items),
             np.array([row for row, _, _ in rows], dtype=np.int64),
@@ -273,13 +273,13 @@ class Recommender:
         )
 
     @property
-    def newcomers(self) -> Newcomers:
+    def cold_start(self) -> ColdStart:
         """What embeds users and items that came later. Raises `SpikeError` where there is none."""
-        if self._newcomers is None:
+        if self._cold_start is None:
             raise SpikeError(
                 "users and items that are new need the run's model\n  Use Recommender.load(RUN)."
             )
-        return self._newcomers
+        return self._cold_start
 
     def score(self, user: str, items: Sequence[str]) -> FloatArray:
         """Scores [n] of some items for a user, as they rank lists; seen ones too."""

@@ -74,7 +74,7 @@ class _Served(Collector):
             )
         yield GaugeMetricFamily(
             "spike_dgl_slow_calls",
-            "Explanations and lists for newcomers that wait or are being computed.",
+            "Explanations and cold-start lists that wait or are being computed.",
             service.worker.queued,
         )
         yield GaugeMetricFamily(

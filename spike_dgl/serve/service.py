@@ -34,7 +34,7 @@ SAME_SCORE = 0.05
 class Service:
     """The recommender of a run, its explainer, and an index of its names.
 
-    The recommender is there at once. What needs the model, explanations and newcomers, is opened on the worker's
+    The recommender is there at once. What needs the model, explanations and cold start, is opened on the worker's
     thread, while other questions are answered already.
 
     Parameters
@@ -42,7 +42,7 @@ class Service:
     run
         Run folder, or a link to one, which is followed once: everything is read from where it leads now.
     with_model
-        Open the model at once. Else the run does not explain, and the first newcomer waits for the model.
+        Open the model at once. Else the run does not explain, and the first cold-start request waits for the model.
 
     Raises
     ------
@@ -72,7 +72,7 @@ class Service:
         self._opening = {
             "explain": self._explainer,
             "recommend for liked items": self.worker.start(lambda: recommender.recommend_for_items(first, 1)),
-            "recommend for a text": self.worker.start(recommender.newcomers.encoder),
+            "recommend for a text": self.worker.start(recommender.cold_start.encoder),
         }
 
     @property

@@ -32,7 +32,7 @@ def choose_device(wanted: Device, local_rank: int = 0, local_number: int = 1) ->
         built_in = "finds no GPU" if torch.version.cuda else "is built without CUDA"
         raise ConfigError(
             f"training.device is 'cuda', but torch {torch.__version__} {built_in}\n"
-            "  Set training.device=cpu, or mend what `python main.py doctor` and `nvidia-smi` show."
+            "  Set training.device=cpu, or fix what `python main.py doctor` and `nvidia-smi` report."
         )
     if local_number > torch.cuda.device_count():
         raise ConfigError(

@@ -109,7 +109,7 @@ def test_broken_json_lines_are_counted_and_shown(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match=r"line 9: .*more than 5 broken rows, the first: t\.json, line 2"):
         read(tmp_path / "t.json", Reading(limit=5))
-    with pytest.raises(DataError, match=r"line 2: is not valid JSON: Expecting value\n  Mend"):
+    with pytest.raises(DataError, match=r"line 2: is not valid JSON: Expecting value\n  Correct"):
         read(tmp_path / "t.json")
 
 

@@ -43,7 +43,7 @@ def tiny(tmp_path: Path) -> Dataset:
 
 
 def choose(dataset: Dataset, an_item: int = 9, a_user: int = 9, characters: int = 20) -> ChosenReviews:
-    return TrainingData.of(dataset).reviews.choose(an_item, a_user, characters)
+    return TrainingData.from_dataset(dataset).reviews.choose(an_item, a_user, characters)
 
 
 def test_only_reviews_of_training_interactions_are_told(tiny: Dataset) -> None:

@@ -66,7 +66,7 @@ def test_the_only_path_and_its_drop(one_path: Explainer) -> None:
     ]
     assert path.fidelity.random_drop is None
     assert path.links[0].attention == (1.0, 1.0)  # a history of one item
-    # Without its links u0 hears nothing, and i1 hears only of its user, who hears of i1 alone.
+    # Without its links nothing reaches u0, and i1 is reached by its user alone, whom i1 alone reaches.
     user, item = one_path.rows("u0", "i1")
     (links,) = one_path.paths(user, item)[0].links(one_path.arcs)
     final = without(one_path, links)
@@ -115,8 +115,8 @@ def test_paths_have_no_node_twice_and_follow_arcs() -> None:
         arcs = paths.towards_item(found.arcs)
         for place in range(paths.num_links):
             sent = arcs[:, place] >= 0
-            assert (found.arcs.sender[arcs[sent, place]] == paths.nodes[sent, place]).all()
-            assert (found.arcs.receiver[arcs[sent, place]] == paths.nodes[sent, place + 1]).all()
+            assert (found.arcs.src[arcs[sent, place]] == paths.nodes[sent, place]).all()
+            assert (found.arcs.dst[arcs[sent, place]] == paths.nodes[sent, place + 1]).all()
     assert lengths == sorted(lengths)
     assert max(lengths) <= 4
 
@@ -209,26 +209,26 @@ def test_attention_sums_to_one_and_tells_what_profiles_change() -> None:
     attention, bare = found.attention(), found.attention(profiles=False)
     for layer in (1, 2):
         sums = np.zeros((len(attention.names), attention.num_heads))
-        np.add.at(sums, attention.head, attention.weight[layer - 1])
-        np.testing.assert_allclose(sums[np.unique(attention.head)], 1.0, rtol=1e-5)
+        np.add.at(sums, attention.dst, attention.weight[layer - 1])
+        np.testing.assert_allclose(sums[np.unique(attention.dst)], 1.0, rtol=1e-5)
     torch.testing.assert_close(torch.from_numpy(attention.weight[1]), found.states.attention[1])
     assert not np.allclose(attention.weight[0], bare.weight[0])
     edge = next(attention.edges())
-    assert (edge.head, edge.tail) == (
-        attention.names[attention.head[0]],
-        attention.names[attention.tail[0]],
+    assert (edge.dst, edge.src) == (
+        attention.names[attention.dst[0]],
+        attention.names[attention.src[0]],
     )
     with pytest.raises(ValueError, match="layers 1 to 2"):
         attention.by_relation(3)
     with pytest.raises(UnknownIdError, match="unknown node 'nobody'"):
-        attention.entering("nobody")
+        attention.to_node("nobody")
 
 
 def test_entropy_of_one_neighbour_is_zero(one_path: Explainer) -> None:
     rows, entropy = one_path.attention().entropy()
     of = dict(zip(rows.tolist(), entropy, strict=True))
-    assert (of[4] > 0).all()  # e2 hears of both items
-    assert np.allclose(one_path.attention().entering("e2").by_relation()["r0 (inverse)"], 1.0)
+    assert (of[4] > 0).all()  # messages of both items reach e2
+    assert np.allclose(one_path.attention().to_node("e2").by_relation()["r0 (inverse)"], 1.0)
 
 
 def test_fidelity_of_removal_is_the_most_there_is() -> None:

@@ -1,4 +1,4 @@
-"""The bench of newcomers: what it counts, and what it refuses."""
+"""The measurement of cold start: its figures, and the runs it refuses."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def train(run, data: Path, out: Path, *settings: str) -> Path:
     return out
 
 
-def test_newcomers_of_a_genre_are_served_better_than_by_popularity(
+def test_cold_users_and_items_of_a_genre_are_served_better_than_by_popularity(
     run, data_folder: Path, tmp_path: Path
 ) -> None:
     trained = train(run, data_folder, tmp_path / "run", "data.hidden_users=0.3", "data.hidden_items=0.2")
     code, out, _ = run("bench", "cold", trained, "--json")
     assert code == 0
-    found = {(line["newcomers"], line["by"]): line for line in map(json.loads, out.splitlines())}
+    found = {(line["nodes"], line["by"]): line for line in map(json.loads, out.splitlines())}
     users = found["users", "items, all liked"]
     assert users["users"] <= 9
     assert users["ndcg"] > found["users", "popularity"]["ndcg"]

@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def history(newest: int, largest_cut: float = 0.5) -> InteractionHistory:
-    """User 0 met the items 2, 0, 3, 1 in this order, user 1 none, user 2 the items 1, 0."""
+    """User 0 interacted with the items 2, 0, 3, 1 in this order, user 1 none, user 2 the items 1, 0."""
     data = dataset([(0, 0), (0, 1), (0, 2), (0, 3), (2, 0), (2, 1)], [], sizes=(3, 4, 4, 1))
     times = np.array([2, 4, 1, 3, 8, 7], np.float64)
     data = data.replace(train=Interactions(data.train.users, data.train.items, times))

@@ -27,7 +27,7 @@ def test_hops_equal_products_with_the_normalised_matrix(
 ) -> None:
     if not with_dgl:
         monkeypatch.setattr(interaction_graph, "why_dgl_does_not_run_on", lambda _: "no CUDA")
-    graph = InteractionGraph.of(build_graph(DATA), CPU)
+    graph = InteractionGraph.from_graph(build_graph(DATA), CPU)
     matrix = dense(graph.users, graph.items)
     scale = matrix.sum(1).clamp(min=1).rsqrt().unsqueeze(1)
     normalised = scale * matrix * scale.T
@@ -43,7 +43,7 @@ def test_hops_equal_products_with_the_normalised_matrix(
 
 
 def test_a_part_of_the_pairs_has_degrees_of_its_own() -> None:
-    graph = InteractionGraph.of(build_graph(DATA), CPU)
+    graph = InteractionGraph.from_graph(build_graph(DATA), CPU)
     kept = torch.arange(len(graph.users)) % 2 == 0
     part = graph.keep(kept)
     matrix = dense(graph.users[kept], graph.items[kept])

@@ -84,7 +84,7 @@ def rate_limited(seconds: float) -> Reply:
 
 
 def quota_exhausted() -> Reply:
-    """429 that no waiting mends."""
+    """429 that does not end by waiting."""
     return error(429, "You exceeded your current quota, please check your plan.", "insufficient_quota")
 
 

@@ -35,7 +35,7 @@ def assert_equal(one: Profiles, other: Profiles) -> None:
 
 def test_without_texts_all_nodes_get_templates() -> None:
     profiles = build_profiles(films(), ProfileOptions())
-    writer = TemplateWriter(TrainingData.of(films()), ProfileOptions())
+    writer = TemplateWriter(TrainingData.from_dataset(films()), ProfileOptions())
     items = writer.items()
     assert profiles.entity_texts == (*items, *writer.auxiliary_entities(items))
     assert profiles.user_texts == tuple(writer.users(items))

@@ -280,7 +280,9 @@ def test_export_and_import_carry_everything_to_another_store(
 
     other = dataclasses.replace(options, store=str(tmp_path / "other.sqlite"))
     with Store.open(tmp_path / "other.sqlite") as store:
-        assert import_texts(tmp_path / "out/profiles.json", TrainingData.of(films()), store) == counts
+        assert (
+            import_texts(tmp_path / "out/profiles.json", TrainingData.from_dataset(films()), store) == counts
+        )
     after = build_profiles(films(), other)
     assert after.entity_texts == before.entity_texts
     assert after.user_texts == before.user_texts
@@ -301,7 +303,9 @@ def test_the_authors_files_are_imported_and_shape_later_stages(
     )
     options = settings(server, file)
     with Store.open(file) as store:
-        assert import_texts(tmp_path / "item_profiles.json", TrainingData.of(films()), store) == {"item": 2}
+        assert import_texts(tmp_path / "item_profiles.json", TrainingData.from_dataset(films()), store) == {
+            "item": 2
+        }
     prompts: list[str] = []
     server.answer = lambda body: prompts.append(prompt_of(body)) or "A profile."  # type: ignore[func-returns-value]
     assert run(options).stages["item"].answered == 1
@@ -330,7 +334,7 @@ def test_a_broken_file_imports_nothing(
     (tmp_path / name).write_text(content)
     with Store.open(file) as store:
         with pytest.raises(DataError, match=message):
-            import_texts(tmp_path / name, TrainingData.of(films()), store)
+            import_texts(tmp_path / name, TrainingData.from_dataset(films()), store)
         assert not store.imported("item")
 
 

@@ -31,7 +31,7 @@ GOOD = {
 def test_every_domain_asks_for_all_data_within_the_limits_of_the_method(domain: str) -> None:
     prompts = load_prompts(domain)
     for stage, words in (("item", 150), ("entity", 150), ("user", 100)):
-        prompt = prompts.of(stage)
+        prompt = prompts.for_stage(stage)
         assert prompt.max_words == words
         assert "{max_words}" in prompt.prompt
         assert all(f"\n{{{name}}}\n" in f"{prompt.prompt}\n" for name in PLACEHOLDERS[stage])

@@ -25,7 +25,7 @@ ROWS: Mapping[NodeType, Sequence[int]] = {"item": range(3), "entity": range(3, 7
 
 def asked(node_type: NodeType, dataset: Dataset | None = None, **options: object) -> dict[int, Request]:
     """The requests about all nodes of a type."""
-    data = TrainingData.of(films() if dataset is None else dataset)
+    data = TrainingData.from_dataset(films() if dataset is None else dataset)
     writer = PromptWriter(data, LlmOptions(**options))  # type: ignore[arg-type]
     return dict(writer.requests(node_type, ITEMS, ROWS[node_type]))
 
@@ -149,7 +149,7 @@ def test_nothing_but_a_raw_id_is_not_asked_about() -> None:
 
 
 def test_those_with_most_interactions_and_triples_come_first() -> None:
-    writer = PromptWriter(TrainingData.of(films()), LlmOptions())
+    writer = PromptWriter(TrainingData.from_dataset(films()), LlmOptions())
     assert writer.by_degree("item").tolist() == [HEAT, ALI, FISH]
     assert writer.by_degree("entity").tolist() == [MANN, DRAMA, SMITH, CHICAGO]
     assert writer.by_degree("user").tolist() == [0, 1, 2]
@@ -182,7 +182,7 @@ def test_training_interactions_do_change_requests() -> None:
 
 
 def test_what_writes_prompts_has_no_held_out_interactions() -> None:
-    data = TrainingData.of(films(valid=interactions([(0, FISH)]), test=interactions([(1, FISH)])))
+    data = TrainingData.from_dataset(films(valid=interactions([(0, FISH)]), test=interactions([(1, FISH)])))
     assert not {"valid", "test", "profiles", "vectors"} & set(vars(data))
 
 

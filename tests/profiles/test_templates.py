@@ -19,7 +19,7 @@ NO_TRIPLES = Triples.from_rows(np.empty((0, 3), np.int64))
 
 
 def writer(**changes: object) -> TemplateWriter:
-    return TemplateWriter(TrainingData.of(films(**changes)), ProfileOptions())
+    return TemplateWriter(TrainingData.from_dataset(films(**changes)), ProfileOptions())
 
 
 def test_items_tell_their_facts_and_what_is_two_hops_away() -> None:
@@ -69,7 +69,7 @@ def test_a_long_description_leaves_room_for_facts() -> None:
 
 def test_at_most_so_many_names_of_one_relation() -> None:
     options = ProfileOptions(neighbours=1)
-    text = TemplateWriter(TrainingData.of(films()), options).auxiliary_entities([""] * 3)[MANN - 3]
+    text = TemplateWriter(TrainingData.from_dataset(films()), options).auxiliary_entities([""] * 3)[MANN - 3]
     assert "Directed: Heat. Born in: Chicago." in text
 
 
@@ -78,7 +78,7 @@ def test_user_names_titles_whole_or_not_at_all() -> None:
     named = Vocabulary("entity", ("Heat of day", "Ali and me", *NAMES[2:]))
     data = films(entities=named, triples=NO_TRIPLES)
     assert (
-        TemplateWriter(TrainingData.of(data), ProfileOptions(user_words=6))
+        TemplateWriter(TrainingData.from_dataset(data), ProfileOptions(user_words=6))
         .users(["-"] * 3)[0]
         .startswith("Liked: Ali and me.")
     )
@@ -94,7 +94,7 @@ def test_no_profile_is_longer_than_allowed(
 ) -> None:
     options = ProfileOptions(item_words=item_words, entity_words=entity_words, user_words=user_words)
     described = NodeTexts(users={0: description}, entities={HEAT: description, MANN: description})
-    limited = TemplateWriter(TrainingData.of(films(descriptions=described)), options)
+    limited = TemplateWriter(TrainingData.from_dataset(films(descriptions=described)), options)
     for texts, limit in (
         (limited.items(), item_words),
         (limited.auxiliary_entities(items), entity_words),
@@ -112,7 +112,7 @@ def test_limit_words() -> None:
 def test_a_title_with_its_own_full_stop_gets_no_second_one() -> None:
     named = Vocabulary("entity", ("Monsters, Inc.", *NAMES[1:]))
     assert (
-        TemplateWriter(TrainingData.of(films(entities=named)), ProfileOptions())
+        TemplateWriter(TrainingData.from_dataset(films(entities=named)), ProfileOptions())
         .items()[HEAT]
         .startswith("Monsters, Inc. Directed by")
     )
@@ -120,4 +120,4 @@ def test_a_title_with_its_own_full_stop_gets_no_second_one() -> None:
 
 def test_an_item_without_facts_has_its_title() -> None:
     bare = films(triples=NO_TRIPLES)
-    assert TemplateWriter(TrainingData.of(bare), ProfileOptions()).items()[ALI] == "Ali."
+    assert TemplateWriter(TrainingData.from_dataset(bare), ProfileOptions()).items()[ALI] == "Ali."

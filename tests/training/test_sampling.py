@@ -22,19 +22,19 @@ pair_lists = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=
     batch_size=st.integers(1, 9),
     epoch=st.integers(1, 50),
     exponent=st.sampled_from([-1.0, 0.0, 2.0]),
-    met=st.booleans(),
+    seen=st.booleans(),
 )
 def test_an_epoch_is_every_interaction_once_with_a_true_negative(
-    pairs: list[tuple[int, int]], batch_size: int, epoch: int, exponent: float, met: bool
+    pairs: list[tuple[int, int]], batch_size: int, epoch: int, exponent: float, seen: bool
 ) -> None:
     train = interactions(pairs)
-    drawable = set(train.items.tolist()) if met else set(range(8))
+    drawable = set(train.items.tolist()) if seen else set(range(8))
     full = {user for user in range(6) if (train.users == user).sum() == len(drawable)}
     expected = sorted((u, i) for u, i in set(pairs) if u not in full)
     if not expected:
         return
     sampler = BprSampler(
-        train, 6, 8, batch_size=batch_size, seed=3, popularity_exponent=exponent, seen_negatives=met
+        train, 6, 8, batch_size=batch_size, seed=3, popularity_exponent=exponent, seen_negatives=seen
     )
     batches = list(sampler.epoch(epoch))
     assert len(batches) == len(sampler)

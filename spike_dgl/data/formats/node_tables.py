@@ -25,7 +25,7 @@ class NodeTable:
     num_missing: int = 0
 
     @classmethod
-    def of(cls, table: Table | None) -> NodeTable:
+    def from_table(cls, table: Table | None) -> NodeTable:
         """The texts of a table whose first required column holds the nodes' ids; nothing without a table."""
         if table is None:
             return cls()

@@ -114,7 +114,7 @@ def _read_files(folder: Path) -> _Files:
         if table is not None:
             read[kind] = table
     tables, left_out = corrected_tables(read)
-    nodes = {kind: NodeTable.of(tables.get(kind)) for kind in ("user", "item", "entity")}
+    nodes = {kind: NodeTable.from_table(tables.get(kind)) for kind in ("user", "item", "entity")}
     if "entity" in tables and nodes["entity"].name_column is None:
         raise DataError(tables["entity"].file, "expected a column name:token_seq", HEADER, 1)
     if number := sum(table.num_missing for table in nodes.values()):

@@ -317,7 +317,7 @@ def _graph(
     """The knowledge graph, how triples name the items' entities by item row, and the graph's size after each step."""
     steps, facts, names = dict[str, dict[str, int]](), knowledge.facts, dict[str, str]()
     linked: dict[str, str] = {}
-    files = TripleFiles.of(options)
+    files = TripleFiles.from_options(options)
     if files is not None:
         linked, steps["links"] = files.linked_items(items, reading)
         facts, names = chain(facts, files.facts(linked, reading)), files.names(reading)

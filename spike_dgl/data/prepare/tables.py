@@ -15,7 +15,7 @@ from spike_dgl.data.prepare.layouts import Layout, layout_of, pieces
 from spike_dgl.data.prepare.raw_rows import Piece, Row
 from spike_dgl.errors import DataError, nearest
 
-SKIP = "Mend the file, or let such rows be skipped: broken_rows=N."
+SKIP = "Correct the file, or let such rows be skipped: broken_rows=N."
 SHOWN = 5
 """Broken rows that are shown; the others are only counted."""
 

@@ -37,7 +37,7 @@ class TripleFiles:
     hops: int
 
     @classmethod
-    def of(cls, options: PrepareOptions) -> TripleFiles | None:
+    def from_options(cls, options: PrepareOptions) -> TripleFiles | None:
         """The files that the options name, if they name any."""
         if options.triples is None or options.links is None:
             return None

@@ -46,7 +46,7 @@ class InteractionGraph:
             self._adjacency = adjacency.to(device).coalesce()
 
     @classmethod
-    def of(cls, graph: DGLGraph, device: torch.device) -> InteractionGraph:
+    def from_graph(cls, graph: DGLGraph, device: torch.device) -> InteractionGraph:
         """That of the training interactions in the heterograph of `spike_dgl.graph.build_graph`."""
         users, items = graph.edges(etype=INTERACTS)
         num_items = int(graph.nodes["entity"].data["is_item"].sum())

@@ -1,4 +1,4 @@
-"""Which items read alike: for each the items with the most similar text vectors."""
+"""Text neighbours: for each item those with the most similar text vectors."""
 
 from __future__ import annotations
 

@@ -248,7 +248,9 @@ class _Run:
         try:
             # As text: chat.completions.create would spend as long on its types as on sending.
             response = await server.post("/chat/completions", body=sent, cast_to=str)
-            return read_completion(response, Asked.of(request), request.prompt, self.client.api_key_variable)
+            return read_completion(
+                response, Asked.from_request(request), request.prompt, self.client.api_key_variable
+            )
         except Exception as error:
             problem = understand(error, self.client, sent)
         if isinstance(problem, LanguageModelError):

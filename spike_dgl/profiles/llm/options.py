@@ -82,11 +82,11 @@ class LlmOptions(CompletionOptions):
     poll_seconds: float = Field(default=60.0, ge=0.0)
     prompt_tokens: int = Field(default=3000, ge=200)
 
-    def of(self, node_type: str) -> StageOptions:
+    def for_stage(self, node_type: str) -> StageOptions:
         """The settings of ``item``, ``entity`` or ``user``."""
         return {"item": self.item, "entity": self.entity, "user": self.user}[node_type]
 
     def completion(self, node_type: str) -> CompletionOptions:
         """Model and parameters that answer about nodes of a type."""
         shared = {field.name: getattr(self, field.name) for field in fields(CompletionOptions)}
-        return CompletionOptions(**shared | {"model": self.of(node_type).model or self.model})
+        return CompletionOptions(**shared | {"model": self.for_stage(node_type).model or self.model})

@@ -52,7 +52,7 @@ class Pipeline:
                 f"profiles.source is '{options.source}', which leaves a language model's texts aside\n"
                 "  Set it to auto, or to llm to write also what the data set brings along."
             )
-        self.data = TrainingData.of(dataset)
+        self.data = TrainingData.from_dataset(dataset)
         self.texts = BottomUpTexts(self.data, given_texts(dataset, options), options)
         self._options = options
         self._prompts = PromptWriter(self.data, options.llm)
@@ -70,7 +70,7 @@ class Pipeline:
     def covered(self, node_type: NodeType) -> Iterator[tuple[int, Request]]:
         """The first of them, as many as the coverage of the stage says."""
         rows = self.rows(node_type)
-        number = math.ceil(self._options.llm.of(node_type).coverage * len(rows))
+        number = math.ceil(self._options.llm.for_stage(node_type).coverage * len(rows))
         return self._prompts.requests(node_type, self.texts.items, rows[:number])
 
     def settle(self, node_type: NodeType, answers: Lookup) -> dict[int, Answer]:
@@ -120,7 +120,7 @@ def stored_texts(dataset: Dataset, options: ProfileOptions) -> BottomUpTexts:
 
 
 def _without_model(dataset: Dataset, options: ProfileOptions) -> BottomUpTexts:
-    texts = BottomUpTexts(TrainingData.of(dataset), given_texts(dataset, options), options)
+    texts = BottomUpTexts(TrainingData.from_dataset(dataset), given_texts(dataset, options), options)
     for node_type in STAGES:
         texts.fill(node_type, {})
     return texts
@@ -141,7 +141,7 @@ def given_texts(dataset: Dataset, options: ProfileOptions) -> NodeTexts:
     brought = dataset.profiles if options.source == "auto" else NodeTexts()
     if options.texts is None:
         return brought
-    named = read_folder(Path(options.texts), TrainingData.of(dataset))
+    named = read_folder(Path(options.texts), TrainingData.from_dataset(dataset))
     return NodeTexts({**brought.users, **named.users}, {**brought.entities, **named.entities})
 
 

@@ -71,7 +71,7 @@ class Prompts:
     entity: StagePrompt
     user: StagePrompt
 
-    def of(self, node_type: str) -> StagePrompt:
+    def for_stage(self, node_type: str) -> StagePrompt:
         """The prompt of ``item``, ``entity`` or ``user``."""
         return {"item": self.item, "entity": self.entity, "user": self.user}[node_type]
 

@@ -139,7 +139,7 @@ class Asked:
     max_words: int
 
     @classmethod
-    def of(cls, request: Request) -> Asked:
+    def from_request(cls, request: Request) -> Asked:
         """Note a request."""
         return cls(
             request.key, request.node_type, request.options.model, request.prompt_bytes, request.max_words

@@ -55,7 +55,7 @@ class PromptWriter:
         rows
             Rows of the nodes: of entities (items first) for items and entities, of users for users.
         """
-        prompt, options = self._prompts.of(node_type), self._options.completion(node_type)
+        prompt, options = self._prompts.for_stage(node_type), self._options.completion(node_type)
         system = system_message(prompt)
         tell = {"item": self._about_item, "entity": self._about_entity, "user": self._about_user}[node_type]
         for row in rows:
@@ -98,7 +98,7 @@ class PromptWriter:
 
     def _about_entity(self, row: int, items: Sequence[str]) -> Material:
         limit = self._options.linked_items
-        facts = self._linked_items.of(row, limit)
+        facts = self._linked_items.facts_of(row, limit)
         return self._named(
             "name",
             self._data.entities.ids[row],
@@ -146,7 +146,7 @@ class PromptWriter:
         return histories(self._data.train, self._data.num_users, self._data.num_items)
 
     def _sentences(self, row: int, neighbours: Neighbours, limit: int) -> list[str]:
-        return [self._sentence(row, relation, node) for relation, node in neighbours.of(row, limit)]
+        return [self._sentence(row, relation, node) for relation, node in neighbours.facts_of(row, limit)]
 
     def _sentence(self, row: int, relation: int, node: int) -> str:
         """A fact told about `row`: a relation of R or more has it as the tail."""

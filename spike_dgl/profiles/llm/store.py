@@ -18,7 +18,7 @@ from spike_dgl.profiles.llm.failures import MISHAPS, Failure
 from spike_dgl.profiles.llm.requests import Asked, Request
 
 LEASE_SECONDS = 30.0
-"""A process that has not been heard of for so long no longer keeps others from the requests it had claimed."""
+"""Age of a process's last sign of life, in seconds, from which on others may take over the requests it had claimed."""
 
 _AMONG = "IN (SELECT value FROM json_each(?))"
 _MISHAPS = ", ".join(f"'{reason}'" for reason in MISHAPS)
@@ -254,7 +254,7 @@ class Store:
     ) -> None:
         """Keep the text of a response or the reason why it has none, and what it cost."""
         with self.database.transaction():
-            self.write(Asked.of(request), completion, cost, batch)
+            self.write(Asked.from_request(request), completion, cost, batch)
             self.database.execute("DELETE FROM claims WHERE key = ?", [request.key])
 
     def write(self, asked: Asked, completion: Completion, cost: float | None, batch: bool) -> None:
@@ -366,7 +366,7 @@ class Store:
 
     def open_batch(self, label: str, server: str, requests: Iterable[Request], reserved: float) -> None:
         """Note that claimed requests are about to become a batch."""
-        rows = [(label, *dataclasses.astuple(Asked.of(request))) for request in requests]
+        rows = [(label, *dataclasses.astuple(Asked.from_request(request))) for request in requests]
         with self.database.transaction():
             self.database.execute(
                 "INSERT INTO batches VALUES (?, ?, ?, NULL, ?, ?)",
