@@ -97,7 +97,9 @@ class Kgat(EmbeddingModel):
     optimiser of its own; here every step minimises the sum of both, on triples drawn afresh. The corrupted tail t' is
     any node, also if that triple happens to exist. Training starts from Glorot's initialisation, not from the
     embeddings of a trained matrix factorisation. L2 is on the ID embeddings of the batch alone. As in the paper
-    and unlike the authors' code, which computes it once an epoch, attention is that of the current parameters.
+    and unlike the authors' code, which computes it once an epoch, attention is that of the current parameters. `dgl.nn`
+    has no such layer: its graph attentions do not project both ends of an edge by a matrix of the relation. The tests
+    hold a hop against a dense form.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from spike_dgl.data.dataset import HasVocabularies, Vocabulary
 from spike_dgl.profiles.encoders import Encoder
 from spike_dgl.typing import FloatArray
 
@@ -19,6 +20,16 @@ Kind: TypeAlias = Literal["user", "item", "auxiliary"]
 
 Sources: TypeAlias = NDArray[np.str_]
 """Where the profile of each node comes from; see `Profiles`."""
+
+
+def vocabulary_of(node_type: NodeType, data: HasVocabularies) -> Vocabulary:
+    """The vocabulary that holds a node type; auxiliary entities share that of all entities."""
+    return {"item": data.items, "entity": data.entities, "user": data.users}[node_type]
+
+
+def rows_of(node_type: NodeType, data: HasVocabularies) -> range:
+    """Rows of a node type in its vocabulary; auxiliary entities follow the items."""
+    return range(data.num_items if node_type == "entity" else 0, len(vocabulary_of(node_type, data)))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from spike_dgl.data.dataset import NodeTexts
 from spike_dgl.data.files import read_text_map
 from spike_dgl.data.training import TrainingData
 from spike_dgl.errors import DataError
-from spike_dgl.profiles.records import STAGES, NodeType
+from spike_dgl.profiles.records import STAGES, NodeType, rows_of
 
 
 def file_name(node_type: NodeType) -> str:
@@ -41,23 +41,16 @@ def read_folder(folder: Path, data: TrainingData) -> NodeTexts:
 
 def read_rows(file: Path, node_type: NodeType, data: TrainingData) -> dict[int, str]:
     """Texts of one file by row of the data set. Raises `DataError` for a row it does not have."""
-    first, size = _row_range(node_type, data)
-    texts = read_text_map(file)
-    outside = [row for row in texts if row >= size]
+    rows, texts = rows_of(node_type, data), read_text_map(file)
+    outside = [row for row in texts if row >= len(rows)]
     if outside:
-        problem = f"has a text of {node_type} {outside[0]}, but the data set has rows 0 to {size - 1}"
+        problem = f"has a text of {node_type} {outside[0]}, but the data set has rows 0 to {len(rows) - 1}"
         raise DataError(file, problem, "Is it the file of another data set, or of another node type?")
-    return {first + row: text for row, text in texts.items()}
+    return {rows[row]: text for row, text in texts.items()}
 
 
 def write_rows(file: Path, node_type: NodeType, texts: Mapping[int, str], data: TrainingData) -> None:
     """Write texts by row of the data set in the authors' layout."""
-    first, _ = _row_range(node_type, data)
-    rows = {str(row - first): texts[row] for row in sorted(texts)}
-    file.write_text(json.dumps(rows, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-
-
-def _row_range(node_type: NodeType, data: TrainingData) -> tuple[int, int]:
-    """The first row of a node type, and how many there are."""
-    sizes = {"item": data.num_items, "entity": data.num_entities - data.num_items, "user": data.num_users}
-    return (data.num_items if node_type == "entity" else 0), sizes[node_type]
+    first = rows_of(node_type, data).start
+    by_number = {str(row - first): texts[row] for row in sorted(texts)}
+    file.write_text(json.dumps(by_number, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")

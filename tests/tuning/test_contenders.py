@@ -90,7 +90,9 @@ def test_no_model_is_denied_what_helps_another(name: str) -> None:
 
 
 def test_tuned_settings_are_partial_configurations() -> None:
-    for file in sorted((Path(__file__).parents[2] / "configs" / "tuned").glob("*/*.yaml")):
+    files = sorted((Path(__file__).parents[2] / "configs" / "tuned").glob("*/*.yaml"))
+    assert files
+    for file in files:
         content = read_yaml(file)
         assert content["model"]["name"] == file.stem
         RunConfig.from_mapping(content)

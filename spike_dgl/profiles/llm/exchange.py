@@ -13,10 +13,10 @@ from spike_dgl.data.dataset import Dataset, Vocabulary
 from spike_dgl.data.files import read_text
 from spike_dgl.data.training import TrainingData
 from spike_dgl.errors import DataError
-from spike_dgl.profiles.llm.pipeline import Pipeline, vocabulary_of
+from spike_dgl.profiles.llm.pipeline import Pipeline
 from spike_dgl.profiles.llm.store import Store
 from spike_dgl.profiles.options import ProfileOptions
-from spike_dgl.profiles.records import STAGES, NodeType
+from spike_dgl.profiles.records import STAGES, NodeType, vocabulary_of
 from spike_dgl.profiles.text_files import file_name, read_rows, write_rows
 
 OWN_FILE = "profiles.json"

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
-from spike_dgl.data.dataset import Dataset, NodeTexts, Vocabulary
+from spike_dgl.data.dataset import Dataset, NodeTexts
 from spike_dgl.data.training import TrainingData
 from spike_dgl.errors import ConfigError, DataError, SpikeError
 from spike_dgl.profiles.bottom_up import BottomUpTexts
@@ -23,7 +23,7 @@ from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.llm.stages import PromptWriter
 from spike_dgl.profiles.llm.store import Answer, Store
 from spike_dgl.profiles.options import ProfileOptions
-from spike_dgl.profiles.records import STAGES, NodeType
+from spike_dgl.profiles.records import STAGES, NodeType, rows_of
 from spike_dgl.profiles.text_files import read_folder
 
 PORTION = 5_000
@@ -178,7 +178,7 @@ def status(dataset: Dataset, options: ProfileOptions, store: Store) -> list[Stag
         keys = [request.key for _, request in pipeline.covered(node_type)]
         answered, batched = store.answered(keys), store.in_batch(keys)
         failed = store.rejections(keys).keys() - answered - batched
-        nodes = _number_of_nodes(pipeline.data, node_type)
+        nodes = len(rows_of(node_type, pipeline.data))
         ready = nodes - len(pipeline.rows(node_type))
         written = pipeline.settle(node_type, store.answers)
         imported = len(pipeline.imported(node_type))
@@ -194,16 +194,6 @@ def status(dataset: Dataset, options: ProfileOptions, store: Store) -> list[Stag
             )
         )
     return stages
-
-
-def vocabulary_of(node_type: NodeType, data: TrainingData) -> Vocabulary:
-    """Raw ids of a node type; those of auxiliary entities stand with all entities'."""
-    return {"item": data.items, "entity": data.entities, "user": data.users}[node_type]
-
-
-def _number_of_nodes(data: TrainingData, node_type: NodeType) -> int:
-    auxiliary = data.num_entities - data.num_items
-    return {"item": data.num_items, "entity": auxiliary, "user": data.num_users}[node_type]
 
 
 def portions(

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spike_dgl import list_files
 from spike_dgl.data.dataset import Vocabulary
 from spike_dgl.errors import DataError, SpikeError, UnknownIdError
-from spike_dgl.recommend import Recommender
+from spike_dgl.recommend import Recommender, list_files
 from spike_dgl.recommend.list_files import write_lists
 from tests.toy import random_dataset
 
