@@ -32,11 +32,8 @@ if TYPE_CHECKING:
     from spike_dgl.data.dataset import Dataset
     from spike_dgl.evaluation.evaluate import Split
     from spike_dgl.profiles.records import Sources
-    from spike_dgl.runs.config import RunConfig
     from spike_dgl.runs.experiment import Experiment
-    from spike_dgl.runs.folder import RunFolder
 
-RUNS = Path("runs")
 EXISTING = click.Path(path_type=Path)
 
 
@@ -112,7 +109,7 @@ def train(
     started = time.perf_counter()
     from spike_dgl.runs.config import load_config
     from spike_dgl.runs.folder import RunFolder
-    from spike_dgl.runs.set_up import reopen, start
+    from spike_dgl.runs.set_up import new_folder, reopen, start
     from spike_dgl.training.distributed import join_processes
 
     if resume is not None and (config_file is not None or out is not None or show_config):
@@ -127,7 +124,7 @@ def train(
             experiment = reopen(RunFolder.open(resume), overrides, processes=processes)
         else:
             config = load_config(config_file, overrides)
-            folder = processes.on_rank_zero(lambda: _new_folder(config, out))
+            folder = processes.on_rank_zero(lambda: new_folder(config, out))
             path = config.data.path
             experiment = start(
                 config,
@@ -144,15 +141,6 @@ def train(
         experiment.train(resume=resume is not None, progress=not quiet)
         if processes.is_first:
             _show_result(experiment)
-
-
-def _new_folder(config: RunConfig, out: Path | None) -> RunFolder:
-    from spike_dgl.runs.folder import RunFolder
-
-    if out is not None:
-        return RunFolder.create(out)
-    name = f"{Path(config.data.path).name}-{config.model_name}-seed{config.training.seed}"
-    return RunFolder.next_free(RUNS, name)
 
 
 def _show_audit(dataset: Dataset, path: str) -> None:

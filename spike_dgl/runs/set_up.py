@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 import torch
@@ -35,8 +36,21 @@ from spike_dgl.training.sampling import check_trainable
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.typing import FloatArray
 
+RUNS = Path("runs")
+"""Folder of runs whose folder is not named."""
 Vectors: TypeAlias = dict[str, FloatArray]
 """Text vectors of ``users`` [U, d_t] and ``entities`` [N, d_t], or nothing where a run has no profiles."""
+
+
+def new_folder(config: RunConfig, path: Path | None = None) -> RunFolder:
+    """Create the folder of a new run: `path`, or by default ``runs/DATA-MODEL-seedN`` with a free number at the end.
+
+    Raises `SpikeError` if something is in `path` already.
+    """
+    if path is not None:
+        return RunFolder.create(path)
+    model = config.model_name.rpartition(":")[2]  # the class, of "package.module:Class"
+    return RunFolder.next_free(RUNS, f"{Path(config.data.path).name}-{model}-seed{config.training.seed}")
 
 
 def start(
