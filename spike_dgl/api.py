@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from spike_dgl.config import merge, nested, read_yaml
 from spike_dgl.errors import DataError
-from spike_dgl.runs.config import RunConfig, config_of
+from spike_dgl.runs.config import RunConfig, config_of, with_absolute_paths
 from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.processes import PlannedRun
 from spike_dgl.runs.set_up import new_folder, reopen, start
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def train(
     config: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
+    resume: bool = False,
     progress: bool = True,
     **training: Any,
 ) -> Run:
@@ -49,6 +51,8 @@ def train(
         Further settings by dotted key, such as ``{"model.num_layers": 2, "data.split_seed": 1}``.
     out
         Run folder to write; ``runs/DATA-MODEL-seedN`` by default.
+    resume
+        If `out` holds a run with these settings, go on with it, or return it if it is finished.
     progress
         Whether to show a progress bar.
     **training
@@ -57,11 +61,11 @@ def train(
     Raises
     ------
     ConfigError
-        If a setting is unknown, of the wrong type, or out of range.
+        If a setting is unknown, of the wrong type, or out of range, or if `out` holds a run with other settings.
     DataError
         If the data is missing or broken.
     SpikeError
-        If `out` exists already.
+        If `out` exists and `resume` is false, or if another program writes to it.
 
     Examples
     --------
@@ -76,7 +80,17 @@ def train(
     given |= {f"training.{name}": value for name, value in training.items()}
     file = {} if config is None else read_yaml(Path(config))
     run_config = RunConfig.from_mapping(merge(file, nested(given | dict(settings or {}))))
-    folder = new_folder(run_config, None if out is None else Path(out))
+    path = None if out is None else Path(out)
+    if resume and path is not None:
+        planned = PlannedRun(path.name, with_absolute_paths(run_config), path)
+        planned.check_settings()
+        if planned.is_finished:
+            return Run.open(path)
+        if planned.is_started:
+            folder = RunFolder.open(path)
+            reopen(folder).train(resume=True, progress=progress)
+            return Run(folder)
+    folder = new_folder(run_config, path)
     start(run_config, folder, progress=progress).train(progress=progress)
     return Run(folder)
 
