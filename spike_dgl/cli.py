@@ -40,6 +40,7 @@ EXISTING = click.Path(path_type=Path)
 def main() -> None:
     """Run a command; a user's mistake is one message and exit code 2."""
     wait_passively()
+    sys.path.append(os.getcwd())  # for model.name=my_module:MyModel, also from the installed script
     try:
         with warnings.catch_warnings(), lack_of_memory_explained():
             warnings.showwarning = partial(_show_warning, warnings.showwarning)
