@@ -113,7 +113,7 @@ def test_the_model_of_the_page_learns_the_checkerboard(
 def test_a_module_in_the_working_directory_is_found(tmp_path: Path, data_folder: Path) -> None:
     (tmp_path / "their_models.py").write_text(MODEL)
     settings = ["model.name=their_models:Theirs", f"data.path={data_folder}", "training.epochs=1"]
-    program = "import sys; sys.path[0] = '/'; from spike_dgl.cli import main; main()"
+    program = f"import sys; sys.path[0] = {str(PAGE.parents[1])!r}; from spike_dgl.cli import main; main()"
     command = [sys.executable, "-c", program, "train", "--quiet", "--out", "run", *settings]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
