@@ -201,10 +201,10 @@ def test_further_parameters_are_part_of_what_is_asked() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"seed": 1}, "'seed' has no place there"),
-        ({"stream": True}, "'stream' has no place there"),
-        ({"messages": []}, "'messages' has no place there"),
-        ({"api_key": KEY}, "must hold no secret"),
+        ({"seed": 1}, "'seed' is not allowed here"),
+        ({"stream": True}, "'stream' is not allowed here"),
+        ({"messages": []}, "'messages' is not allowed here"),
+        ({"api_key": KEY}, "must not contain a secret"),
     ],
 )
 def test_further_parameters_are_neither_ours_nor_secrets(values: dict[str, object], message: str) -> None:

@@ -349,7 +349,7 @@ def test_a_bar_shows_from_the_start_and_why_it_stands(
         encode_once(OpenAIEncoder(options(server)), TEXTS[:4], cache, progress=True)
     shown = capfd.readouterr().err
     assert "encoding:   0%" in shown
-    assert "sent again: rate limited" in shown
+    assert "retry: rate limited" in shown
 
 
 @pytest.mark.parametrize("address", ["localhost:1", "http://me:secret@host/v1", "ftp://host"])
