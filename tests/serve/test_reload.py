@@ -248,7 +248,7 @@ def test_a_run_in_training_is_served_without_explanations(run: Path, newer: Path
     service = Service(folder)
     answer = local_client(service).get("/api/explanations", params={"user": "0", "item": "2"})
     assert answer.status_code == 409
-    assert "other scores" in answer.json()["detail"]
+    assert "scores differ" in answer.json()["detail"]
     service.close()
 
 
