@@ -254,7 +254,7 @@ def test_nobody_there_is_said_after_one_request(store: Store) -> None:
 
 def test_many_failures_in_a_row_stop_the_run(server: OpenAIServer, store: Store) -> None:
     server.reply = lambda call: says("") if len(server.arrivals) > 10 else None
-    with pytest.raises(LanguageModelError, match="5 failures in a row"):
+    with pytest.raises(LanguageModelError, match="5 consecutive failures"):
         complete(some_requests(100), store, client_of(server, stop_after=5, concurrency=2))
     assert len(store.texts("item")) == 10
     assert store.failures()[0].nodes <= 5 + 2

@@ -115,7 +115,7 @@ def test_an_address_with_a_secret_is_refused_and_never_shown(
     ],
 )
 def test_what_is_no_address_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"^profiles\.llm\.client\.base_url .* no address"):
+    with pytest.raises(ConfigError, match=r"^profiles\.llm\.client\.base_url .* not the address of a server"):
         build(ClientOptions, {"base_url": address}, "client")
     monkeypatch.setenv("OPENAI_BASE_URL", address)
     with pytest.raises(ConfigError, match="OPENAI_BASE_URL"):
@@ -201,10 +201,10 @@ def test_further_parameters_are_part_of_what_is_asked() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"seed": 1}, "'seed' has no place there"),
-        ({"stream": True}, "'stream' has no place there"),
-        ({"messages": []}, "'messages' has no place there"),
-        ({"api_key": KEY}, "must hold no secret"),
+        ({"seed": 1}, "'seed' is not allowed here"),
+        ({"stream": True}, "'stream' is not allowed here"),
+        ({"messages": []}, "'messages' is not allowed here"),
+        ({"api_key": KEY}, "must not contain a secret"),
     ],
 )
 def test_further_parameters_are_neither_ours_nor_secrets(values: dict[str, object], message: str) -> None:
@@ -236,12 +236,12 @@ def test_private_hosts_bypass_every_proxy(
 @pytest.mark.parametrize(
     ("name", "proxy", "message"),
     [
-        ("ALL_PROXY", f"socks5://me:{PASSWORD}@127.0.0.1:9", "ALL_PROXY names a SOCKS proxy.*socksio"),
-        ("all_proxy", "socks5h://127.0.0.1:9", "all_proxy names a SOCKS proxy"),
-        ("HTTPS_PROXY", f"socks://me:{PASSWORD}@127.0.0.1:9", "HTTPS_PROXY names a proxy of a kind"),
-        ("HTTP_PROXY", f"http://me:{PASSWORD}@proxy:99999", "HTTP_PROXY names is no address"),
-        ("http_proxy", f"http://me:{PASSWORD}@", "http_proxy names is no address"),
-        ("HTTP_PROXY", f"http://me:{PASSWORD}@127.0.0.1:9", r"no connection: .* by the proxy of HTTP_PROXY"),
+        ("ALL_PROXY", f"socks5://me:{PASSWORD}@127.0.0.1:9", "ALL_PROXY has a SOCKS proxy.*socksio"),
+        ("all_proxy", "socks5h://127.0.0.1:9", "all_proxy has a SOCKS proxy"),
+        ("HTTPS_PROXY", f"socks://me:{PASSWORD}@127.0.0.1:9", "HTTPS_PROXY has a proxy of an unknown kind"),
+        ("HTTP_PROXY", f"http://me:{PASSWORD}@proxy:99999", "HTTP_PROXY is not an address"),
+        ("http_proxy", f"http://me:{PASSWORD}@", "http_proxy is not an address"),
+        ("HTTP_PROXY", f"http://me:{PASSWORD}@127.0.0.1:9", r"no connection: .* through the proxy in HTTP_PROXY"),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
@@ -289,9 +289,9 @@ def test_a_password_of_a_proxy_is_blacked_out_wherever_a_server_repeats_it(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("SSL_CERT_FILE", "which is not there"),
-        ("SSL_CERT_DIR", "which is not there"),
-        ("", "holds no certificates"),
+        ("SSL_CERT_FILE", "which does not exist"),
+        ("SSL_CERT_DIR", "which does not exist"),
+        ("", "contains no certificates"),
     ],
 )
 def test_certificates_that_are_not_there_are_named(
@@ -302,7 +302,7 @@ def test_certificates_that_are_not_there_are_named(
         file.write_text("nothing")
     monkeypatch.setenv(name or "SSL_CERT_FILE", str(file))
     for base_url in ("https://models.example/v1", "https://gpu-box/v1"):
-        with pytest.raises(ConfigError, match=rf"(?s){name or 'SSL_CERT_FILE'} names '.*{message}"):
+        with pytest.raises(ConfigError, match=rf"(?s){name or 'SSL_CERT_FILE'} is '.*{message}"):
             complete(some_requests(1), store, ClientOptions(base_url=base_url))
 
 

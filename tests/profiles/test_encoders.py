@@ -127,7 +127,7 @@ def _fails_from_batch(number: int, fault: Reply) -> object:
 @pytest.mark.parametrize(
     ("fault", "message", "calls"),
     [
-        (quota_exhausted(), "account is used up", 2),
+        (quota_exhausted(), "account has no credit left", 2),
         (server_error(), "server error", 4),
         (junk(), "no list of vectors|vectors", 2),
     ],
@@ -182,7 +182,7 @@ def _answers(vectors: list[list[float]]) -> Reply:
     ("answer", "message"),
     [
         (_answers([[1.0, 2.0]]), "1 vectors for 2 texts"),
-        (_answers([[1.0, 2.0], [1.0]]), r"lengths \[1, 2\]"),
+        (_answers([[1.0, 2.0], [1.0]]), r"dimensions \[1, 2\]"),
         (_answers([[1.0, 2.0], [1.0, 2.0]]), "dimension 2, not 3"),
         (_answers([[1.0, 2.0, 3.0], [1.0, 2.0, float("nan")]]), "not finite"),
         (_answers([]), "vectors"),
@@ -201,7 +201,7 @@ def test_vectors_that_do_not_fit_the_texts_are_refused(
 def test_a_model_that_changes_under_its_name_is_refused(server: OpenAIServer, tmp_path: Path) -> None:
     encode(server, tmp_path / "cache", TEXTS[:1])
     server.reply = lambda call: _answers([[1.0, 2.0]])
-    with pytest.raises(DataError, match=r"dimension 8 .* now gives 2"):
+    with pytest.raises(DataError, match=r"dimension 8 .* now returns 2"):
         encode(server, tmp_path / "cache", TEXTS[:2])
 
 
@@ -309,7 +309,7 @@ def test_a_text_that_is_too_long_is_cut_and_this_is_said(server: OpenAIServer, t
     message = "This model's maximum context length is 8192 tokens, however you requested 9000 tokens"
     server.reply = lambda call: error(400, message) if max(map(len, call.body["input"])) > 100 else None
     texts = [*TEXTS, "long " * 60, *(f"{text} again" for text in TEXTS)]
-    with pytest.warns(SpikeWarning, match=r"1 of 21 texts are longer than the text that openai/"):
+    with pytest.warns(SpikeWarning, match=r"1 of 21 texts exceed the limit of openai/"):
         vectors = encode(server, tmp_path / "cache", texts, batch_size=8)
     assert vectors == pytest.approx(expected([*texts[:10], texts[10][:75], *texts[11:]]), abs=1e-6)
     assert server.calls["/embeddings"] == 10, "texts after it are sent together again"
@@ -349,7 +349,7 @@ def test_a_bar_shows_from_the_start_and_why_it_stands(
         encode_once(OpenAIEncoder(options(server)), TEXTS[:4], cache, progress=True)
     shown = capfd.readouterr().err
     assert "encoding:   0%" in shown
-    assert "sent again: rate limited" in shown
+    assert "retry: rate limited" in shown
 
 
 @pytest.mark.parametrize("address", ["localhost:1", "http://me:secret@host/v1", "ftp://host"])
@@ -440,7 +440,7 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database, but longer than the header of one would be " * 20)
     with (
-        pytest.raises(DataError, match=r"notes\.txt: cannot be used to keep vectors"),
+        pytest.raises(DataError, match=r"notes\.txt: cannot be used as a vector cache"),
         VectorCache.open(file),
     ):
         pass
@@ -449,7 +449,7 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with (
-        pytest.raises(DataError, match="cache: cannot be made"),
+        pytest.raises(DataError, match="cache: cannot be created"),
         VectorCache.open(tmp_path / "file" / "cache"),
     ):
         pass
@@ -512,7 +512,7 @@ def test_texts_that_are_longer_than_the_model_reads_are_counted(local_model: Pat
     texts = ["jazz night", "film " * 6, "film " * 7, "night " * 300]
     with VectorCache.open(tmp_path / "cache") as cache:
         with pytest.warns(
-            SpikeWarning, match=r"2 of 4 texts are longer than the 8 tokens that sentence-transformers/"
+            SpikeWarning, match=r"2 of 4 texts exceed the limit of 8 tokens of sentence-transformers/"
         ):
             encode_once(encoder, texts, cache)
         encode_once(encoder, texts, cache)

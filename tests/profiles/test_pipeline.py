@@ -249,7 +249,7 @@ def test_a_refused_batch_is_an_error_and_an_expired_one_is_submitted_again(
     server: OpenAIServer, file: Path
 ) -> None:
     server.batch_end = "failed"
-    with pytest.raises(LanguageModelError, match="was refused: Enqueued token limit reached"):
+    with pytest.raises(LanguageModelError, match="was rejected: Enqueued token limit reached"):
         run(settings(server, file), batch=True)
     server.batch_end = "expired"
     run(settings(server, file), batch=True)
@@ -343,7 +343,7 @@ def test_a_store_that_does_not_fit_is_refused(server: OpenAIServer, file: Path, 
         build_profiles(films(), ProfileOptions(store=str(tmp_path / "absent.sqlite")))
     assert not (tmp_path / "absent.sqlite").exists()
     run(settings(server, file, model="large"))
-    with pytest.raises(SpikeError, match="holds no answer to the prompts that these settings lead to"):
+    with pytest.raises(SpikeError, match="has no answers to the prompts of these settings"):
         build_profiles(films(), settings(server, file))
 
 
@@ -359,7 +359,7 @@ def test_sources_that_leave_the_model_aside(server: OpenAIServer, file: Path, tm
 
 
 def test_texts_of_a_folder_come_first(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no profile texts"):
+    with pytest.raises(DataError, match="contains no profile texts"):
         build_profiles(films(), ProfileOptions(texts=str(tmp_path)))
     (tmp_path / "entity_profiles.json").write_text('{"3": "Chicago, in a folder."}')
     brought = films(

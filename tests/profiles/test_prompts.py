@@ -67,7 +67,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ({"item": {**GOOD["item"], "prompt": "{title!r}"}}, r"item.prompt: unknown placeholder {title}"),
         ({"item": {**GOOD["item"], "prompt": "{title\n"}}, r"item.prompt: .*brace"),
         ({"item": {**GOOD["item"], "prompt": "{facts}"}}, r"item.prompt: the placeholder {title} is missing"),
-        ({"item": {**GOOD["item"], "prompt": "On {title}"}}, r"item.prompt: {title} must stand alone"),
+        ({"item": {**GOOD["item"], "prompt": "On {title}"}}, r"item.prompt: {title} must be alone"),
         (
             {"item": {**GOOD["item"], "prompt": "{title}\n{title}"}},
             r"item.prompt: .*{title} stands there more",

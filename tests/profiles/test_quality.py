@@ -62,7 +62,7 @@ def test_texts_that_would_not_pass_as_an_answer_are_counted() -> None:
     texts = {HEAT: "<think>A film.</think>", ALI: "Ali is a boxer's life, told at length.", FISH: "N/A"}
     found = quality(films(profiles=NodeTexts(entities=texts)))
     assert found.texts[0].rejected == {"markup": 1, "empty": 1}
-    assert "of 3 compared, some would not pass as an answer now: 1 empty, 1 markup" in render(found)
+    assert "of 3 compared, these would now be rejected as an answer: 1 empty, 1 markup" in render(found)
 
 
 def test_copied_share_of_a_script_without_blanks() -> None:
@@ -225,7 +225,7 @@ def test_quality_with_a_judge_is_paid_once(folder: Path, server: OpenAIServer, t
 def test_options_of_a_judge_want_a_judge(folder: Path) -> None:
     result = CliRunner().invoke(cli, ["profile", "quality", f"data.path={folder}", "--max-cost", "1"])
     assert result.exit_code == 2
-    assert "add --judge N" in result.output
+    assert "need --judge N" in result.output
 
 
 def test_quality_shows_texts_names_and_similarity(folder: Path) -> None:
@@ -258,8 +258,8 @@ def test_encoded_vectors_are_read_back_and_refused_when_a_text_changes(
 
     write_folder(folder, {}, user_profiles__json=json.dumps({"0": "Likes the sea.", "2": "Likes Paris."}))
     refused = CliRunner().invoke(cli, ["train", f"data.path={folder}", "--out", str(tmp_path / "run")])
-    assert "1 of 2 user vectors were made from other texts" in str(refused.exception)
-    assert "first that of 'ann'" in str(refused.exception)
+    assert "1 of 2 user vectors do not match their texts" in str(refused.exception)
+    assert "that of 'ann'" in str(refused.exception)
     assert "tokens" in invoke("encode", *local, "--out", folder)
     assert server.calls["/embeddings"] == 2
     build_profiles(load_dataset(folder), ProfileOptions())
@@ -283,7 +283,7 @@ def test_vectors_of_another_encoder_than_asked_for_are_refused(
     invoke("encode", f"data.path={folder}", "--out", folder)
     dataset = load_dataset(folder)
     assert build_profiles(dataset, ProfileOptions()).encoder.startswith("tfidf-svd/")
-    with pytest.raises(ConfigError, match=r"asks for 'openai/.*', but data brings vectors of 'tfidf-svd/"):
+    with pytest.raises(ConfigError, match=r"is 'openai/.*', but data has vectors of 'tfidf-svd/"):
         build_profiles(dataset, _options(server, tmp_path))
 
 

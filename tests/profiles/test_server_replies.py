@@ -170,7 +170,7 @@ def test_a_server_that_refuses_everything_is_set_up_wrongly(
         dataclasses.replace(REQUEST, node=str(number), prompt=f"Film {number}") for number in range(30)
     ]
     shared_server.reply = lambda call: next(row for row in ROWS if row.name.startswith("one 400")).reply
-    with pytest.raises(LanguageModelError, match="refuses all requests: 400: Bad words"):
+    with pytest.raises(LanguageModelError, match="rejects all requests: 400: Bad words"):
         complete(requests, store, client_of(shared_server, concurrency=2))
     assert store.failures() == ()
     shared_server.reply = lambda call: None
@@ -185,7 +185,7 @@ def test_a_batch_that_is_refused_line_by_line_counts_against_no_node(
     ]
     shared_server.reply = lambda call: next(row for row in ROWS if row.name.startswith("one 400")).reply
     submit(requests, store, client_of(shared_server))
-    with pytest.raises(LanguageModelError, match="refuses all requests"):
+    with pytest.raises(LanguageModelError, match="rejects all requests"):
         collect(store, client_of(shared_server))
     assert store.failures() == ()
     assert store.in_batch(request.key for request in requests) == set()

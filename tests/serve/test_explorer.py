@@ -147,7 +147,7 @@ def test_pick_a_user_see_the_list_click_an_item_see_why(
     # What is shown stands in the address, so it can be sent and gone back to.
     shown = browser.driver.current_url
     browser.driver.back()
-    browser.wait_for("#reasons .empty", ["Choose an item of the list to see what speaks for it."])
+    browser.wait_for("#reasons .empty", ["Choose an item of the list to see why it is recommended."])
     browser.driver.get("about:blank")
     browser.driver.get(shown)
     browser.wait_for("#reasons h3.item", [explained.name])
@@ -183,7 +183,7 @@ def test_someone_new_by_liked_items_and_by_words(browser: Browser, address: str,
     browser.one("#panel-text button").click()
     browser.wait_for("#ranking .name", names(recommender.recommend_for_text("comedy")))
     browser.one("#ranking button").click()
-    assert "this one is new" in browser.texts("#reasons .hint")[0]
+    assert "this user is new" in browser.texts("#reasons .hint")[0]
     browser.one("#taste").clear()
     browser.one("#taste").send_keys("qqq")
     browser.one("#panel-text button").click()

@@ -197,7 +197,7 @@ def test_probes_are_answered_while_others_are_turned_away(
     refused = client.get("/api/recommendations?user=0")
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) > 0
-    assert "ask again later" in refused.json()["detail"]
+    assert "retry later" in refused.json()["detail"]
     for path in ("/health", "/ready", "/metrics"):
         assert client.get(path).status_code == 200
 

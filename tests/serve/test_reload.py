@@ -113,8 +113,8 @@ def test_no_request_fails_while_a_newer_run_takes_over(run: Path, newer: Path, t
         assert change > 0
         assert set(answers[:change]) == {old[client.path]}
         assert set(answers[change:]) == {new[client.path]}
-    assert "INFO newer is served, in place of spike" in said
-    assert "ERROR the run was not reloaded, and newer is served as before" in said
+    assert "INFO now serving newer instead of spike" in said
+    assert "ERROR the run was not reloaded, newer is still served" in said
     assert "is not a run folder" in said
 
 
@@ -140,12 +140,15 @@ def test_a_request_reloads_only_where_a_token_is_asked_for(run: Path, newer: Pat
         link.unlink()
         refused = client.post("/api/reload", headers=BEARER)
         assert refused.status_code == 409
-        assert "newer is served as before" in refused.json()["detail"]
+        assert "newer is still served" in refused.json()["detail"]
         assert first_list(client) == listed(newer)
 
         client.app.state.deployment.is_reloading = True
         busy = client.post("/api/reload", headers=BEARER)
-        assert (busy.status_code, busy.json()["detail"]) == (503, "a reload is under way; ask again later")
+        assert (busy.status_code, busy.json()["detail"]) == (
+            503,
+            "another reload is in progress; retry later",
+        )
         assert busy.headers["Retry-After"]
     with TestClient(create_app(Service(newer, with_model=False))) as client:
         assert client.post("/api/reload").status_code == 404
@@ -195,11 +198,11 @@ def train_on(run: Path) -> None:
     ("damage", "reason"),
     [
         (cut("embeddings.npz"), "embeddings.npz: cannot be read"),
-        (cut("best.pt"), "it does not explain"),
-        (cut("encoder.npz"), "it does not recommend for a text"),
+        (cut("best.pt"), "the new run cannot explain"),
+        (cut("encoder.npz"), "the new run cannot recommend for a text"),
         (lambda run: (run / "embeddings.npz").unlink(), "Was the model trained to the end"),
         (diverge, "training diverged"),
-        (train_on, "other scores than its embeddings.npz"),
+        (train_on, "whose scores differ from those of its embeddings.npz"),
     ],
     ids=["embeddings", "weights", "encoder", "unfinished", "diverged", "in training"],
 )
@@ -221,7 +224,7 @@ def test_a_broken_run_is_refused(
         asyncio.run(deployment.reload())
     assert deployment.service is service
     assert deployment.reloads == {"succeeded": 0, "failed": 1}
-    assert "spike is served as before" in caplog.text
+    assert "spike is still served" in caplog.text
     assert reason in caplog.text
 
 
@@ -231,7 +234,7 @@ def test_a_run_that_can_do_less_is_refused_unless_nothing_could_before(
     lightgcn = train(data_with_names, tmp_path / "lightgcn", "lightgcn")
     monkeypatch.setattr(service, "run", lightgcn)
     with pytest.raises(
-        SpikeError, match=r"it does not explain, as spike does: .*only spike can be explained"
+        SpikeError, match=r"the new run cannot explain, but spike can: .*only spike can be explained"
     ):
         asyncio.run(Deployment(service).reload())
     deployment = Deployment(Service(lightgcn))
@@ -245,7 +248,7 @@ def test_a_run_in_training_is_served_without_explanations(run: Path, newer: Path
     service = Service(folder)
     answer = local_client(service).get("/api/explanations", params={"user": "0", "item": "2"})
     assert answer.status_code == 409
-    assert "other scores" in answer.json()["detail"]
+    assert "scores differ" in answer.json()["detail"]
     service.close()
 
 

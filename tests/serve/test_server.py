@@ -120,7 +120,7 @@ def test_it_ends_when_its_terminal_is_closed(run: Path) -> None:
         try:
             assert "http://" in process.stdout.readline()
             process.send_signal(signal.SIGHUP)
-            assert "is served, in place of" in process.stderr.readline()
+            assert "now serving" in process.stderr.readline()
             os.close(terminal)
             assert process.wait(timeout=20) == 0
         finally:
