@@ -125,6 +125,61 @@ def status(overrides: tuple[str, ...], config_file: Path | None) -> None:
 
 
 @profile.command()
+@click.argument("file", type=FILE)
+@with_settings
+@click.option(
+    "--again", is_flag=True, help="Write also requests of earlier files, whose answers will not come."
+)
+def requests(file: Path, overrides: tuple[str, ...], config_file: Path | None, again: bool) -> None:
+    """Write the next requests to FILE, in OpenAI's batch format, for an engine that runs elsewhere.
+
+    Items come first, then auxiliary entities, then users. Read the answers before you write the next requests.
+    """
+    from spike_dgl.profiles.llm.offline import write_requests
+    from spike_dgl.profiles.llm.store import Store
+
+    dataset, options = _load(config_file, overrides)
+    with Store.open(_store_path(options)) as store:
+        written = write_requests(file, dataset, options, store, again=again)
+    if written.number:
+        click.echo(f"{file}: {written.number:,} requests, node type {written.node_type}")
+    if written.waiting:
+        click.echo(f"{written.waiting:,} requests, node type {written.node_type}, wait for their answers")
+    if written.node_type is None:
+        click.echo("no request is left")
+
+
+@profile.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE... [section.key=value]...")
+@click.option("--config", "config_file", type=FILE, help="YAML file whose data and profiles sections to use.")
+@click.option(
+    "--prices", "prices_file", type=FILE, help="YAML file with prices, which replace the bundled ones."
+)
+def answers(files: tuple[str, ...], config_file: Path | None, prices_file: Path | None) -> None:
+    """Store the answers in FILE..., which an engine wrote to the requests of `profile requests`.
+
+    Each line is a JSON object as OpenAI's Batch API and vLLM's run-batch write it, or has custom_id and generated_text.
+    """
+    from spike_dgl.profiles.llm.estimate import Budget
+    from spike_dgl.profiles.llm.offline import read_answers
+    from spike_dgl.profiles.llm.prices import read_prices
+    from spike_dgl.profiles.llm.store import Store
+
+    paths = [Path(each) for each in files if "=" not in each or Path(each).is_file()]
+    if not paths:
+        raise click.UsageError("name at least one file of answers")
+    overrides = [each for each in files if Path(each) not in paths]
+    dataset, options = _load(config_file, overrides)
+    with Store.open(_store_path(options)) as store:
+        read = read_answers(paths, dataset, options, store, Budget(prices=read_prices(prices_file)))
+    click.echo(
+        f"{read.answered:,} answers stored, {read.failed:,} rejected, {read.missing:,} requests without an answer"
+    )
+    if read.unexpected:
+        click.echo(f"{read.unexpected:,} lines left out: this store does not wait for them")
+
+
+@profile.command()
 @click.argument("folder", type=FILE)
 @with_settings
 def export(folder: Path, overrides: tuple[str, ...], config_file: Path | None) -> None:

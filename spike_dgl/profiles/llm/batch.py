@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from spike_dgl.errors import LanguageModelError
 from spike_dgl.profiles.llm.addresses import without_secrets
-from spike_dgl.profiles.llm.answers import Completion, read_completion
-from spike_dgl.profiles.llm.client import ClientOptions, body
+from spike_dgl.profiles.llm.batch_lines import ENDPOINT, read_answer, read_line, request_line, sort_answers
+from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.completion import keeping_claims, run_to_end
 from spike_dgl.profiles.llm.connection import connect, understand
 from spike_dgl.profiles.llm.estimate import Budget, TokenRatios
-from spike_dgl.profiles.llm.failures import Failure, read_error, shorten
+from spike_dgl.profiles.llm.failures import Failure, shorten
 from spike_dgl.profiles.llm.outcome import NO_MONEY, Outcome, sort_out
 from spike_dgl.profiles.llm.pace import Pace
-from spike_dgl.profiles.llm.remedies import refuses_all
-from spike_dgl.profiles.llm.requests import Asked, Request
-from spike_dgl.profiles.llm.server_errors import ServerError, meaning_of, read_server_error
+from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.llm.spending import known_prices
 from spike_dgl.profiles.llm.store import BatchRecord, Store
 
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 190_000_000
 """Maximum size of a batch. OpenAI's limits are 50,000 requests and 200 MB."""
 
-ENDPOINT: Final = "/v1/chat/completions"
 LABEL = "spike_dgl"
 """Metadata key whose value identifies a batch on the server."""
 
@@ -215,7 +211,7 @@ def _parts(
         part: list[Request] = []
         num_bytes, reserved = 0, 0.0
         for request, cost in group:
-            length = len(_line(request, client))
+            length = len(request_line(request, client))
             if part and (len(part) >= client.batch_requests or num_bytes + length > MAX_BYTES):
                 yield part, reserved
                 part, num_bytes, reserved = [], 0, 0.0
@@ -229,18 +225,13 @@ async def _create(
 ) -> None:
     label = uuid.uuid4().hex
     store.open_batch(label, client.address, part, reserved)
-    content = b"".join(_line(request, client) for request in part)
+    content = b"".join(request_line(request, client) for request in part)
     file = await server.files.create(file=(f"{LABEL}-{label}.jsonl", content), purpose="batch")
     # No retry: if only the response was lost, the batch exists, and _find_again finds it.
     batch = await server.with_options(max_retries=0).batches.create(
         input_file_id=file.id, endpoint=ENDPOINT, completion_window="24h", metadata={LABEL: label}
     )
     store.note_batch(label, batch.id)
-
-
-def _line(request: Request, client: ClientOptions) -> bytes:
-    line = {"custom_id": request.key, "method": "POST", "url": ENDPOINT, "body": body(request, client)}
-    return json.dumps(line).encode() + b"\n"
 
 
 async def _collect(
@@ -257,7 +248,7 @@ async def _collect(
             if status.has_ended:
                 files = (batch.output_file_id, batch.error_file_id)
                 output = b"".join([await _download(server, file) for file in files])
-                _take_in(record, _Batch(status, output, client, known), store, budget)
+                _take_in(record, status, output, known, store, client, budget)
     return statuses
 
 
@@ -281,68 +272,26 @@ def _status(batch: Batch, client: ClientOptions) -> BatchStatus:
     )
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Result of a batch: its status, the content of its files, and the requests whose prompts are known."""
-
-    status: BatchStatus
-    output: bytes
-    client: ClientOptions
-    known: Mapping[str, Request]
-
-    def completions(self, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Completion | LanguageModelError]]:
-        """Yield each request with its completion or error."""
-        lines = dict(filter(None, map(_read_line, self.output.splitlines())))
-        for each in asked:
-            yield each, self._read(lines.get(each.key), each)
-
-    def _read(self, line: Any, asked: Asked) -> Completion | LanguageModelError:
-        if line is None:
-            ended = f"batch {self.status.id} {self.status.status}: {self.status.problem}"
-            return Completion(Failure("expired", ended))
-        request = self.known.get(asked.key)
-        if not isinstance(line, ServerError):
-            prompt = request.prompt if request else ""
-            return read_completion(json.dumps(line), asked, prompt, self.client.api_key_variable)
-        if line.said.code in ("batch_expired", "batch_cancelled"):
-            return Completion(Failure("expired", line.said.message))
-        sent = body(request, self.client) if request else {"model": asked.model}
-        problem = meaning_of(line, self.client, sent)
-        return Completion(problem) if isinstance(problem, Failure) else problem
-
-
-def _take_in(record: BatchRecord, batch: _Batch, store: Store, budget: Budget) -> None:
+def _take_in(
+    record: BatchRecord,
+    status: BatchStatus,
+    output: bytes,
+    known: Mapping[str, Request],
+    store: Store,
+    client: ClientOptions,
+    budget: Budget,
+) -> None:
     """Store a batch's answers and failures, and close the batch, in one transaction.
 
     Raises `LanguageModelError` if the settings are wrong, which does not count as a failure of any node.
     """
-    found = list(batch.completions(store.asked(record.label)))
-    mistake = next((each for _, each in found if isinstance(each, LanguageModelError)), None)
-    if mistake is None and not store.rejections(each.key for each, _ in found):
-        mistake = refuses_all(
-            [each.result for _, each in found if isinstance(each, Completion)], batch.client
-        )
-        found = found if mistake is None else []
-    rows = []
-    for each, completion in found:
-        if isinstance(completion, Completion):
-            price = budget.prices.price(each.model, batch.client.is_local)
-            sizes = completion.prompt_tokens, completion.completion_tokens
-            rows.append((each, completion, price.cost(*sizes, batch=True) if price else None))
+    lines = dict(filter(None, map(read_line, output.splitlines())))
+    ended = f"batch {status.id} {status.status}: {status.problem}"
+    found = [
+        (asked, read_answer(lines.get(asked.key), asked, known.get(asked.key), client, ended))
+        for asked in store.asked(record.label)
+    ]
+    rows, mistake = sort_answers(found, store, client, budget)
     store.close_batch(record.label, rows)
     if mistake is not None:
         raise mistake
-
-
-def _read_line(line: bytes) -> tuple[str, Any] | None:
-    """Return the key in one line of an output or error file, and the body of its completion or its error."""
-    try:
-        content = json.loads(line)
-        key, response, error = content["custom_id"], content.get("response") or {}, content.get("error")
-        status = int(response.get("status_code") or 0)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return None  # its request counts as not processed and is sent again
-    if error:
-        return key, ServerError(status or 500, read_error(error))
-    body = response.get("body") or {}
-    return key, read_server_error(status, {}, json.dumps(body).encode(), body) or body

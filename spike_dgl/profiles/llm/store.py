@@ -396,6 +396,20 @@ class Store:
                 for asked, completion, cost in results:
                     self.write(asked, completion, cost, batch=True)
 
+    def close_requests(self, results: Iterable[tuple[Asked, Completion, float | None]]) -> int:
+        """Store answers to requests of open batches, and forget the batches that have no other requests.
+
+        Results of requests that are in no batch are left out: they were stored before. Returns how many were stored.
+        """
+        stored = 0
+        with self.database.transaction():
+            for asked, completion, cost in results:
+                if self.database.execute("DELETE FROM batch_requests WHERE key = ?", [asked.key]):
+                    self.write(asked, completion, cost, batch=True)
+                    stored += 1
+            self.database.execute("DELETE FROM batches WHERE label NOT IN (SELECT label FROM batch_requests)")
+        return stored
+
     def drop_batch(self, label: str) -> None:
         """Delete a batch that was never created, and release its requests."""
         with self.database.transaction():
