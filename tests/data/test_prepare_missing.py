@@ -275,8 +275,8 @@ class TestNoMatch:
                 renamed,
                 "none of its 2 rows matches the triples: an entity is 'Qclay' here and 'm.2' there",
             ),
-            ("things.jsonl", lambda _: "", "holds no row"),
-            ("kg.tsv", lambda _: "", "holds no row"),
+            ("things.jsonl", lambda _: "", "has no rows"),
+            ("kg.tsv", lambda _: "", "has no rows"),
             ("things.jsonl", lambda text: text.replace('"about"', '"abuot"'), "no row has 'about'"),
         ],
     )
