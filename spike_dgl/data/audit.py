@@ -19,9 +19,9 @@ from spike_dgl.data.titles import difference
 
 __all__ = ["audit", "held_out_names", "render", "statistics"]
 
-MARKEDLY = 0.1
+LEAK_RATE = 0.1
 """Fail if profiles name held-out items at this share of the rate at which they name training items."""
-BROKEN_LINKS = 0.2
+MAX_WRONG_LINKS = 0.2
 """Fail if at least this share of the links is wrong: the whole link file is suspect then."""
 
 
@@ -131,7 +131,7 @@ def _overlap(first: Interactions, second: Interactions, num_items: int) -> int:
 def held_out_names(dataset: Dataset, texts: Mapping[int, str]) -> Iterator[Finding]:
     """Check whether users' profiles name items of their validation and test splits.
 
-    The level is "fail" if held-out items are named at least `MARKEDLY` times as often as training items (both rates
+    The level is "fail" if held-out items are named at least `LEAK_RATE` times as often as training items (both rates
     corrected for chance), and "warn" if they are named clearly more often than expected by chance.
 
     Parameters
@@ -149,7 +149,7 @@ def held_out_names(dataset: Dataset, texts: Mapping[int, str]) -> Iterator[Findi
             continue
         level: Level = "pass"
         if named.is_more_than_chance:
-            level = "fail" if named.share >= MARKEDLY * found["train"].share else "warn"
+            level = "fail" if named.share >= LEAK_RATE * found["train"].share else "warn"
         message = _about_names(dataset, named, found["train"], part, level) if level != "pass" else ""
         yield Finding(check, level, len(named.named), message)
 
@@ -195,7 +195,7 @@ def _mislinked(dataset: Dataset) -> Iterator[Finding]:
             f"{len(wrong) / len(linked):.1%} of {len(linked):,} links, such as {examples}. Unless the two are names of "
             "the same thing, the items have the wrong facts: correct or remove the links."
         )
-        level: Level = "fail" if len(wrong) >= BROKEN_LINKS * len(linked) else "warn"
+        level: Level = "fail" if len(wrong) >= MAX_WRONG_LINKS * len(linked) else "warn"
         yield finding(check, len(wrong), level, message)
 
 

@@ -13,9 +13,9 @@ from spike_dgl.typing import BoolArray, IndexArray
 
 NEARLY_ALL = 0.99
 """Share of items without a triple from which the graph is taken to describe something else."""
-MOSTLY = 0.5
+MAX_UNUSED = 0.5
 """Share of unused rows, or size of a gap relative to the used rows, above which a row number is a mistake."""
-FEWEST_ROWS = 10
+MIN_ROWS = 10
 """Minimum number of rows for that check: with fewer rows, most may be unused."""
 
 
@@ -80,8 +80,8 @@ def _unused(
     are_numbers = vocabulary.names == vocabulary.ids == tuple(map(str, range(len(vocabulary))))
     used = np.flatnonzero(~found)
     gap = int(np.diff(used, prepend=-1).max(initial=1)) - 1
-    are_many = unnamed.sum() > MOSTLY * len(unnamed) or gap > MOSTLY * len(used)
-    if len(unnamed) >= FEWEST_ROWS and are_many and are_numbers and not dataset.altered:
+    are_many = unnamed.sum() > MAX_UNUSED * len(unnamed) or gap > MAX_UNUSED * len(used)
+    if len(unnamed) >= MIN_ROWS and are_many and are_numbers and not dataset.altered:
         last = len(vocabulary) - 1
         message = f"Most exist only because {last} is used as a row number: renumber from 0 without gaps."
         return finding(check, found.sum(), "fail", message)

@@ -1,4 +1,4 @@
-"""Checks for wrong row numbers: swapped columns, files that count from 1, entities numbered apart from items."""
+"""Checks for wrong row numbers: swapped columns, files that count from 1, entities numbered separately from items."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from spike_dgl.data.statistics import entities_with_triples
 from spike_dgl.data.values import MISSING
 from spike_dgl.typing import BoolArray, IndexArray
 
-FEWEST_ROWS = 10
+MIN_ROWS = 10
 """Minimum number of rows: with fewer, a pattern of first and last rows can be chance."""
 NEAR_THE_END = 0.9
-"""Tails without a gap that end below this share of the items are numbered apart; above it they may be items."""
+"""Tails without a gap that end below this share of the items have their own numbers; above it they may be items."""
 MANY_RELATIONS = 20
 """Minimum number of relations to check for swapped columns."""
 TIMES_MORE = 5
 """Columns are taken to be swapped if there are at least this many times as many relations as heads or tails."""
 Source: TypeAlias = tuple[str, BoolArray]
 """Name of a file or split, and a mask of the rows in it."""
-MOSTLY = 0.5
+MANY_ITEMS = 0.5
 """Share of tails that are items above which to warn."""
 
 
@@ -61,7 +61,7 @@ def _numbered_apart(dataset: Dataset) -> Finding:
                 f"the items, which are entities 0 to {num_items - 1}. Add {num_items} to every {what} in kg_final.txt."
             )
             return finding(check, on_items.sum(), _fail(dataset), message)
-        if on_items.mean() > MOSTLY:
+        if on_items.mean() > MANY_ITEMS:
             message = f"{share}: correct if relations join items to items, wrong if {what}s are no items."
             return finding(check, on_items.sum(), "warn", message)
     return finding(check, 0, "pass", "")
@@ -69,7 +69,7 @@ def _numbered_apart(dataset: Dataset) -> Finding:
 
 def _counts_from_zero(rows: IndexArray) -> bool:
     different = np.unique(rows)
-    return len(different) >= FEWEST_ROWS and int(different[-1]) == len(different) - 1
+    return len(different) >= MIN_ROWS and int(different[-1]) == len(different) - 1
 
 
 def _is_own_numbering(rows: IndexArray, relations: IndexArray, num_items: int) -> bool:
@@ -128,7 +128,7 @@ def _sources(dataset: Dataset) -> Iterator[tuple[str, Source, Source]]:
 
 def _is_ahead(rows: BoolArray, others: BoolArray) -> bool:
     """Return whether `rows` are all but the last, and `others` all but the first."""
-    ends = len(rows) >= FEWEST_ROWS and not others[0] and not rows[-1]
+    ends = len(rows) >= MIN_ROWS and not others[0] and not rows[-1]
     return bool(ends and rows[:-1].all() and others[1:].all())
 
 
@@ -140,7 +140,7 @@ def _hint_of_first_item(dataset: Dataset) -> str:
         (interacting, in_graph, "interactions", "the interactions"),
         (in_graph, interacting, "a triple", "the graph"),
     ):
-        if len(lacking) >= FEWEST_ROWS and other[0] and not lacking[0] and lacking[1:].all():
+        if len(lacking) >= MIN_ROWS and other[0] and not lacking[0] and lacking[1:].all():
             return f"The only item without {what} is the first: check whether items in {where} count from 1."
     return ""
 

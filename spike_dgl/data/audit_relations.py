@@ -13,11 +13,11 @@ from spike_dgl.data.findings import Finding, finding, skipped
 from spike_dgl.typing import IndexArray
 
 Pairs: TypeAlias = list[tuple[int, int]]
-MOSTLY = 0.8
+MIN_SHARED = 0.8
 """Minimum share of a relation's triples that another relation has too, or has reversed, for the two to be the same."""
 SHOWN = 5
 """Maximum number of relation pairs listed in a message."""
-MOST_SHARED = 50_000_000
+MAX_PAIRS = 50_000_000
 """Maximum number of pairs of triples with the same ends to compare."""
 
 
@@ -65,10 +65,10 @@ def _mostly_shared(dataset: Dataset, reverse: bool) -> Pairs | None:
     triples = dataset.triples
     proper = triples.heads != triples.tails
     sizes = np.bincount(triples.relations[proper], minlength=dataset.num_relations)
-    mostly = shared >= MOSTLY * np.minimum(sizes[first], sizes[second])
+    mostly = shared >= MIN_SHARED * np.minimum(sizes[first], sizes[second])
     if not reverse:
         # A rare relation inside a common one is a finer relation; duplicates have about the same size.
-        mostly &= (shared >= MOSTLY * np.maximum(sizes[first], sizes[second])) & (first < second)
+        mostly &= (shared >= MIN_SHARED * np.maximum(sizes[first], sizes[second])) & (first < second)
     return list(zip(first[mostly].tolist(), second[mostly].tolist(), strict=True))
 
 
@@ -76,7 +76,7 @@ def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArr
     """Return relations (r, s) with r <= s, and the number of entity pairs (h, t), h != t, that they share.
 
     A shared pair has the triples (h, r, t) and (h, s, t), or, if reversed, (h, r, t) and (t, s, h). None if there are
-    more than `MOST_SHARED`.
+    more than `MAX_PAIRS`.
     """
     triples, size = dataset.triples, dataset.num_entities
     proper = triples.heads != triples.tails
@@ -86,7 +86,7 @@ def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArr
     order = np.argsort(other, kind="stable")
     start = np.searchsorted(other[order], forward, side="left")
     count = np.searchsorted(other[order], forward, side="right") - start
-    if count.sum() > MOST_SHARED:
+    if count.sum() > MAX_PAIRS:
         return None
     # A join: triple i is paired with the `count[i]` triples at positions start[i], start[i] + 1, ... of the order.
     left = np.repeat(np.arange(len(forward)), count)

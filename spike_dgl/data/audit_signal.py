@@ -8,13 +8,13 @@ from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.data.findings import Finding, Level, skipped
 from spike_dgl.data.signal import Signal, interaction_signal, knowledge_signal
 
-OBVIOUSLY = 10.0
+MISTAKE_ERRORS = 10.0
 """Minimum signal, in standard errors, to conclude that another numbering is right.
 
 High, since items with neighbouring numbers are often similar.
 """
 
-BY_CHANCE = 0.5
+MAX_RANDOM_RECALL = 0.5
 """Maximum recall of random lists: above it there are too few items to measure a difference."""
 
 
@@ -35,7 +35,7 @@ def signals(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _found(dataset: Dataset, check: str, signal: Signal | None, advice: str) -> Finding:
-    if signal is None or signal.random > BY_CHANCE:
+    if signal is None or signal.random > MAX_RANDOM_RECALL:
         return skipped(check, "There are too few users or items to measure it.")
     measured = f"{str(signal).capitalize()}."
     mistake = signal.mistake or ("" if signal.is_there else _other_numbering(dataset, signal))
@@ -55,7 +55,7 @@ def _other_numbering(dataset: Dataset, signal: Signal) -> str:
     measure = knowledge_signal if signal.by == "the graph" else interaction_signal
     for mistake, other in _variants(dataset, signal.by).items():
         found = measure(other)
-        if found is not None and found.exceeds(OBVIOUSLY):
+        if found is not None and found.exceeds(MISTAKE_ERRORS):
             return mistake
     return ""
 

@@ -55,9 +55,9 @@ def _kept(dataset: Dataset, user_is_kept: BoolArray, entity_is_kept: BoolArray) 
         )
 
     return dataset.replace(
-        users=_words(dataset.users, user_is_kept),
-        items=_words(dataset.items, item_is_kept),
-        entities=_words(dataset.entities, entity_is_kept),
+        users=_kept_ids(dataset.users, user_is_kept),
+        items=_kept_ids(dataset.items, item_is_kept),
+        entities=_kept_ids(dataset.entities, entity_is_kept),
         train=pairs(dataset.train),
         valid=pairs(dataset.valid),
         test=pairs(dataset.test),
@@ -70,7 +70,7 @@ def _kept(dataset: Dataset, user_is_kept: BoolArray, entity_is_kept: BoolArray) 
     )
 
 
-def _words(vocabulary: Vocabulary, kept: BoolArray) -> Vocabulary:
+def _kept_ids(vocabulary: Vocabulary, kept: BoolArray) -> Vocabulary:
     rows = np.flatnonzero(kept).tolist()
     ids, names = (tuple(words[row] for row in rows) for words in (vocabulary.ids, vocabulary.names))
     return Vocabulary(vocabulary.kind, ids, names)

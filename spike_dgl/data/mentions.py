@@ -20,7 +20,7 @@ from spike_dgl.typing import IndexArray
 
 Words = tuple[str, ...]
 
-CLEARLY = 3.0
+MIN_DEVIATIONS = 3.0
 """Standard deviations above the number expected by chance that count as more than chance."""
 
 # Sentences do not contain "Big_Fish", "Heat (1995)" or "Air (band)".
@@ -88,7 +88,7 @@ class NamedItems:
     @property
     def is_more_than_chance(self) -> bool:
         """True if clearly more pairs are named than expected."""
-        return len(self.named) - self.expected > CLEARLY * math.sqrt(max(self.expected, 1.0))
+        return len(self.named) - self.expected > MIN_DEVIATIONS * math.sqrt(max(self.expected, 1.0))
 
     @property
     def share(self) -> float:
@@ -106,10 +106,10 @@ def named_items(dataset: Dataset, texts: Mapping[int, str]) -> dict[str, NamedIt
     texts
         Profile text by user row; users without one are left out.
     """
-    alike = _spoken_alike(dataset.items.names)
+    alike = _same_words(dataset.items.names)
     mentions = _mentions(NameFinder(dataset.items.names), texts, alike)
     known = dataset.train.union(dataset.valid).union(dataset.test)
-    chance = _rate_among_strangers(mentions, _with_text(known, texts, alike), len(texts), dataset.num_items)
+    chance = _rate_without_item(mentions, _with_text(known, texts, alike), len(texts), dataset.num_items)
     result = {}
     for part in ("train", "valid", "test"):
         pairs: Interactions = getattr(dataset, part)
@@ -122,7 +122,7 @@ def named_items(dataset: Dataset, texts: Mapping[int, str]) -> dict[str, NamedIt
     return result
 
 
-def _spoken_alike(names: Sequence[str]) -> IndexArray:
+def _same_words(names: Sequence[str]) -> IndexArray:
     """Return the first item with the same spoken words, for each item [I]."""
     first: dict[Words, int] = {}
     return np.array([first.setdefault(spoken_words(name), row) for row, name in enumerate(names)], np.int64)
@@ -146,7 +146,7 @@ def _without(pairs: Interactions, other: Interactions, alike: IndexArray, num_it
     return pairs.select(~np.isin(keys, other.users * num_items + alike[other.items]))
 
 
-def _rate_among_strangers(
+def _rate_without_item(
     mentions: Interactions, known: Interactions, num_texts: int, num_items: int
 ) -> np.ndarray:
     """Return the rate at which texts of users without an item name it [I]."""

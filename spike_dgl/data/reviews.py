@@ -22,7 +22,7 @@ from spike_dgl.errors import DataError
 
 REVIEWS = "reviews.jsonl"
 """Name of the file of reviews; each line is ``{"user": row, "item": row, "text": "..."}``."""
-FEWEST = 20
+MIN_REVIEWS = 20
 """Minimum number of reviews to report that none matches: fewer may all be of held-out interactions."""
 PORTION = 1 << 14
 """Number of lines to match at a time."""
@@ -104,7 +104,7 @@ class Reviews:
             for review, is_wanted in zip(portion, wanted.tolist(), strict=True):
                 if is_wanted and not is_missing(review.text):
                     yield review
-        if self.file is not None and first is not None and rows >= FEWEST and len(keys) and not found:
+        if self.file is not None and first is not None and rows >= MIN_REVIEWS and len(keys) and not found:
             example, known = f"{first.user}, {first.item}", f"{self.pairs.users[0]}, {self.pairs.items[0]}"
             raise no_match(self.file, rows, "user, item", example, known, "the training interactions")
 

@@ -13,17 +13,17 @@ from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.typing import IndexArray
 
 CUTOFF = 20
-FEWEST_USERS = 50
+MIN_USERS = 50
 """Minimum number of users: with fewer, the result is mostly chance."""
-MOST_USERS = 1000
+MAX_USERS = 1000
 """Maximum number of users: more would only be slower."""
-SOME_USERS = 300
+NUMBERING_USERS = 300
 """Number of users to detect a numbering mistake, which has a large effect."""
 BLOCK = 64
 """Number of users to score at a time."""
-CLEARLY = 3.0
+SIGNAL_ERRORS = 3.0
 """Minimum difference, in standard errors over users, for a signal."""
-SURELY = 5.0
+MISTAKE_ERRORS = 5.0
 """Minimum difference, in standard errors over users, for a numbering mistake."""
 
 
@@ -57,7 +57,7 @@ class Signal:
     @property
     def is_there(self) -> bool:
         """True if the items' own features are clearly better than permuted ones."""
-        return self.exceeds(CLEARLY)
+        return self.exceeds(SIGNAL_ERRORS)
 
     def exceeds(self, errors: float) -> bool:
         """Return whether `recall` exceeds `permuted` by more than `errors` standard errors."""
@@ -77,17 +77,17 @@ def knowledge_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
     fact). Its score is the sum of its cosine similarities to the user's training items. Relevant are the test items, or
     the validation items if there is no test split; training items are excluded.
     """
-    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, MOST_USERS, seed)
+    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, MAX_USERS, seed)
     if task is None:
         return None
-    vectors, some = _vectors_by_facts(dataset), task.every(SOME_USERS)
+    vectors, subset = _vectors_by_facts(dataset), task.subsample(NUMBERING_USERS)
     rows = np.arange(dataset.num_items)
     following, preceding = (vectors[np.clip(rows + step, 0, rows[-1])] for step in (1, -1))
-    rivals = {
-        "items count from 1 in the graph and from 0 in the interactions": some.recall(following),
-        "items count from 1 in the interactions and from 0 in the graph": some.recall(preceding),
+    renumbered = {
+        "items count from 1 in the graph and from 0 in the interactions": subset.recall(following),
+        "items count from 1 in the interactions and from 0 in the graph": subset.recall(preceding),
     }
-    return task.signal("the graph", vectors, some.recall(vectors), rivals)
+    return task.signal("the graph", vectors, subset.recall(vectors), renumbered)
 
 
 def interaction_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
@@ -95,18 +95,18 @@ def interaction_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
 
     An item is a vector over the users who have it in the training split.
     """
-    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, SOME_USERS, seed)
+    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, NUMBERING_USERS, seed)
     if task is None:
         return None
     train = dataset.train
     ones = np.ones(len(train))
     matrix = csr_matrix((ones, (train.items, train.users)), (dataset.num_items, dataset.num_users))
     vectors = _weighted(matrix)
-    rivals = {
-        "items count from 1 in the test split and from 0 in training": task.asked_for(-1).recall(vectors),
-        "items count from 1 in training and from 0 in the test split": task.asked_for(1).recall(vectors),
+    renumbered = {
+        "items count from 1 in the test split and from 0 in training": task.shifted(-1).recall(vectors),
+        "items count from 1 in training and from 0 in the test split": task.shifted(1).recall(vectors),
     }
-    return task.signal("other users", vectors, task.recall(vectors), rivals)
+    return task.signal("other users", vectors, task.recall(vectors), renumbered)
 
 
 def _held_out(dataset: Dataset) -> Interactions:
@@ -115,10 +115,10 @@ def _held_out(dataset: Dataset) -> Interactions:
 
 @dataclass(frozen=True)
 class _Task:
-    """Sampled users' training items `train` and held-out items `asked`, both [users, I]."""
+    """Sampled users' training items `train` and held-out items `held_out`, both [users, I]."""
 
     train: csr_matrix
-    asked: csr_matrix
+    held_out: csr_matrix
     random: np.random.Generator
     seed: int
 
@@ -127,24 +127,24 @@ class _Task:
         cls, train: Interactions, held_out: Interactions, num_items: int, most: int, seed: int
     ) -> _Task | None:
         users = np.intersect1d(held_out.users, train.users)
-        if len(users) < FEWEST_USERS or num_items < 2 * CUTOFF:
+        if len(users) < MIN_USERS or num_items < 2 * CUTOFF:
             return None
         random = np.random.default_rng(seed)
         users = np.sort(random.choice(users, min(len(users), most), replace=False))
         return cls(_rows(train, users, num_items), _rows(held_out, users, num_items), random, seed)
 
-    def every(self, most: int) -> _Task:
+    def subsample(self, most: int) -> _Task:
         """Return the task for at most `most` of the users."""
         chosen = np.unique(np.linspace(0, self.train.shape[0] - 1, most).astype(int))
-        return replace(self, train=self.train[chosen], asked=self.asked[chosen])
+        return replace(self, train=self.train[chosen], held_out=self.held_out[chosen])
 
-    def asked_for(self, step: int) -> _Task:
+    def shifted(self, step: int) -> _Task:
         """Return the task with the held-out items' rows shifted by `step`."""
-        users, items = self.asked.nonzero()
+        users, items = self.held_out.nonzero()
         items = items + step
-        inside = (items >= 0) & (items < self.asked.shape[1])
+        inside = (items >= 0) & (items < self.held_out.shape[1])
         ones = np.ones(inside.sum())
-        return replace(self, asked=csr_matrix((ones, (users[inside], items[inside])), self.asked.shape))
+        return replace(self, held_out=csr_matrix((ones, (users[inside], items[inside])), self.held_out.shape))
 
     def recall(self, vectors: csr_matrix) -> NDArray[np.float64]:
         """Return the recall of each user [users]."""
@@ -156,23 +156,25 @@ class _Task:
             scores += 1e-9 * random.random(scores.shape)  # break ties at random
             scores[self.train[block].nonzero()] = -np.inf
             best = np.argpartition(-scores, CUTOFF, axis=1)[:, :CUTOFF]
-            found[block] = np.take_along_axis(self.asked[block].toarray(), best, axis=1).sum(axis=1)
-        recall: NDArray[np.float64] = found / np.maximum(np.diff(self.asked.indptr), 1)
+            found[block] = np.take_along_axis(self.held_out[block].toarray(), best, axis=1).sum(axis=1)
+        recall: NDArray[np.float64] = found / np.maximum(np.diff(self.held_out.indptr), 1)
         return recall
 
     def signal(
         self,
         by: str,
         vectors: csr_matrix,
-        of_some: NDArray[np.float64],
-        rivals: Mapping[str, NDArray[np.float64]],
+        baseline: NDArray[np.float64],
+        renumbered: Mapping[str, NDArray[np.float64]],
     ) -> Signal:
         """Compare recall with that of permuted vectors and, for a subset of users, with that of other numberings."""
         recall = self.recall(vectors)
         permuted = self.recall(vectors[self.random.permutation(vectors.shape[0])])
         candidates = self.train.shape[1] - np.diff(self.train.indptr)
-        gains = {mistake: other - of_some for mistake, other in rivals.items()}
-        found = [mistake for mistake, gain in gains.items() if gain.mean() > SURELY * _standard_error(gain)]
+        gains = {mistake: other - baseline for mistake, other in renumbered.items()}
+        found = [
+            mistake for mistake, gain in gains.items() if gain.mean() > MISTAKE_ERRORS * _standard_error(gain)
+        ]
         return Signal(
             by=by,
             recall=float(recall.mean()),

@@ -12,7 +12,7 @@ from spike_dgl.data.dataset import Interactions, tie_order
 from spike_dgl.errors import ConfigError
 from spike_dgl.typing import BoolArray, IndexArray
 
-FEWEST_PAIRS_TO_CARVE = 5
+MIN_PAIRS_TO_SPLIT = 5
 """Minimum number of training pairs of a user to take validation pairs from; with fewer, too few would be left."""
 
 
@@ -28,7 +28,7 @@ def carve_validation(
     num_users
         U.
     fraction
-        Share of each user's pairs to use for validation, in [0, 1). For users with at least `FEWEST_PAIRS_TO_CARVE`
+        Share of each user's pairs to use for validation, in [0, 1). For users with at least `MIN_PAIRS_TO_SPLIT`
         pairs, at least one is taken and at least one kept; other users keep all.
     seed
         Random seed. The split is the same on every platform and numpy version.
@@ -48,7 +48,7 @@ def carve_validation(
         return train, Interactions.empty()
     counts = np.bincount(train.users, minlength=num_users)
     wanted = np.clip(_share(counts, fraction), 1, np.maximum(counts - 1, 1))
-    wanted[counts < FEWEST_PAIRS_TO_CARVE] = 0
+    wanted[counts < MIN_PAIRS_TO_SPLIT] = 0
     held_out = _rank_within_user(train.users, random_priorities(len(train), seed)) < wanted[train.users]
     return train.select(~held_out), train.select(held_out)
 

@@ -168,7 +168,7 @@ class _Codes:
         """Merge the batches' lists of ids; known ids come first, so that they keep their numbers."""
         if not self._fresh:
             return
-        known = [] if self._known is None else [_encoding_nothing(self._known)]
+        known = [] if self._known is None else [_empty_array(self._known)]
         chunks = pa.chunked_array([*known, *self._fresh]).unify_dictionaries().chunks
         self._codes += [chunk.indices.to_numpy().astype(np.int32) for chunk in chunks[len(known) :]]
         self._known, self._fresh = chunks[-1].dictionary, []
@@ -187,7 +187,7 @@ def _corrected(ids: Any) -> Any:
     return ids.dictionary_encode()
 
 
-def _encoding_nothing(dictionary: Any) -> Any:
+def _empty_array(dictionary: Any) -> Any:
     return pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), dictionary)
 
 
