@@ -207,7 +207,7 @@ def test_the_report_shows_numbers_and_advice(tmp_path: Path) -> None:
     assert "triples" in report
     assert "66.7%" in report
     assert "fail  test pairs in train" in report
-    assert "remove them" in report
+    assert "Remove them" in report
 
 
 def test_ml_1m_has_mislinked_titles(shared_data: Path) -> None:

@@ -37,14 +37,14 @@ HUGE = "9" * 25
         ("kg_final.txt", b"", None, "is empty"),
         ("entity_names.txt", "Amélie\n".encode("latin-1"), 1, "not UTF-8"),
         ("user_profiles.json", b'{"0": "Likes\n', 1, "broken JSON"),
-        ("user_profiles.json", b'["Likes space."]', None, "holds a list, not an object"),
-        ("user_profiles.json", b'{"0": null}', None, "the id '0' has null where a text was expected"),
-        ("user_profiles.json", b'{"0": {"a": 1}}', None, "the id '0' has an object where"),
+        ("user_profiles.json", b'["Likes space."]', None, "is a list, not an object"),
+        ("user_profiles.json", b'{"0": null}', None, "the id '0' has null, expected a text"),
+        ("user_profiles.json", b'{"0": {"a": 1}}', None, "the id '0' has an object, expected"),
         ("user_profiles.json", b'{"ann": "Likes"}', None, "the id 'ann' is not a row number"),
         ("user_profiles.json", b'{"0": "a", "0": "b"}', None, "the id 0 occurs twice"),
-        ("user_profiles.json", b'{"0": "\\ud800"}', None, "half a character"),
+        ("user_profiles.json", b'{"0": "\\ud800"}', None, "an incomplete character"),
         ("user_profiles.json", b"[" * 100_000, None, "broken JSON"),
-        ("relation_list.txt", b"org_id remap_id\n", None, "lists nothing"),
+        ("relation_list.txt", b"org_id remap_id\n", None, "a header but no rows"),
     ],
 )
 def test_a_broken_file_of_the_spike_layout(
@@ -101,7 +101,7 @@ def short_line_inside(file: Path) -> None:
     [
         (not_a_zip, "not a readable zip archive"),
         (truncated_zip, "not a readable zip archive"),
-        (wrong_member, "one member called kg_final.txt, found 0; the archive holds 'kg.txt'"),
+        (wrong_member, "one member named kg_final.txt, found 0; the archive has 'kg.txt'"),
         (short_line_inside, "line 2: expected 3 numbers"),
     ],
 )

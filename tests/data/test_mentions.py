@@ -94,7 +94,7 @@ def test_texts_that_name_the_answers_fail_with_an_example() -> None:
     found = finding(leaked, "test")
     assert (found.level, found.count) == ("fail", 20)
     assert "100.00% of its pairs" in found.message
-    assert "'Item2' in that of user u0" in found.message
+    assert "'Item2' in the profile of user u0" in found.message
     assert finding(leaked, "validation").level == "pass"
 
 

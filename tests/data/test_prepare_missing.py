@@ -108,7 +108,7 @@ class TestMissing:
     def test_ids_beside_whole_numbers_are_broken_rows(self, raw: Path) -> None:
         text = ORDERS + "ann\tnan\t5\t2020-02-01\tx\nann\tNULL\t5\t2020-02-02\tx\n"
         (raw / "orders.tsv").write_text(text)
-        problem = r"orders\.tsv, line 15: no id in column 'thing', whose other ids are whole numbers"
+        problem = r"orders\.tsv, line 15: missing id in column 'thing', whose other ids are whole numbers"
         with pytest.raises(DataError, match=problem):
             make(raw)
         expected = parts(make_without(raw, text, 15, 16))
@@ -275,8 +275,8 @@ class TestNoMatch:
                 renamed,
                 "none of its 2 rows matches the triples: an entity is 'Qclay' here and 'm.2' there",
             ),
-            ("things.jsonl", lambda _: "", "holds no row"),
-            ("kg.tsv", lambda _: "", "holds no row"),
+            ("things.jsonl", lambda _: "", "has no rows"),
+            ("kg.tsv", lambda _: "", "has no rows"),
             ("things.jsonl", lambda text: text.replace('"about"', '"abuot"'), "no row has 'about'"),
         ],
     )
@@ -322,5 +322,5 @@ class TestNTriples:
 
     def test_a_broken_escape_is_a_broken_row(self, raw: Path) -> None:
         (raw / "kg.nt").write_text('<m.2> <made_of> "\\u12" .\n<m.2> <made_of> <m.3> .\n')
-        with pytest.raises(DataError, match=r"kg\.nt, line 1: has an escape that stands for no character"):
+        with pytest.raises(DataError, match=r"kg\.nt, line 1: has an invalid escape"):
             make(raw, triples="kg.nt", links="links.tsv")

@@ -230,7 +230,7 @@ class TestBrokenInput:
 
     def test_films_and_ratings_of_two_archives(self, source: Path, tmp_path: Path) -> None:
         (source / "movies.csv").write_text(MOVIES.replace("100,Babylon", "101,Babylon"))
-        with pytest.raises(DataError, match=r"movies\.csv: has no row for 1 of the films .*, such as 100"):
+        with pytest.raises(DataError, match=r"movies\.csv: has no row for 1 of the rated films, such as 100"):
             prepare(source, tmp_path / "made", OPTIONS)
 
     def test_text_that_is_not_utf8(self, source: Path, tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ class TestBrokenInput:
 class TestDestination:
     def test_a_data_set_is_replaced_only_on_demand(self, source: Path, made: Path) -> None:
         (made / "stale.txt").touch()
-        with pytest.raises(DataError, match="already holds a data set"):
+        with pytest.raises(DataError, match="already has a data set"):
             prepare(source, made, OPTIONS)
         prepare(source, made, MovieLensOptions(k_core=1), overwrite=True)
         assert json.loads((made / "dataset.json").read_text())["options"]["k_core"] == 1

@@ -330,7 +330,7 @@ def test_a_missing_file_is_named(
 ) -> None:
     code, _, errors = run_command(monkeypatch, capsys, "prepare", source, tmp_path, tmp_path / "made")
     assert code == 2
-    assert "is missing\n  Name the folder, or the zip archive, of the files of" in errors
+    assert "is missing\n  Give the folder or the zip archive with the files of" in errors
 
 
 def test_lastfm_of_hetrec(command: Command, tmp_path: Path) -> None:

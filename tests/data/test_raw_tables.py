@@ -134,7 +134,7 @@ def test_wrong_columns(tmp_path: Path, header: str, problem: str) -> None:
 
 
 def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"the ending '\.docx' does not say"):
+    with pytest.raises(DataError, match=r"has the unknown file extension '\.docx'"):
         read(tmp_path / "t.docx.gz")
 
 

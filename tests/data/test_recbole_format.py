@@ -118,10 +118,10 @@ def test_a_sequence_of_numbers_is_checked_but_does_not_describe(tmp_path: Path) 
     ("file", "content", "message"),
     [
         ("t.link", "item_id:token\tentity_id:words\n", "t.link, line 1: the column 'entity_id:words'"),
-        ("t.link", "item_id\tentity_id\n", "has none of the types"),
+        ("t.link", "item_id\tentity_id\n", "does not have one of the types"),
         ("t.link", "item_id:token\tentity:token\na\tb\n", "expected a column entity_id:token, found only"),
         ("t.link", "item_id:float\tentity_id:token\n1\tb\n", "item_id:token, found the type float"),
-        ("t.link", "item_id:token\titem_id:token\na\tb\n", "two columns called 'item_id'"),
+        ("t.link", "item_id:token\titem_id:token\na\tb\n", "two columns named 'item_id'"),
         ("t.link", LINK_HEADER, "a header but no rows"),
         (
             "t.link",
@@ -139,7 +139,7 @@ def test_a_sequence_of_numbers_is_checked_but_does_not_describe(tmp_path: Path) 
             "t.item, line 4: the item_id 'b' occurs twice, first in line 2",
         ),
         ("t.entity", "entity_id:token\nm.1\n", "t.entity, line 1: expected a column name"),
-        ("t.inter", "user_id:token\titem_id:token\nu\ta\n", "holds t.inter, and files split from it"),
+        ("t.inter", "user_id:token\titem_id:token\nu\ta\n", "has both t.inter and files of its splits"),
         ("other.inter", "user_id:token\titem_id:token\nu\ta\n", "expected one data set, found other, t"),
     ],
 )

@@ -82,7 +82,7 @@ def test_an_id(value: object, expected: str) -> None:
         (2.0**53, "write it as text or as an integer"),
         ("1.23457E+12", "its last digits were lost"),
         ("1e+20", "its last digits were lost"),
-        ({"0": "ann"}, "an object a row"),
+        ({"0": "ann"}, "one object per row"),
     ],
 )
 def test_values_that_look_like_an_id(value: object, reason: str) -> None:
