@@ -5,6 +5,8 @@ They show what a result depends on. All are reproducible, and none turns a relev
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from spike_dgl.data.dataset import Dataset, Interactions, Triples
@@ -80,7 +82,24 @@ def make_items_cold(dataset: Dataset, share: float, seed: int) -> Dataset:
         f"from training and validation (data.cold_items={share:g})"
     )
     test = dataset.test.union(moved)
-    return dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))
+    changed = dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))
+    return without_user_profiles(changed)
+
+
+def without_user_profiles(dataset: Dataset) -> Dataset:
+    """Remove the profiles and text vectors of users that come with the data.
+
+    They were written from the original training split. Where some of its interactions are held out for evaluation, the
+    texts describe the answers. Users get template profiles instead, which are written from what is left.
+    """
+    vectors = dataset.vectors
+    if not dataset.profiles.users and (vectors is None or not vectors.users.any()):
+        return dataset
+    if vectors is not None:
+        vectors = replace(vectors, users=np.zeros_like(vectors.users), user_hashes=None)
+    note = "profiles of users are removed, since they were written from interactions that are held out now"
+    profiles = replace(dataset.profiles, users={})
+    return dataset.replace(profiles=profiles, vectors=vectors, altered=(*dataset.altered, note))
 
 
 def one_cycle(size: int, seed: int) -> IndexArray:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -64,6 +66,10 @@ def read_bytes(file: Path) -> bytes:
     """
     try:
         content = file.read_bytes()
+        if file.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(file, "is not a whole gzip file", COPY_AGAIN) from None
     except FileNotFoundError:
         raise DataError(file, "no such file", "Put the file there, or correct the path.") from None
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from spike_dgl.data.controls import chosen_share
+from spike_dgl.data.controls import chosen_share, without_user_profiles
 from spike_dgl.data.dataset import Dataset, Interactions, NodeTexts, NodeVectors, Triples, Vocabulary
 from spike_dgl.typing import BoolArray, IndexArray
 
@@ -37,7 +37,8 @@ def hide(dataset: Dataset, users: float, items: float, seed: int) -> Dataset:
         f"{int((~user_is_kept).sum()):,} random users and {int((~entity_is_kept).sum()):,} random items are removed "
         f"with all their data (data.hidden_users={users:g}, data.hidden_items={items:g})"
     )
-    return _kept(dataset, user_is_kept, entity_is_kept).replace(altered=(*dataset.altered, note))
+    kept = _kept(dataset, user_is_kept, entity_is_kept).replace(altered=(*dataset.altered, note))
+    return kept if entity_is_kept.all() else without_user_profiles(kept)
 
 
 def _kept(dataset: Dataset, user_is_kept: BoolArray, entity_is_kept: BoolArray) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from spike_dgl.data.controls import without_user_profiles
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.splits import split_by_time
 from spike_dgl.errors import MissingTimesError
@@ -45,4 +46,5 @@ def split_inner(dataset: Dataset, seed: int) -> Dataset:
         f"{len(train):,}, {len(valid):,} and {len(test):,} (data.inner_split=true)"
     )
     train = replace(train, tie_seed=whole.tie_seed)
-    return dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))
+    changed = dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))
+    return without_user_profiles(changed)

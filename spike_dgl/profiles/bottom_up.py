@@ -45,6 +45,7 @@ class BottomUpTexts:
         self._templates = TemplateWriter(data, options)
         self._texts: dict[NodeType, list[str]] = {}
         self._sources: dict[NodeType, list[str]] = {}
+        self._facts: dict[NodeType, list[str]] = {}
 
     def without_given(self, node_type: NodeType, rows: Iterable[int]) -> list[int]:
         """Return the rows of a node type that have no ready-made profile."""
@@ -68,16 +69,17 @@ class BottomUpTexts:
         """
         given, templates = self._given_of(node_type), self._write_templates(node_type)
         first = self._data.num_items if node_type == "entity" else 0
-        texts, sources = [], []
+        texts, sources, facts = [], [], []
         for row, template in enumerate(templates, start=first):
-            text, source = template, "template" if template else "none"
+            text, source, fact = template, "template" if template else "none", ""
             if row in given:
-                text, source = given[row], "given"
+                text, source, fact = given[row], "given", template
             elif row in written:
-                text, source = written[row].text, f"llm:{written[row].model}"
+                text, source, fact = written[row].text, f"llm:{written[row].model}", template
             texts.append(text)
             sources.append(source)
-        self._texts[node_type], self._sources[node_type] = texts, sources
+            facts.append(fact)
+        self._texts[node_type], self._sources[node_type], self._facts[node_type] = texts, sources, facts
 
     @property
     def users(self) -> tuple[tuple[str, ...], Sources]:
@@ -90,6 +92,11 @@ class BottomUpTexts:
         texts = (*self._texts["item"], *self._texts["entity"])
         sources = [*self._sources["item"], *self._sources["entity"]]
         return texts, np.array(sources, dtype=np.str_)
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Template profiles of all users and entities [U + N], users first; empty if the text is the template."""
+        return (*self._facts["user"], *self._facts["item"], *self._facts["entity"])
 
     def _given_of(self, node_type: NodeType) -> Mapping[int, str]:
         return self._given.users if node_type == "user" else self._given.entities

@@ -81,7 +81,10 @@ def _written(dataset: Dataset, options: ProfileOptions, progress: bool) -> Profi
     texts = stored_texts(dataset, options)
     users, user_sources = texts.users
     entities, entity_sources = texts.entities
-    encoder, vectors = encode_profiles([*users, *entities], options, progress=progress)
+    encoded = [*users, *entities]
+    if options.encode_facts:
+        encoded = [f"{text} {facts}".strip() for text, facts in zip(encoded, texts.facts, strict=True)]
+    encoder, vectors = encode_profiles(encoded, options, progress=progress)
     return Profiles(
         user_texts=users,
         entity_texts=entities,

@@ -35,6 +35,9 @@ class ProfileOptions:
     encoder
         Text encoder: ``tfidf-svd`` is fitted on the profiles and needs no model, ``openai`` calls a server with an
         OpenAI-compatible API, ``sentence-transformers`` runs a model on this machine.
+    encode_facts
+        Encode a text that was ready-made or written by a language model together with the node's template profile,
+        which lists its facts. The text that is shown stays the same.
     vector_dim
         Dimension d_t of the ``tfidf-svd`` vectors; lower for small data sets.
     openai, sentence_transformers
@@ -61,6 +64,7 @@ class ProfileOptions:
     texts: str | None = Field(default=None, min_length=1)
     llm: LlmOptions = Field(default_factory=LlmOptions)
     encoder: Literal["tfidf-svd", "openai", "sentence-transformers"] = "tfidf-svd"
+    encode_facts: bool = False
     vector_dim: int = Field(default=128, ge=1, le=65_536)
     openai: OpenAIEncoderOptions = Field(default_factory=OpenAIEncoderOptions)
     sentence_transformers: SentenceTransformersOptions = Field(default_factory=SentenceTransformersOptions)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import spike_dgl.data
 from spike_dgl.config import build
 from spike_dgl.data.dataset import Interactions
+from spike_dgl.data.load import load_dataset
 from spike_dgl.data.prepare.film_titles import readable_title, title_year
 from spike_dgl.data.prepare.interactions import InteractionLog, first_of_each_pair, k_core
 from spike_dgl.data.prepare.knowledge import attribute, link, without_rare
@@ -27,6 +28,7 @@ from spike_dgl.data.prepare.write import new_folder
 from spike_dgl.errors import ConfigError, DataError
 
 BUNDLED = Path(spike_dgl.data.__file__).parent / "movielens"
+PROFILES = ("PROFILES.md", *(f"{kind}_profiles.json.gz" for kind in ("user", "item", "entity")))
 
 # Film 30 is liked by one user, and user 9 likes one film: both leave the 2-core. Film 7 has no enriched row.
 RATINGS = """userId,movieId,rating,timestamp
@@ -410,17 +412,32 @@ class TestTitles:
 class TestBundled:
     def test_is_what_prepare_makes(self, shared_data: Path, tmp_path: Path) -> None:
         prepare(shared_data / "movielens-small", tmp_path / "again", MovieLensOptions(ties="item"))
-        assert contents(tmp_path / "again") == contents(BUNDLED)
+        again, bundled = contents(tmp_path / "again"), contents(BUNDLED)
+        for name in PROFILES:
+            del bundled[name]
+        card = json.loads(bundled.pop("dataset.json"))
+        del card["profiles"]
+        assert card == json.loads(again.pop("dataset.json"))
+        assert again == bundled
 
     def test_is_small_and_carries_its_licence(self) -> None:
-        assert sum(file.stat().st_size for file in BUNDLED.iterdir()) <= 1_500_000
+        assert sum(file.stat().st_size for file in BUNDLED.iterdir()) <= 2_000_000
         assert "may redistribute the data set" in (BUNDLED / "README.txt").read_text(encoding="utf-8")
 
     def test_checksums_hold(self) -> None:
         card = json.loads((BUNDLED / "dataset.json").read_text(encoding="utf-8"))
         found = {name: hashlib.sha256(data).hexdigest() for name, data in contents(BUNDLED).items()}
-        del found["dataset.json"]
-        assert card["outputs"] == found
+        del found["dataset.json"], found["PROFILES.md"]
+        assert card["outputs"] | card["profiles"]["files"] == found
+
+    def test_profiles_are_of_this_split_and_of_every_node(self) -> None:
+        dataset = load_dataset("movielens")
+        card = json.loads((BUNDLED / "dataset.json").read_text(encoding="utf-8"))
+        assert card["profiles"]["split_hash"] == dataset.split_hash
+        assert dataset.profiles.users.keys() == set(range(dataset.num_users))
+        assert dataset.profiles.entities.keys() == set(range(dataset.num_entities))
+        for row, title in enumerate(dataset.items.names):
+            assert dataset.profiles.entities[row].startswith(title[:8])
 
     def test_parts_are_disjoint_and_every_user_is_in_each(self) -> None:
         parts = [read_pairs(BUNDLED / f"{split}.txt") for split in ("train", "valid", "test")]

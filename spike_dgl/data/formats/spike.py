@@ -12,7 +12,7 @@ Optional
 - ``entity_names.txt``: line i has the name of entity i, items first.
 - ``user_list.txt``, ``item_list.txt``, ``entity_list.txt``, ``relation_list.txt``: the header ``org_id remap_id``, then
   a raw id (which may contain spaces) and a row number per line; further columns are ignored.
-- ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``: row number -> text.
+- ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``: row number -> text; also with ``.gz``.
 - ``user_texts.json``, ``item_texts.json``: row number -> description, from which profiles are written.
 - ``reviews.jsonl``: each line is a review ``{"user": row, "item": row, "text": "..."}``, also used for profiles.
 - ``train_times.txt``, ``valid_times.txt``, ``test_times.txt``: the lines of ``train.txt`` etc. with the time of each
@@ -116,7 +116,7 @@ class _Files:
     def mentions(self, num_items: int) -> tuple[IdSource, ...]:
         """Return the ids in files other than pairs, triples and vectors."""
         profiles = tuple(
-            _ids_of(self.folder / f"{kind}_profiles.json", kind, texts, num_items if kind == "entity" else 0)
+            _ids_of(_profile_file(self.folder, kind), kind, texts, num_items if kind == "entity" else 0)
             for kind, texts in self.texts.items()
         )
         described = (
@@ -167,7 +167,7 @@ def _read_files(folder: Path) -> _Files:
         },
         named_users=tuple(_named_users(folder / f"{part}.txt", numbers) for part, numbers in lines.items()),
         triples=_read_triples(folder),
-        texts={kind: _texts_if_any(folder / f"{kind}_profiles.json") for kind in NODE_KINDS},
+        texts={kind: _texts_if_any(_profile_file(folder, kind)) for kind in NODE_KINDS},
         descriptions={kind: _texts_if_any(folder / name) for kind, name in DESCRIPTIONS.items()},
         linked_names=_texts_if_any(folder / LINKED_NAMES),
         vectors=read_vector_files(folder, NODE_KINDS),
@@ -175,6 +175,17 @@ def _read_files(folder: Path) -> _Files:
         names=names,
         missing_names=missing_names,
     )
+
+
+def _profile_file(folder: Path, kind: str) -> Path:
+    """Return the file of a kind's profiles, which may be compressed."""
+    plain = folder / f"{kind}_profiles.json"
+    compressed = plain.with_name(f"{plain.name}.gz")
+    if not compressed.exists():
+        return plain
+    if plain.exists():
+        raise DataError(compressed, f"and {plain.name} are both in the folder", "Keep one of the two.")
+    return compressed
 
 
 def _texts_if_any(file: Path) -> dict[int, str]:
