@@ -89,8 +89,10 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> None:  # noqa: ARG001
-    """Remember the page that is converted next."""
+    """Remember the page that is converted next, and let the search list pages of prose before the API."""
     OutsideLinks.page = page
+    if page.file.src_uri.startswith("reference/"):
+        page.meta.setdefault("search", {})["boost"] = 0.2
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
