@@ -79,7 +79,11 @@ def docstrings() -> ModuleType:
         ("a, b\n    Sizes.\nc\n    Rows.", "a\n    Sizes.\nb\n    Sizes.\nc\n    Rows."),
         (
             "Do.\n\nParameters\n----------\na\n    One.\n\nSource: Paper,\n2024.",
-            "Do.\n\nSource: Paper,\n2024.\n\nParameters\n----------\na\n    One.\n",
+            "Do.\n\nSource: Paper,\n2024.\n\nParameters\n----------\na\n    One.",
+        ),
+        (
+            "Do.\n\nReturns\n-------\na : dict of x\nb : int\n\nAll of it.\n\nExamples\n--------\n>>> f(1)\n\nTwo.",
+            "Do.\n\nAll of it.\n\nReturns\n-------\na : dict of x\nb : int\n\nExamples\n--------\n>>> f(1)\n\nTwo.",
         ),
         ("Plain `name` and ``literal``: x", "Plain `name` and ``literal``: x"),
     ],

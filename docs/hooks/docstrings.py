@@ -29,13 +29,13 @@ MATH = re.compile(r"^\.\. math::(.*)$")
 RULE = re.compile(r"^=+( +=+)+$")
 NAMES = re.compile(r"^\w+(, \w+)+$")
 NAME = re.compile(r"(?<![`$])`([A-Za-z_][\w.]*)`(?!`)")
-SOURCE = re.compile(r"^Source: .*?(?=\n\n|\Z)", flags=re.DOTALL | re.MULTILINE)
+PROSE = re.compile(r"(?!\w+(, \w+)* : )\S+ .*(\n\S.*)*")
 SECTION = re.compile(r"^\w+\n-+$", flags=re.MULTILINE)
 
 
 def to_markdown(text: str) -> str:
     """Return a docstring without the indentation of its first line, with Markdown in place of reStructuredText."""
-    lines, out = INLINE_MATH.sub(r"$`\1`$", _with_source_first(text)).splitlines(), []
+    lines, out = INLINE_MATH.sub(r"$`\1`$", _with_prose_first(text)).splitlines(), []
     while lines:
         line = lines.pop(0)
         if found := MATH.match(line):
@@ -54,13 +54,20 @@ def to_markdown(text: str) -> str:
     return "\n".join(out)
 
 
-def _with_source_first(text: str) -> str:
-    """Move the paragraph with the source before the first section, whose entries are all lines without indentation."""
-    section, source = SECTION.search(text), SOURCE.search(text)
-    if section is None or source is None or source.start() < section.start():
+def _with_prose_first(text: str) -> str:
+    """Move prose after the first section before it, since all lines without indentation are entries of a section.
+
+    Examples, whose lines are no entries, come last and stay.
+    """
+    first = SECTION.search(text)
+    if first is None:
         return text
-    rest = text[section.start() : source.start()] + text[source.end() :].lstrip("\n")
-    return f"{text[: section.start()]}{source[0]}\n\n{rest}"
+    before, after = text[: first.start()], text[first.start() :]
+    sections, heading, examples = after.partition("Examples\n--------\n")
+    paragraphs = re.split(r"\n{2,}", sections)
+    prose = [paragraph for paragraph in paragraphs if PROSE.fullmatch(paragraph.strip("\n"))]
+    rest = [paragraph for paragraph in paragraphs if paragraph not in prose]
+    return before + "\n\n".join([*prose, *rest]) + heading + examples
 
 
 def _block_follows(lines: list[str]) -> bool:
