@@ -41,7 +41,7 @@ class Files:
 
 
 def right() -> Files:
-    """Return files where user u has items of genre u mod 10, six in training and four in test; items have two genres."""
+    """Return files where user u has items of genre u mod 10, six in training, four in test; items have two genres."""
     random = np.random.default_rng(1)
     genre = random.permutation(np.arange(ITEMS) % GENRES)  # so that item numbers carry no information
     train, test = [], []
