@@ -293,7 +293,7 @@ def test_data_that_cannot_be_tested_is_refused_before_training(
     for settings in ([], ["data.valid_fraction=0"]):
         code, _, error = run("train", f"data.path={folder}", *SMALL, *settings, "--out", tmp_path / "run")
         assert code == 2
-        assert "has no test pair to evaluate on: all 270 of them stand in training or validation" in error
+        assert "no test pair to evaluate on: all 270 pairs are in the training or validation split" in error
         assert not (tmp_path / "run").exists()
     code, _, error = run("train", f"data.path={data_folder}", *SMALL, "data.hidden_items=0.99", "--quiet")
     assert code == 2

@@ -1,4 +1,4 @@
-"""Hidden users and items leave no trace, and what stays keeps its ids, facts and texts."""
+"""Hidden users and items are removed completely; the others keep their ids, facts and texts."""
 
 from __future__ import annotations
 
@@ -57,4 +57,4 @@ def test_settings_hide_and_say_so() -> None:
     data = load(DataOptions(hidden_users=0.2, hidden_items=0.1))
     whole = load(DataOptions())
     assert (whole.num_users - data.num_users, whole.num_items - data.num_items) == (120, 196)
-    assert "120 random users and 196 random items are left out" in data.altered[0]
+    assert "120 random users and 196 random items are removed" in data.altered[0]

@@ -295,6 +295,6 @@ def test_files_of_two_encoders_are_refused(folder: Path, tmp_path: Path) -> None
     invoke("encode", f"data.path={folder}", "profiles.source=template", "--out", folder)
     (folder / "item_embeddings.npz").write_bytes(kept)
     with pytest.raises(
-        DataError, match=r"item_embeddings.npz: vectors of the encoder 'tfidf-svd/.*but those of"
+        DataError, match=r"item_embeddings.npz: has vectors by the encoder 'tfidf-svd/.*but user"
     ):
         load_dataset(folder)

@@ -130,7 +130,7 @@ def test_settings_tuned_on_other_data_of_the_same_name_are_neither_replaced_nor_
             "train", "--config", written, f"data.path={data}", "--out", tmp_path / f"run-{data.parent.name}"
         )
         assert code == expected, error
-    assert "is not the data that data.checksum=" in error
+    assert "expected data.checksum=" in error
 
 
 def used_by_bench(folder: Path, tuned: Path) -> None:
