@@ -1,4 +1,4 @@
-"""Chat completions, whatever a server makes of them; `server_replies` has what real servers send."""
+"""Reading of arbitrary chat completions; `server_replies` has those of real servers."""
 
 from __future__ import annotations
 

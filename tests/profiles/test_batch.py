@@ -1,4 +1,4 @@
-"""The Batch API: the same store and checks, half the price, and nothing paid twice."""
+"""Batch API: the same store and checks, half the price, and nothing paid twice."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_killed_around_the_creation_of_a_batch(server: OpenAIServer, tmp_path: P
         client = client_of(server)
         assert submit(some_requests(6), store, client).in_batch == 6, "it may still be alive"
         assert collect(store, client) == ()
-        store.database.execute("UPDATE owners SET until = 0")  # as if its lease had passed
+        store.database.execute("UPDATE owners SET until = 0")  # as if its lease had expired
         assert submit(some_requests(6), store, client).in_batch == 6
         collect(store, client)
         assert len(store.texts("item")) == 6

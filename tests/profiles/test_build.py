@@ -52,7 +52,7 @@ def test_without_texts_all_nodes_get_templates() -> None:
 def test_given_texts_are_used_and_flow_into_the_templates_of_the_others() -> None:
     profiles = build_profiles(films(profiles=GIVEN), ProfileOptions())
     assert profiles.entity_texts[HEAT] == "Heat is tense."
-    assert profiles.entity_texts[ALI].startswith("Ali. Directed by")  # a blank text is none
+    assert profiles.entity_texts[ALI].startswith("Ali. Directed by")  # a blank text counts as missing
     assert profiles.entity_sources.tolist() == ["given", *["template"] * 6]
     assert "Heat is tense." in profiles.entity_texts[3]  # Michael Mann
     assert "Heat is tense." in profiles.user_texts[0]
@@ -109,7 +109,7 @@ def test_validation_and_test_interactions_leave_no_trace(valid: object, test: ob
 
 
 def test_training_interactions_do_matter() -> None:
-    """The test above would pass as well if interactions were never read."""
+    """Check that the test above does not pass only because interactions are never read."""
     changed = build_profiles(films(train=interactions([(2, ALI)])), ProfileOptions())
     assert changed.user_texts != build_profiles(films(), ProfileOptions()).user_texts
 
@@ -147,7 +147,7 @@ def test_on_real_data_linked_nodes_are_more_alike_than_random_ones(lastfm: Datas
     linked = (vectors[heads] * vectors[tails]).sum(axis=1)
     random = (vectors[heads] * vectors[np.random.default_rng(0).permutation(tails)]).sum(axis=1)
     separated = np.searchsorted(np.sort(random), linked).mean() / len(random)
-    assert separated > 0.85  # area under the ROC curve; 0.5 without any meaning
+    assert separated > 0.85  # area under the ROC curve; 0.5 for meaningless vectors
 
 
 def test_on_real_data_users_are_closer_to_items_they_turn_to_next(lastfm: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Sending requests to a real local server that fails in all the ways that servers fail."""
+"""Requests to a local server with all kinds of failures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.profiles.openai_server import (
 
 ROOT = Path(__file__).parents[2]
 PRICES = PriceTable({"gpt-4o-mini": Price(input=1000.0, output=1000.0)}, {}, "", "")
-"""A tenth of a cent a token, on any server."""
+"""0.1 cents per token, on any server."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def first_time(reply: Reply) -> Callable[[Call], Reply | None]:
-    """This reply to the first attempt of every request."""
+    """Return a reply to the first attempt of every request."""
     return lambda call: reply if call.attempt == 1 else None
 
 
@@ -331,7 +331,7 @@ def test_a_slow_server_is_told_of_before_it_answers(
 def test_prompts_that_a_server_cuts_are_counted(
     server: OpenAIServer, store: Store, word: str, reported: float | None, cut: bool
 ) -> None:
-    """Tokens are given as a share of a quarter of the characters; Ollama reads the last 4,096 and says nothing."""
+    """Token counts are fractions of characters / 4. Ollama silently drops all but the last 4,096 tokens."""
     request = dataclasses.replace(some_requests(1)[0], prompt=f"{word} " * 1000)
     usage = (
         {"prompt_tokens": reported * len(request.prompt) / 4, "completion_tokens": 5} if reported else None
@@ -350,7 +350,7 @@ def test_prompts_that_a_server_cuts_are_counted(
 def test_prompts_that_lose_a_third_are_noticed_once_the_server_has_counted_others(
     server: OpenAIServer, store: Store
 ) -> None:
-    """Ollama with a context of 4,096 reads 2,050 of 3,000 tokens."""
+    """Check Ollama with a context of 4,096, which reads 2,050 of 3,000 tokens."""
     client = client_of(server)
     complete(some_requests(30), store, client)
     assert store.usage().prompt_tokens > 0
@@ -402,7 +402,7 @@ def start(path: Path, server: OpenAIServer, number: int, concurrency: int = 8) -
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=os.environ,
-        # A shell's job in the background, as the tests may be, hands down that Ctrl-C is ignored.
+        # If the tests run as a shell's background job, child processes inherit that Ctrl-C is ignored.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
@@ -423,7 +423,7 @@ def test_killed_and_run_again_pays_nothing_twice_but_what_was_under_way(
     with Store.open(path) as store:
         before = len(store.texts("item"))
         assert before >= 150 - 2 * 8
-        store.database.execute("UPDATE owners SET until = 0")  # as if the lease of 30 s had passed
+        store.database.execute("UPDATE owners SET until = 0")  # as if the lease of 30 s had expired
         assert complete(some_requests(300), store, client_of(server)).is_complete
     assert len(server.answered) == 300
     assert sum(server.answered.values()) <= 300 + 2 * 8
@@ -486,7 +486,7 @@ def test_ctrl_c_ends_retries(server: OpenAIServer, tmp_path: Path) -> None:
 
 
 def faulty(seed: int) -> Callable[[Call], Reply | None]:
-    """Every third request meets one or two faults first, which depend on the request alone."""
+    """Return a reply function with one or two faults for every third request, determined by the request."""
     faults = [
         rate_limited(0.02), server_error(), dropped(), slow(0.2), junk(), says(""), says("I cannot assist with that."),
         says("A film", "length"),
@@ -504,7 +504,7 @@ def faulty(seed: int) -> Callable[[Call], Reply | None]:
 def test_through_all_faults_every_request_is_answered_and_paid_once(
     server: OpenAIServer, store: Store, number: int
 ) -> None:
-    """A dropped connection counts as unpaid here: the server drops it before it answers."""
+    """Dropped connections are not charged here: the server drops them before it answers."""
     server.reply = faulty(number)
     requests = some_requests(number)
     runs = 0

@@ -1,4 +1,4 @@
-"""Addresses, keys, proxies and certificates: what reaches a server, and that no secret reaches anything else."""
+"""Addresses, keys, proxies and certificates: connections work, and no secret is shown or stored."""
 
 from __future__ import annotations
 
@@ -241,7 +241,11 @@ def test_private_hosts_bypass_every_proxy(
         ("HTTPS_PROXY", f"socks://me:{PASSWORD}@127.0.0.1:9", "HTTPS_PROXY has a proxy of an unknown kind"),
         ("HTTP_PROXY", f"http://me:{PASSWORD}@proxy:99999", "HTTP_PROXY is not an address"),
         ("http_proxy", f"http://me:{PASSWORD}@", "http_proxy is not an address"),
-        ("HTTP_PROXY", f"http://me:{PASSWORD}@127.0.0.1:9", r"no connection: .* through the proxy in HTTP_PROXY"),
+        (
+            "HTTP_PROXY",
+            f"http://me:{PASSWORD}@127.0.0.1:9",
+            r"no connection: .* through the proxy in HTTP_PROXY",
+        ),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(

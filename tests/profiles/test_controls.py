@@ -16,7 +16,7 @@ KINDS = {"user": ("user", slice(None)), "item": ("entity", slice(I)), "auxiliary
 
 
 def of(profiles: Profiles, kind: str) -> tuple[list[str], list[str], np.ndarray]:
-    """Texts, sources and vectors of a kind of nodes."""
+    """Return texts, sources and vectors of a kind of nodes."""
     side, rows = KINDS[kind]
     texts, sources, vectors = (
         getattr(profiles, f"{side}_{field}")[rows] for field in ("texts", "sources", "vectors")

@@ -1,4 +1,4 @@
-"""Encoders that bring a model along, and the cache of their vectors, against a real local server and real files."""
+"""Pretrained encoders and the cache of their vectors, with a local server and real files."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ REPLIES = {
 
 @pytest.mark.parametrize("name", REPLIES)
 def test_replies_of_real_servers_are_read(server: OpenAIServer, name: str) -> None:
-    """Tokens that a server does not count are estimated: four texts of 16 bytes are 16."""
+    """Check that tokens are estimated if not reported: four texts of 16 bytes have 16."""
     server.reply = lambda call: Reply(
         body={"object": "list", "model": "m", **REPLIES[name](call.body["input"])}
     )
@@ -369,7 +369,7 @@ def test_settings_lead_to_the_encoder(server: OpenAIServer, tmp_path: Path) -> N
 
 
 class Lengths:
-    """Encodes a text by its length; remembers what it was given."""
+    """Encoder that returns a text's length, and records its inputs."""
 
     name = "lengths"
 
@@ -472,7 +472,7 @@ def test_the_cache_holds_nothing_but_vectors_and_hashes(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def local_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sentence-transformers model of a few hundred random weights."""
+    """Create a sentence-transformers model with a few hundred random weights."""
     reason = "needs the package sentence-transformers"
     package = pytest.importorskip("sentence_transformers", reason=reason)
     models = pytest.importorskip("sentence_transformers.models", reason=reason)

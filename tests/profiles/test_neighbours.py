@@ -104,7 +104,7 @@ def test_entities_related_through_rare_ones_come_first() -> None:
 
 
 def test_a_hub_is_followed_a_bounded_number_of_times() -> None:
-    """A thousand items share one genre: not a million paths, and each item still finds related ones."""
+    """Check a thousand items with one genre: there are not a million paths, and each item has related items."""
     rows = np.stack([np.arange(1000), np.zeros(1000), np.full(1000, 1000)], axis=1)
     neighbours = neighbours_of(Triples.from_rows(rows), 1001, 1)
     related = related_entities(neighbours, 1000, limit=50)

@@ -1,4 +1,4 @@
-"""Generation from end to end against a server: bottom-up, each prompt paid once, and what training gets of it."""
+"""Generation with a server from end to end: bottom-up, each prompt paid once, and used by training."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(options: ProfileOptions, dataset: Dataset | None = None, **others: objec
 
 
 def words(number: int) -> str:
-    """A text of some length that names what the films of the tests are about."""
+    """Return a longer text with words of the test films' data."""
     return " ".join(
         ["Heat", "Mann", "Ali", "Fish", "Chicago", *(f"say{place}" for place in range(number))][:number]
     )
@@ -114,7 +114,7 @@ def test_a_changed_prompt_or_model_asks_only_for_what_depends_on_it(
     content["item"]["system"] = "You describe films in verse."
     own.write_text(yaml.safe_dump(content))
     run(settings(server, file, prompts=str(own)))
-    # Chicago is linked to no item, so its prompt is as it was.
+    # Chicago is linked to no item, so its prompt has not changed.
     assert paid(server) == 9 + 2 + 4 + (3 + 3 + 2)
     run(settings(server, file))
     assert paid(server) == 23, "and back again costs nothing"
@@ -128,7 +128,7 @@ def test_held_out_interactions_reach_no_request(server: OpenAIServer, file: Path
 
 
 def test_answers_to_another_training_part_are_not_used(server: OpenAIServer, file: Path) -> None:
-    """A store written on one split leaks nothing into another one."""
+    """Check that a store written on one split leaks nothing into another split."""
     options = settings(server, file)
     run(options, films(train=interactions([(0, HEAT), (0, ALI), (1, HEAT), (1, FISH)])))
     profiles = build_profiles(films(), options)

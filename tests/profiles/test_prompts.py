@@ -1,4 +1,4 @@
-"""Prompts: what a file may say, and what data in them cannot do."""
+"""Prompts: validation of files, and isolation of data."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ({"item": {**GOOD["item"], "prompt": "On {title}"}}, r"item.prompt: {title} must be alone"),
         (
             {"item": {**GOOD["item"], "prompt": "{title}\n{title}"}},
-            r"item.prompt: .*{title} stands there more",
+            r"item.prompt: .*{title} occurs more",
         ),
         ({"item": "Describe."}, "'item' must be a mapping"),
     ],

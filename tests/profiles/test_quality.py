@@ -1,4 +1,4 @@
-"""Quality of profiles whose faults are known, and the judge against a local server."""
+"""Quality of profiles with known faults, and the judge with a local server."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_names_of_held_out_items_are_looked_for_except_in_templates() -> None:
 
 
 def _clustered(dataset: Dataset, profiles: Profiles, meaning: float) -> Profiles:
-    """Vectors of noise, with as much as `meaning` of a direction that linked nodes share."""
+    """Create noise vectors plus `meaning` times a direction that linked nodes share."""
     random = np.random.default_rng(0)
     group = np.arange(dataset.num_entities) % 10
     directions = random.normal(size=(10, 16))
@@ -103,7 +103,7 @@ def _clustered(dataset: Dataset, profiles: Profiles, meaning: float) -> Profiles
 
 @pytest.fixture(scope="module")
 def grouped() -> Dataset:
-    """Entities 0 to 199, joined to the next one of their group of ten."""
+    """Create triples that link each of the entities 0 to 199 to the next one of its group of ten."""
     from spike_dgl.data.dataset import Triples, Vocabulary
 
     heads = np.arange(190)

@@ -1,4 +1,4 @@
-"""Replies of real servers, sent by a local one: what is stored, what fails, and what ends the run."""
+"""Replies of real servers, sent by a local server: stored answers, failures, and ends of the run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def rows(*kinds: type) -> pytest.MarkDecorator:
 
 
 def has_json(row: Row) -> bool:
-    """Whether a batch can hold a reply, which has no headers there."""
+    """Return whether a batch can contain a reply, which has no headers there."""
     try:
         is_json = not isinstance(row.reply.body, bytes) or bool(json.loads(row.reply.body))
     except ValueError:
@@ -150,7 +150,7 @@ def test_trouble_that_does_not_pass_is_told_in_the_server_s_words(
 def test_answers_in_parts_reach_the_limit_of_cost(
     shared_server: OpenAIServer, store: Store, tmp_path: Path
 ) -> None:
-    """Each costs 16 cents, and none of them can be read."""
+    """Check the cost limit with unreadable answers of 16 cents each."""
     shared_server.reply = lambda call: says([1, 2])
     requests = [
         dataclasses.replace(REQUEST, node=str(number), prompt=f"Film {number}") for number in range(99)
@@ -165,7 +165,7 @@ def test_answers_in_parts_reach_the_limit_of_cost(
 def test_a_server_that_refuses_everything_is_set_up_wrongly(
     shared_server: OpenAIServer, store: Store
 ) -> None:
-    """In words that nobody has foreseen."""
+    """Check rejections with an unknown message."""
     requests = [
         dataclasses.replace(REQUEST, node=str(number), prompt=f"Film {number}") for number in range(30)
     ]

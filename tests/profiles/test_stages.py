@@ -1,4 +1,4 @@
-"""What is told about each node, in which order, and what never is."""
+"""Data in the prompts about each node, their order, and held-out data that must not appear."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ROWS: Mapping[NodeType, Sequence[int]] = {"item": range(3), "entity": range(3, 7
 
 
 def asked(node_type: NodeType, dataset: Dataset | None = None, **options: object) -> dict[int, Request]:
-    """The requests about all nodes of a type."""
+    """Return the requests about all nodes of a type."""
     data = TrainingData.from_dataset(films() if dataset is None else dataset)
     writer = PromptWriter(data, LlmOptions(**options))  # type: ignore[arg-type]
     return dict(writer.requests(node_type, ITEMS, ROWS[node_type]))
 
 
 def told(request: Request) -> str:
-    """The tagged part of a prompt."""
+    """Return the content of a tag in a prompt."""
     return request.prompt[request.prompt.index("\n<") + 1 :]
 
 
@@ -79,7 +79,7 @@ def test_descriptions_take_part() -> None:
 
 
 def with_reviews(folder: Path, *rows: tuple[int, int, str], **changes: object) -> Dataset:
-    """The films, with reviews by user and item."""
+    """Return the film data with reviews by user and item."""
     lines = [json.dumps({"user": user, "item": item, "text": text}) for user, item, text in rows]
     (folder / REVIEWS).write_text("\n".join(lines))
     return films(review_file=folder / REVIEWS, **changes)
@@ -114,7 +114,7 @@ def test_a_review_is_cut(tmp_path: Path) -> None:
 
 
 def test_reviews_of_held_out_interactions_change_no_request(tmp_path: Path) -> None:
-    """User 1 has Big Fish in validation, user 2 Ali in the test part; eve's review of Heat is of no interaction."""
+    """User 1 has Big Fish in validation, user 2 Ali in the test split; eve's review of Heat has no interaction."""
     dataset = with_reviews(tmp_path, (1, FISH, "SECRET"), (2, ALI, "SECRET"), (2, HEAT, "SECRET"))
     for node_type in STAGES:
         keys = {row: request.key for row, request in asked(node_type, dataset).items()}
@@ -175,7 +175,7 @@ def test_validation_and_test_interactions_change_no_request(valid: object, test:
 
 
 def test_training_interactions_do_change_requests() -> None:
-    """The test above would pass as well if interactions were never read."""
+    """Check that the test above does not pass only because interactions are never read."""
     changed = asked("user", films(train=interactions([(0, FISH), (1, HEAT)])))
     assert changed[0].key != asked("user")[0].key
     assert changed[1].key == asked("user")[1].key

@@ -1,4 +1,4 @@
-"""The store of answers, failures and costs."""
+"""Store of answers, failures and costs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def changed(request: Request, **fields: object) -> Request:
 
 
 def test_texts_of_before_are_kept_whatever_today_s_rules_say(store: Store) -> None:
-    """They were paid for; `profile quality` counts them."""
+    """Check that such answers stay, since they were paid for; `profile quality` counts them."""
     request = some_requests(1)[0]
     text = "The user wants a film.</think>I'm sorry, but I can't help with that."
     store.record(request, Completion(text, "m", 5, 5), 0.1)

@@ -74,7 +74,7 @@ def test_at_most_so_many_names_of_one_relation() -> None:
 
 
 def test_user_names_titles_whole_or_not_at_all() -> None:
-    """Half of six words have room for one title of two words."""
+    """Check that half of six words fit one title of two words."""
     named = Vocabulary("entity", ("Heat of day", "Ali and me", *NAMES[2:]))
     data = films(entities=named, triples=NO_TRIPLES)
     assert (

@@ -58,7 +58,7 @@ def test_new_texts_land_near_their_like() -> None:
 
 
 def test_weights_by_hand() -> None:
-    """With as many dimensions as texts the projection keeps cosines: those of (1 + ln count) * idf."""
+    """Check that a projection to n dimensions for n texts preserves the cosines of (1 + ln count) * idf."""
     _, vectors = fit(["red red blue", "blue green"], dim=10)
     idf = {1: np.log(3 / 2) + 1, 2: 1.0}
     log = 1 + np.log(2)

@@ -1,4 +1,4 @@
-"""Texts that must stay as they are, however much they look like what is taken out or rejected."""
+"""Texts that must stay unchanged although they resemble markup, refusals or prefaces."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ WORDS = st.sampled_from([*SOME.split(), "(1995)", "熱", "ですから", "model"
 
 @given(st.lists(WORDS, min_size=1, max_size=60).map(" ".join))
 def test_words_alone_are_never_lost(text: str) -> None:
-    """A text of whatever words, without markup and line breaks, keeps its words but for a preface of one line."""
+    """Check that any text without markup and line breaks loses at most a preface of one line."""
     left = unwrap(text)
     assert left == text or re.match(r"[Hh]ere|Answer|Response|Output|Profile|answer|profile", text)
 

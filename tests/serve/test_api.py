@@ -1,4 +1,4 @@
-"""The HTTP API: the answers of Python, and a plain word where there is none."""
+"""HTTP API: the same answers as in Python, and clear error messages."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_every_answer_tells_the_browser_what_it_may_do(client: TestClient, path:
     assert "default-src 'none'; script-src 'self'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers.get("Cache-Control") == ("no-store" if path in ("/api/run", "/nothing") else None)
-    # No page of another site may read an answer.
+    # Pages of other sites must not read responses.
     assert "Access-Control-Allow-Origin" not in headers
 
 

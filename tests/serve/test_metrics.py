@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNT = "http_request_duration_seconds_count"
 
 
 def samples(client: TestClient) -> list[tuple[str, dict[str, str], float]]:
-    """Name, labels and value of everything, as Prometheus' own parser reads it."""
+    """Return names, labels and values of all metrics, read by Prometheus' own parser."""
     answer = client.get("/metrics")
     assert answer.headers["Content-Type"].startswith("text/plain")
     return [
@@ -81,7 +81,7 @@ def test_they_say_what_is_served_and_how_it_does(service: Service, monkeypatch: 
     }
     assert values["spike_dgl_run_trained_timestamp_seconds"][1] == datetime.fromisoformat(trained).timestamp()
     assert values["spike_dgl_slow_calls"][1] == 0
-    assert values["http_requests_in_progress"][1] == 1  # this one
+    assert values["http_requests_in_progress"][1] == 1  # this request
     assert values["process_resident_memory_bytes"][1] > 1e7
 
     monkeypatch.setattr(service.worker, "capacity", 0)
@@ -92,7 +92,7 @@ def test_they_say_what_is_served_and_how_it_does(service: Service, monkeypatch: 
 def test_runs_of_older_versions_say_less_about_their_training(run: Path, tmp_path: Path) -> None:
     older = Path(shutil.copytree(run, tmp_path / "older"))
     result = older / "result.json"
-    result.write_text(json.dumps({"finished": "2025-01-02 03:04:05"}))  # of this machine
+    result.write_text(json.dumps({"finished": "2025-01-02 03:04:05"}))  # local time
     local = datetime(2025, 1, 2, 3, 4, 5).astimezone()
     assert Service(older, with_model=False).describe().trained == local.isoformat()
     result.unlink()

@@ -1,4 +1,4 @@
-"""HTTP around the questions: methods, addresses, pages of other sites, proxies with a prefix, probes, and overload."""
+"""HTTP protocol: methods, paths, pages of other sites, proxies with a prefix, probes, and overload."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_no_page_of_another_site_may_read_unless_it_is_named(service: Service) -
     assert allowed.status_code == 200
     assert allowed.headers["Access-Control-Allow-Origin"] == SHOP
     assert client.get("/api/run", headers={"Origin": SHOP}).status_code == 401
-    for headers in ({}, BEARER):  # a page must be able to read that its token is wrong
+    for headers in ({}, BEARER):  # pages must be able to read the 401
         assert (
             client.get("/api/run", headers={"Origin": SHOP, **headers}).headers["Access-Control-Allow-Origin"]
             == SHOP
@@ -204,7 +204,7 @@ def test_probes_are_answered_while_others_are_turned_away(
 
 @pytest.fixture
 def opening(run: Path) -> Iterator[tuple[Service, threading.Event]]:
-    """A service whose model is being opened until the event is set."""
+    """Create a service whose model is loading until the event is set."""
     service, go_on = Service(run, with_model=False), threading.Event()
     service.worker.start(lambda: go_on.wait(20))
     service._open_model(run)

@@ -1,4 +1,4 @@
-"""The server as a process: it answers over the network, refuses what is too large, and ends when told to."""
+"""The server as a process: it answers over the network, rejects large requests, and stops on signals."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_it_answers_many_at_once_and_ends_when_told_to(run: Path) -> None:
 def test_an_answer_does_not_wait_for_the_network(run: Path) -> None:
     with serving(run, "--without-model") as (address, _):
         load = ask_at_once(address, [Question("/health")], clients=1, seconds=0.5)
-    # An acknowledgement that is waited for takes 40 ms, every time.
+    # Waiting for an acknowledgement would take 40 ms per request.
     assert load.seconds.min() < 0.02
 
 
@@ -84,7 +84,7 @@ def test_it_drains_before_it_ends(run: Path) -> None:
         assert ask(f"{address}/api/recommendations?user=0")[0] == 200
         kept.request("GET", "/health")
         answer = kept.getresponse()
-        # A client that keeps its connection learns to open the next one elsewhere.
+        # Keep-alive connections are closed, so that clients connect to another server.
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
         assert answer.read()
         assert process.wait(timeout=20) == 0
