@@ -45,19 +45,19 @@ def facts_of(neighbours: Neighbours, entity: int) -> list[tuple[int, int]]:
     return list(zip(neighbours.relations[place].tolist(), neighbours.nodes[place].tolist(), strict=True))
 
 
-def test_rare_neighbours_come_first_and_those_linked_to_nothing_else_last() -> None:
+def test_rare_neighbours_come_first_and_neighbours_without_other_links_last() -> None:
     """Drama and Mann occur in three facts each, so the relation decides; Smith in one."""
     assert facts_of(film_neighbours(), ALI) == [(DIRECTED, MANN), (GENRE, DRAMA), (STARRING, SMITH)]
 
 
-def test_facts_are_read_both_ways_and_self_loops_left_out() -> None:
+def test_facts_have_both_directions_and_no_self_loops() -> None:
     neighbours = film_neighbours()
     assert facts_of(neighbours, CHICAGO) == [(BIRTH + R, MANN)]
     # Heat occurs in two facts, Ali in three, Big Fish in this one only.
     assert facts_of(neighbours, DRAMA) == [(GENRE + R, HEAT), (GENRE + R, ALI), (GENRE + R, FISH)]
 
 
-def test_limits_a_row_and_a_relation() -> None:
+def test_limits_per_row_and_relation() -> None:
     neighbours = film_neighbours()
     assert facts_of(neighbours.first(2), MANN) == [(DIRECTED + R, HEAT), (DIRECTED + R, ALI)]
     kept = neighbours.first_of_each_relation(1)
@@ -72,7 +72,7 @@ triples = st.lists(
 
 
 @given(triples, st.integers(1, 4))
-def test_limits_equal_the_slow_way(triples: Triples, limit: int) -> None:
+def test_limits_equal_the_reference_implementation(triples: Triples, limit: int) -> None:
     neighbours = neighbours_of(triples, 7, 3)
     first, of_each = neighbours.first(limit), neighbours.first_of_each_relation(limit)
     for entity in range(7):
@@ -84,7 +84,7 @@ def test_limits_equal_the_slow_way(triples: Triples, limit: int) -> None:
 
 
 @given(triples)
-def test_related_entities_equal_the_slow_way(triples: Triples) -> None:
+def test_related_entities_equal_the_reference_implementation(triples: Triples) -> None:
     neighbours = neighbours_of(triples, 7, 3)
     followed = neighbours.first(PATHS)
     for entity, related in enumerate(related_entities(neighbours, 7, limit=3)):

@@ -119,7 +119,7 @@ def names(items: list) -> list[str]:
     return [item.name for item in items]
 
 
-def test_pick_a_user_see_the_list_click_an_item_see_why(
+def test_choose_a_user_and_an_item_to_see_list_and_explanation(
     browser: Browser, address: str, service: Service
 ) -> None:
     browser.driver.get(address)
@@ -167,7 +167,9 @@ def test_a_hostile_title_is_shown_as_text_everywhere(browser: Browser, address: 
     assert browser.driver.find_elements(By.CSS_SELECTOR, "main img, main script, main b") == []
 
 
-def test_someone_new_by_liked_items_and_by_words(browser: Browser, address: str, service: Service) -> None:
+def test_new_users_by_liked_items_and_by_description(
+    browser: Browser, address: str, service: Service
+) -> None:
     recommender: Recommender = service.recommender
     browser.driver.get(address)
     browser.one("#tab-items").click()

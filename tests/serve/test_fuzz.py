@@ -21,12 +21,12 @@ PROMISED = [
 KNOWN = {"user": "0", "item": "2", "users": ["0", "1"], "items": ["2", "4"], "candidates": ["2", "3"]}
 
 
-def test_questions_get_the_answers_that_the_document_promises(run: Path) -> None:
+def test_requests_get_the_documented_responses(run: Path) -> None:
     ask_everything(run, examples=10)
 
 
 @pytest.mark.slow
-def test_many_more_questions(run: Path) -> None:
+def test_many_more_requests(run: Path) -> None:
     ask_everything(run, examples=100)
 
 

@@ -126,7 +126,7 @@ def first_list(client: TestClient) -> list[dict]:
     return client.get("/api/recommendations?user=0&k=3", headers=BEARER).json()["items"]
 
 
-def test_a_request_reloads_only_where_a_token_is_asked_for(run: Path, newer: Path, tmp_path: Path) -> None:
+def test_a_request_reloads_only_if_a_token_is_set(run: Path, newer: Path, tmp_path: Path) -> None:
     link = lead(tmp_path / "latest", run)
     with TestClient(create_app(Service(link), token=TOKEN)) as client:
         lead(link, newer)
@@ -154,7 +154,7 @@ def test_a_request_reloads_only_where_a_token_is_asked_for(run: Path, newer: Pat
         assert client.post("/api/reload").status_code == 404
 
 
-def test_the_same_folder_may_hold_another_run(run: Path, newer: Path, tmp_path: Path) -> None:
+def test_the_same_folder_may_contain_another_run(run: Path, newer: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "nightly"))
     deployment = Deployment(Service(folder, with_model=False))
     old = deployment.service.recommender
@@ -228,7 +228,7 @@ def test_a_broken_run_is_refused(
     assert reason in caplog.text
 
 
-def test_a_run_that_can_do_less_is_refused_unless_nothing_could_before(
+def test_a_run_with_fewer_abilities_is_refused(
     service: Service, data_with_names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lightgcn = train(data_with_names, tmp_path / "lightgcn", "lightgcn")
