@@ -1,4 +1,4 @@
-"""The Batch API: the same requests and the same store at half the price, with answers within a day."""
+"""Requests by the Batch API: half the price, answers within a day, same store."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
     from openai.types import Batch
 
 MAX_BYTES = 190_000_000
-"""OpenAI's limits of one batch are 50,000 requests and 200 MB."""
+"""Maximum size of a batch. OpenAI's limits are 50,000 requests and 200 MB."""
 
 ENDPOINT: Final = "/v1/chat/completions"
 LABEL = "spike_dgl"
-"""Name of the metadata by which a batch is found again at the server."""
+"""Metadata key whose value identifies a batch on the server."""
 
 ENDED = ("completed", "expired", "cancelled", "failed")
 
 
 @dataclass(frozen=True)
 class BatchStatus:
-    """How far a batch is.
+    """Status of a batch.
 
     Parameters
     ----------
     id
-        The server's name of it.
+        Id of the batch on the server.
     status
-        In the server's words. Answers of a batch that is ``completed``, ``expired`` or ``cancelled`` have been
-        stored; a ``failed`` one was refused as a whole.
+        Status reported by the server. Answers of a batch that is ``completed``, ``expired`` or ``cancelled`` have been
+        stored; a ``failed`` batch was rejected as a whole.
     total, completed, failed
-        Its requests, as the server counts them.
+        Numbers of requests reported by the server.
     problem
-        Why it failed; empty where it did not.
+        Why the batch failed; empty if it did not.
     """
 
     id: str
@@ -67,7 +67,7 @@ class BatchStatus:
 
     @property
     def has_ended(self) -> bool:
-        """True where nothing more will come of it."""
+        """True if the batch is finished and yields no more answers."""
         return self.status in ENDED
 
 
@@ -77,27 +77,27 @@ def submit(
     client: ClientOptions,
     budget: Budget | None = None,
 ) -> Outcome:
-    """Hand what the store does not hold to the Batch API; `collect` brings the answers.
+    """Submit requests without a stored answer to the Batch API; `collect` fetches the answers.
 
-    A batch carries a label that is in the store before it is created, so that one created just before a kill is
-    found again at the server, not paid twice.
+    The label of a batch is stored before the batch is created. So a batch created just before the process was killed
+    is found on the server, and not paid twice.
 
     Parameters
     ----------
     requests, store, client, budget
-        As for `spike_dgl.profiles.llm.completion.complete`. `ClientOptions.batch_requests` is the most of one batch.
+        See `spike_dgl.profiles.llm.completion.complete`. A batch has at most `ClientOptions.batch_requests` requests.
 
     Returns
     -------
     Outcome
-        Its `in_batch` counts what is with the server now.
+        Outcome; `in_batch` is the number of requests in open batches.
 
     Raises
     ------
     LanguageModelError
-        If the server refuses, or is not there.
+        If the server rejects the batch or cannot be reached.
     ConfigError
-        If there is no key, or a limit of cost cannot be kept because a price is unknown.
+        If there is no key, or there is a cost limit and a price is unknown.
     """
     requests = list(requests)
     distinct = {request.key: request for request in requests}
@@ -113,33 +113,35 @@ def collect(
     budget: Budget | None = None,
     requests: Iterable[Request] = (),
 ) -> tuple[BatchStatus, ...]:
-    """Ask how far the open batches are, and store the answers of those that have ended.
+    """Return the status of the open batches, and store the answers of finished ones.
 
-    They pass the same checks as others. What a batch did not get to is left for the next `submit` or `complete`.
+    Answers pass the same checks as those of `complete`. Requests that a batch did not process are sent by the next
+    `submit` or `complete`.
 
     Parameters
     ----------
     store
-        Where the batches are noted.
+        Store of the batches.
     client
-        Their server. Batches of another server are not asked about.
+        Connection to their server. Batches of other servers are ignored.
     budget
         Prices.
     requests
-        Requests whose answers are expected. Whether an answer is about its node is judged for these alone, since a
-        store holds no prompts.
+        Requests whose answers are expected. Only their answers are checked to be on topic, since the store contains no
+        prompts.
 
     Raises
     ------
     LanguageModelError
-        If the server refuses, or is not there, or a batch was refused line by line for a mistake of the set-up.
+        If the server returns an error or cannot be reached, or all requests of a batch failed because of a wrong
+        setting.
     """
     known = {request.key: request for request in requests}
     return tuple(run_to_end(_collect(store, client, budget or Budget(), known)))
 
 
 async def _submit(requests: dict[str, Request], store: Store, client: ClientOptions, budget: Budget) -> str:
-    """Create batches of what is to be asked; why that ended early, if it did."""
+    """Create batches, and return why that stopped early (empty if it did not)."""
     async with _session(store, client) as server:
         await _find_again(store, client, server)
         waiting, _ = sort_out(requests, store, client)
@@ -154,7 +156,7 @@ async def _submit(requests: dict[str, Request], store: Store, client: ClientOpti
 
 @asynccontextmanager
 async def _session(store: Store, client: ClientOptions) -> AsyncIterator[AsyncOpenAI]:
-    """A connection whose errors are in words, and during which our claims are kept."""
+    """Open a connection whose errors are `LanguageModelError`s, and keep claims meanwhile."""
     import openai
 
     async with connect(client, Pace(client.requests_per_minute)) as server, keeping_claims(store):
@@ -168,7 +170,7 @@ async def _session(store: Store, client: ClientOptions) -> AsyncIterator[AsyncOp
 
 
 async def _find_again(store: Store, client: ClientOptions, server: AsyncOpenAI) -> None:
-    """Look at the server for batches that a process noted but did not live to see created."""
+    """Search the server for batches whose process stored a label but was killed before it stored the id."""
     lost = {record.label: record for record in store.batches(client.address) if record.is_lost}
     if not lost:
         return
@@ -186,7 +188,7 @@ async def _find_again(store: Store, client: ClientOptions, server: AsyncOpenAI) 
 def _affordable(
     waiting: Collection[Request], store: Store, client: ClientOptions, budget: Budget
 ) -> list[tuple[Request, float]]:
-    """The first requests, as far as the budget goes, and what each can cost at most."""
+    """Return the first requests that fit into the budget, each with its maximum cost."""
     prices = known_prices(waiting, client, budget)
     ratios = {model: TokenRatios.measured(store.usage(model)) for model in prices}
     left = math.inf if budget.max_cost is None else budget.max_cost - store.spent() - store.reserved()
@@ -205,7 +207,7 @@ def _affordable(
 def _parts(
     affordable: Iterable[tuple[Request, float]], client: ClientOptions
 ) -> Iterator[tuple[list[Request], float]]:
-    """Requests of one model each, within the limits of a batch, and what they can cost at most."""
+    """Yield batches of requests for one model, within the limits of a batch, each with its maximum cost."""
     by_model: dict[str, list[tuple[Request, float]]] = {}
     for request, cost in affordable:
         by_model.setdefault(request.options.model, []).append((request, cost))
@@ -229,7 +231,7 @@ async def _create(
     store.open_batch(label, client.address, part, reserved)
     content = b"".join(_line(request, client) for request in part)
     file = await server.files.create(file=(f"{LABEL}-{label}.jsonl", content), purpose="batch")
-    # No retry: a create whose answer was lost may have worked, and _find_again knows.
+    # No retry: if only the response was lost, the batch exists, and _find_again finds it.
     batch = await server.with_options(max_retries=0).batches.create(
         input_file_id=file.id, endpoint=ENDPOINT, completion_window="24h", metadata={LABEL: label}
     )
@@ -249,7 +251,7 @@ async def _collect(
         await _find_again(store, client, server)
         for record in store.batches(client.address):
             if record.id is None:
-                continue  # another process is about to create it
+                continue  # another process is creating it
             batch = await server.batches.retrieve(record.id)
             statuses.append(status := _status(batch, client))
             if status.has_ended:
@@ -281,7 +283,7 @@ def _status(batch: Batch, client: ClientOptions) -> BatchStatus:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Result of a batch: its status, the lines of its files, and the requests whose prompts are known."""
+    """Result of a batch: its status, the content of its files, and the requests whose prompts are known."""
 
     status: BatchStatus
     output: bytes
@@ -289,7 +291,7 @@ class _Batch:
     known: Mapping[str, Request]
 
     def completions(self, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Completion | LanguageModelError]]:
-        """Each request with what became of it."""
+        """Yield each request with its completion or error."""
         lines = dict(filter(None, map(_read_line, self.output.splitlines())))
         for each in asked:
             yield each, self._read(lines.get(each.key), each)
@@ -310,9 +312,9 @@ class _Batch:
 
 
 def _take_in(record: BatchRecord, batch: _Batch, store: Store, budget: Budget) -> None:
-    """Store a batch's answers and failures, and close it, all at once.
+    """Store a batch's answers and failures, and close the batch, in one transaction.
 
-    Raises a mistake of the set-up, which counts against no node.
+    Raises `LanguageModelError` if the settings are wrong, which does not count as a failure of any node.
     """
     found = list(batch.completions(store.asked(record.label)))
     mistake = next((each for _, each in found if isinstance(each, LanguageModelError)), None)
@@ -333,13 +335,13 @@ def _take_in(record: BatchRecord, batch: _Batch, store: Store, budget: Budget) -
 
 
 def _read_line(line: bytes) -> tuple[str, Any] | None:
-    """Key of one line of an output or error file, and the body of its completion or the error."""
+    """Return the key in one line of an output or error file, and the body of its completion or its error."""
     try:
         content = json.loads(line)
         key, response, error = content["custom_id"], content.get("response") or {}, content.get("error")
         status = int(response.get("status_code") or 0)
     except (ValueError, LookupError, TypeError, AttributeError):
-        return None  # its request is missing then, and asked again
+        return None  # its request counts as not processed and is sent again
     if error:
         return key, ServerError(status or 500, read_error(error))
     body = response.get("body") or {}
