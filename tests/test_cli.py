@@ -108,7 +108,7 @@ def test_a_sampled_run_is_resumed_and_evaluated_like_any_other(
 def test_a_fanout_for_another_number_of_layers_is_one_clear_error(run, data_folder: Path) -> None:
     code, _, error = run("train", f"data.path={data_folder}", "model.fanout=[10]")
     assert code == 2
-    assert error == "error: model: fanout needs one number a layer, and num_layers is 2\n"
+    assert error == "error: model: fanout needs one number per layer, and num_layers is 2\n"
 
 
 @pytest.mark.slow

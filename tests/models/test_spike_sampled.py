@@ -141,7 +141,7 @@ def test_evaluation_mode_scores_on_the_whole_graph() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fanout": [10]}, "one number a layer"),
+        ({"fanout": [10]}, "one number per layer"),
         ({"fanout": [10, 0]}, "at least 1"),
         ({"fanout": [10, -2]}, "at least 1"),
         ({"fanout": "10,10"}, "fanout"),
