@@ -219,7 +219,7 @@ def test_a_signal_to_any_process_saves_and_stops_all_and_two_go_on_as_one_would(
         os.kill(process_of_rank(process, 1), signal.SIGTERM)
         code, _, error = finish(process)
     assert code != 0
-    assert error.count("all is saved") == 1
+    assert error.count("everything is saved") == 1
     total = f"training.epochs={len(records(run)) + 2}"
     with train("--resume", run, total, processes=2) as process:
         code, _, error = finish(process)

@@ -187,7 +187,7 @@ def test_parameters_that_the_last_step_of_an_epoch_broke_are_noticed(tmp_path: P
                 run.model.embedding[0] = float("inf")
 
     run.optimizer.step = break_parameters
-    with pytest.raises(TrainingDivergedError, match=r"some parameters are no finite numbers in epoch 2"):
+    with pytest.raises(TrainingDivergedError, match=r"some parameters are not finite in epoch 2"):
         run.fit()
     assert torch.load(tmp_path / "last.pt")["epoch"] == 2
     assert [record["epoch"] for record in records(tmp_path)] == [1]
