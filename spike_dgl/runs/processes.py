@@ -149,9 +149,7 @@ def run_missing(
             if failure:
                 failures[run.name] = failure
     if stop.signal_number is not None:
-        raise Interrupted(
-            "stopped; everything is saved, and the same command goes on from here", stop.signal_number
-        )
+        raise Interrupted("stopped; everything is saved, and the same command resumes", stop.signal_number)
     return failures
 
 
