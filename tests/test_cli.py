@@ -193,7 +193,7 @@ def test_show_config_prints_what_it_would_run(run, tmp_path: Path) -> None:
         (["train", "--resume", "nowhere"], "not a run folder"),
         (["evaluate", "nowhere"], "not a run folder"),
         (["recommend", "nowhere", "--user", "1"], "not a run folder"),
-        (["recommend", "nowhere"], "say for whom: --user, --all-users, --item or --text"),
+        (["recommend", "nowhere"], "give exactly one of --user, --all-users, --item and --text"),
         (["similar", "nowhere", "1"], "not a run folder"),
         (["data", "nowhere"], "no such folder"),
         (["prepare", "movielens", "nowhere", "somewhere"], "nowhere"),
@@ -280,7 +280,7 @@ def test_a_list_of_a_user_without_history_says_that_it_is_popularity(
     assert json.loads(out)["ranked_by"] == "popularity"
     _, out, error = run("recommend", tmp_path / "run", "--all-users", "--out", tmp_path / "lists.jsonl")
     assert "30 lists" in out
-    assert "1 of them are the most popular items" in error
+    assert "1 of them contain the most popular items" in error
     assert (tmp_path / "lists.jsonl").read_text().count('"ranked_by": "popularity"') == 1
 
 

@@ -127,7 +127,7 @@ def test_a_failing_variant_does_not_lose_the_others(run, bench_file: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a bench file"),
+        ([], "give a bench file"),
         (["--config", "absent.yaml"], "absent.yaml: cannot be read"),
         (["--out", "nowhere"], "nowhere: holds no study"),
         (
