@@ -98,7 +98,7 @@ def test_a_killed_study_goes_on_and_ends_as_if_nothing_had_happened(
 
     code, _, error = run("bench", "--config", bench_file, "--out", out, "training.epochs=2")
     assert code == 2
-    assert "training.epochs=30, and now it is to be 2" in error
+    assert "training.epochs=30, but the setting is now 2" in error
     assert table(out) == before
     code, page, _ = run("bench", "report", report_file(tmp_path, out))
     assert code == 0

@@ -32,7 +32,7 @@ def test_every_setting_is_there_and_described() -> None:
     [
         "| `data.valid_fraction` | number, at least 0, below 1 | `0.1` | Share",
         "| `evaluation.cutoffs` | list: integer, at least 1, at most 1000000, length at least 1 | `[10, 20, 40]` |",
-        "| `training.patience` | integer or null, at least 1 | `20` | Validations without",
+        "| `training.patience` | integer or null, at least 1 | `20` | Number of validations without",
         "| `training.keep` | `best`, `last` | `best` | `best` reports",
         "| `model.l2_weight` | number, at least 0 | `0.004` |",
     ],

@@ -201,9 +201,9 @@ def test_what_cannot_be_answered_says_why(spike: Path, data_folder: Path, tmp_pa
         recommender.recommend_for_text("  ")
     with pytest.raises(SpikeError, match="knows no word of 'qwertz'"):
         recommender.recommend_for_text("qwertz")
-    with pytest.raises(SpikeError, match="there is an item '3' already"):
+    with pytest.raises(SpikeError, match="item '3' already exists"):
         recommender.add_item("3", text="40")
-    with pytest.raises(SpikeError, match="nothing is known of item 'new'"):
+    with pytest.raises(SpikeError, match="item 'new' has neither triples nor text"):
         recommender.add_item("new")
     with pytest.raises(UnknownIdError, match="unknown relation 'genre'"):
         recommender.add_item("new", [("genre", "40")])

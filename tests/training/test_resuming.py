@@ -173,7 +173,7 @@ def test_two_programs_do_not_write_to_one_run_and_a_killed_one_leaves_no_lock(
         for second in (["--resume", folder], [f"data.path={data_folder}", "--out", folder]):
             code, _, error = run("train", *second, "--quiet")
             assert code == 2
-            assert "at work" in error or "already exists" in error
+            assert "in use" in error or "already exists" in error
         process.send_signal(signal.SIGKILL)
     done = log.read()[-1]["epoch"]
     code, _, error = run("train", "--resume", folder, f"training.epochs={done + 1}", "--quiet")
