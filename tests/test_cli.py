@@ -250,7 +250,7 @@ def test_a_run_of_a_version_without_a_setting_says_which(run, data_folder: Path,
         code, _, error = run(*command)
         assert code == 2
         assert f"{config}: describes another model" in error
-        assert "without model.similar_items (now 10): add what switches that off" in error
+        assert "without model.similar_items (now 10): set the value that switches it off" in error
 
 
 def test_an_unknown_user_is_named(run, trained: Path) -> None:

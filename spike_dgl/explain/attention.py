@@ -97,7 +97,7 @@ class Attention:
         return self.select(np.isin(self.dst, rows))
 
     def by_relation(self, layer: int = 1) -> dict[str, FloatArray]:
-        """Return each relation's share [H] of attention: its sum per entity, averaged over the entities that have it."""
+        """Return each relation's share [H] of attention: its sum per entity, averaged over the entities with it."""
         weight = self.weight[self._layer(layer)]
         shares = {}
         for row in np.unique(self.relation):

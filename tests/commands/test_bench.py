@@ -129,7 +129,7 @@ def test_a_failing_variant_does_not_lose_the_others(run, bench_file: Path, tmp_p
     [
         ([], "give a bench file"),
         (["--config", "absent.yaml"], "absent.yaml: cannot be read"),
-        (["--out", "nowhere"], "nowhere: holds no study"),
+        (["--out", "nowhere"], "nowhere: is not the folder of a study"),
         (
             ["--config", "configs/bench/movielens.yaml", "model.embeding_dim=3"],
             "did you mean 'model.embedding_dim'",

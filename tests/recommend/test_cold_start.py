@@ -195,7 +195,7 @@ def test_the_model_is_not_opened_once_the_folder_holds_another_run(spike: Path, 
 
 def test_what_cannot_be_answered_says_why(spike: Path, data_folder: Path, tmp_path: Path) -> None:
     recommender = Recommender.load(spike)
-    with pytest.raises(SpikeError, match="one liked item at least"):
+    with pytest.raises(SpikeError, match="at least one liked item"):
         recommender.recommend_for_items([])
     with pytest.raises(SpikeError, match="no text"):
         recommender.recommend_for_text("  ")

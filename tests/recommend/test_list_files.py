@@ -106,7 +106,7 @@ def test_an_error_on_the_way_leaves_what_was_there(
 
 
 def test_what_cannot_be_written_says_why(recommender: Recommender, tmp_path: Path) -> None:
-    with pytest.raises(SpikeError, match=r"end with \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(SpikeError, match=r"Use one of \.csv, \.jsonl, \.parquet"):
         write_lists(recommender, tmp_path / "lists.txt")
     with pytest.raises(DataError, match="is a folder"):
         write_lists(recommender, tmp_path.rename(tmp_path.with_suffix(".csv")))
@@ -126,6 +126,6 @@ def test_without_pyarrow_other_formats_are_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
-    with pytest.raises(SpikeError, match=r"needs the package pyarrow.*\n.*name a \.csv or \.jsonl"):
+    with pytest.raises(SpikeError, match=r"needs the package pyarrow.*\n.*use a \.csv or \.jsonl"):
         write_lists(recommender, tmp_path / "lists.parquet")
     write_lists(recommender, tmp_path / "lists.csv")

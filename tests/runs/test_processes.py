@@ -92,7 +92,7 @@ def test_a_stop_signal_reaches_the_processes_and_starts_no_more(tmp_path: Path) 
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop_when_ready).start()
-    with pytest.raises(Interrupted, match="the same command goes on from here") as caught:
+    with pytest.raises(Interrupted, match="the same command resumes") as caught:
         run_missing(runs, say=lambda _: None)
     assert caught.value.signal_number == signal.SIGTERM
     assert (tmp_path / "a" / "saved").exists()
