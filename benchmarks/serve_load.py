@@ -45,7 +45,7 @@ class Load:
 
 
 def requests(recommender: Recommender) -> dict[str, list[Request]]:
-    """Return different requests of each kind, to be sent in turn."""
+    """Return different requests of each kind, to be sent one after the other."""
     random = np.random.default_rng(0)
     users = [recommender.users.ids[row] for row in random.permutation(len(recommender.users))[:200]]
     items = [recommender.items.ids[row] for row in random.permutation(len(recommender.items))[:200]]

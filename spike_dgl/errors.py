@@ -15,7 +15,7 @@ class SpikeError(Exception):
     """Error that the user can fix. The command line prints its message without a traceback and exits with code 2."""
 
     same_in_all_processes = False
-    """Whether all processes of a run raise the same error, so that only the first prints it."""
+    """True if all processes of a run raise the same error, so that only the first prints it."""
 
 
 class SpikeWarning(UserWarning):
@@ -70,7 +70,7 @@ class DataError(SpikeError):
     problem
         Description of the problem, and what was expected.
     remedy
-        How to fix it, as one sentence.
+        Remedy, as one sentence.
     line
         Line number, from 1, if the problem is in one line.
     """

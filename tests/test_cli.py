@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a first run, going on, asking, and mistakes."""
+"""The command line end to end: a first run, resuming, recommending, and errors."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ def test_data_shows_statistics_and_audit_of_the_bundled_set(run) -> None:
 
 
 def start_and_stop(folder: Path, arguments: list[str], number: signal.Signals) -> tuple[int, str]:
-    """Train in a process of its own until two epochs are done, then send a signal: exit code and error output."""
+    """Train in a separate process until two epochs are done, then send a signal: exit code and error output."""
     process = subprocess.Popen(
         [sys.executable, "main.py", "train", *arguments, "training.epochs=3000", "--out", str(folder)],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""Examples and numbers in the README are correct."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_model_it_adds_learns_the_checkerboard(tmp_path: Path, monkeypatch: 
 
 
 def rows(table: str) -> list[list[str]]:
-    """Cells of the lines of a Markdown table, without the marks of bold print."""
+    """Return the cells of the lines of a Markdown table, without bold marks."""
     return [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 

@@ -63,12 +63,12 @@ def compose(nodes: Tensor, relations: Tensor, composition: Composition) -> Tenso
 
 
 class CompositionConvolution(nn.Module):
-    """One hop: (W_S phi(x_v, z_self) + sum over (u, r) of c_uv W_dir(r) phi(x_u, z_r)) / 3.
+    """CompGCN layer: (W_S phi(x_v, z_self) + sum over (u, r) of c_uv W_dir(r) phi(x_u, z_r)) / 3.
 
     Parameters
     ----------
     directions
-        For each relation 0, or 1 if it is an inverse.
+        Direction of each relation: 0, or 1 for an inverse.
     dim
         D.
     composition

@@ -54,7 +54,7 @@ SEARCH = {
 
 
 class HeterogeneousAttention(nn.Module):
-    """One hop of HGT: the result of `dgl.nn.HGTConv`, but without tensors with a row per edge.
+    """HGT layer: the result of `dgl.nn.HGTConv`, but without tensors with a row per edge.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ SEARCH = {
 
 
 class RelationalConvolution(nn.Module):
-    """One hop: W_0 h_i + sum_r W_r (mean of h_j over neighbours j of i by relation r), with W_r = sum_b a_rb V_b.
+    """R-GCN layer: W_0 h_i + sum_r W_r (mean of h_j over neighbours j of i by relation r), with W_r = sum_b a_rb V_b.
 
     `dgl.nn.RelGraphConv` with ``regularizer="basis"`` computes the same with a message per edge, [E, D]; here there is
     one message per distinct (src, relation) pair.

@@ -150,7 +150,7 @@ class Recommender:
         Returns
         -------
         list of ScoredItem
-            For a sequence of users, a list of such lists. A user's list does not depend on the other users.
+            Top k items; a list of such lists for a sequence of users. A user's list does not depend on other users.
 
         Raises
         ------

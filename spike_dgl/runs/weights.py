@@ -41,6 +41,6 @@ def weights_fit(folder: RunFolder, config: RunConfig) -> Iterator[None]:
         new = ", ".join(f"{key} (now {value})" for key, value in model.items() if key not in there)
         remedy = "Restore the settings of the training, or train again."
         if new:
-            remedy = f"It was trained by an older version without {new}: set the value that switches it off, or train again."
+            remedy = f"An older version trained it without {new}: set the value that switches it off, or train again."
         problem = f"describes another model than the weights ({' '.join(reasons).strip()})"
         raise DataError(file, problem, remedy) from None

@@ -16,7 +16,7 @@ class Interrupted(SpikeError):  # noqa: N818  (no error, like KeyboardInterrupt)
     Parameters
     ----------
     message
-        Where training stopped, and how to resume it.
+        Place where training stopped, and how to resume it.
     signal_number
         Signal that stopped it.
     """

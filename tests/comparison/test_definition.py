@@ -1,4 +1,4 @@
-"""Bench files: what they say, and what is wrong with them."""
+"""Bench files: their rows, and errors in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables, sentences and CSV of runs whose figures are known."""
+"""Tables, sentences and CSV of runs with known numbers."""
 
 from __future__ import annotations
 

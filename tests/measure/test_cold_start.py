@@ -1,4 +1,4 @@
-"""The measurement of cold start: its figures, and the runs it refuses."""
+"""Evaluation of cold start: its results, and the runs it rejects."""
 
 from __future__ import annotations
 

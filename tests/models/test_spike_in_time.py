@@ -1,4 +1,4 @@
-"""SPiKE where the order of time counts: only newest interactions pass messages, and steps learn what came after."""
+"""SPiKE in the order of time: only newest interactions send messages, and steps predict interactions after the cut."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_step_ranks_what_came_after_the_cut_alone(monkeypatch: pytest.MonkeyPa
     whole, late = (model.loss(part)["softmax"] for part in (batch, batch.select(torch.tensor([6, 7]))))
     assert whole == late
     early = model.loss(batch.select(torch.tensor([0, 1])))["softmax"]
-    assert early.isfinite()  # nothing is to come, so that all of it counts
+    assert early.isfinite()  # nothing is after the cut, so the whole batch counts
     assert early != late
     assert model.eval().loss(batch)["softmax"] != late
 

@@ -1,4 +1,4 @@
-"""SPiKE on sampled neighbourhoods: every neighbour gives the whole graph's result, and no other node is touched."""
+"""SPiKE with neighbour sampling: sampling all neighbours equals the whole graph, and no other node is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users and items that came after training, on data where the right answer is known."""
+"""Cold-start users and items, on data with known answers."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_of_known_items_nothing_changes(recommender: Recommender) -> None:
 
 
 def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path) -> None:
-    """An item with the facts and text of another one, whose ID embedding is zero and whom no user liked."""
+    """Add an item with the triples and text of another one, whose ID embedding is zero and whom no user liked."""
     folder = RunFolder.open(spike)
     dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
     fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
@@ -108,7 +108,7 @@ def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path)
         profile = model.inject.project()[model.num_users]
         injected = model.inject.entity_gate(torch.zeros(1, 64), profile[None])[0] * profile
         states, relation = model.propagate().layers, model.conv.relation_embedding[row]
-        # The one fact has all of the attention: only items without facts attend to text neighbours.
+        # The only triple has all of the attention: only items without triples attend to text neighbours.
         hops = [torch.nn.functional.normalize(state[tail] * relation, dim=0) for state in states[:-1]]
         expected = injected + sum(hops) - injected
     torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)
@@ -130,7 +130,7 @@ def test_spike_embeds_an_item_of_which_there_is_a_text_only_among_its_text_neigh
     with torch.no_grad():
         states, relation = model.propagate().layers, model.conv.relation_embedding[-1]
         of_nearest = [state[model.num_users + int(nearest)] for state in states[:-1]]
-        # The one neighbour has all of the attention, and what is injected is removed again.
+        # The only neighbour has all of the attention, and the injected profile is removed again.
         expected = sum(torch.nn.functional.normalize(state * relation, dim=0) for state in of_nearest)
     torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)
 
@@ -154,7 +154,7 @@ def test_a_text_finds_what_it_names(spike: Path) -> None:
 
 
 def test_a_text_unlike_those_of_training_scores_in_their_range(recommender: Recommender) -> None:
-    """The texts of 30 alike users span fewer directions than a text vector has."""
+    """The texts of 30 similar users span fewer dimensions than a text vector has."""
     most = np.abs(recommender.user_embeddings).max()
     for text in ("40", "Prefers 40", "relation", "Liked: 4, 6"):
         assert np.abs(recommender.cold_start.user_of_text(text)).max() < 3 * most
@@ -162,7 +162,7 @@ def test_a_text_unlike_those_of_training_scores_in_their_range(recommender: Reco
 
 @pytest.mark.parametrize("common", [0.0, 0.5])
 def test_an_input_that_never_varied_in_training_has_no_say(data_folder: Path, common: float) -> None:
-    """Rounding errors of 1e-8 are all that one input of the users' texts varies by, or that all of them vary by."""
+    """One input of the users' texts, or all of them, vary by rounding errors of 1e-8 only."""
     dataset, random = load_dataset(data_folder), np.random.default_rng(0)
     users, items = (random.normal(size=(size, 8)).astype(np.float32) for size in (30, 40))
     noise = random.normal(scale=1e-8, size=(30, 2))

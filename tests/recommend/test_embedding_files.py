@@ -1,4 +1,4 @@
-"""Embeddings as files: rows that fit their ids, and products that are the scores."""
+"""Embedding files: rows match the ids, and inner products are the scores."""
 
 from __future__ import annotations
 

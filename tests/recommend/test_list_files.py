@@ -1,4 +1,4 @@
-"""Lists of all users as files: the same as one by one, whole or not at all."""
+"""List files of all users: equal to single lists, and written atomically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = (".csv", ".jsonl", ".parquet")
 
 @pytest.fixture
 def recommender(monkeypatch: pytest.MonkeyPatch) -> Recommender:
-    """Seven users, whose lists are written two by two."""
+    """Return seven users, whose lists are written two at a time."""
     monkeypatch.setattr(list_files, "CHUNK", 2)
     random = np.random.default_rng(0)
     data = random_dataset(0)
@@ -32,7 +32,7 @@ def recommender(monkeypatch: pytest.MonkeyPatch) -> Recommender:
 
 
 def read(file: Path) -> list[tuple[str, int, str, str, float]]:
-    """The rows of a file, whatever its format."""
+    """Read the rows of a file of any format."""
     if file.suffix == ".jsonl":
         lists = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         return [

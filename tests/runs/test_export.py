@@ -1,4 +1,4 @@
-"""The split and the lists that leave the package say the same elsewhere."""
+"""Exported splits and lists give the same metrics in other libraries."""
 
 from __future__ import annotations
 

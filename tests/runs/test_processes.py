@@ -1,4 +1,4 @@
-"""Runs in processes of their own, with stand-ins for training that take no time."""
+"""Runs in separate processes, with fake training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings that change when a run is resumed: applied, or refused with the reason."""
+"""Settings changed when a run is resumed: applied, or rejected with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search without any training: what is run, how often, and what is chosen."""
+"""The search without training: its runs, and the settings it chooses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[PlannedRun]:
 
 
 def of_any_data(tuned: Contender) -> RunConfig:
-    """The settings of a file that tuning wrote, apart from the data they ask for."""
+    """Read the settings of a file that tuning wrote, without the data."""
     config = tuned.config({})
     assert load_dataset(config.data.path).checksum.startswith(config.data.checksum)
     return replace(config, data=replace(config.data, checksum=None))

@@ -27,7 +27,7 @@ ROWS_PER_PART = 1 << 16
 
 @dataclass(frozen=True)
 class Block:
-    """One hop from n input nodes to the m dst nodes among them, like a block in DGL.
+    """Hop from n input nodes to the m dst nodes among them, like a block in DGL.
 
     Parameters
     ----------

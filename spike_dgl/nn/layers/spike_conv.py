@@ -28,7 +28,7 @@ def require_whole_heads(embedding_dim: int, num_heads: int) -> None:
 
 
 class SpikeConv(nn.Module):
-    r"""One hop of SPiKE: profile-aware knowledge graph aggregation on a heterograph.
+    r"""Graph layer of SPiKE, one hop: profile-aware knowledge graph aggregation on a heterograph.
 
     An entity h attends to its in-neighbours t over all relations r at once: one softmax over all its in-edges. For
     attention head m, with :math:`d_k = D / H`,
