@@ -201,7 +201,10 @@ def _show_result(experiment: Experiment) -> None:
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool) -> None:
-    """Print the ranking metrics of RUN on the validation or test split."""
+    """Print the ranking metrics of RUN.
+
+    Ranks all items for each user of the validation or test split, with the weights of the reported epoch.
+    """
     from spike_dgl.evaluation import render_groups
     from spike_dgl.runs.folder import RunFolder
     from spike_dgl.runs.report import metrics_table
@@ -221,7 +224,10 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
 @cli.command()
 @click.argument("runs", type=EXISTING, nargs=-1, required=True)
 def results(runs: tuple[Path, ...]) -> None:
-    """Print one table of finished RUNS: mean and standard deviation over seeds."""
+    """Print one table of finished RUNS.
+
+    Runs that differ in their seeds only are one row: mean and standard deviation.
+    """
     from spike_dgl.runs.averages import results_table
     from spike_dgl.runs.folder import RunFolder
 
@@ -230,7 +236,10 @@ def results(runs: tuple[Path, ...]) -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Check the installation: versions, devices, and message passing against known values."""
+    """Check the installation.
+
+    Checks versions, devices, and message passing against known values.
+    """
     from spike_dgl.doctor import diagnose, render
 
     checks = diagnose()

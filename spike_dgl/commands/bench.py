@@ -22,7 +22,10 @@ FILE = click.Path(path_type=Path)
 
 @click.group(cls=RunByDefault)
 def bench() -> None:
-    """Compare models: run (the default), report, cold, fidelity."""
+    """Compare models.
+
+    Without a command: run.
+    """
 
 
 @bench.command()
@@ -47,9 +50,10 @@ def run(
     export_format: ExportFormat | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Run all variants of a bench file with all seeds, and print one table.
+    """Run a study and print its table.
 
-    Finished runs are not repeated, and stopped runs are resumed. With --out only, the study in that folder is run.
+    A study is all variants of a bench file with all seeds. Finished runs are not repeated, and stopped runs are
+    resumed. With --out only, the study in that folder is run.
     """
     from spike_dgl.comparison.definition import read_study
     from spike_dgl.comparison.folder import StudyFolder
@@ -73,7 +77,7 @@ def run(
 @click.argument("file", type=FILE)
 @click.option("--out", type=FILE, help="Markdown file to write; printed by default.")
 def report(file: Path, out: Path | None) -> None:
-    """Write one page with the tables of several studies.
+    """Write a page of several studies.
 
     FILE lists the studies' folders; see configs/bench/results.yaml.
     """
@@ -94,9 +98,10 @@ def report(file: Path, out: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per run and method.")
 @click.option("--csv", "csv_file", type=FILE, help="Write the results to a CSV file, too.")
 def cold(runs: tuple[Path, ...], split: Split, as_json: bool, csv_file: Path | None) -> None:
-    """Evaluate RUNS on cold-start users and items, against popularity and the cosine of profiles.
+    """Evaluate RUNS on cold-start users and items.
 
-    The runs must be trained with data.hidden_users and data.hidden_items above 0.
+    The baselines are popularity and the cosine of profiles. The runs must be trained with data.hidden_users and
+    data.hidden_items above 0.
     """
     from spike_dgl.measure.cold_start import cold_results, render_cold
     from spike_dgl.runs.folder import RunFolder
@@ -127,7 +132,10 @@ def _write_csv(file: Path, lines: Sequence[Mapping[str, object]]) -> None:
     "--users", default=200, show_default=True, type=click.IntRange(min=2), help="Number of users per run."
 )
 def fidelity(runs: tuple[Path, ...], users: int) -> None:
-    """Measure the fidelity of explanations of SPiKE RUNS: score drops after removing paths, against random paths."""
+    """Measure the fidelity of explanations.
+
+    Compares the score drops after removing the paths that explain SPiKE RUNS with those of random paths.
+    """
     from spike_dgl.explain import Explainer
     from spike_dgl.explain.fidelity import measure, render
 

@@ -24,7 +24,10 @@ FILE = click.Path(path_type=Path)
 @click.argument("overrides", nargs=-1, metavar="[data.key=value]...")
 @click.option("--config", "config_file", type=FILE, help="YAML file with a data section.")
 def data(path: str | None, overrides: tuple[str, ...], config_file: Path | None) -> None:
-    """Print statistics and an audit of the dataset in PATH (default: the bundled one)."""
+    """Print statistics and an audit of a dataset.
+
+    PATH is its folder (default: the bundled dataset).
+    """
     from spike_dgl.config import apply_overrides, build, dotted_keys, read_yaml
     from spike_dgl.data.audit import render
     from spike_dgl.data.options import DataOptions, load
@@ -41,9 +44,10 @@ def data(path: str | None, overrides: tuple[str, ...], config_file: Path | None)
 
 @click.group()
 def prepare() -> None:
-    """Make a dataset from raw files, which may be compressed (.gz, .zst, .zip).
+    """Make a dataset from raw files.
 
-    Each source has options, given as key=value; `prepare options` lists them.
+    The files may be compressed (.gz, .zst, .zip). Each source has options, given as key=value; `prepare options`
+    lists them.
     """
 
 
@@ -120,7 +124,7 @@ def tables(description: Path, overrides: tuple[str, ...], **how: Any) -> None:
 
 @prepare.command()
 def options() -> None:
-    """Print the options of all sources with values, default and description."""
+    """Print the options of all sources."""
     from spike_dgl.commands.settings_page import options_table
     from spike_dgl.data.prepare.amazon import AmazonOptions
     from spike_dgl.data.prepare.item_tables import ItemTableOptions

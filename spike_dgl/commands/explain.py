@@ -29,7 +29,11 @@ OVER = "all: all paths; facts: only paths over the knowledge graph, without othe
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Output file; required for png.")
 def explain(run: Path, user: str, item: str, paths: int, over: Over, form: str, out: Path | None) -> None:
-    """Explain the score of an item for a user in RUN: the paths whose removal lowers it most, and its parts."""
+    """Explain the score of an item for a user.
+
+    Prints the paths of the graph whose removal lowers the score most, and the parts of the score by ID embeddings,
+    graph and profiles. RUN must be a run of SPiKE.
+    """
     from spike_dgl.explain import Explainer
     from spike_dgl.plots import require_matplotlib
 

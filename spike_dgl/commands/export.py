@@ -20,7 +20,10 @@ FORMAT = click.Choice(["recbole", "cornac"])
 @click.option("--format", "export_format", type=FORMAT, required=True, help="Library.")
 @click.option("--out", type=FILE, required=True, help="New folder to write.")
 def export(runs: tuple[Path, ...], export_format: ExportFormat, out: Path) -> None:
-    """Write the splits of RUNS for RecBole or Cornac, with lists and metrics of all test users."""
+    """Export RUNS for RecBole or Cornac.
+
+    Writes the split in the library's format, and the lists and metrics of all test users, to check them there.
+    """
     from spike_dgl.runs.export import export_runs
 
     export_runs(_named(runs), out, export_format)

@@ -39,9 +39,10 @@ def recommend(
     as_json: bool,
     out: Path | None,
 ) -> None:
-    """Print top-k lists of RUN for users of the data, or for a new user with liked items or a text.
+    """Print top-k lists of RUN.
 
-    Give exactly one of --user, --all-users, --item and --text.
+    The lists are for users of the data (--user, --all-users), or for a new user with liked items (--item) or a
+    description of their taste (--text). Give exactly one of these options.
     """
     from spike_dgl.recommend.list_files import asked_of_user, write_lists
     from spike_dgl.recommend.recommender import Recommender
@@ -77,7 +78,10 @@ def recommend(
 @click.option("-k", default=10, show_default=True, type=LENGTH, help="Length of the list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def similar(run: Path, item: str, k: int, as_json: bool) -> None:
-    """Print the items of RUN most similar to ITEM (an id or a name) by cosine of embeddings."""
+    """Print the items most similar to ITEM.
+
+    ITEM is an id or a name. Similarity is the cosine of the final embeddings of RUN.
+    """
     from spike_dgl.recommend.recommender import Recommender
 
     _show({"item": item}, Recommender.load(run).similar_items(item, k), as_json)
@@ -87,7 +91,10 @@ def similar(run: Path, item: str, k: int, as_json: bool) -> None:
 @click.argument("run", type=FILE)
 @click.option("--out", type=FILE, required=True, help="New folder to write.")
 def embeddings(run: Path, out: Path) -> None:
-    """Write the final embeddings of RUN with ids and names, for a vector index."""
+    """Write the final embeddings of RUN.
+
+    The files have ids and names, for a vector index.
+    """
     from spike_dgl.recommend.embedding_files import write_embeddings
     from spike_dgl.recommend.recommender import Recommender
 

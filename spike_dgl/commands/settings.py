@@ -11,7 +11,10 @@ import click
 @click.argument("models", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), help="File to write instead of printing.")
 def settings(models: tuple[str, ...], out: Path | None) -> None:
-    """Print all settings with values, default and description, with the options of MODELS (default: all)."""
+    """Print the documentation of all settings.
+
+    It has values, default and description of each setting, and the options of MODELS (default: all).
+    """
     from spike_dgl.commands.settings_page import settings_page
     from spike_dgl.models.base import model_entry
 

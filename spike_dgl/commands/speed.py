@@ -15,7 +15,10 @@ FILE = click.Path(path_type=Path)
 
 @click.group(cls=RunByDefault, default="training")
 def speed() -> None:
-    """Measure speed: training (the default), scaling, sampling, latency."""
+    """Measure speed and memory.
+
+    Without a command: training.
+    """
 
 
 @speed.command()
@@ -31,8 +34,9 @@ def speed() -> None:
 def training(
     path: str, nodes: int, edges: int, relations: int, batch_size: int, repeats: int, threads: int | None
 ) -> None:
-    """Compare a training step with the reference implementation, on the dataset in PATH or a generated graph.
+    """Compare training with the reference.
 
+    Times a training step of SPiKE and of the reference implementation, on the dataset in PATH or a generated graph.
     Parts of the reference that would not fit in memory are skipped.
     """
     from spike_dgl.measure.speed import Workload, compare
@@ -52,7 +56,10 @@ def training(
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
 def scaling(nodes: int, repeats: int, threads: int | None) -> None:
-    """Measure time and memory of a training step on graphs of 1, 10 and 100 times the size."""
+    """Measure training by graph size.
+
+    Prints time and memory of a training step on graphs of 1, 10 and 100 times the size.
+    """
     from spike_dgl.measure.speed import Workload, scale
 
     use_threads(threads)
@@ -82,9 +89,10 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
 def sampling(
     path: str, nodes: int, fanout: tuple[int, ...], batch_size: int, repeats: int, threads: int | None
 ) -> None:
-    """Compare training steps with neighbour sampling and on the whole graph, on the dataset in PATH.
+    """Compare neighbour sampling with the whole graph.
 
-    Without PATH, on three generated graphs: with 10 times the edges, then with 10 times the nodes as well.
+    Prints time and memory of training steps on the dataset in PATH. Without PATH, on three generated graphs: with 10
+    times the edges, then with 10 times the nodes as well.
     """
     from spike_dgl.measure.speed import Workload, compare_sampled
 
@@ -107,7 +115,10 @@ def sampling(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per kind of call.")
 def latency(run: Path, calls: int, as_json: bool) -> None:
-    """Measure how long RUN takes to load and to recommend to known and new users, on one thread."""
+    """Measure the latency of recommendation.
+
+    Prints how long RUN takes to load, and to recommend to users of the data and to new users, on one thread.
+    """
     from spike_dgl.measure.latency import measure, render
 
     found = measure(run, calls)

@@ -73,7 +73,9 @@ def tune(
     out: Path | None,
     write: Path,
 ) -> None:
-    """Search hyperparameters by the validation metric, or with data.inner_split=true on the inner split's test.
+    """Search hyperparameters on validation.
+
+    With data.inner_split=true, settings are chosen on the test split of the inner split instead.
 
     MODEL: all models of the bench file, or the one of the configuration, by default. Each model has its own search
     space and the same number of trials; the first trial has the given settings. Finished trials are not repeated, and
