@@ -85,17 +85,17 @@ class SpikeFoldIn(FoldIn):
         recall@20 among new items by 0.02 on validation (bundled data, with each of three seeds).
         """
         number = self.options.similar_items if self.inject is not None else 0
-        without_facts = np.setdiff1d(np.arange(new.number), new.heads)
-        if new.vectors is None or not number or not len(without_facts):
+        without_triples = np.setdiff1d(np.arange(new.number), new.heads)
+        if new.vectors is None or not number or not len(without_triples):
             return new
-        asked = torch.from_numpy(new.vectors[without_facts])
+        queries = torch.from_numpy(new.vectors[without_triples])
         assert self.inject is not None
-        found = text_neighbours(self.inject.entity_vectors[: self.num_items], number, asked)
+        found = text_neighbours(self.inject.entity_vectors[: self.num_items], number, queries)
         items, neighbours = (rows.numpy() for rows in found)
         similar = self.conv.etypes.index(("entity", SIMILAR, "entity"))
         return replace(
             new,
-            heads=np.concatenate([new.heads, without_facts[items]]),
+            heads=np.concatenate([new.heads, without_triples[items]]),
             relations=np.concatenate([new.relations, np.full_like(items, similar)]),
             tails=np.concatenate([new.tails, neighbours]),
         )

@@ -119,16 +119,16 @@ class Spike(EmbeddingModel):
         layers, attention = [state], []
         for messages, dst in view.draw():
             state, weights = self.conv.hop(messages, state, dst)
-            total = _select(total, dst) + state
+            total = _select(total, dst) + state  # with neighbour sampling, each hop has fewer nodes
             layers.append(state)
             attention.append(weights)
         return SpikeStates(
-            total,
-            view.result(_select(ids, view.nodes)),
-            None if profile is None else view.result(profile),
-            None if profile is None else self._profiled(view),
-            tuple(attention),
-            tuple(layers),
+            final=total,
+            embedding=view.result(_select(ids, view.nodes)),
+            profile=None if profile is None else view.result(profile),
+            profiled=None if profile is None else self._profiled(view),
+            attention=tuple(attention),
+            layers=tuple(layers),
         )
 
     def _start(

@@ -32,19 +32,19 @@ def text_neighbours(
         Rows of both, at most I k (or n k) pairs; `items` is ascending, and no item is its own neighbour.
     """
     unit = functional.normalize(texts)
-    asked = unit if of_texts is None else functional.normalize(of_texts)
+    queries = unit if of_texts is None else functional.normalize(of_texts)
     number = max(0, min(num_neighbours, len(unit) - (of_texts is None)))
-    blocks = torch.split(torch.arange(len(asked), device=asked.device), ITEMS_PER_BLOCK)
-    found = [_nearest(asked, unit, rows, number, others_only=of_texts is None) for rows in blocks]
+    blocks = torch.split(torch.arange(len(queries), device=queries.device), ITEMS_PER_BLOCK)
+    found = [_nearest(queries, unit, rows, number, others_only=of_texts is None) for rows in blocks]
     items, neighbours = (torch.cat(ends) for ends in zip(*found, strict=True))
     return items, neighbours
 
 
 def _nearest(
-    asked: Tensor, unit: Tensor, rows: Tensor, number: int, *, others_only: bool
+    queries: Tensor, unit: Tensor, rows: Tensor, number: int, *, others_only: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return items and neighbours for some rows of `asked`."""
-    cosines = asked[rows] @ unit.T
+    """Return items and neighbours for some rows of `queries`."""
+    cosines = queries[rows] @ unit.T
     if others_only:
         cosines[torch.arange(len(rows)), rows] = -torch.inf
     best = cosines.topk(number)
