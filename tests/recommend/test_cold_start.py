@@ -197,7 +197,7 @@ def test_what_cannot_be_answered_says_why(spike: Path, data_folder: Path, tmp_pa
     recommender = Recommender.load(spike)
     with pytest.raises(SpikeError, match="at least one liked item"):
         recommender.recommend_for_items([])
-    with pytest.raises(SpikeError, match="no text"):
+    with pytest.raises(SpikeError, match="text that describes a taste is empty"):
         recommender.recommend_for_text("  ")
     with pytest.raises(SpikeError, match="knows no word of 'qwertz'"):
         recommender.recommend_for_text("qwertz")
@@ -207,8 +207,8 @@ def test_what_cannot_be_answered_says_why(spike: Path, data_folder: Path, tmp_pa
         recommender.add_item("new")
     with pytest.raises(UnknownIdError, match="unknown relation 'genre'"):
         recommender.add_item("new", [("genre", "40")])
-    silent = Recommender.load(trained(data_folder, tmp_path / "run", profiles="none"))
+    without_profiles = Recommender.load(trained(data_folder, tmp_path / "run", profiles="none"))
     with pytest.raises(SpikeError, match="without profiles"):
-        silent.recommend_for_text("40")
-    relation = silent.dataset.relations.ids[0]
-    assert len(silent.add_item("new", [(relation, "40")]).items) == 41
+        without_profiles.recommend_for_text("40")
+    relation = without_profiles.dataset.relations.ids[0]
+    assert len(without_profiles.add_item("new", [(relation, "40")]).items) == 41

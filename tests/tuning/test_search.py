@@ -99,7 +99,7 @@ def test_the_test_part_of_the_inner_split_decides(
     file = tmp_path / "tuned" / "movielens" / "bpr-mf.yaml"
     [tuned] = read_contenders(file, [], ["data.inner_split=true"])
     assert of_any_data(tuned) == started[3].config
-    assert "on the test part of the inner split of movielens" in file.read_text(encoding="utf-8")
+    assert "on the test split of the inner split of movielens" in file.read_text(encoding="utf-8")
     assert (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text().startswith("trial,")
     assert "inner split ndcg@20" in (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text()
 

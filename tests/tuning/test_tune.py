@@ -188,5 +188,5 @@ def test_without_validation_nothing_is_run(run, tmp_path: Path) -> None:
     command = arguments(tmp_path, write_data(tmp_path / "a" / "toy", 1))
     code, _, error = run(*command, "data.valid_fraction=0.0")
     assert code == 2
-    assert "nothing is chosen on the test part" in error
+    assert "tuning must not use the test split" in error
     assert not list((tmp_path / "out").glob("lightgcn/*"))
