@@ -99,8 +99,8 @@ class _Softmax(torch.autograd.Function):
         own_users = users[user_of]
         scores = (own_users * positives).sum(-1)
         log_sums = users.new_full((len(users),), -torch.inf)
-        # The positives of a block are those whose gap is finite and not yet counted. Scanning all of them, at most
-        # 33 times, costs little, and selecting them would synchronise a GPU.
+        # Each block scans all positives, at most 33 times in total, which costs little; selecting those of the block
+        # would synchronise a GPU. Positives of later blocks have a gap of minus infinity, so their slope is 0.
         for block in _blocks(len(users)):
             user = users[block]
             shares = user @ negatives.t()

@@ -22,7 +22,7 @@ class EdgeDropout:
     interaction_dropout
         Share of the interactions to drop, each in both directions.
     idle_relations
-        Number of relations, counted from the last, whose edges are all dropped (the authors' code: 1, an off-by-one
+        Number of KG relations, counted from the last, whose edges are all dropped (the authors' code: 1, an off-by-one
         in a loop).
     masked_edges
         Number of further KG edges to drop, of any relation (the authors' code: 512).
