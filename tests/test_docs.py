@@ -1,4 +1,4 @@
-"""Links of the pages lead somewhere, and what they tell a reader to type is there; nothing is run."""
+"""Links in the pages are valid, and so are commands and settings in them; nothing is run."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def commands(file: Path) -> Iterator[list[str]]:
 
 
 def check(command: click.Command, arguments: list[str], parent: click.Context | None = None) -> None:
-    """Parse a call down to the last sub-command; raises what click would say of a mistake.
+    """Parse a call down to the last sub-command; raise click's errors.
 
-    A command without any argument may be there to name it.
+    A command without arguments may be mentioned only by name.
     """
     if parent is not None and not arguments:
         return
@@ -76,7 +76,7 @@ def settings() -> set[str]:
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """What GitHub calls the headings of a page."""
+    """Return GitHub's anchors of the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
