@@ -33,7 +33,10 @@ SEARCH = {
 
 @register("spike", SpikeOptions, SEARCH)
 class Spike(EmbeddingModel):
-    """SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
+    """SPiKE: profiles are injected into the graph, gate its attention, and are removed again.
+
+    Source: Ahn, Shin, Seo: "Enriching Semantic Profiles into Knowledge Graph for Recommender Systems Using Large
+    Language Models", KDD 2026.
 
     With ID embeddings e, projected profiles s and a gate g (the paper's constant lambda_p, or learned)::
 

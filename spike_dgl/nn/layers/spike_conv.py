@@ -47,7 +47,8 @@ class SpikeConv(nn.Module):
     is zero. Profiles act through the features: SPiKE adds the gated profile to the embedding of each node before the
     first hop, so the attention depends on the profiles.
 
-    Source: SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
+    Source: SPiKE (Ahn, Shin, Seo: "Enriching Semantic Profiles into Knowledge Graph for Recommender Systems Using
+    Large Language Models", KDD 2026).
     `relation_init="identity"` and `mean_transform` are ours.
 
     Parameters
