@@ -1,4 +1,4 @@
-"""The README: its results, and the length of a page that people read."""
+"""Examples and numbers in the README are correct."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def rows(table: str) -> list[list[str]]:
-    """Cells of the lines of a Markdown table, without the marks of bold print."""
+    """Return the cells of the lines of a Markdown table, without bold marks."""
     return [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 

@@ -47,7 +47,7 @@ def with_settings(command: Any) -> Any:
     "--max-cost",
     type=click.FloatRange(min=0),
     metavar="USD",
-    help="Stop when all answers in the store together have cost USD.",
+    help="Stop when the total cost of the store reaches USD.",
 )
 @click.option(
     "--prices",
@@ -91,7 +91,7 @@ def run(
         try:
             outcome = generate(dataset, options, store, Budget(max_cost, prices), bars.show, batch=batch)
         except KeyboardInterrupt:
-            click.echo("\nstopped; the same command continues the run, and no answer is paid twice", err=True)
+            click.echo("\nstopped; the same command continues the run, stored answers cost nothing", err=True)
             sys.exit(130)
         finally:
             bars.close()
@@ -251,7 +251,7 @@ def encode(overrides: tuple[str, ...], config_file: Path | None, out: Path | Non
     "--max-cost",
     type=click.FloatRange(min=0),
     metavar="USD",
-    help="Stop when all answers of the judge together have cost USD.",
+    help="Stop when the judge's total cost reaches USD.",
 )
 @click.option("--prices", "prices_file", type=FILE, help="YAML file with your prices.")
 @click.option("--dry-run", is_flag=True, help="Show what the judge would cost; send nothing.")

@@ -24,7 +24,7 @@ SECONDS_BETWEEN_REFRESHES = 1.0
 
 
 class ProgressBars:
-    """One progress bar per stage, and notes on standard error, each printed once.
+    """Progress bar of each stage, and notes on standard error, each printed once.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ def _numbered_apart(dataset: Dataset) -> Finding:
             )
             return finding(check, on_items.sum(), _fail(dataset), message)
         if on_items.mean() > MANY_ITEMS:
-            message = f"{share}: correct if relations join items to items, wrong if {what}s are no items."
+            message = f"{share}: correct if relations join items to items, wrong if {what}s are not items."
             return finding(check, on_items.sum(), "warn", message)
     return finding(check, 0, "pass", "")
 

@@ -24,7 +24,7 @@ MAX_PAIRS = 50_000_000
 def repeated_relations(dataset: Dataset) -> Iterator[Finding]:
     """Check for relations that repeat another, or are stored in both directions although the graph adds inverses."""
     same, reverse = (_mostly_shared(dataset, reverse=reverse) for reverse in (False, True))
-    twice, inverses = "otherwise each of these facts counts twice", "the graph adds inverses itself, and "
+    twice, inverses = "together they count each fact twice", "the graph adds inverses itself, and "
     checks = (
         ("relations that repeat another", same, "relation", twice),
         ("inverse relations stored twice", _chosen(reverse, operator.lt), "relation", inverses + twice),

@@ -293,9 +293,10 @@ class Dataset(HasVocabularies):
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 (hex) of the data set's contents except its name and reviews.
+        """SHA-256 (hex) of splits, triples, ids, names, profiles, descriptions and vectors.
 
-        Reviews are used in prompts only, and answers to prompts are stored by the prompt's own hash.
+        Times and linked names are not included. Neither are reviews, which are used in prompts only: answers to prompts
+        are stored by the prompt's own hash.
         """
         digest = hashlib.sha256(self.split_hash.encode())
         for array in (self.triples.heads, self.triples.relations, self.triples.tails):

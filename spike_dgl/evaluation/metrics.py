@@ -22,7 +22,7 @@ def recall(hits: Tensor, relevant: Tensor, k: int) -> Tensor:
     return hits[:, :k].sum(dim=1).double() / relevant
 
 
-def precision(hits: Tensor, relevant: Tensor, k: int) -> Tensor:  # noqa: ARG001  (all metrics are called alike)
+def precision(hits: Tensor, relevant: Tensor, k: int) -> Tensor:  # noqa: ARG001  (all metrics have the same signature)
     """Share of the top k items that are relevant."""
     return hits[:, :k].sum(dim=1).double() / k
 

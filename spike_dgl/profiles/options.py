@@ -41,9 +41,9 @@ class ProfileOptions:
     vector_dim
         Dimension d_t of the ``tfidf-svd`` vectors; lower for small data sets.
     openai, sentence_transformers
-        Settings of these encoders.
+        Settings of the pretrained encoders.
     vector_cache
-        File that caches their vectors, so that no text is encoded twice.
+        File that caches the vectors of pretrained encoders, so that no text is encoded twice.
     item_words, entity_words, user_words
         Maximum number of words of a template profile of an item, an auxiliary entity and a user. Defaults are the
         paper's.

@@ -243,8 +243,8 @@ def create_app(
         Bearer token that all requests but those for pages and probes need. None requires no token, and leaves out
         the route that reloads the run.
     only_local_names
-        Answer only requests whose Host header names this machine. This protects a server without a token from DNS
-        rebinding, by which a page of another site could read its answers.
+        Answer only requests whose Host header names this machine. Without a token, this prevents DNS rebinding: a page
+        of another site could otherwise read the server's responses.
     origins
         Origins of other sites whose pages may read responses (CORS), such as ``https://shop.example``.
     root_path

@@ -75,6 +75,6 @@ class Deployment:
 
 
 def _return_memory(loop: asyncio.AbstractEventLoop) -> None:
-    """Return freed memory to the system one second later; the allocator's settings for training would keep it."""
+    """Return freed memory to the system after one second; with the allocator's settings for training, it would stay."""
     with suppress(RuntimeError):  # the loop is closed because the server stops
         loop.call_soon_threadsafe(loop.call_later, 1, loop.run_in_executor, None, return_freed_memory)

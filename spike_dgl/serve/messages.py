@@ -144,7 +144,7 @@ class UserRanking(Ranking):
 
 
 class UserRankings(BaseModel):
-    """One list for each requested user, in the order of the request."""
+    """Lists of the requested users, in the order of the request."""
 
     rankings: list[UserRanking]
 
@@ -186,7 +186,7 @@ class Problem(BaseModel):
 
 
 class InvalidPart(BaseModel):
-    """One invalid value of a request."""
+    """An invalid value of a request."""
 
     loc: Annotated[list[str | int], Field(description="Location of the value in the request.")]
     msg: Annotated[str, Field(description="Expected value.")]

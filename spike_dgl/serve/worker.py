@@ -15,7 +15,7 @@ class Busy(Exception):  # noqa: N818  (a state of the server, no fault)
 
 
 class Worker:
-    """One thread that runs slow calls in the order they arrive, with a bounded queue.
+    """Thread that runs slow calls in the order they arrive, with a bounded queue.
 
     Calls need no lock, use one core at most, and do not block the threads that answer quick requests. The thread ends
     after the queued calls once nothing refers to its worker.

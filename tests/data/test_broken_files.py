@@ -1,4 +1,4 @@
-"""Broken files: each gives one `DataError` with file and line, and nothing else ever escapes."""
+"""Broken files raise a `DataError` with file and line, and no other error."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_an_npz_that_is_none(tmp_path: Path) -> None:
 
 @st.composite
 def mangled(draw: st.DrawFn, content: bytes) -> bytes:
-    """A file cut short, with some bytes replaced, with a piece taken out, or a piece put in."""
+    """Return a file truncated, with bytes replaced, with a piece removed, or with a piece inserted."""
     position = draw(st.integers(0, len(content) - 1))
     kind = draw(st.sampled_from(["cut", "replace", "remove", "insert"]))
     if kind == "cut":

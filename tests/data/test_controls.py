@@ -42,7 +42,7 @@ def test_permuting_items_keeps_every_degree(seed: int) -> None:
     num_items = dataset.num_items
 
     def degrees(data: Dataset) -> np.ndarray:
-        """By relation, direction and entity."""
+        """Return degrees by relation, direction and entity."""
         counts = np.zeros((data.num_relations, 2, data.num_entities), dtype=int)
         np.add.at(counts, (data.triples.relations, 0, data.triples.heads), 1)
         np.add.at(counts, (data.triples.relations, 1, data.triples.tails), 1)

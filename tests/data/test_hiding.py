@@ -1,4 +1,4 @@
-"""Hidden users and items leave no trace, and what stays keeps its ids, facts and texts."""
+"""Hidden users and items are removed completely; the others keep their ids, facts and texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing a format, and known facts of real data sets."""
+"""Format detection, and known facts of real data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of N-Triples: terms, escapes, comments, and what is none."""
+"""Lines of N-Triples: terms, escapes, comments, and invalid lines."""
 
 from __future__ import annotations
 

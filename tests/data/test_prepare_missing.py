@@ -1,4 +1,4 @@
-"""Tables that match nothing, values that are missing, and ids that were saved as floats."""
+"""Tables without any match, missing values, and ids saved as floats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parts(data: Dataset) -> list[set[tuple[str, str]]]:
 
 
 class TestFloats:
-    """Every file may be the result of a join of pandas, which makes floats of whole numbers beside a missing one."""
+    """Any file may come from a join in pandas, which converts whole numbers to floats if one is missing."""
 
     def test_ids_are_the_same_in_whichever_file_they_are_floats(self, raw: Path) -> None:
         expected, _ = make(raw, **FILES)
@@ -146,7 +146,7 @@ class TestMissing:
         assert raw_triples(data) == {
             ("item:2", "made_by", "person:Bo"),
             ("item:2", "good_for", "good_for:tea"),
-            ("item:3", "made_by", "person:Null"),  # a name, not what a program writes
+            ("item:3", "made_by", "person:Null"),  # a name, not a spelling of a missing value
             ("item:10", "good_for", "good_for:gift"),
         }
         assert card["missing_values"] == {

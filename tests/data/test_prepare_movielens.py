@@ -1,4 +1,4 @@
-"""MovieLens CSV files become a data set folder: right, repeatable, all or nothing."""
+"""Preparation of MovieLens CSV files is correct, reproducible and atomic."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from spike_dgl.errors import ConfigError, DataError
 BUNDLED = Path(spike_dgl.data.__file__).parent / "movielens"
 PROFILES = ("PROFILES.md", *(f"{kind}_profiles.json.gz" for kind in ("user", "item", "entity")))
 
-# Film 30 is liked by one user, and user 9 likes one film: both leave the 2-core. Film 7 has no enriched row.
+# Film 30 is liked by one user, and user 9 likes one film: neither is in the 2-core. Film 7 has no enriched row.
 RATINGS = """userId,movieId,rating,timestamp
 2,7,4.0,30
 2,100,5.0,10
@@ -96,7 +96,7 @@ class TestFolder:
         assert lines(made / "item_list.txt") == ["org_id remap_id", "7 0", "20 1", "100 2"]
 
     def test_each_user_is_split_by_time(self, made: Path) -> None:
-        # User 2 saw 100, 20, 7 in this order, user 10 saw 20, 100, 7.
+        # Order in time: user 2 has 100, 20, 7; user 10 has 20, 100, 7.
         assert lines(made / "train.txt") == ["0 2", "1 1"]
         assert lines(made / "valid.txt") == ["0 1", "1 2"]
         assert lines(made / "test.txt") == ["0 0", "1 0"]
@@ -131,7 +131,7 @@ class TestFolder:
             "has_genre 2",
             "released_in 3",
         ]
-        # Only the enriched table knows genres of film 100. Science fiction and the 1960s belong to one film.
+        # Only the enriched table has genres of film 100. Science fiction and the 1960s occur with one film only.
         assert lines(made / "kg_final.txt") == [
             "0 2 5",
             *("1 0 6", "1 0 7", "1 2 4", "1 3 3"),
@@ -206,7 +206,7 @@ class TestBrokenInput:
             ("movies.csv", "Alone (1999)", '"Alone (1999)', 4, "not valid CSV"),
             ("movies.csv", "30,Alone", "20,Alone", 4, "film 20 has a second row"),
             ("movies.csv", "Alone (1999)", "", 4, "film 30 has no title"),
-            # The title of film 100 has no year, so that the date is needed.
+            # The title of film 100 has no year, so the date is used.
             ("movies_enriched.csv", "1994-01-26", "soon", 3, "'soon' in column 'released'"),
         ],
     )
@@ -318,7 +318,7 @@ class TestInteractions:
         core = k_core(InteractionLog.from_raw(users, items, np.arange(len(rows))), k)
         found = set(zip(core.user_ids[core.users].tolist(), core.item_ids[core.items].tolist(), strict=True))
         expected = set(rows)
-        while True:  # take away one offending pair at a time: the order does not matter
+        while True:  # remove one violating pair at a time: the order does not matter
             offender = next(
                 (
                     pair

@@ -1,4 +1,4 @@
-"""Your own tables become a data set: prepare, load, audit."""
+"""Your own tables can be prepared, loaded and audited."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class TestSplits:
     def test_of_all(self, raw: Path) -> None:
         data, _ = make(raw, split="global-time", valid_fraction=0.2, test_fraction=0.2)
         assert raw_pairs(data, "test") == {("zoe", "3"), ("zoe", "4")}
-        # Three pairs are of the fourth and fifth day; the two of the fourth are of one moment.
+        # Three pairs are on the fourth and fifth day; the two on the fourth have the same time.
         assert raw_pairs(data, "valid") == {("zoe", "2")}
 
     def test_the_audit_knows_whether_training_knows_the_future(self, raw: Path) -> None:
@@ -200,7 +200,7 @@ class TestTriples:
 
     def test_rare_entities_go_until_none_is_left(self, raw: Path) -> None:
         data, _ = make(raw, triples="kg.tsv", links="links.tsv", min_entity_items=2)
-        # "Bo" makes one thing. The earth is joined to the clay alone, which two things are made of.
+        # "Bo" makes one thing. Earth is linked to clay only, and two things are made of clay.
         assert set(data.entities.ids[4:]) == {"person:Ann_Potter", "good_for:tea", "good_for:gift", "m.clay"}
         data, _ = make(raw, triples="kg.tsv", links="links.tsv", min_relation_triples=3)
         assert set(data.relations.ids) == {"made_by", "good_for"}
@@ -237,7 +237,7 @@ class TestMistakes:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
     def test_disk_full(self, raw: Path) -> None:
-        """The system itself refuses to write on: no file may grow beyond 4 kB, as on a disk that is full."""
+        """The operating system limits files to 4 kB, which fails like a full disk."""
         import resource
 
         with (raw / "orders.tsv").open("a") as file:

@@ -1,4 +1,4 @@
-"""One table in all the ways in which people save it: encodings, line ends, types, arrays."""
+"""One table saved in different ways: encodings, line ends, types, arrays."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ columns_of_words = st.lists(words, min_size=1, max_size=8).map(lambda column: ["
     data=st.data(),
 )
 def test_a_table_is_the_same_in_all_formats(tmp_path: Path, raw: list[str], data: st.DataObject) -> None:
-    """Whole numbers may be saved as integers, floats or text; words stay as they are."""
+    """Whole numbers may be saved as integers, floats or text; words stay unchanged."""
     items = data.draw(st.lists(numbers, min_size=len(raw), max_size=len(raw)))
     times = data.draw(st.lists(st.integers(-(10**9), 10**9), min_size=len(raw), max_size=len(raw)))
     are_numbers = raw[0] != "ann"

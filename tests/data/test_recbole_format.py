@@ -174,7 +174,7 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
 
 
 def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
-    """Quotes, semicolons and spaces belong to the cell: the layout has no quoting."""
+    """Quotes, semicolons and spaces are part of the cell: the format has no quoting."""
     item = 'item_id:token\ttitle:token_seq\na\t"Alien; or, 1979"\n'
     dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__item=item))
     assert dataset.items.names[0] == '"Alien; or, 1979"'
@@ -190,7 +190,7 @@ def test_names_of_linked_entities_and_late_pairs(tmp_path: Path) -> None:
     )
     assert data.linked_names == {data.items.index("a"): "Blade Runner"}
     assert data.items.names[data.items.index("a")] == "Alien"
-    # Of u1 item b came after the test pair at 5; u2's validation pair is the latest.
+    # u1's item b is later than the test pair at time 5; u2's validation pair is the latest.
     late = {found.check: found.count for found in audit(data)}
     assert late["training pairs after validation pairs of their user"] == 0
     assert late["training pairs after test pairs of their user"] == 1
@@ -200,7 +200,7 @@ INTER, KG = "user_id:token\titem_id:token\n", "head_id:token\trelation_id:token\
 
 
 def numbered(**changes: str) -> dict[str, str]:
-    """A data set whose ids are whole numbers, one file written otherwise."""
+    """Return a data set whose ids are whole numbers, with one file spelt differently."""
     files = {
         "t.train.inter": INTER + "1\t10\n1\t20\n2\t30\n",
         "t.test.inter": INTER + "1\t30\n2\t10\n",

@@ -1,4 +1,4 @@
-"""The SPiKE and KGAT layout: what each file contributes."""
+"""The SPiKE and KGAT format, file by file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_everything_that_the_layout_may_hold(tmp_path: Path) -> None:
     assert dataset.triples.relations.tolist() == [0, 0, 1]
     assert dataset.triples.tails.tolist() == [4, 4, 5]
     assert dataset.profiles.users == {0: "Likes space.", 2: "Likes Paris."}
-    assert dataset.profiles.entities == {0: "A ship.", 5: "A director."}  # an empty text is none
+    assert dataset.profiles.entities == {0: "A ship.", 5: "A director."}  # an empty text is a missing value
     assert dataset.dropped == {}
 
 

@@ -68,9 +68,9 @@ def test_a_class_is_trained_by_its_import_path(package: str, data_folder: Path, 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("their_models:Absent", "does not import"),
-        ("no_such_package:Model", "does not import"),
-        (":Model", "does not import"),
+        ("their_models:Absent", "cannot be imported"),
+        ("no_such_package:Model", "cannot be imported"),
+        (":Model", "cannot be imported"),
         ("their_models:Unregistered", "is not registered"),
     ],
 )
@@ -88,7 +88,7 @@ def test_an_entry_point_makes_a_model_known_and_a_broken_one_does_no_harm(
     ]
     monkeypatch.setattr(metadata, "entry_points", lambda group: points if group == base.ENTRY_POINTS else [])
     base._load_entry_points.cache_clear()
-    with pytest.warns(UserWarning, match="no_such_package do not import"):
+    with pytest.warns(UserWarning, match="no_such_package cannot be imported"):
         assert "theirs" in registered_models()
     assert model_entry("theirs").options().flavour == 3
 

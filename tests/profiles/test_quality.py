@@ -1,4 +1,4 @@
-"""Quality of profiles whose faults are known, and the judge against a local server."""
+"""Quality of profiles with known faults, and the judge with a local server."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_copied_share_by_hand() -> None:
     assert copied_share("", prompt) == 0.0
 
 
-def test_texts_that_would_not_pass_as_an_answer_are_counted() -> None:
+def test_texts_that_would_be_rejected_as_an_answer_are_counted() -> None:
     texts = {HEAT: "<think>A film.</think>", ALI: "Ali is a boxer's life, told at length.", FISH: "N/A"}
     found = quality(films(profiles=NodeTexts(entities=texts)))
     assert found.texts[0].rejected == {"markup": 1, "empty": 1}
@@ -75,12 +75,12 @@ def test_copied_share_of_a_script_without_blanks() -> None:
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=20), st.lists(st.sampled_from("abc"), max_size=20))
-def test_copied_share_is_a_share_and_all_of_a_copy(first: list[str], second: list[str]) -> None:
+def test_copied_share_is_a_fraction_and_1_for_a_copy(first: list[str], second: list[str]) -> None:
     assert 0 <= copied_share(" ".join(first), " ".join(second)) <= 1
     assert len(first) < 8 or copied_share(" ".join(first), " ".join([*second, *first])) == 1
 
 
-def test_names_of_held_out_items_are_looked_for_except_in_templates() -> None:
+def test_names_of_held_out_items_are_searched_except_in_templates() -> None:
     leaking = films(
         profiles=NodeTexts(users={0: "Likes Heat.", 1: "Likes Heat and Big Fish."}),
         train=interactions([(0, HEAT), (1, HEAT)]),
@@ -90,7 +90,7 @@ def test_names_of_held_out_items_are_looked_for_except_in_templates() -> None:
 
 
 def _clustered(dataset: Dataset, profiles: Profiles, meaning: float) -> Profiles:
-    """Vectors of noise, with as much as `meaning` of a direction that linked nodes share."""
+    """Create noise vectors plus `meaning` times a direction that linked nodes share."""
     random = np.random.default_rng(0)
     group = np.arange(dataset.num_entities) % 10
     directions = random.normal(size=(10, 16))
@@ -103,7 +103,7 @@ def _clustered(dataset: Dataset, profiles: Profiles, meaning: float) -> Profiles
 
 @pytest.fixture(scope="module")
 def grouped() -> Dataset:
-    """Entities 0 to 199, joined to the next one of their group of ten."""
+    """Create triples that link each of the entities 0 to 199 to the next one of its group of ten."""
     from spike_dgl.data.dataset import Triples, Vocabulary
 
     heads = np.arange(190)
@@ -131,7 +131,7 @@ def test_without_vectors_there_is_nothing_to_separate() -> None:
     assert "no vectors" in render(quality(films(), source="none"))
 
 
-def test_on_real_data_the_vectors_mean_something(shared_data: Path) -> None:
+def test_on_real_data_the_vectors_are_meaningful(shared_data: Path) -> None:
     found = quality(load_dataset(shared_data / "lastfm"))
     assert [separation.is_meaningful for separation in found.separations] == [True, True]
     assert all(separation.control < 0.53 for separation in found.separations)
@@ -154,7 +154,7 @@ MARKS = {"persuasiveness": 4, "relevance": 5, "faithfulness": 2}
         ("Good.", None),
     ],
 )
-def test_marks_are_read_only_where_there_is_one_for_each_criterion(
+def test_marks_are_read_only_if_there_is_one_for_each_criterion(
     text: str, marks: dict[str, int] | None
 ) -> None:
     assert read_marks(text) == marks
@@ -194,7 +194,7 @@ def invoke(*arguments: object) -> str:
     return result.output
 
 
-def test_a_judge_is_asked_with_the_parameters_that_the_server_takes(
+def test_the_judge_s_requests_have_the_parameters_of_the_server(
     folder: Path, server: OpenAIServer, tmp_path: Path
 ) -> None:
     sent: list[Call] = []
@@ -222,7 +222,7 @@ def test_quality_with_a_judge_is_paid_once(folder: Path, server: OpenAIServer, t
     assert server.calls["/chat/completions"] == asked
 
 
-def test_options_of_a_judge_want_a_judge(folder: Path) -> None:
+def test_options_of_a_judge_need_a_judge(folder: Path) -> None:
     result = CliRunner().invoke(cli, ["profile", "quality", f"data.path={folder}", "--max-cost", "1"])
     assert result.exit_code == 2
     assert "need --judge N" in result.output
@@ -275,9 +275,7 @@ def _options(server: OpenAIServer, folder: Path) -> ProfileOptions:
     )
 
 
-def test_vectors_of_another_encoder_than_asked_for_are_refused(
-    folder: Path, server: OpenAIServer, tmp_path: Path
-) -> None:
+def test_vectors_of_another_encoder_are_refused(folder: Path, server: OpenAIServer, tmp_path: Path) -> None:
     from spike_dgl.errors import ConfigError
 
     invoke("encode", f"data.path={folder}", "--out", folder)

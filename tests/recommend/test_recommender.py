@@ -1,4 +1,4 @@
-"""Lists by raw id: right order, seen items left out, and one user's list whatever the company."""
+"""Lists by raw id: order, exclusion of seen items, and independence of other users in the request."""
 
 from __future__ import annotations
 

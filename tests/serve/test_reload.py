@@ -1,4 +1,4 @@
-"""A newer run takes the place of the one that is served: no request fails, and a broken run is refused."""
+"""Reload: a newer run replaces the served run, no request fails, and a damaged run is rejected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def lead(link: Path, run: Path) -> Path:
-    """A link that leads to a run, changed at once, as `mv -T` does."""
+    """Point a link to a run, atomically as `mv -T` does."""
     new = link.with_name("new-link")
     new.symlink_to(run)
     os.replace(new, link)
@@ -44,7 +44,7 @@ def lead(link: Path, run: Path) -> Path:
 
 
 class Client(threading.Thread):
-    """Asks one question again and again, and keeps every answer."""
+    """Thread that repeats a request and collects the responses."""
 
     def __init__(self, address: str, path: str, *, keep_alive: bool = True) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Client(threading.Thread):
                 except OSError as error:
                     self.answers.append((0, repr(error)))
                 if not self.keep_alive:
-                    connection.close()  # the next request opens it again
+                    connection.close()  # the next request reopens it
 
 
 def ask(connection: http.client.HTTPConnection, path: str) -> tuple[int, str]:
@@ -126,7 +126,7 @@ def first_list(client: TestClient) -> list[dict]:
     return client.get("/api/recommendations?user=0&k=3", headers=BEARER).json()["items"]
 
 
-def test_a_request_reloads_only_where_a_token_is_asked_for(run: Path, newer: Path, tmp_path: Path) -> None:
+def test_a_request_reloads_only_if_a_token_is_set(run: Path, newer: Path, tmp_path: Path) -> None:
     link = lead(tmp_path / "latest", run)
     with TestClient(create_app(Service(link), token=TOKEN)) as client:
         lead(link, newer)
@@ -154,13 +154,13 @@ def test_a_request_reloads_only_where_a_token_is_asked_for(run: Path, newer: Pat
         assert client.post("/api/reload").status_code == 404
 
 
-def test_the_same_folder_may_hold_another_run(run: Path, newer: Path, tmp_path: Path) -> None:
+def test_the_same_folder_may_contain_another_run(run: Path, newer: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "nightly"))
     deployment = Deployment(Service(folder, with_model=False))
     old = deployment.service.recommender
     shutil.rmtree(folder)
     shutil.copytree(newer, folder)
-    # The old one cannot open its model any more, and must not open that of the other.
+    # The old service cannot load its model any more, and must not load the other run's model.
     with pytest.raises(SpikeError, match="has changed since it was opened"):
         old.recommend_for_items(["2"], 3)
     with pytest.raises(SpikeError, match="has changed since it was opened"):
@@ -173,7 +173,7 @@ def test_the_same_folder_may_hold_another_run(run: Path, newer: Path, tmp_path: 
 
 
 def cut(file: str) -> Callable[[Path], None]:
-    """Damage that a full disk does."""
+    """Return a function that truncates a file, as a full disk does."""
 
     def damage(run: Path) -> None:
         content = (run / file).read_bytes()
@@ -190,7 +190,7 @@ def diverge(run: Path) -> None:
 
 
 def train_on(run: Path) -> None:
-    """Weights of a training that goes on, beside the lists of the one before."""
+    """Write the checkpoint of a continued training next to the embeddings of the previous one."""
     shutil.copy(run.parent / "other" / "best.pt", run / "best.pt")
 
 
@@ -228,7 +228,7 @@ def test_a_broken_run_is_refused(
     assert reason in caplog.text
 
 
-def test_a_run_that_can_do_less_is_refused_unless_nothing_could_before(
+def test_a_run_with_fewer_abilities_is_refused(
     service: Service, data_with_names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lightgcn = train(data_with_names, tmp_path / "lightgcn", "lightgcn")
@@ -270,7 +270,7 @@ def test_the_old_run_is_freed_after_its_last_answer(
             wait_until(lambda: app.state.deployment.service.worker.queued == 1)
             del old, parts
             lead(link, newer)
-            gc.disable()  # memory that waits for a collection is not free
+            gc.disable()  # memory must be freed without garbage collection
             try:
                 client.portal.call(app.state.deployment.reload)
                 assert all(reference() for reference in gone)

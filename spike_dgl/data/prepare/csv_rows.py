@@ -165,7 +165,7 @@ def _take_header(content: bytes, dialect: Dialect) -> tuple[tuple[str, ...], int
     first, _, rest = content.lstrip(b"\r\n").partition(b"\n")
     line = 1 + content.count(b"\n", 0, len(content) - len(rest))
     header: list[str] = []
-    with suppress(csv.Error, UnicodeDecodeError):  # a broken header names no column
+    with suppress(csv.Error, UnicodeDecodeError):  # a broken header has no column names
         header = next(dialect.reader([first.decode()]), [])
     return tuple(name.strip() for name in header), line, rest
 

@@ -100,7 +100,7 @@ def read_batches(
         if len(batch):
             empty -= {name for name in empty if pc.any(pc.not_equal(batch.columns[name], "")).as_py()}
             yield batch
-    if empty:  # so far, an object without a key and one with nothing in it are alike
+    if empty:  # batches do not distinguish a missing key from an empty value
         _check_keys(file, empty, layout)
 
 

@@ -38,7 +38,7 @@ def check_destination(destination: Path, overwrite: bool) -> None:
         raise DataError(destination, "exists and is not a prepared data set", "Give a new folder.")
     if not overwrite:
         raise DataError(
-            destination, "already has a data set", "Give a new folder, or use --overwrite to replace it."
+            destination, "already has a data set", "Give a new folder, or replace this one with --overwrite."
         )
 
 

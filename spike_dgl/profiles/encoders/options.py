@@ -66,17 +66,17 @@ class OpenAIEncoderOptions:
 
     @field_validator("base_url")
     @classmethod
-    def _plain_address(cls, value: str | None) -> str | None:
+    def _check_base_url(cls, value: str | None) -> str | None:
         return None if value is None else check_address(f"{SECTION}.base_url", value)
 
     @field_validator("api_key_variable")
     @classmethod
-    def _name_of_a_variable(cls, value: str | None) -> str | None:
+    def _check_key_variable(cls, value: str | None) -> str | None:
         return check_variable(f"{SECTION}.api_key_variable", value)
 
     @field_validator("extra_body")
     @classmethod
-    def _nothing_of_ours(cls, value: Mapped | None) -> Mapped | None:
+    def _check_extra_body(cls, value: Mapped | None) -> Mapped | None:
         return check_extra_body(f"{SECTION}.extra_body", value)
 
     @property

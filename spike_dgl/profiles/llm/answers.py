@@ -28,7 +28,7 @@ FINISHES: Mapping[str, Rejection | Mishap] = {
 
 @dataclass(frozen=True)
 class Completion:
-    """One response of a server.
+    """Response of a server to a request.
 
     Parameters
     ----------

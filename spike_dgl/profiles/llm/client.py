@@ -75,12 +75,12 @@ class ClientOptions:
 
     @field_validator("base_url")
     @classmethod
-    def _plain_address(cls, value: str | None) -> str | None:
+    def _check_base_url(cls, value: str | None) -> str | None:
         return None if value is None else check_address(f"{cls.section}.base_url", value)
 
     @field_validator("api_key_variable")
     @classmethod
-    def _name_of_a_variable(cls, value: str | None) -> str | None:
+    def _check_key_variable(cls, value: str | None) -> str | None:
         return check_variable(f"{cls.section}.api_key_variable", value)
 
     @property

@@ -132,7 +132,7 @@ def _report_sum(report: Callable[[Outcome], None], before: Outcome, again: Outco
 
 
 def _after(before: Outcome, again: Outcome) -> Outcome:
-    """Combine the outcomes of two passes, of which the second repeated failed requests."""
+    """Combine the outcomes of a pass over requests, and of another pass over those that failed."""
     summed = ("answered", "prompt_tokens", "completion_tokens", "cost", "cut_prompts", "retries")
     sums = {name: getattr(before, name) + getattr(again, name) for name in summed}
     return dataclasses.replace(again, stored=before.stored, **sums)

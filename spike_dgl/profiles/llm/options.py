@@ -19,7 +19,7 @@ class StageOptions:
     Parameters
     ----------
     model
-        Model for these nodes; None for `profiles.llm.model`.
+        Model for nodes of this type; None for `profiles.llm.model`.
     coverage
         Fraction of the nodes for which the model writes profiles, starting with those that have the most interactions
         and triples. The others keep their template profiles.

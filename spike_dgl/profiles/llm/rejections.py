@@ -68,7 +68,7 @@ _PLACEHOLDERS = re.compile(
 )
 
 
-def _says_nothing(candidate: Candidate) -> str | None:
+def _is_empty(candidate: Candidate) -> str | None:
     """Reject texts without letters, and words for nothing: "N/A", "...", "{}", "None", invisible characters."""
     letters = "".join(each for each in candidate.text.casefold() if each.isalnum())
     says_something = any(map(str.isalpha, letters)) and not _PLACEHOLDERS.fullmatch(letters)
@@ -97,7 +97,7 @@ _MARKUP = re.compile(
 )
 
 
-def _holds_markup(candidate: Candidate) -> str | None:
+def _has_markup(candidate: Candidate) -> str | None:
     """Reject unknown markup, since it is unclear which part of it is the answer."""
     found = _MARKUP.search(candidate.text)
     return f"{found[0]} in {candidate.text[max(found.start() - 40, 0) :]}" if found else None
@@ -116,7 +116,7 @@ def _is_too_long(candidate: Candidate) -> str | None:
 _SAME_LETTERS = re.compile(r"(?=[^\s*.=_~-])(\S{1,20}?)\1{15,}")
 
 
-def _goes_round(candidate: Candidate) -> str | None:
+def _is_repetitive(candidate: Candidate) -> str | None:
     """Reject consecutive repetitions: three words five times, eight words three times, twenty words twice."""
     if same := _SAME_LETTERS.search(candidate.text):
         return same[0]
@@ -128,12 +128,12 @@ def _goes_round(candidate: Candidate) -> str | None:
         length = length + 1 if distance == period else 1
         period = distance
         last[passage] = place
-        if period and length + 2 >= _longest_echo(period):
+        if period and length + 2 >= _repetition_limit(period):
             return " ".join(read[place + 3 - period - length : place + 3])
     return None
 
 
-def _longest_echo(period: int) -> int:
+def _repetition_limit(period: int) -> int:
     """Return the number of repeated words, at a distance of `period` words, from which a text is rejected."""
     return max(12, period * (3 if period < 8 else 2 if period < 20 else 1))
 
@@ -185,12 +185,12 @@ def _stem(word: str) -> str:
 
 
 RULES: Mapping[Rejection, tuple[Callable[[Candidate], str | None], bool]] = {
-    "empty": (_says_nothing, False),
+    "empty": (_is_empty, False),
     "cut off": (_is_unfinished, False),
-    "markup": (_holds_markup, True),
+    "markup": (_has_markup, True),
     "refused": (_is_refusal, False),
     "too long": (_is_too_long, False),
-    "repetitive": (_goes_round, False),
+    "repetitive": (_is_repetitive, False),
     "off topic": (_is_off_topic, True),
 }
 """Rule for each reason, and whether it is only for prose."""

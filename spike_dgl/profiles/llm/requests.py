@@ -47,11 +47,11 @@ class CompletionOptions:
 
     @field_validator("extra_body")
     @classmethod
-    def _nothing_of_ours(cls, value: Mapped | None) -> Mapped | None:
+    def _check_extra_body(cls, value: Mapped | None) -> Mapped | None:
         return check_extra_body("profiles.llm.extra_body", value)
 
 
-_OURS = (
+_RESERVED = (
     "model", "messages", "input", "temperature", "top_p", "seed", "max_tokens", "max_completion_tokens",
     "reasoning_effort", "dimensions", "encoding_format", "stream", "n",
 )  # fmt: skip
@@ -67,7 +67,7 @@ def check_extra_body(setting: str, value: Mapped | None) -> Mapped | None:
         If a parameter is one that this program sends, or its name is that of a secret; its value is not shown.
     """
     for name in value or ():
-        if name in _OURS:
+        if name in _RESERVED:
             remedy = "Remove it: it has its own setting, or a fixed value."
             raise ConfigError(f"{setting}: '{name}' is not allowed here\n  {remedy}")
         if _SECRET.search(name):
@@ -84,13 +84,13 @@ JUDGE = "judge"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One prompt about one node.
+    """Prompt about a node, with the model's parameters.
 
     Parameters
     ----------
     node_type
-        Node type, by which reports group requests: ``item``, ``entity``, ``user``, or ``judge`` for requests that
-        rate a profile.
+        Group of the request in reports: the node type ``item``, ``entity`` or ``user``, or ``judge`` for requests
+        that rate a profile.
     node
         Raw id of the node.
     system
@@ -98,7 +98,7 @@ class Request:
     prompt
         User message: the task and the node's data.
     max_words
-        Maximum number of words that the prompt asks for; `spike_dgl.profiles.llm.answers` has the tolerance.
+        Maximum number of words in the prompt; `spike_dgl.profiles.llm.rejections` has the tolerance.
     options
         Model and parameters.
     """

@@ -117,7 +117,7 @@ def _azure(_: ServerError, options: ClientOptions, __: object) -> str:
     return f"Azure requires an API version: {options.setting('api_version')}=2024-10-21"
 
 
-def _thinking(_: ServerError, options: ClientOptions, __: object) -> str:
+def _reasoning(_: ServerError, options: ClientOptions, __: object) -> str:
     return f"Switch off the model's reasoning: {options.request_setting('extra_body')}={{enable_thinking: false}}"
 
 
@@ -198,7 +198,7 @@ RULES = (
         r"system (?:role|message|prompt|instruction)s?\b.{0,40}not|developer instruction|roles must alternate"
         r"|only user.{0,20}roles",
     ),
-    Rule(_thinking, (400,), r"enable_thinking (?:must|必须)"),
+    Rule(_reasoning, (400,), r"enable_thinking (?:must|必须)"),
     Rule(_parameter, (400, 422)),
     Rule(
         _model,

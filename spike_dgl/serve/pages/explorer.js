@@ -31,21 +31,21 @@ function go({ user, items = [], text, item }) {
   location.hash = parameters.toString();
 }
 
-const whom = ({ user, items, text }) => JSON.stringify([user, items, text]);
+const listKey = ({ user, items, text }) => JSON.stringify([user, items, text]);
 let shown = {};
 
 function follow() {
   const wanted = readAddress();
-  const sameList = shown.list === whom(wanted);
-  shown = { list: whom(wanted), item: wanted.item };
-  if (!sameList) showWhom(wanted);
+  const sameList = shown.list === listKey(wanted);
+  shown = { list: listKey(wanted), item: wanted.item };
+  if (!sameList) showSelection(wanted);
   mark(wanted.item);
   showItem(wanted);
 }
 
 // User
 
-function showWhom(wanted) {
+function showSelection(wanted) {
   openTab(wanted.user != null ? "user" : wanted.items.length ? "items" : wanted.text != null ? "text" : openedTab());
   at("taste").value = wanted.text ?? at("taste").value;
   showHistory(wanted.user);
@@ -98,7 +98,7 @@ async function showHistory(user) {
 
 async function showLiked(ids) {
   const all = await Promise.all(ids.map(nameOf));
-  if (whom(readAddress()) !== shown.list) return; // the choice has changed meanwhile
+  if (listKey(readAddress()) !== shown.list) return; // the choice has changed meanwhile
   at("liked").replaceChildren(...ids.map((id, place) => {
     const rest = ids.filter((other) => other !== id);
     const remove = () => go({ items: rest });
