@@ -64,7 +64,7 @@ class ProfileOptions:
     texts: str | None = Field(default=None, min_length=1)
     llm: LlmOptions = Field(default_factory=LlmOptions)
     encoder: Literal["tfidf-svd", "openai", "sentence-transformers"] = "tfidf-svd"
-    encode_facts: bool = False
+    encode_facts: bool = True
     vector_dim: int = Field(default=128, ge=1, le=65_536)
     openai: OpenAIEncoderOptions = Field(default_factory=OpenAIEncoderOptions)
     sentence_transformers: SentenceTransformersOptions = Field(default_factory=SentenceTransformersOptions)

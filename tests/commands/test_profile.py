@@ -88,7 +88,11 @@ def test_a_dry_run_shows_the_price_and_sends_nothing(
 def test_a_dry_run_needs_no_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     code, out, _ = run(
-        "profile", "--dry-run", "profiles.llm.item.coverage=0.01", "profiles.llm.user.coverage=0"
+        "profile",
+        "--dry-run",
+        "profiles.source=llm",
+        "profiles.llm.item.coverage=0.01",
+        "profiles.llm.user.coverage=0",
     )
     assert code == 0
     assert re.search(r"item +\| gpt-4o-mini \| +20 ", out)
