@@ -70,5 +70,5 @@ def test_nothing_both_passes_and_is_to_come(newest: int, largest_cut: float, see
 
 
 def test_without_times_it_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"newest_interactions is 3.*the interactions of this dataset have no times"):
+    with pytest.raises(ConfigError, match=r"newest_interactions is 3.*does not say when"):
         InteractionHistory(build_graph(random_dataset(1)), 3, 0.5, CPU)
