@@ -128,9 +128,7 @@ def test_late_draws_repeat_and_differ_between_epochs() -> None:
 
 
 def test_recency_needs_times() -> None:
-    with pytest.raises(
-        ConfigError, match=r"training\.recency is 2.*does not say when"
-    ):
+    with pytest.raises(ConfigError, match=r"training\.recency is 2.*does not say when"):
         BprSampler(interactions([(0, 0)]), 1, 2, batch_size=8, seed=0, recency=2.0)
 
 
