@@ -20,7 +20,7 @@ from spike_dgl.recommend import Recommender
 
 
 @dataclass(frozen=True)
-class Request:
+class Question:
     """HTTP request: path with query, and the JSON body of a POST."""
 
     path: str
@@ -44,28 +44,28 @@ class Load:
         )
 
 
-def requests(recommender: Recommender) -> dict[str, list[Request]]:
+def questions(recommender: Recommender) -> dict[str, list[Question]]:
     """Return different requests of each kind, to be sent one after the other."""
     random = np.random.default_rng(0)
     users = [recommender.users.ids[row] for row in random.permutation(len(recommender.users))[:200]]
     items = [recommender.items.ids[row] for row in random.permutation(len(recommender.items))[:200]]
     return {
-        "health": [Request("/health")],
-        "a user's top 10": [Request(f"/api/recommendations?user={quote(user, safe='')}") for user in users],
-        "100 users' top 10": [Request("/api/recommendations", {"users": users[:100]})],
-        "10 similar items": [Request(f"/api/similar-items?item={quote(item, safe='')}") for item in items],
+        "health": [Question("/health")],
+        "a user's top 10": [Question(f"/api/recommendations?user={quote(user, safe='')}") for user in users],
+        "100 users' top 10": [Question("/api/recommendations", {"users": users[:100]})],
+        "10 similar items": [Question(f"/api/similar-items?item={quote(item, safe='')}") for item in items],
         "new user, 5 liked items": [
-            Request("/api/recommendations/from-items", {"items": items[start : start + 5]})
+            Question("/api/recommendations/from-items", {"items": items[start : start + 5]})
             for start in range(len(items) - 4)
         ],
         "explanation": [
-            Request(f"/api/explanations?user={quote(user, safe='')}&item={quote(item, safe='')}")
+            Question(f"/api/explanations?user={quote(user, safe='')}&item={quote(item, safe='')}")
             for user, item in zip(users, items, strict=False)
         ],
     }
 
 
-def send_concurrently(address: str, requests: Sequence[Request], clients: int, seconds: float) -> Load:
+def ask_at_once(address: str, requests: Sequence[Question], clients: int, seconds: float) -> Load:
     """Send requests from several clients, each with one connection and without pause between requests.
 
     A client whose request is rejected because the queue is full waits for the time in Retry-After.
@@ -100,7 +100,7 @@ def send_concurrently(address: str, requests: Sequence[Request], clients: int, s
     )
 
 
-def _send(connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
+def _send(connection: http.client.HTTPConnection, request: Question) -> http.client.HTTPResponse:
     if request.body is None:
         connection.request("GET", request.path)
     else:
@@ -123,16 +123,16 @@ def main(run: Path, numbers: tuple[int, ...], seconds: float) -> None:
     Clients and server share the machine, so the throughput of a dedicated server is higher.
     """
     with serving(run) as (address, _):
-        kinds = requests(Recommender.load(run))
+        kinds = questions(Recommender.load(run))
         for of_kind in kinds.values():  # until the model is loaded
-            send_concurrently(address, of_kind, clients=1, seconds=0)
+            ask_at_once(address, of_kind, clients=1, seconds=0)
         click.echo(
             "| request | clients | answers | per second | median, ms | 99 % within, ms | longest, ms | rejected |"
         )
         click.echo("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
         for name, of_kind in kinds.items():
             for clients in numbers:
-                click.echo(send_concurrently(address, of_kind, clients, seconds).row(name, clients))
+                click.echo(ask_at_once(address, of_kind, clients, seconds).row(name, clients))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class MissingTimesError(ConfigError):
 
     def __init__(self, setting: str, value: object, off: object) -> None:
         super().__init__(
-            f"{setting} is {value}, but the interactions of this dataset have no times\n"
+            f"{setting} is {value}, but this data does not say when interactions happened\n"
             f"  Set {setting}={off}, or add times to the data (docs/data.md)."
         )
 

@@ -201,7 +201,7 @@ class RunFolder:
             raise DataError(
                 file,
                 f"cannot be read ({error})",
-                "If the run did not finish, resume it with --resume.",
+                "Was the model trained to the end? If not, resume it with --resume.",
             ) from None
 
     def settings(self) -> dict[str, dict[str, Any]]:

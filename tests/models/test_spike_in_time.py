@@ -108,7 +108,7 @@ def test_without_user_embeddings_a_user_is_what_the_items_say(fanout: tuple[int,
 
 def test_data_without_times_and_sampled_neighbourhoods_are_refused() -> None:
     inputs = ModelInputs(build_graph(random_dataset(1)))
-    with pytest.raises(ConfigError, match="the interactions of this dataset have no times"):
+    with pytest.raises(ConfigError, match="does not say when"):
         Spike(inputs, SpikeOptions(newest_interactions=5))
     with pytest.raises(ConfigError, match="leave out fanout"):
         build(SpikeOptions, {"newest_interactions": 5, "fanout": (3, 3)}, "model")
