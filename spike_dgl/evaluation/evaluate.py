@@ -85,6 +85,18 @@ def evaluate(
         If scores are infinite or not a number.
     ValueError
         If the scores have the wrong shape.
+
+    Examples
+    --------
+    Any scores are evaluated in the same way, here the popularity of items:
+
+    >>> import numpy as np, torch
+    >>> import spike_dgl
+    >>> dataset = spike_dgl.load_dataset("movielens")
+    >>> popularity = torch.from_numpy(np.bincount(dataset.train.items, minlength=dataset.num_items))
+    >>> result = spike_dgl.evaluate(lambda users: popularity.float().expand(len(users), -1), dataset, "test")
+    >>> round(result.means["recall@20"], 4)
+    0.0816
     """
     seen, relevant, known = relevant_pairs(dataset, split)
     users, num_relevant = np.unique(relevant.users, return_counts=True)

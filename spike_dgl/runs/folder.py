@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spike_dgl.atomic_files import PARTIAL, atomic_write
 from spike_dgl.config import build, read_yaml
-from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.dataset import Dataset, NodeTexts
 from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import DataError, SpikeError
 from spike_dgl.renamed import with_present_names
@@ -212,10 +212,14 @@ class RunFolder:
         }
 
     def load_dataset(self) -> Dataset:
-        """Load the data of the run. Raises `DataError` if it has changed since training."""
+        """Load the data of the run. Raises `DataError` if it has changed since training.
+
+        Profile texts may have been added: the run has the texts that it was trained with in a file of its own.
+        """
         options = build(DataOptions, self.settings().get("data"), "data")
         dataset = load(options)
-        if dataset.checksum != self.read_json("environment.json")["data"]["checksum"]:
+        recorded = self.read_json("environment.json")["data"]["checksum"]
+        if recorded not in (dataset.checksum, dataset.replace(profiles=NodeTexts()).checksum):
             raise DataError(
                 options.path,
                 f"is no longer the data that {self.path} was trained on (its checksum differs)",
