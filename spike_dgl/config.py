@@ -72,17 +72,29 @@ for _name, _pattern, _first in (
 
 def read_yaml(file: Path) -> Mapped:
     """Read the mapping in a YAML file. Raises `ConfigError` if it cannot be read or is not a mapping."""
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error})\n  Check the path.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: is not valid YAML\n  {error}") from None
+    content = _read(file)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: expected a mapping such as 'training: {{epochs: 50}}'")
     return content
+
+
+def read_yaml_list(file: Path) -> list[Any]:
+    """Read the list in a YAML file. Raises `ConfigError` if it cannot be read or is not a list."""
+    content = _read(file)
+    if not isinstance(content, list):
+        raise ConfigError(f"{file}: expected a list, with a line '- ...' per entry")
+    return content
+
+
+def _read(file: Path) -> Any:
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error})\n  Check the path.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: is not valid YAML\n  {error}") from None
 
 
 def write_yaml(mapping: Mapped) -> str:

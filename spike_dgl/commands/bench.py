@@ -117,6 +117,28 @@ def cold(runs: tuple[Path, ...], split: Split, as_json: bool, csv_file: Path | N
     click.echo("\n".join(map(json.dumps, lines)) if as_json else render_cold(results))
 
 
+@bench.command()
+@click.argument("runs", nargs=-1, required=True, type=FILE)
+@click.option("--file", type=FILE, required=True, help="YAML list of queries; see configs/queries/.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per run, query and method.")
+def queries(runs: tuple[Path, ...], file: Path, as_json: bool) -> None:
+    """Evaluate RUNS on sentences that people type.
+
+    A list of ten items is compared with the facts that make an item right.
+    """
+    from spike_dgl.measure.queries import query_results, read_queries, render_queries
+    from spike_dgl.recommend.recommender import Recommender
+
+    results = []
+    for run in runs:
+        recommender = Recommender.load(run)
+        results.append(list(query_results(recommender, read_queries(file, recommender.dataset))))
+    lines = [
+        {"run": str(run), **vars(each)} for run, found in zip(runs, results, strict=True) for each in found
+    ]
+    click.echo("\n".join(map(json.dumps, lines)) if as_json else render_queries(results))
+
+
 def _write_csv(file: Path, lines: Sequence[Mapping[str, object]]) -> None:
     from spike_dgl.atomic_files import atomic_write_for_user
 

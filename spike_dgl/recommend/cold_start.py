@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import numpy as np
+
 from spike_dgl.config import build
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import SpikeError
 from spike_dgl.profiles.encode import pretrained_encoder
 from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
 from spike_dgl.profiles.options import ProfileOptions
+from spike_dgl.profiles.stored import read_profile_texts
+from spike_dgl.recommend.text_match import TextMatch, standardised
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
     from spike_dgl.models.fold_in import FoldIn, NewItems
 
 Value = TypeVar("Value")
+
+
+class UnknownWordsError(SpikeError):
+    """No word of a text is known to the encoder."""
 
 
 class Once(Generic[Value]):
@@ -43,13 +51,14 @@ class ColdStart:
 
     Parameters
     ----------
-    fold_in, encoder
-        Functions that load the model and the encoder. The first call takes seconds, to import torch and DGL and to
-        load the weights.
+    fold_in, encoder, text_match
+        Functions that load the model, the encoder and the index of texts. The first call takes seconds, to import torch
+        and DGL and to load the weights.
     """
 
     fold_in: Callable[[], FoldIn]
     encoder: Callable[[], Encoder]
+    text_match: Callable[[], TextMatch]
 
     @classmethod
     def from_run(cls, folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> ColdStart:
@@ -60,7 +69,11 @@ class ColdStart:
 
             return _unchanged(folder, open_fold_in(folder, dataset, embeddings))
 
-        return cls(Once(open_model), Once(lambda: _unchanged(folder, open_encoder(folder))))
+        return cls(
+            Once(open_model),
+            Once(lambda: _unchanged(folder, open_encoder(folder))),
+            Once(lambda: _unchanged(folder, open_text_match(folder, dataset))),
+        )
 
     def user_of_items(self, items: IndexArray) -> FloatArray:
         """Embed [D] a new user who likes some items, given by row."""
@@ -77,15 +90,54 @@ class ColdStart:
         vectors = self.encoder().encode(texts)
         for text, vector in zip(texts, vectors, strict=True):
             if text.strip() and not vector.any():
-                raise SpikeError(
+                raise UnknownWordsError(
                     f"the run's encoder knows no word of '{text[:60]}'\n  Use words that are in the run's profiles."
                 )
         return vectors
 
-    def with_items(self, new: NewItems) -> tuple[ColdStart, FloatArray]:
-        """Return a copy with n more items, and the embeddings [n, D] of these."""
+    def with_items(self, new: NewItems, texts: Sequence[str]) -> tuple[ColdStart, FloatArray]:
+        """Return a copy with n more items, whose texts are `texts`, and the embeddings [n, D] of these."""
         fold_in, embedded = self.fold_in().with_items(new)
-        return ColdStart(lambda: fold_in, self.encoder), embedded
+        match = Once(lambda: self.text_match().with_items(texts, new.heads, new.tails))
+        return ColdStart(lambda: fold_in, self.encoder, match), embedded
+
+    def scores_of_text(self, text: str, items: FloatArray) -> FloatArray:
+        """Score items [I] for a query or for the description of a taste.
+
+        The model's standardised scores, by folding the text in, are added to the match of the text with the items,
+        which counts less the longer the text is (`Match.weight`).
+
+        Parameters
+        ----------
+        text
+            The query.
+        items
+            Final embeddings [I, D] of all items.
+
+        Raises
+        ------
+        SpikeError
+            If the run has no profiles, or no word of the text is known.
+        """
+        match = self.text_match().find(text)
+        if not match.num_terms:
+            return standardised(items @ self.user_of_text(text))
+        scores: FloatArray = self.folded_in_scores(text, items) + np.float32(match.weight) * match.scores
+        return scores
+
+    def folded_in_scores(self, text: str, items: FloatArray) -> FloatArray:
+        """Standardised scores [I] of the model for a text; zeros if the encoder knows no word of it."""
+        try:
+            return standardised(items @ self.user_of_text(text))
+        except UnknownWordsError:
+            return np.zeros(len(items), np.float32)
+
+
+def open_text_match(folder: RunFolder, dataset: Dataset) -> TextMatch:
+    """Load the index of a run's profile texts. Raises `DataError` if their file is missing."""
+    texts = read_profile_texts(folder.file("profiles.jsonl.gz")).entities
+    options = build(ProfileOptions, folder.settings().get("profiles"), "profiles")
+    return TextMatch.from_texts(dataset, texts, options)
 
 
 def _unchanged(folder: RunFolder, opened: Value) -> Value:

@@ -197,7 +197,11 @@ class Recommender:
     def recommend_for_text(
         self, text: str, k: int = 10, *, candidates: Sequence[str] | None = None
     ) -> list[ScoredItem]:
-        """Return the top k items for a new user who describes their taste, such as "dark synth-pop from the 80s".
+        """Return the top k items for a query or a new user's taste, such as "dark synth-pop from the 80s".
+
+        The text is folded in by the model, and matched with the profiles of items and of the entities that they are
+        linked to: genres, people and so on. A short query is mostly a matter of matching, a long description of the
+        model. Scores are sums of standardised scores.
 
         Parameters
         ----------
@@ -216,7 +220,7 @@ class Recommender:
         if not text.strip():
             raise SpikeError("the text that describes a taste is empty")
         allowed = self._mask(candidates)
-        return self._ranked(self._items @ self.cold_start.user_of_text(text), k, None, allowed)
+        return self._ranked(self.cold_start.scores_of_text(text, self._items), k, None, allowed)
 
     def add_item(
         self, id: str, triples: Sequence[tuple[str, str]] = (), text: str = "", *, name: str = ""
@@ -250,7 +254,9 @@ class Recommender:
                 raise SpikeError(
                     f"item '{item.id}' has neither triples nor text\n  Give it at least one of them."
                 )
-        cold_start, embedded = self.cold_start.with_items(self._new_items(items))
+        cold_start, embedded = self.cold_start.with_items(
+            self._new_items(items), [f"{item.name} {item.text}".strip() for item in items]
+        )
         grown = Recommender(self.dataset, self._users, np.concatenate([self._items, embedded]), cold_start)
         grown.items = Vocabulary(
             "item",
