@@ -77,7 +77,7 @@ def test_a_run_is_resumed_or_returned_if_its_settings_are_the_same(
     before = (run.path / "metrics.jsonl").read_bytes()
     assert again(run.path, epochs=2).metrics == run.metrics
     assert (run.path / "metrics.jsonl").read_bytes() == before
-    with pytest.raises(ConfigError, match=r"training\.epochs=2, and now it is to be 3"):
+    with pytest.raises(ConfigError, match=r"training\.epochs=2, but the setting is now 3"):
         again(run.path, epochs=3)
     with pytest.raises(SpikeError, match="already exists"):
         spike_dgl.train(data_folder, out=run.path, epochs=2)

@@ -62,7 +62,7 @@ def test_nothing_is_overwritten_and_nothing_left_by_halves(
     (tmp_path / "file").touch()
     with pytest.raises(SpikeError, match="is not empty"):
         write_embeddings(recommender, tmp_path)
-    with pytest.raises(DataError, match="Name a new folder"):
+    with pytest.raises(DataError, match="Give a new folder"):
         write_embeddings(recommender, tmp_path / "file")
 
     def full(*_: object, **__: object) -> None:
