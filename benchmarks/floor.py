@@ -1,7 +1,7 @@
-"""What one core needs at least for the matrix products of a training step: ``python -m benchmarks.floor``.
+"""Minimum time of the matrix products of a training step on one core: ``python -m benchmarks.floor``.
 
-The floor in docs/performance.md counts these products for SPiKE on lastfm. Each is computed many times on one thread,
-and the median of the processor's own time is taken, which other programs on the machine stretch little.
+The lower bound in docs/performance.md counts these products for SPiKE on lastfm. Each is computed many times on one
+thread, and the median CPU time is used, which other programs on the machine affect little.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import time
 import torch
 
 PRODUCTS = {"projections": 0.93e9, "queries": 0.4e9, "matching": 0.42e9}
-"""Floating-point operations of a step on lastfm, forward and backward."""
+"""Numbers of floating-point operations of a step on lastfm, forward and backward."""
 SHAPES = ((6092, 128, 128), (6092, 128, 64), (7951, 64, 64), (128, 7951, 128))
-"""[m, k, n] of products [m, k] x [k, n] as they occur there; the first is the one that the floor is counted with."""
+"""Shapes (m, k, n) of the products [m, k] x [k, n]; the lower bound uses the speed of the first."""
 REPEATS = 200
 
 
 def gflops(rows: int, inner: int, columns: int) -> float:
-    """Speed of a product in GFLOP/s: the median of `REPEATS` after a warm-up."""
+    """Return the speed of a product in GFLOP/s: the median of `REPEATS` after a warm-up."""
     left, right = torch.randn(rows, inner), torch.randn(inner, columns)
     out = torch.empty(rows, columns)
     seconds = []

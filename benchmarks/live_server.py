@@ -1,4 +1,4 @@
-"""`main.py serve` as a process of its own."""
+"""`main.py serve` in a separate process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAIN = Path(__file__).parents[1] / "main.py"
 
 @contextmanager
 def serving(run: Path, *options: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address of a server on a free port, and its process; ended on leaving."""
+    """Start a server on a free port; yield its address and process, and kill it on exit."""
     process = subprocess.Popen(
         [sys.executable, str(MAIN), "serve", str(run), "--port", "0", *options],
         env={**os.environ, **environment},
@@ -26,10 +26,10 @@ def serving(run: Path, *options: str, **environment: str) -> Iterator[tuple[str,
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        said = process.stdout.readline()
-        address = re.search(r"http://\S+:\d+", said)
+        line = process.stdout.readline()
+        address = re.search(r"http://\S+:\d+", line)
         if address is None:
-            raise RuntimeError(said + process.stderr.read())
+            raise RuntimeError(line + process.stderr.read())
         yield address[0], process
     finally:
         process.kill()

@@ -1,4 +1,4 @@
-"""How fast raw interactions become a data set, and in how much memory: python -m benchmarks.prepare_speed --help."""
+"""Speed and memory of preparing a dataset from raw interactions: python -m benchmarks.prepare_speed --help."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REVIEW = "A book that I would read again, because the story is told well and the
 
 
 @click.command()
-@click.option("--rows", default=20_000_000, show_default=True, help="Interactions to generate.")
+@click.option("--rows", default=20_000_000, show_default=True, help="Number of interactions to generate.")
 @click.option("--layout", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to; a temporary one by default.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Parent of the temporary folder.")
 def main(rows: int, layout: str, folder: Path | None) -> None:
-    """Generate ROWS interactions (jsonl: with reviews), prepare them, and print rows a second and peak memory."""
+    """Generate ROWS interactions (jsonl: with reviews), prepare them, and print rows per second and peak memory."""
     with tempfile.TemporaryDirectory(dir=folder) as work:
         raw = Path(work)
         write(raw, rows, layout)
@@ -36,13 +36,13 @@ def main(rows: int, layout: str, folder: Path | None) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         click.echo(json.dumps(card["interaction_steps"]))
         click.echo(
-            f"{rows:,} rows, {size / 1e9:.2f} GB of {layout}: {seconds:.0f} s, {rows / seconds:,.0f} rows a second, "
+            f"{rows:,} rows, {size / 1e9:.2f} GB of {layout}: {seconds:.0f} s, {rows / seconds:,.0f} rows per second, "
             f"peak memory {peak:,.0f} MB"
         )
 
 
 def write(raw: Path, rows: int, layout: str) -> None:
-    """Files of as many interactions, of a tenth as many users and a fortieth as many items, and of their genres."""
+    """Write a file of `rows` interactions, with rows / 10 users and rows / 40 items, and a file of item genres."""
     random = np.random.default_rng(0)
     with (raw / f"rows.{layout}").open("w") as file:
         if layout == "csv":
@@ -59,12 +59,12 @@ def _lines(random: np.random.Generator, size: int, rows: int, layout: str) -> It
         (max(rows // share, 1) * random.random(size) ** 3).astype(int).tolist() for share in (10, 40)
     )
     ratings, times = random.integers(1, 6, size).tolist(), random.integers(10**9, 2 * 10**9, size).tolist()
-    for user, item, rating, moment in zip(users, items, ratings, times, strict=True):
+    for user, item, rating, timestamp in zip(users, items, ratings, times, strict=True):
         if layout == "csv":
-            yield f"A{user:013d},B{item:09d},{rating}.0,{moment},\n"
+            yield f"A{user:013d},B{item:09d},{rating}.0,{timestamp},\n"
         else:
             yield (
-                f'{{"user": "A{user:013d}", "item": "B{item:09d}", "rating": {rating}.0, "time": {moment}, '
+                f'{{"user": "A{user:013d}", "item": "B{item:09d}", "rating": {rating}.0, "time": {timestamp}, '
                 f'"helpful": [0, 0], "review": "{REVIEW}"}}\n'
             )
 

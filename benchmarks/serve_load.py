@@ -1,4 +1,4 @@
-"""How many questions a server answers, and how fast, when many ask at once: python -m benchmarks.serve_load --help."""
+"""Throughput and latency of a server under concurrent requests: python -m benchmarks.serve_load --help."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from spike_dgl.recommend import Recommender
 
 @dataclass(frozen=True)
 class Question:
-    """A request: a path and query, and the JSON body of a POST."""
+    """HTTP request: path with query, and the JSON body of a POST."""
 
     path: str
     body: Any = None
@@ -29,14 +29,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Load:
-    """What came of some questions that clients asked at once: seconds for each answer, and for all together."""
+    """Result of concurrent requests: seconds of each, elapsed seconds, and number of rejected requests."""
 
     seconds: np.ndarray
     elapsed: float
     refused: int
 
     def row(self, name: str, clients: int) -> str:
-        """A line of a Markdown table."""
+        """Render a line of the Markdown table."""
         median, late, latest = 1000 * np.percentile(self.seconds, [50, 99, 100])
         return (
             f"| {name} | {clients} | {len(self.seconds):,} | {len(self.seconds) / self.elapsed:,.0f} | "
@@ -45,30 +45,30 @@ class Load:
 
 
 def questions(recommender: Recommender) -> dict[str, list[Question]]:
-    """For each kind of question a list of different ones, to be asked in turn."""
+    """Return different requests of each kind, to be sent one after the other."""
     random = np.random.default_rng(0)
     users = [recommender.users.ids[row] for row in random.permutation(len(recommender.users))[:200]]
     items = [recommender.items.ids[row] for row in random.permutation(len(recommender.items))[:200]]
     return {
         "health": [Question("/health")],
-        "a user's 10 best": [Question(f"/api/recommendations?user={quote(user, safe='')}") for user in users],
-        "100 users' 10 best": [Question("/api/recommendations", {"users": users[:100]})],
+        "a user's top 10": [Question(f"/api/recommendations?user={quote(user, safe='')}") for user in users],
+        "100 users' top 10": [Question("/api/recommendations", {"users": users[:100]})],
         "10 similar items": [Question(f"/api/similar-items?item={quote(item, safe='')}") for item in items],
-        "someone new, 5 liked items": [
+        "new user, 5 liked items": [
             Question("/api/recommendations/from-items", {"items": items[start : start + 5]})
             for start in range(len(items) - 4)
         ],
-        "an explanation": [
+        "explanation": [
             Question(f"/api/explanations?user={quote(user, safe='')}&item={quote(item, safe='')}")
             for user, item in zip(users, items, strict=False)
         ],
     }
 
 
-def ask_at_once(address: str, asked: Sequence[Question], clients: int, seconds: float) -> Load:
-    """Clients that each keep a connection and ask the next question as soon as the last one is answered.
+def ask_at_once(address: str, requests: Sequence[Question], clients: int, seconds: float) -> Load:
+    """Send requests from several clients, each with one connection and without pause between requests.
 
-    One that is turned away for others that wait comes back after the time that the server names.
+    A client whose request is rejected because the queue is full waits for the time in Retry-After.
     """
     started = time.perf_counter()
 
@@ -77,15 +77,15 @@ def ask_at_once(address: str, asked: Sequence[Question], clients: int, seconds: 
         taken: list[float] = []
         refused, place = 0, number
         while time.perf_counter() < started + seconds or not taken:
-            asked_at = time.perf_counter()
-            answer = _ask(connection, asked[place % len(asked)])
-            if answer.status == http.client.SERVICE_UNAVAILABLE:
+            request, sent_at = requests[place % len(requests)], time.perf_counter()
+            response = _send(connection, request)
+            if response.status == http.client.SERVICE_UNAVAILABLE:
                 refused += 1
-                time.sleep(float(answer.headers["Retry-After"]))
+                time.sleep(float(response.headers["Retry-After"]))
                 continue
-            if answer.status != http.client.OK:
-                raise RuntimeError(f"{asked[place % len(asked)]}: status {answer.status}")
-            taken.append(time.perf_counter() - asked_at)
+            if response.status != http.client.OK:
+                raise RuntimeError(f"{request}: status {response.status}")
+            taken.append(time.perf_counter() - sent_at)
             place += clients
         connection.close()
         return taken, refused
@@ -100,37 +100,39 @@ def ask_at_once(address: str, asked: Sequence[Question], clients: int, seconds: 
     )
 
 
-def _ask(connection: http.client.HTTPConnection, question: Question) -> http.client.HTTPResponse:
-    if question.body is None:
-        connection.request("GET", question.path)
+def _send(connection: http.client.HTTPConnection, request: Question) -> http.client.HTTPResponse:
+    if request.body is None:
+        connection.request("GET", request.path)
     else:
-        body = json.dumps(question.body)
-        connection.request("POST", question.path, body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    answer.read()
-    return answer
+        body = json.dumps(request.body)
+        connection.request("POST", request.path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    return response
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--clients", "numbers", multiple=True, default=(1, 8, 32), show_default=True, help="At once.")
-@click.option("--seconds", default=3.0, show_default=True, help="For each line.")
+@click.option(
+    "--clients", "numbers", multiple=True, default=(1, 8, 32), show_default=True, help="Numbers of clients."
+)
+@click.option("--seconds", default=3.0, show_default=True, help="Duration of each measurement.")
 def main(run: Path, numbers: tuple[int, ...], seconds: float) -> None:
-    """Serve RUN on this machine, let 1, 8 and 32 clients ask without a pause, and print a table.
+    """Serve RUN on this machine, send requests from 1, 8 and 32 clients, and print a table.
 
-    Clients and server share the machine, so a server with the cores for itself answers more.
+    Clients and server share the machine, so the throughput of a dedicated server is higher.
     """
     with serving(run) as (address, _):
-        every = questions(Recommender.load(run))
-        for asked in every.values():  # waits until the model is open
-            ask_at_once(address, asked, clients=1, seconds=0)
+        kinds = questions(Recommender.load(run))
+        for of_kind in kinds.values():  # until the model is loaded
+            ask_at_once(address, of_kind, clients=1, seconds=0)
         click.echo(
-            "| question | clients | answers | a second | median, ms | 99 % within, ms | longest, ms | refused |"
+            "| request | clients | answers | per second | median, ms | 99 % within, ms | longest, ms | rejected |"
         )
         click.echo("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-        for name, asked in every.items():
+        for name, of_kind in kinds.items():
             for clients in numbers:
-                click.echo(ask_at_once(address, asked, clients, seconds).row(name, clients))
+                click.echo(ask_at_once(address, of_kind, clients, seconds).row(name, clients))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m spike_dgl``: the same as ``python main.py``, wherever it is called."""
+"""``python -m spike_dgl``: the same as ``python main.py``, from any folder."""
 
 from spike_dgl.cli import main
 

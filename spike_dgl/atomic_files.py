@@ -1,4 +1,4 @@
-"""Files that are either whole or as they were."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTIAL = ".partial"
 
 @contextmanager
 def atomic_write(file: Path) -> Iterator[Path]:
-    """A path beside `file` to write to, which takes its place afterwards; an error or kill leaves the old one."""
+    """Yield a temporary path that replaces `file` on success; after an error or kill the old file remains."""
     partial = file.with_name(file.name + PARTIAL)
     try:
         yield partial
@@ -26,19 +26,19 @@ def atomic_write(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_write_for_user(file: Path) -> Iterator[Path]:
-    """As `atomic_write`, where a user named the file: missing folders above it are made.
+    """Write a file that the user named like `atomic_write`, and create missing parent folders.
 
     Raises
     ------
     DataError
-        Where the file is a folder or cannot be written.
+        If the file is a folder or cannot be written.
     """
     if file.is_dir():
-        raise DataError(file, "is a folder", "Name a file.")
+        raise DataError(file, "is a folder", "Give the path of a file.")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(file) as partial:
             yield partial
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"
-        raise DataError(file, problem, "Make room, or name a file that you may write.") from error
+        raise DataError(file, problem, "Free disk space, or choose a file that you can write.") from error

@@ -1,4 +1,4 @@
-"""The commands of ``python main.py``: they parse, call the package, and print."""
+"""Commands of ``python main.py``: they parse arguments, call the package, and print."""
 
 from __future__ import annotations
 
@@ -27,22 +27,20 @@ from spike_dgl.commands.tune import tune
 from spike_dgl.errors import SpikeError, SpikeWarning, lack_of_memory_explained
 from spike_dgl.threads import wait_passively
 
-# Commands import what they need when they run: torch and DGL take seconds, and a help page should not.
+# Commands import torch and DGL when they run, since these take seconds and --help should not.
 if TYPE_CHECKING:
     from spike_dgl.data.dataset import Dataset
     from spike_dgl.evaluation.evaluate import Split
     from spike_dgl.profiles.records import Sources
-    from spike_dgl.runs.config import RunConfig
     from spike_dgl.runs.experiment import Experiment
-    from spike_dgl.runs.folder import RunFolder
 
-RUNS = Path("runs")
 EXISTING = click.Path(path_type=Path)
 
 
 def main() -> None:
-    """Run a command; a user's mistake is one message and exit code 2."""
+    """Run a command; print a `SpikeError` as one message without traceback, and exit with code 2."""
     wait_passively()
+    sys.path.append(os.getcwd())  # for model.name=my_module:MyModel, also from the installed script
     try:
         with warnings.catch_warnings(), lack_of_memory_explained():
             warnings.showwarning = partial(_show_warning, warnings.showwarning)
@@ -55,7 +53,7 @@ def main() -> None:
 
 
 def _show_warning(others: Callable[..., None], message: Warning | str, *rest: Any, **named: Any) -> None:
-    """Print a note of ours as a line of its own; `others` shows all other warnings."""
+    """Print a `SpikeWarning` as one line; show all other warnings with `others`."""
     if isinstance(message, SpikeWarning):
         click.echo(f"note: {message}", err=True)
     else:
@@ -63,7 +61,7 @@ def _show_warning(others: Callable[..., None], message: Warning | str, *rest: An
 
 
 def _is_first_process() -> bool:
-    """Whether this is the first of the processes that torchrun started, or the only one."""
+    """Return whether this is the first of the processes that torchrun started, or the only process."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK") == "0"
 
 
@@ -92,10 +90,10 @@ cli.add_command(embeddings)
 @click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
 @click.option("--config", "config_file", type=EXISTING, help="YAML file of settings; see configs/.")
 @click.option("--out", type=EXISTING, help="Run folder to write; runs/DATA-MODEL-seedN by default.")
-@click.option("--resume", type=EXISTING, metavar="RUN", help="Go on with a run that was stopped.")
-@click.option("--show-config", is_flag=True, help="Print every setting and stop.")
-@click.option("--no-test", is_flag=True, help="Leave out the test, which --resume makes up for.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--resume", type=EXISTING, metavar="RUN", help="Resume a stopped run.")
+@click.option("--show-config", is_flag=True, help="Print all settings and exit.")
+@click.option("--no-test", is_flag=True, help="Skip the test; --resume RUN runs it later.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 def train(
     overrides: tuple[str, ...],
     config_file: Path | None,
@@ -105,19 +103,19 @@ def train(
     no_test: bool,
     quiet: bool,
 ) -> None:
-    """Train a model, test it once, and show a list. Without arguments: SPiKE on the bundled MovieLens.
+    """Train and test a model, and print a list. Without arguments: SPiKE on the bundled MovieLens.
 
     With several processes or GPUs: torchrun --nproc_per_node=N main.py train ...
     """
     started = time.perf_counter()
     from spike_dgl.runs.config import load_config
     from spike_dgl.runs.folder import RunFolder
-    from spike_dgl.runs.set_up import reopen, start
+    from spike_dgl.runs.set_up import new_folder, reopen, start
     from spike_dgl.training.distributed import join_processes
 
     if resume is not None and (config_file is not None or out is not None or show_config):
         raise click.UsageError(
-            "--resume takes its settings and folder from the run; leave out --config, --out, --show-config"
+            "--resume uses the settings and folder of the run; leave out --config, --out, --show-config"
         )
     if show_config:
         click.echo(load_config(config_file, overrides).to_yaml(), nl=False)
@@ -127,7 +125,7 @@ def train(
             experiment = reopen(RunFolder.open(resume), overrides, processes=processes)
         else:
             config = load_config(config_file, overrides)
-            folder = processes.on_rank_zero(lambda: _new_folder(config, out))
+            folder = processes.on_rank_zero(lambda: new_folder(config, out))
             path = config.data.path
             experiment = start(
                 config,
@@ -144,15 +142,6 @@ def train(
         experiment.train(resume=resume is not None, progress=not quiet)
         if processes.is_first:
             _show_result(experiment)
-
-
-def _new_folder(config: RunConfig, out: Path | None) -> RunFolder:
-    from spike_dgl.runs.folder import RunFolder
-
-    if out is not None:
-        return RunFolder.create(out)
-    name = f"{Path(config.data.path).name}-{config.model_name}-seed{config.training.seed}"
-    return RunFolder.next_free(RUNS, name)
 
 
 def _show_audit(dataset: Dataset, path: str) -> None:
@@ -201,7 +190,10 @@ def _show_result(experiment: Experiment) -> None:
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool) -> None:
-    """Rank all items for every user with the reported weights of RUN, and print the metrics."""
+    """Print the ranking metrics of RUN.
+
+    Ranks all items for each user of the validation or test split, with the weights of the reported epoch.
+    """
     from spike_dgl.evaluation import render_groups
     from spike_dgl.runs.folder import RunFolder
     from spike_dgl.runs.report import metrics_table
@@ -221,7 +213,10 @@ def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool)
 @cli.command()
 @click.argument("runs", type=EXISTING, nargs=-1, required=True)
 def results(runs: tuple[Path, ...]) -> None:
-    """One table of the finished RUNS: mean and standard deviation over seeds."""
+    """Print one table of finished RUNS.
+
+    Runs that differ in their seeds only are one row: mean and standard deviation.
+    """
     from spike_dgl.runs.averages import results_table
     from spike_dgl.runs.folder import RunFolder
 
@@ -230,7 +225,10 @@ def results(runs: tuple[Path, ...]) -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Check the installation: versions, devices, and message passing against known values."""
+    """Check the installation.
+
+    Checks versions, devices, and message passing against known values.
+    """
     from spike_dgl.doctor import diagnose, render
 
     checks = diagnose()

@@ -1,8 +1,8 @@
 """Settings: frozen dataclasses, filled from YAML and ``key=value`` overrides, strictly checked.
 
-Nothing is silently ignored: an unknown key is an error that names the nearest one, a value of the wrong type
-or range an error that says what was expected. This module knows no setting itself; the parts of the package
-declare theirs next to the code that reads them, as ``@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)``.
+An unknown key is an error that names the nearest one; a value of the wrong type or range is an error that says what
+was expected. This module defines no settings. Each part of the package declares its own next to the code that uses
+them, as ``@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)``.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 LARGEST = 2**31 - 1
 LARGEST_REAL = 1e30
-"""Bounds of a setting that declares none of its own: what every library here can count to, and hold as float32."""
+"""Bounds of settings that declare none: int32, and well within float32, which all libraries support."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as in its version 1.2: ``1e-3`` is a number, and ``no``, ``1:30``, ``007`` and days are text.
+    """YAML 1.2 loader: ``1e-3`` is a number, and ``no``, ``1:30``, ``007`` and dates are text.
 
     A key that occurs twice in a mapping is an error.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping whose keys are all different."""
+        """Build a mapping; raise if a key occurs twice."""
         lines: dict[Any, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -71,7 +71,7 @@ for _name, _pattern, _first in (
 
 
 def read_yaml(file: Path) -> Mapped:
-    """The mapping a YAML file holds. Raises `ConfigError` where it cannot be read or is no mapping."""
+    """Read the mapping in a YAML file. Raises `ConfigError` if it cannot be read or is not a mapping."""
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
@@ -86,12 +86,12 @@ def read_yaml(file: Path) -> Mapped:
 
 
 def write_yaml(mapping: Mapped) -> str:
-    """A mapping as YAML that `read_yaml` reads back."""
+    """Render a mapping as YAML, the inverse of `read_yaml`."""
     return yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True)
 
 
 def to_mapping(settings: Any) -> Mapped:
-    """A settings dataclass as a dict of lists, scalars and, for the sections inside it, dicts."""
+    """Convert a settings dataclass to a dict of scalars, lists and, for nested sections, dicts."""
     return {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
 
 
@@ -102,15 +102,15 @@ def _plain(value: Any) -> Any:
 
 
 def key_of(override: str) -> str:
-    """Which setting ``section.key=value`` is about."""
+    """Return the key in ``section.key=value``."""
     return override.partition("=")[0].strip()
 
 
 def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[str]) -> Mapped:
-    """A copy of `mapping` in which each ``section.key=value`` has replaced what stood there.
+    """Return a copy of `mapping` with ``section.key=value`` overrides applied.
 
-    A section may hold sections: ``profiles.llm.model=gpt-4o``. `known` lists the dotted keys that exist, for the
-    error message of one that does not.
+    Sections may be nested: ``profiles.llm.model=gpt-4o``. `known` lists the existing dotted keys, for error messages
+    about unknown ones.
     """
     known = list(known)
     result: Mapped = copy.deepcopy(mapping)
@@ -126,7 +126,7 @@ def apply_overrides(mapping: Mapped, overrides: Iterable[str], known: Iterable[s
 
 
 def merge(*layers: Mapping[str, Any]) -> Mapped:
-    """Settings laid over each other: a later one replaces what an earlier one says, sections are merged."""
+    """Merge settings: later layers override earlier ones, sections are merged."""
     result: Mapped = {}
     for layer in layers:
         for key, value in layer.items():
@@ -137,7 +137,7 @@ def merge(*layers: Mapping[str, Any]) -> Mapped:
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Mapped:
-    """Settings by dotted key."""
+    """Flatten nested settings to dotted keys."""
     result: Mapped = {}
     for key, value in settings.items():
         name = f"{prefix}{key}"
@@ -146,7 +146,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Mapped:
 
 
 def nested(settings: Mapping[str, Any]) -> Mapped:
-    """Settings by dotted key as the sections they stand in; what `flat` takes apart."""
+    """Nest settings with dotted keys into sections, the inverse of `flat`."""
     result: Mapped = {}
     for key, value in settings.items():
         *sections, name = key.split(".")
@@ -155,7 +155,7 @@ def nested(settings: Mapping[str, Any]) -> Mapped:
 
 
 def _section(mapping: Mapped, sections: Iterable[str], key: str) -> Mapped:
-    """The mapping inside some sections, made where it is missing."""
+    """Return the mapping of a nested section, creating it if missing."""
     part: Any = mapping
     for section in sections:
         part = part.setdefault(section, {})
@@ -172,7 +172,7 @@ def _parse_value(override: str, value: str) -> Any:
 
 
 def nearest_key(key: str, known: Iterable[str]) -> str:
-    """A clause naming the dotted key most like `key`, also where only its last part is right."""
+    """Return a clause for error messages with the dotted key most similar to `key`, or with the same last part."""
     known = list(known)
     last = key.rpartition(".")[2]
     same_name = [candidate for candidate in known if candidate.rpartition(".")[2] == last]
@@ -180,7 +180,7 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
 
 
 def dotted_keys(options: type, prefix: str) -> Iterator[str]:
-    """``prefix.field`` for every field of a settings dataclass, and of those inside it."""
+    """Yield ``prefix.field`` for each field of a settings dataclass and of its nested sections."""
     inner = _sections_of(options)
     for field in dataclasses.fields(options):
         key = f"{prefix}.{field.name}"
@@ -191,7 +191,7 @@ def dotted_keys(options: type, prefix: str) -> Iterator[str]:
 
 
 def _sections_of(options: type) -> dict[str, type]:
-    """The fields of a settings dataclass that are settings dataclasses themselves."""
+    """Return the fields of a settings dataclass that are settings dataclasses themselves."""
     types = get_type_hints(options)
     return {name: kind for name, kind in types.items() if dataclasses.is_dataclass(kind)}  # type: ignore[misc]
 
@@ -211,7 +211,7 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
     Raises
     ------
     ConfigError
-        For an unknown key (naming the nearest), a wrong type, or a value out of range.
+        If a key is unknown (the message names the nearest), or a value has the wrong type or range.
     """
     if values is None:
         values = {}
@@ -221,13 +221,13 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
     _check_keys(options, values, where)
     _check_sizes(options, values, where)
     try:
-        # Strict checking of JSON, unlike that of Python objects, takes a list where a tuple is declared.
+        # Strict validation of JSON, unlike that of Python objects, accepts a list for a tuple.
         return TypeAdapter(options).validate_json(json.dumps(_with_texts(options, values)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([where, *(str(part) for part in first["loc"])])
         message = first["msg"].removeprefix("Value error, ")
-        # An error without a place is about several settings at once, and names them itself.
+        # An error without a location is about several settings, and names them itself.
         got = f"; got {first['input']!r}" if first["loc"] else ""
         raise ConfigError(f"{place}: {message}{got}") from None
 
@@ -244,7 +244,7 @@ def _check_keys(options: type, values: Mapping[str, Any], where: str) -> None:
 
 
 def _check_sizes(options: type, values: Mapping[str, Any], where: str) -> None:
-    """Refuse numbers beyond `LARGEST` and `LARGEST_REAL`, where a setting declares no bound of its own."""
+    """Reject numbers beyond `LARGEST` and `LARGEST_REAL` for settings that declare no bound."""
     inner = _sections_of(options)
     for field in dataclasses.fields(options):
         value = values.get(field.name)
@@ -264,7 +264,7 @@ def _has_upper_bound(field: dataclasses.Field[Any]) -> bool:
 
 
 def _with_texts(options: type, values: Mapping[str, Any]) -> Mapped:
-    """The values, with integers as text where a setting is text: a folder may be called 2018."""
+    """Convert integers to text for settings that are text: a folder may be named 2018."""
     types, inner = get_type_hints(options), _sections_of(options)
     result = dict(values)
     for key, value in values.items():

@@ -1,8 +1,8 @@
-"""The one place that imports DGL; everything else writes ``from spike_dgl.dgl_import import dgl``.
+"""Import of DGL; all other modules use ``from spike_dgl.dgl_import import dgl``.
 
-DGL 2.0 and 2.1 import their graphbolt library, which is built for one torch version each and needs an old
-torchdata, so with a newer torch `import dgl` fails although nothing here uses graphbolt. Where that would
-happen, and only there, an empty module takes its place; `main.py doctor` tells whether it did.
+DGL 2.0 and 2.1 import their graphbolt library, which is built for one torch version each and needs an old torchdata.
+With a newer torch `import dgl` fails, although nothing here uses graphbolt. Only in that case it is replaced with an
+empty module; `main.py doctor` reports this.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ INSTALL_LINE_312 = 'pip install "dgl==2.1.0" pandas packaging'
 
 
 class DglImportError(SpikeError):
-    """DGL is missing, or does not import beside this torch; the message holds the command that fixes it."""
+    """DGL is missing, or cannot be imported with this torch; the message has the command that fixes it."""
 
 
 def install_line() -> str:
-    """The pip line that installs a DGL for the running Python."""
+    """Return the pip command that installs a DGL for the running Python."""
     return INSTALL_LINE if sys.version_info < (3, 12) else INSTALL_LINE_312
 
 
 def graphbolt_fails() -> bool:
-    """Whether the installed DGL has a graphbolt library, and none that loads with the installed torch."""
+    """Return whether the installed DGL has a graphbolt library that does not load with the installed torch."""
     spec = importlib.util.find_spec("dgl")
     if spec is None or not spec.submodule_search_locations:
         return False
@@ -66,7 +66,7 @@ def _import_dgl() -> types.ModuleType:
     except (ImportError, OSError) as error:
         version = metadata.version("dgl")
         raise DglImportError(
-            f"DGL {version} does not import: {str(error).splitlines()[0]}\n  Run: {install_line()}"
+            f"DGL {version} cannot be imported: {str(error).splitlines()[0]}\n  Run: {install_line()}"
         ) from error
     return dgl  # type: ignore[no-any-return]
 
@@ -84,14 +84,14 @@ class DglDeviceError(ConfigError):
 
 
 def require_dgl_on(device: torch.device, instead: str = "") -> None:
-    """Raise `DglDeviceError` where DGL's own message passing does not run on a device.
+    """Raise `DglDeviceError` if DGL's message passing does not run on a device.
 
     Parameters
     ----------
     device
-        Where it is wanted.
+        The device.
     instead
-        The setting that does without, for the message; empty where there is none.
+        Setting that avoids DGL's message passing, for the message; empty if there is none.
     """
     reason = why_dgl_does_not_run_on(device)
     if reason is not None:
@@ -103,12 +103,12 @@ def require_dgl_on(device: torch.device, instead: str = "") -> None:
 
 
 def why_dgl_does_not_run_on(device: torch.device) -> str | None:
-    """What DGL or torch says when a graph is to be moved to a device; None where that works."""
+    """Return the error message of moving a graph to a device; None if it works."""
     if device.type == "cpu":
         return None
     try:
         dgl.rand_graph(2, 1).to(device)
-    except Exception as error:  # DGL raises its own error type, torch another, depending on what is missing
+    except Exception as error:  # of DGL or of torch, depending on what is missing
         return str(error).strip().splitlines()[-1][:90]
     return None
 

@@ -1,4 +1,4 @@
-"""Does this installation work? Versions, what DGL and torch can do here, and a check against known values."""
+"""Checks of the installation: versions, devices, and message passing against known values."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Check:
     Parameters
     ----------
     name
-        What was looked at.
+        Subject of the check.
     passed
-        Whether it fits.
+        Whether the check passed.
     found
-        What was found.
+        Result, for people.
     remedy
-        The command that fixes it; empty where nothing is wrong.
+        Command that fixes the problem; empty if there is none.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Check:
 
 
 def diagnose() -> list[Check]:
-    """Run all checks. Never raises: what goes wrong is a check that failed."""
+    """Run all checks. Never raises: an error is a failed check."""
     checks = [_python(), _package("numpy", 'pip install "numpy>=1.26"'), _package("torch", TORCH_LINE)]
     if not checks[-1].passed:
         return checks
@@ -51,7 +51,7 @@ def diagnose() -> list[Check]:
 
 
 def render(checks: list[Check]) -> str:
-    """The checks as lines to read, each failed one with the command that fixes it."""
+    """Render the checks as text, each failed one with the command that fixes it."""
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
@@ -92,7 +92,7 @@ def _torch_devices() -> str:
 def _dgl_version() -> str:
     from spike_dgl.dgl_import import GRAPHBOLT_REPLACED, dgl
 
-    note = ", without its graphbolt part, which does not load with this torch" if GRAPHBOLT_REPLACED else ""
+    note = ", without graphbolt, which does not load with this torch" if GRAPHBOLT_REPLACED else ""
     return f"{dgl.__version__}{note}"
 
 
@@ -106,7 +106,7 @@ def _dgl_devices() -> str:
 
 
 def _message_passing() -> str:
-    """Sum along 0 -> 1, 0 -> 2, 1 -> 2 of the features 1, 2, 4: node by node 0, 1 and 3; and its gradient."""
+    """Sum the features 1, 2, 4 along 0 -> 1, 0 -> 2, 1 -> 2, giving 0, 1, 3; check the sums and the gradient."""
     import torch
 
     from spike_dgl.dgl_import import dgl, fn
@@ -121,7 +121,7 @@ def _message_passing() -> str:
         raise SpikeError(f"three nodes should sum to 0, 1, 3 but give {sums.flatten().tolist()}")
     if feature.grad.flatten().tolist() != [2.0, 1.0, 0.0]:
         raise SpikeError(f"the gradient should be 2, 1, 0 but is {feature.grad.flatten().tolist()}")
-    return "three nodes sum to 0, 1, 3 with gradient 2, 1, 0, as they should"
+    return "three nodes sum to 0, 1, 3 with gradient 2, 1, 0, as expected"
 
 
 def _dgl_line() -> str:

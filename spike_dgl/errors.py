@@ -1,4 +1,4 @@
-"""Errors that a user can fix: each says where, what was expected, and what to do."""
+"""Errors that a user can fix: each message says where, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LACK_OF_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
-"""How torch says so in a plain `RuntimeError`."""
+"""Phrases in torch's `RuntimeError` messages about lack of memory."""
 
 
 class SpikeError(Exception):
-    """A mistake outside the program. The command line prints its message alone and exits with code 2."""
+    """Error that the user can fix. The command line prints its message without a traceback and exits with code 2."""
 
     same_in_all_processes = False
-    """Whether every process of a run raises it alike, so that it is enough if the first prints it."""
+    """True if all processes of a run raise the same error, so that only the first prints it."""
 
 
 class SpikeWarning(UserWarning):
-    """A note to the user, which stops nothing. The command line prints its message alone."""
+    """Note to the user. The command line prints its message only."""
 
 
 class ConfigError(SpikeError):
-    """An unknown setting, or one of the wrong type or range."""
+    """Unknown setting, or invalid value of a setting."""
 
     same_in_all_processes = True
 
 
 class MissingTimesError(ConfigError):
-    """A setting that reads the order of time, with data that has none.
+    """Setting that needs the times of interactions, with data that has none.
 
     Parameters
     ----------
     setting
         Its dotted key.
     value, off
-        What it is, and what switches it off, as they stand in a configuration.
+        Its value, and the value that switches it off, as in a configuration.
     """
 
     def __init__(self, setting: str, value: object, off: object) -> None:
         super().__init__(
-            f"{setting} is {value}, and this data does not say when interactions happened\n"
-            f"  Set {setting}={off}, or give the data times (docs/data.md)."
+            f"{setting} is {value}, but this data does not say when interactions happened\n"
+            f"  Set {setting}={off}, or add times to the data (docs/data.md)."
         )
 
 
@@ -53,26 +53,26 @@ class NotFiniteError(SpikeError):
 
 
 class UnknownIdError(SpikeError):
-    """A raw id that the data set does not hold."""
+    """Raw id that is not in the dataset."""
 
 
 class LanguageModelError(SpikeError):
-    """A server of language models that refuses to work, or is not there; whatever it answered before is kept."""
+    """Failure of a language model server; its earlier responses are kept."""
 
 
 class DataError(SpikeError):
-    """A file that is missing, broken, or contradicts another.
+    """File that is missing, invalid, or contradicts another.
 
     Parameters
     ----------
     file
-        The file at fault.
+        The file.
     problem
-        What is wrong with it, and what was expected instead.
+        Description of the problem, and what was expected.
     remedy
-        What the user can do about it, as one sentence.
+        Remedy, as one sentence.
     line
-        Line number, counted from 1, where there is one.
+        Line number, from 1, if the problem is in one line.
     """
 
     def __init__(self, file: Path | str, problem: str, remedy: str, line: int | None = None) -> None:
@@ -83,7 +83,7 @@ class DataError(SpikeError):
 
 @contextmanager
 def lack_of_memory_explained() -> Iterator[None]:
-    """Turn what numpy and torch raise where memory does not suffice into a `SpikeError` that says what to lower."""
+    """Convert out-of-memory errors of numpy and torch into a `SpikeError` that names settings to lower."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -98,7 +98,7 @@ def lack_of_memory_explained() -> Iterator[None]:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """A clause naming the choice most like `word`, or all of them where none is near; for error messages."""
+    """Return a clause for error messages with the choice most similar to `word`, or up to 20 choices if none is."""
     known = [str(choice) for choice in choices]
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(sorted(known)[:20])

@@ -1,4 +1,4 @@
-"""A data set as a DGL heterograph: the form that models are given, notebooks see, and files store."""
+"""A dataset as a DGL heterograph, the input of all models."""
 
 from __future__ import annotations
 
@@ -16,36 +16,39 @@ INTERACTS = "interacts"
 SIMILAR = "similar text"
 
 EdgeType: TypeAlias = tuple[str, str, str]
-"""Source node type, relation and destination node type: DGL's canonical edge type."""
+"""DGL's canonical edge type: src node type, relation, dst node type."""
 
 
 def inverse(relation: str) -> str:
-    """Name of the edge type that runs against `relation`."""
+    """Return the name of the inverse of `relation`."""
     return f"{relation}_inverse"
 
 
 def build_graph(dataset: Dataset) -> DGLGraph:
-    """Build the heterograph of a data set's knowledge graph and training interactions.
+    """Build the heterograph of a dataset's knowledge graph and training interactions.
 
-    Node types are ``user`` [U] and ``entity`` [N], items first. Each relation is an edge type of its own from head
-    to tail, with an inverse from tail to head; ``interacts`` runs from users to the items of their training
-    part, with an inverse as well. Messages run along the edges, from source to destination. Validation and test
-    interactions are not in the graph.
+    Node types are ``user`` [U] and ``entity`` [N], items first. Each relation is an edge type from head to tail, with
+    an inverse edge type from tail to head. ``interacts`` is the edge type from users to the items of their training
+    interactions, with an inverse as well. Validation and test interactions are not in the graph.
 
-    Every edge type has a relation id of its own, which ``edata["relation"]`` stores: r for the inverse of relation r,
-    by which heads receive from their tails, as SPiKE numbers relations; R + r for the relation itself; 2R for
-    ``interacts`` and 2R + 1 for its inverse. ``nodes["entity"].data["is_item"]`` marks the items. Where the data says
-    when interactions happened, ``edges["interacts"].data["place"]`` counts the user's earlier ones.
+    Each edge type has a relation id, stored in ``edata["relation"]``:
+
+    - r for the inverse of relation r, along which tails send messages to heads, as in SPiKE;
+    - R + r for relation r;
+    - 2R for ``interacts`` and 2R + 1 for its inverse.
+
+    ``nodes["entity"].data["is_item"]`` marks the items. If interactions have times,
+    ``edges["interacts"].data["place"]`` is the number of earlier interactions of the same user.
 
     Parameters
     ----------
     dataset
-        The data set; its relation names become edge type names.
+        The dataset; its relation names become edge type names.
 
     Returns
     -------
     DGLGraph
-        On the CPU. `save_graph` and `load_graph` store and restore it.
+        On the CPU. Store it with `save_graph` and `load_graph`.
     """
     R = dataset.num_relations
     triples = dataset.triples
@@ -74,17 +77,16 @@ def build_graph(dataset: Dataset) -> DGLGraph:
 
 
 def with_similar_items(graph: DGLGraph, items: Tensor, neighbours: Tensor) -> DGLGraph:
-    """Return the graph of `build_graph` with one more relation, ``similar text``: to items from their text neighbours.
+    """Return the graph with one more relation, ``similar text``, from text neighbours to items.
 
-    It has no inverse: of two items one may be among the most similar of the other, but not the other way round. Its
-    relation id is 2R + 2.
+    Its relation id is 2R + 2. It has no inverse, because being a nearest neighbour is not symmetric.
 
     Parameters
     ----------
     graph
-        The heterograph; it is not changed.
+        The heterograph of `build_graph`; it is not changed.
     items, neighbours
-        [E] rows of items; see `spike_dgl.nn.graphs.text_neighbours`.
+        Rows [E] of items, dst and src; see `spike_dgl.nn.graphs.text_neighbours`.
     """
     edges = {edge_type: graph.edges(etype=edge_type, order="eid") for edge_type in graph.canonical_etypes}
     similar = ("entity", SIMILAR, "entity")
@@ -100,7 +102,7 @@ def with_similar_items(graph: DGLGraph, items: Tensor, neighbours: Tensor) -> DG
 def edge_types_by_id(graph: DGLGraph) -> list[EdgeType]:
     """Return all edge types of the heterograph in the order of their relation ids.
 
-    An edge type without edges stores no id, and takes one that is left.
+    An edge type without edges stores no id; it is given one of the ids left over.
     """
     types: list[EdgeType] = graph.canonical_etypes
     ids = {each: int(graph.edges[each].data["relation"][0]) for each in types if graph.num_edges(each)}
@@ -111,18 +113,18 @@ def edge_types_by_id(graph: DGLGraph) -> list[EdgeType]:
 def entity_edge_types(graph: DGLGraph) -> list[EdgeType]:
     """Return the edge types to entities, in the order of their ids.
 
-    First come the 2R of the knowledge graph, then ``interacts``, then ``similar text`` where there is one.
+    First the 2R of the knowledge graph, then ``interacts``, then ``similar text`` if the graph has it.
     """
     return [edge_type for edge_type in edge_types_by_id(graph) if edge_type[2] == "entity"]
 
 
 def num_knowledge_relations(graph: DGLGraph) -> int:
-    """2R: relations of the knowledge graph and their inverses."""
+    """Return 2R, the number of relations of the knowledge graph and their inverses."""
     return entity_edge_types(graph).index(("user", INTERACTS, "entity"))
 
 
 def _edge_type_names(dataset: Dataset) -> list[str]:
-    """Return relation names, made different from each other's inverses and from the interactions' where they clash."""
+    """Return the relation names, with an underscore appended to names that clash with another edge type's."""
     taken = {INTERACTS, inverse(INTERACTS), SIMILAR}
     names: list[str] = []
     for wanted in dataset.relations.names:
@@ -140,7 +142,7 @@ def save_graph(graph: DGLGraph, file: Path) -> None:
 
 
 def load_graph(file: Path) -> DGLGraph:
-    """Read what `save_graph` wrote. Raises `DataError` where the file is missing or is no DGL graph."""
+    """Load a graph stored by `save_graph`. Raises `DataError` if the file is missing or not a DGL graph."""
     remedy = "Build the graph again with spike_dgl.graph.build_graph and save_graph."
     if not file.is_file():
         raise DataError(file, "no such graph file", remedy)

@@ -1,4 +1,4 @@
-"""Tables that read well in Markdown and in a terminal."""
+"""Markdown tables that are aligned in a terminal, too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row is the header: first column to the left, the others to the right."""
+    """Render a table whose first row is the header; the first column is left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |"

@@ -1,4 +1,4 @@
-"""Settings that were renamed. Their old names are read, with a warning, until the next version."""
+"""Renamed settings. Old names are accepted, with a warning, until the next version."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ RENAMED_VALUES = {("training.negatives_from", "met"): "seen"}
 
 
 class RenamedWarning(SpikeWarning, FutureWarning):
-    """A setting was given by its old name."""
+    """Use of an old name of a setting."""
 
 
 def with_present_names(section: str, values: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
-    """Return the settings of a section with old names and values replaced; each is a `RenamedWarning`."""
+    """Return the settings of a section with old names and values replaced, each with a `RenamedWarning`."""
     result = copy.deepcopy(dict(values))
     for old, new in RENAMED.items():
         key = old.removeprefix(f"{section}.")
         if key == old or key not in result:
             continue
         if warn:
-            warnings.warn(f"the setting {old} is called {new} now", RenamedWarning, stacklevel=3)
+            warnings.warn(f"the setting {old} was renamed to {new}", RenamedWarning, stacklevel=3)
         *inner, name = new.removeprefix(f"{section}.").split(".")
         part = result
         for each in inner:
@@ -43,12 +43,12 @@ def with_present_names(section: str, values: Mapping[str, Any], *, warn: bool = 
         name = key.removeprefix(f"{section}.")
         if name != key and result.get(name) == value:
             if warn:
-                message = f"{key}={value} is called {key}={replacement} now"
+                message = f"{key}={value} was renamed to {key}={replacement}"
                 warnings.warn(message, RenamedWarning, stacklevel=3)
             result[name] = replacement
     return result
 
 
 def present_name(key: str) -> str:
-    """Return the dotted key by which a setting is known now."""
+    """Return the current dotted key of a setting."""
     return RENAMED.get(key, key)

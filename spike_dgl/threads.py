@@ -1,4 +1,4 @@
-"""How many threads torch uses, and how they wait for each other."""
+"""Number of torch's threads, and how they wait for each other."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import sys
 
 
 def wait_passively() -> None:
-    """Let OpenMP's threads sleep while they wait for each other, unless the user chose otherwise.
+    """Make OpenMP's threads sleep while they wait for each other, unless the user chose otherwise.
 
-    By default they spin. Where another program has the core of one thread, the others then burn theirs until it comes
-    back, at each of the hundreds of operations of a training step. The OpenMP library reads the variable when it is
-    loaded, so this has no effect once torch is imported.
+    By default they spin. If another program uses the core of one thread, the others then waste theirs until it
+    continues, in each of the hundreds of operations of a training step. OpenMP reads the variable when it is loaded,
+    so this has no effect after torch was imported.
     """
     if "torch" not in sys.modules and "GOMP_SPINCOUNT" not in os.environ:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def available_cpus() -> int:
-    """Number of CPUs that this process may use: its affinity, and the quota of its container (cgroup v1 and v2)."""
+    """Return the number of CPUs that the process's affinity and its container's quota (cgroup v1 and v2) allow."""
     import joblib
 
     return int(joblib.cpu_count())
 
 
 def use_threads(number: int | None) -> None:
-    """Let torch use some threads; None for as many as there are CPUs to use, or as ``OMP_NUM_THREADS`` says."""
+    """Set the number of torch's threads; None for ``OMP_NUM_THREADS`` if set, else the number of available CPUs."""
     import torch
 
     if number is None and "OMP_NUM_THREADS" not in os.environ:

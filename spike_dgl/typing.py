@@ -6,11 +6,11 @@ letter meaning
 U      users
 I      items; they are the first I entities
 N      entities: items, then auxiliary entities (actors, genres, ...)
-R      relations of the data set; with their inverses 2R
+R      relations of the dataset; with their inverses 2R
 T      triples (head, relation, tail)
 X      interactions (user, item)
-E      directed edges of the graph that messages travel on
-P      distinct (source node, relation) pairs among those edges
+E      directed edges of the graph that messages are sent along
+P      distinct (src node, relation) pairs among those edges
 B      batch
 H      attention heads
 D      embedding dimension; d_k = D / H is the dimension of a head
@@ -18,8 +18,8 @@ d_t    dimension of a profile's text vector
 K      length of a recommendation list
 ====== =====================================================================================
 
-Row indices are int64 and count from 0. Raw ids are strings: they appear in files, at the command line and
-in `spike_dgl.data.dataset.Vocabulary`, and nowhere else.
+Row indices are int64 and count from 0. Raw ids are strings; they are used only in files, on the command line and in
+`spike_dgl.data.dataset.Vocabulary`.
 """
 
 from __future__ import annotations

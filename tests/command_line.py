@@ -1,4 +1,4 @@
-"""Commands as a user types them, in this process."""
+"""Commands run in this process, as typed by a user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spike_dgl import cli
 def run_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
 ) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command."""
+    """Run a command; return exit code, output and errors."""
     monkeypatch.setattr(sys, "argv", ["main.py", *map(str, arguments)])
     code = 0
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Small operations on two busy threads wait for each other: one thread is faster, and repeatable.
+# Small operations on two busy threads wait for each other: one thread is faster and reproducible.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("DGLBACKEND", "pytorch")
@@ -19,7 +19,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data sets, which are not ours to publish."""
+    """Folder of real datasets, which we may not publish."""
     folder = SHARED / "data"
     if not folder.is_dir():
         pytest.skip(f"needs the real data sets in {folder}")
@@ -28,7 +28,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_golden() -> Path:
-    """The folder of golden values."""
+    """Folder of golden values."""
     folder = SHARED / "golden"
     if not folder.is_dir():
         pytest.skip(f"needs the golden values in {folder}")
@@ -37,7 +37,7 @@ def shared_golden() -> Path:
 
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in the authors' layout: users like items of one of two genres."""
+    """A small dataset in the authors' format: users like items of one of two genres."""
     folder = tmp_path_factory.mktemp("data") / "tiny"
     folder.mkdir()
     random = np.random.default_rng(0)

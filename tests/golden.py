@@ -1,7 +1,7 @@
 """Compare SPiKE with golden values: ``python -m tests.golden FILE.npz [FILE.npz ...]``.
 
 Reproduces every array of a file in the format described beside the golden files, in float64 and float32, and
-prints the largest error of each. Exits with 1 where one is beyond its bound.
+prints the largest error of each. Exits with 1 if one exceeds its bound.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def errors(file: Path, dtype: torch.dtype) -> dict[str, float]:
-    """Largest error of each array of a golden file, relative to the array's largest value."""
+    """Return the largest error of each array of a golden file, relative to the array's largest value."""
     with np.load(file) as stored:
         golden = {name: stored[name] for name in stored.files}
     computed = compute(golden, dtype)
@@ -43,7 +43,7 @@ def errors(file: Path, dtype: torch.dtype) -> dict[str, float]:
 
 
 def compute(golden: Arrays, dtype: torch.dtype) -> Arrays:
-    """The outputs of a golden file, from its inputs."""
+    """Compute the outputs of a golden file from its inputs."""
     model = golden_model(golden, dtype)
     states = model.propagate()
     batch = Batch(*(_index(golden[f"batch_{name}"]) for name in ("user", "positive", "negative")))
@@ -70,7 +70,7 @@ def compute(golden: Arrays, dtype: torch.dtype) -> Arrays:
 
 
 def golden_model(golden: Arrays, dtype: torch.dtype) -> Spike:
-    """SPiKE with the weights of a golden file, in evaluation mode."""
+    """Return SPiKE with the weights of a golden file, in evaluation mode."""
     options = SpikeOptions(
         embedding_dim=golden["embedding"].shape[1],
         profile_scale=float(golden["profile_scale"]),
@@ -91,7 +91,7 @@ def golden_model(golden: Arrays, dtype: torch.dtype) -> Spike:
 
 
 def golden_dataset(golden: Arrays) -> Dataset:
-    """The random graph of a golden file as a data set without names."""
+    """Return the random graph of a golden file as a dataset without names."""
 
     def numbered(kind: str, count: str) -> Vocabulary:
         return Vocabulary(kind, tuple(str(row) for row in range(int(golden[count]))))
@@ -110,7 +110,7 @@ def golden_dataset(golden: Arrays) -> Dataset:
 
 
 def _parameters(model: Spike) -> dict[str, torch.nn.Parameter]:
-    """Our parameters by their golden names."""
+    """Return our parameters by their golden names."""
     named = {"embedding": model.embedding, "W_Q": model.conv.query_projection}
     for side in ("user", "entity"):
         projection = getattr(model.inject, f"{side}_projection")
@@ -121,14 +121,14 @@ def _parameters(model: Spike) -> dict[str, torch.nn.Parameter]:
 
 
 def edges(model: Spike) -> dict[str, Tensor]:
-    """Head, tail and relation [2T] of the edges attention runs on, entities counted from 0."""
+    """Return head, tail and relation [2T] of the attended edges, with entities counted from 0."""
     messages = model.views.messages
     tails = messages.src - model.num_users
     return {"edge_head": messages.attended.dst, "edge_tail": tails, "edge_relation": messages.relation}
 
 
 def edge_order(golden: Arrays, model: Spike) -> Tensor:
-    """For each edge of the golden file, the position of ours."""
+    """Return the position of our edge for each edge of the golden file."""
     keys = ("edge_tail", "edge_relation", "edge_head")
     ours = np.lexsort([edges(model)[key].numpy() for key in keys])
     theirs = np.lexsort([golden[key] for key in keys])
@@ -138,7 +138,7 @@ def edge_order(golden: Arrays, model: Spike) -> Tensor:
 
 
 def golden_edges(golden: Arrays, model: Spike) -> dict[str, Tensor]:
-    """Our edges in the order of the golden file's."""
+    """Return our edges in the order of the golden file's."""
     order = edge_order(golden, model)
     return {name: values[order] for name, values in edges(model).items()}
 
@@ -153,7 +153,7 @@ def _relative_error(expected: np.ndarray, computed: np.ndarray) -> float:
 
 
 def main(files: list[str]) -> int:
-    """Print the errors of each file in both precisions; 1 where one is beyond its bound."""
+    """Print the errors of each file in both precisions; return 1 if one exceeds its bound."""
     if not files:
         print(__doc__)
         return 2

@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "spike_dgl"
 
 LAYERS = [
-    {"__init__", "errors", "markdown", "threads", "typing"},
+    {"errors", "markdown", "threads", "typing"},
     {"atomic_files", "dgl_import", "plots", "renamed"},
     {"config", "doctor"},
     {"data"},
@@ -19,10 +19,10 @@ LAYERS = [
     {"evaluation", "training"},
     {"runs"},
     {"comparison", "explain", "recommend"},
-    {"measure", "serve", "tuning"},
+    {"api", "measure", "serve", "tuning"},
     {"commands"},
     {"cli"},
-    {"__main__"},
+    {"__init__", "__main__"},
 ]
 """First layer first. Modules of one layer may import each other only inside their own sub-package."""
 

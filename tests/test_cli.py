@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a first run, going on, asking, and mistakes."""
+"""The command line end to end: a first run, resuming, recommending, and errors."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_sampled_run_is_resumed_and_evaluated_like_any_other(
 def test_a_fanout_for_another_number_of_layers_is_one_clear_error(run, data_folder: Path) -> None:
     code, _, error = run("train", f"data.path={data_folder}", "model.fanout=[10]")
     assert code == 2
-    assert error == "error: model: fanout needs one number a layer, and num_layers is 2\n"
+    assert error == "error: model: fanout needs one number per layer, and num_layers is 2\n"
 
 
 @pytest.mark.slow
@@ -193,7 +193,7 @@ def test_show_config_prints_what_it_would_run(run, tmp_path: Path) -> None:
         (["train", "--resume", "nowhere"], "not a run folder"),
         (["evaluate", "nowhere"], "not a run folder"),
         (["recommend", "nowhere", "--user", "1"], "not a run folder"),
-        (["recommend", "nowhere"], "say for whom: --user, --all-users, --item or --text"),
+        (["recommend", "nowhere"], "give exactly one of --user, --all-users, --item and --text"),
         (["similar", "nowhere", "1"], "not a run folder"),
         (["data", "nowhere"], "no such folder"),
         (["prepare", "movielens", "nowhere", "somewhere"], "nowhere"),
@@ -250,7 +250,7 @@ def test_a_run_of_a_version_without_a_setting_says_which(run, data_folder: Path,
         code, _, error = run(*command)
         assert code == 2
         assert f"{config}: describes another model" in error
-        assert "without model.similar_items (now 10): add what switches that off" in error
+        assert "without model.similar_items (now 10): set the value that switches it off" in error
 
 
 def test_an_unknown_user_is_named(run, trained: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_list_of_a_user_without_history_says_that_it_is_popularity(
     assert json.loads(out)["ranked_by"] == "popularity"
     _, out, error = run("recommend", tmp_path / "run", "--all-users", "--out", tmp_path / "lists.jsonl")
     assert "30 lists" in out
-    assert "1 of them are the most popular items" in error
+    assert "1 of them contain the most popular items" in error
     assert (tmp_path / "lists.jsonl").read_text().count('"ranked_by": "popularity"') == 1
 
 
@@ -293,7 +293,7 @@ def test_data_that_cannot_be_tested_is_refused_before_training(
     for settings in ([], ["data.valid_fraction=0"]):
         code, _, error = run("train", f"data.path={folder}", *SMALL, *settings, "--out", tmp_path / "run")
         assert code == 2
-        assert "has no test pair to evaluate on: all 270 of them stand in training or validation" in error
+        assert "no test pair to evaluate on: all 270 pairs are in the training or validation split" in error
         assert not (tmp_path / "run").exists()
     code, _, error = run("train", f"data.path={data_folder}", *SMALL, "data.hidden_items=0.99", "--quiet")
     assert code == 2
@@ -338,7 +338,7 @@ def test_data_shows_statistics_and_audit_of_the_bundled_set(run) -> None:
 
 
 def start_and_stop(folder: Path, arguments: list[str], number: signal.Signals) -> tuple[int, str]:
-    """Train in a process of its own until two epochs are done, then send a signal: exit code and error output."""
+    """Train in a separate process until two epochs are done, then send a signal: exit code and error output."""
     process = subprocess.Popen(
         [sys.executable, "main.py", "train", *arguments, "training.epochs=3000", "--out", str(folder)],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Settings: what is wrong is named, with the nearest that is right, before anything is loaded."""
+"""Settings: errors name the key and the nearest valid one, before anything is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links of the pages lead somewhere, and what they tell a reader to type is there; nothing is run."""
+"""Links in the pages are valid, and so are commands and settings in them; nothing is run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spike_dgl.models.base import registered_models
 from spike_dgl.runs.config import SECTIONS, known_settings, load_config
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "notebooks" / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "notebooks" / "README.md"]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
@@ -54,9 +54,9 @@ def commands(file: Path) -> Iterator[list[str]]:
 
 
 def check(command: click.Command, arguments: list[str], parent: click.Context | None = None) -> None:
-    """Parse a call down to the last sub-command; raises what click would say of a mistake.
+    """Parse a call down to the last sub-command; raise click's errors.
 
-    A command without any argument may be there to name it.
+    A command without arguments may be mentioned only by name.
     """
     if parent is not None and not arguments:
         return
@@ -76,7 +76,7 @@ def settings() -> set[str]:
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """What GitHub calls the headings of a page."""
+    """Return GitHub's anchors of the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -117,12 +117,6 @@ def test_configurations_exist(file: Path) -> None:
     assert [
         name for name in named if not name.startswith("configs/tuned/") and not (ROOT / name).exists()
     ] == []
-
-
-def test_every_page_is_in_the_index() -> None:
-    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    pages = {page.name for page in PAGES if page.parent.name == "docs"} - {"README.md"}
-    assert [name for name in sorted(pages) if f"]({name})" not in index] == []
 
 
 @pytest.mark.parametrize(

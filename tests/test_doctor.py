@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, names the command that fixes it, and never raises."""
+"""The doctor finds problems, gives the command that fixes them, and never raises."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_an_unsupported_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def fake_dgl(folder: Path, init: str) -> Path:
-    """A folder with a package dgl that stands before the installed one."""
+    """Create a folder with a package dgl that is imported instead of the installed one."""
     (folder / "dgl").mkdir()
     (folder / "dgl" / "__init__.py").write_text(textwrap.dedent(init))
     return folder
@@ -108,4 +108,4 @@ def test_a_graphbolt_built_for_another_torch_is_kept_out_of_the_way(tmp_path: Pa
         timeout=120,
         check=False,
     )
-    assert "imported False" in result.stdout  # the empty module stood in for it
+    assert "imported False" in result.stdout  # replaced by the empty module

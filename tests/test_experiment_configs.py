@@ -1,4 +1,4 @@
-"""Every bench file in configs/ can be run, says how, and asks what its name says."""
+"""Every bench file in configs/ can be run, has its command, and compares what its name says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every number setting at both ends of its range: a run ends well, or with an error that a user can read."""
+"""Every number setting at both ends of its range: a run succeeds, or ends with a readable error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SMALL = {
     "profiles.vector_cache": "vectors.sqlite",
 }
 NOT_HERE = ("profiles.llm.", "profiles.openai.", "profiles.sentence_transformers.")
-"""Settings of programs that no run here starts."""
+"""Settings of programs that are not started here."""
 TAKES_LONG = {
     "model.embedding_dim",
     "model.denoiser_dim",
@@ -36,7 +36,7 @@ TAKES_LONG = {
     "model.num_kg_layers",
     "model.matching_samples",
 }
-"""Settings whose largest value is allowed, and costs more time than a test has."""
+"""Settings whose largest value takes too long for a test."""
 
 
 def numbers(options: type, prefix: str) -> Iterator[tuple[str, type, list[Any]]]:

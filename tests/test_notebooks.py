@@ -1,4 +1,4 @@
-"""The notebooks run from a clean checkout, and what is kept of them is small and names no machine."""
+"""The notebooks run from a clean checkout, and their stored outputs are small and name no machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ABSOLUTE_PATH = re.compile(r"(?<![\w.:])/\w+/\w")
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose ``notebooks`` are those of the project, and which holds no run yet."""
+    """Create a folder with the project's ``notebooks`` and no runs."""
     path = tmp_path_factory.mktemp("checkout")
     shutil.copytree(FOLDER, path / "notebooks")
     return path

@@ -1,4 +1,4 @@
-"""What plots show, read from the figures."""
+"""Plots, checked by the content of the figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/prepare.md shows works as it stands there, and its options and the audit's checks are those of the code."""
+"""Examples in docs/prepare.md work, and its options and the audit's checks agree with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that stand in configs/: from a raw dump to a trained model and a row of a benchmark."""
+"""The commands in configs/: from a raw dump to a trained model and a row of a benchmark."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Run = Callable[..., str]
 
 
 def commands(name: str) -> dict[str, list[str]]:
-    """What the first lines of a configuration say to type, by command."""
+    """Return the commands in the first lines of a configuration, by name."""
     found = re.findall(r"^#\s+python main\.py (.*)", (CONFIGS / f"{name}.yaml").read_text(), re.MULTILINE)
     return {words[0]: words for words in map(shlex.split, found)}
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Types a command in an empty folder, where configs/ is at hand, and gives what it prints."""
+    """Return a function that runs a command in an empty folder with configs/ and returns its output."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(CONFIGS)
 

@@ -1,4 +1,4 @@
-"""Threads: as many as there are CPUs to use, and none that spins while it waits."""
+"""Threads: one per available CPU, none of them spinning while it waits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ THREADS = (
 
 
 def last_line(code: str, **variables: str) -> str:
-    """Last line that a piece of Python prints in a process of its own."""
+    """Return the last line that Python code prints in a separate process."""
     cleared = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
     run = [sys.executable, "-c", code]
     return subprocess.run(

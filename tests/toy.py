@@ -1,4 +1,4 @@
-"""Small data sets whose right answers are known."""
+"""Small datasets with known answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def dataset(
     valid: list[tuple[int, int]] | None = None,
     test: list[tuple[int, int]] | None = None,
 ) -> Dataset:
-    """A data set from lists of rows; `sizes` are (users, items, entities, relations)."""
+    """Create a dataset from lists of rows; `sizes` are (users, items, entities, relations)."""
     U, I, N, R = sizes  # noqa: E741
     return Dataset(
         name="toy",
@@ -33,15 +33,15 @@ def dataset(
 
 
 def interactions(pairs: list[tuple[int, int]]) -> Interactions:
-    """Interactions from (user, item) rows."""
+    """Create interactions from (user, item) rows."""
     rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     return Interactions.from_pairs(rows[:, 0], rows[:, 1])
 
 
 def sequence(size: int = 20, num_users: int = 60, length: int = 8) -> Dataset:
-    """Users walk round a ring of items, each from somewhere, and what comes next is held out: first valid, then test.
+    """Create users who interact with consecutive items of a ring; the next ones are held out: valid, then test.
 
-    Everyone meets the items on both sides of every item, so that only the order of time tells where they go.
+    Every item co-occurs with its neighbours on both sides, so only the order of time predicts the next one.
     """
     pairs, times, valid, test = [], [], [], []
     for user in range(num_users):
@@ -58,7 +58,7 @@ def sequence(size: int = 20, num_users: int = 60, length: int = 8) -> Dataset:
 def random_dataset(
     seed: int, *, sizes: tuple[int, int, int, int] = (7, 9, 15, 3), density: int = 30
 ) -> Dataset:
-    """A random graph; the last entity has no triple."""
+    """Create a random graph; the last entity has no triple."""
     U, I, N, R = sizes  # noqa: E741
     random = np.random.default_rng(seed)
     pairs = np.stack([random.integers(0, U, density), random.integers(0, I, density)], axis=1)
@@ -74,7 +74,7 @@ def random_dataset(
 
 
 def checkerboard(size: int = 20, test_share: float = 0.2, seed: int = 0) -> Dataset:
-    """Even users like even items and odd users odd ones, and a triple says which items are even.
+    """Create users who like items of their own parity (colour), with triples that give the parity of items.
 
     A fifth of each user's items is held out for validation and test. A model that learns anything ranks the held-out
     items of a user's own colour before all of the other colour.

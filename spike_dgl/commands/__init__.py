@@ -1,1 +1,1 @@
-"""One file for each command or group of commands; `spike_dgl.cli` puts them together."""
+"""Command line: one file per command or group of commands; `spike_dgl.cli` combines them."""

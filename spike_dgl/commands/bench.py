@@ -1,4 +1,4 @@
-"""The commands of ``python main.py bench``: which model is better."""
+"""Commands of ``python main.py bench``: comparisons of models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ FILE = click.Path(path_type=Path)
 
 @click.group(cls=RunByDefault)
 def bench() -> None:
-    """Compare models (run, the default; report), on cold users and items (cold), and by explanations (fidelity)."""
+    """Compare models.
+
+    Without a command: run.
+    """
 
 
 @bench.command()
@@ -30,12 +33,14 @@ def bench() -> None:
     "--config", "config_file", type=FILE, help="Bench file: variants, seeds, settings; see configs/bench."
 )
 @click.option("--out", type=FILE, help="Folder of the study; runs/bench-NAME by default.")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Runs at a time.")
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Number of parallel runs."
+)
 @click.option(
     "--export",
     "export_format",
     type=click.Choice(["recbole", "cornac"]),
-    help="Write split, lists and metrics for that library too, to OUT/export-LIBRARY.",
+    help="Also write splits, lists and metrics in the format of this library to OUT/export-LIBRARY.",
 )
 @click.argument("overrides", nargs=-1, metavar="[section.key=value]...")
 def run(
@@ -45,16 +50,17 @@ def run(
     export_format: ExportFormat | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Run the variants of a bench file with every seed, where they are missing, and print one table.
+    """Run a study and print its table.
 
-    Finished runs are not run again, and stopped ones go on. With --out alone: the study that is in that folder.
+    A study is all variants of a bench file with all seeds. Finished runs are not repeated, and stopped runs are
+    resumed. With --out only, the study in that folder is run.
     """
     from spike_dgl.comparison.definition import read_study
     from spike_dgl.comparison.folder import StudyFolder
 
     if out is None:
         if config_file is None:
-            raise click.UsageError("name a bench file (--config), or the folder of a study (--out)")
+            raise click.UsageError("give a bench file (--config) or the folder of a study (--out)")
         out = Path("runs") / f"bench-{config_file.stem}"
     folder = StudyFolder(out)
     study = read_study(config_file or folder.bench_file(), overrides)
@@ -71,9 +77,9 @@ def run(
 @click.argument("file", type=FILE)
 @click.option("--out", type=FILE, help="Markdown file to write; printed by default.")
 def report(file: Path, out: Path | None) -> None:
-    """Write the tables of several studies, and what they say, as one page from their folders.
+    """Write a page of several studies.
 
-    FILE lists the folders; see configs/bench/results.yaml.
+    FILE lists the studies' folders; see configs/bench/results.yaml.
     """
     from spike_dgl.atomic_files import atomic_write_for_user
     from spike_dgl.comparison.results_page import read_report, render_report
@@ -89,12 +95,13 @@ def report(file: Path, out: Path | None) -> None:
 @bench.command()
 @click.argument("runs", nargs=-1, required=True, type=FILE)
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a run and way.")
-@click.option("--csv", "csv_file", type=FILE, help="Write the same to a CSV file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per run and method.")
+@click.option("--csv", "csv_file", type=FILE, help="Write the results to a CSV file, too.")
 def cold(runs: tuple[Path, ...], split: Split, as_json: bool, csv_file: Path | None) -> None:
-    """How well RUNS serve users and items they have never seen, against popularity and the cosine of profiles.
+    """Evaluate RUNS on cold-start users and items.
 
-    They are trained with data.hidden_users and data.hidden_items above 0.
+    The baselines are popularity and the cosine of profiles. The runs must be trained with data.hidden_users and
+    data.hidden_items above 0.
     """
     from spike_dgl.measure.cold_start import cold_results, render_cold
     from spike_dgl.runs.folder import RunFolder
@@ -121,9 +128,14 @@ def _write_csv(file: Path, lines: Sequence[Mapping[str, object]]) -> None:
 
 @bench.command()
 @click.argument("runs", nargs=-1, required=True, type=FILE)
-@click.option("--users", default=200, show_default=True, type=click.IntRange(min=2), help="Users of a run.")
+@click.option(
+    "--users", default=200, show_default=True, type=click.IntRange(min=2), help="Number of users per run."
+)
 def fidelity(runs: tuple[Path, ...], users: int) -> None:
-    """Whether the paths that explain RUNS of SPiKE matter: score drops by their removal, against random paths."""
+    """Measure the fidelity of explanations.
+
+    Compares the score drops after removing the paths that explain SPiKE RUNS with those of random paths.
+    """
     from spike_dgl.explain import Explainer
     from spike_dgl.explain.fidelity import measure, render
 

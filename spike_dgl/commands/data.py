@@ -1,4 +1,4 @@
-"""The commands ``python main.py data`` and ``python main.py prepare ...``."""
+"""Commands ``python main.py data`` and ``python main.py prepare ...``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-# Commands import what they need when they run, so that a help page comes at once.
+# Commands import heavy packages when they run, so that --help is fast.
 if TYPE_CHECKING:
     from spike_dgl.data.prepare.pipeline import Source
 
@@ -22,15 +22,18 @@ FILE = click.Path(path_type=Path)
 @click.command()
 @click.argument("path", default=None, required=False)
 @click.argument("overrides", nargs=-1, metavar="[data.key=value]...")
-@click.option("--config", "config_file", type=FILE, help="YAML file whose data section to use.")
+@click.option("--config", "config_file", type=FILE, help="YAML file with a data section.")
 def data(path: str | None, overrides: tuple[str, ...], config_file: Path | None) -> None:
-    """Statistics and an audit of the data set in PATH (the bundled one by default)."""
+    """Print statistics and an audit of a dataset.
+
+    PATH is its folder (default: the bundled dataset).
+    """
     from spike_dgl.config import apply_overrides, build, dotted_keys, read_yaml
     from spike_dgl.data.audit import render
     from spike_dgl.data.options import DataOptions, load
 
     if path is not None and path.startswith("data.") and "=" in path:
-        overrides = (path, *overrides)  # no folder was named, only settings
+        overrides = (path, *overrides)  # no folder, only settings
         path = None
     settings = apply_overrides(
         read_yaml(config_file) if config_file else {}, overrides, dotted_keys(DataOptions, "data")
@@ -41,22 +44,21 @@ def data(path: str | None, overrides: tuple[str, ...], config_file: Path | None)
 
 @click.group()
 def prepare() -> None:
-    """Make a data set from raw files; packed ones (.gz, .zst, .zip) are read as they are.
+    """Make a dataset from raw files.
 
-    Each source takes options as key=value; `prepare options` lists them.
+    The files may be compressed (.gz, .zst, .zip). Each source has options, given as key=value; `prepare options`
+    lists them.
     """
 
 
 def _destination(command: Command) -> Command:
-    """What every source takes at the end."""
+    """Add the arguments and options that all sources share."""
     decorators = (
         click.argument("destination", type=FILE),
         click.argument("overrides", nargs=-1, metavar="[key=value]..."),
-        click.option("--overwrite", is_flag=True, help="Replace an earlier data set in DESTINATION."),
-        click.option(
-            "--also", multiple=True, type=click.Choice(["recbole"]), help="Write this layout as well."
-        ),
-        click.option("--quiet", is_flag=True, help="No progress bar and no audit."),
+        click.option("--overwrite", is_flag=True, help="Replace an existing dataset in DESTINATION."),
+        click.option("--also", multiple=True, type=click.Choice(["recbole"]), help="Also write this format."),
+        click.option("--quiet", is_flag=True, help="Show no progress bar and no audit."),
     )
     for decorator in reversed(decorators):
         command = decorator(command)
@@ -112,7 +114,7 @@ def lastfm(source: Path, overrides: tuple[str, ...], **how: Any) -> None:
 @click.argument("description", type=FILE)
 @_destination
 def tables(description: Path, overrides: tuple[str, ...], **how: Any) -> None:
-    """Your own tables, as the YAML file DESCRIPTION tells them; docs/prepare.md has an example."""
+    """Your own tables, described by the YAML file DESCRIPTION; see the example in docs/prepare.md."""
     from spike_dgl.config import read_yaml
     from spike_dgl.data.prepare.own_tables import OwnTablesOptions, own_tables
 
@@ -122,7 +124,7 @@ def tables(description: Path, overrides: tuple[str, ...], **how: Any) -> None:
 
 @prepare.command()
 def options() -> None:
-    """Every option of every source with its values, default and meaning."""
+    """Print the options of all sources."""
     from spike_dgl.commands.settings_page import options_table
     from spike_dgl.data.prepare.amazon import AmazonOptions
     from spike_dgl.data.prepare.item_tables import ItemTableOptions
@@ -146,7 +148,7 @@ def options() -> None:
 def _options(
     options: type[Options], section: str, overrides: Iterable[str], values: Mapping[str, Any] | None = None
 ) -> Options:
-    """Options from a mapping and ``key=value``, which name no section."""
+    """Build options from a mapping and ``key=value`` overrides without a section."""
     from spike_dgl.config import apply_overrides, build
 
     changed = apply_overrides({section: dict(values or {})}, (f"{section}.{text}" for text in overrides), ())

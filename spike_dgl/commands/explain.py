@@ -1,4 +1,4 @@
-"""``python main.py explain``: why a run gives an item its score for a user."""
+"""``python main.py explain``: explanation of a user's score of an item."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import click
 if TYPE_CHECKING:
     from spike_dgl.explain.explanation import Explanation, Over
 
-OVER = "All paths, or those over facts of the knowledge graph, without other users and similar texts."
+OVER = "all: all paths; facts: only paths over the knowledge graph, without other users and text neighbours."
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--user", required=True, help="Raw user id.")
 @click.option("--item", required=True, help="Raw item id, or exact name.")
-@click.option("--paths", default=5, show_default=True, type=click.IntRange(min=1), help="Paths to show.")
+@click.option("--paths", default=5, show_default=True, type=click.IntRange(min=1), help="Number of paths.")
 @click.option("--over", type=click.Choice(["all", "facts"]), default="all", show_default=True, help=OVER)
 @click.option(
     "--format",
@@ -27,15 +27,19 @@ OVER = "All paths, or those over facts of the knowledge graph, without other use
     default="text",
     show_default=True,
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write to this file; needed for png.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output file; required for png.")
 def explain(run: Path, user: str, item: str, paths: int, over: Over, form: str, out: Path | None) -> None:
-    """Why RUN gives an item its score for a user: the paths whose removal lowers it most, and the score's parts."""
+    """Explain the score of an item for a user.
+
+    Prints the paths of the graph whose removal lowers the score most, and the parts of the score by ID embeddings,
+    graph and profiles. RUN must be a run of SPiKE.
+    """
     from spike_dgl.explain import Explainer
     from spike_dgl.plots import require_matplotlib
 
     if form == "png":
         if out is None:
-            raise click.UsageError("a picture goes to a file: --out FILE.png")
+            raise click.UsageError("png needs an output file: --out FILE.png")
         require_matplotlib()
     explanation = Explainer.load(run).explain(user, item, num_paths=paths, over=over)
     if out is not None:

@@ -1,4 +1,4 @@
-"""``python main.py export``: runs for other libraries to check."""
+"""``python main.py export``: runs in the formats of other libraries, to check the metrics there."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ FORMAT = click.Choice(["recbole", "cornac"])
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=FILE)
-@click.option("--format", "export_format", type=FORMAT, required=True, help="Whose files to write.")
-@click.option("--out", type=FILE, required=True, help="New folder for them.")
+@click.option("--format", "export_format", type=FORMAT, required=True, help="Library.")
+@click.option("--out", type=FILE, required=True, help="New folder to write.")
 def export(runs: tuple[Path, ...], export_format: ExportFormat, out: Path) -> None:
-    """Write the split of RUNS for RecBole or Cornac, and each run's lists and metrics of all test users."""
+    """Export RUNS for RecBole or Cornac.
+
+    Writes the split in the library's format, and the lists and metrics of all test users, to check them there.
+    """
     from spike_dgl.runs.export import export_runs
 
     export_runs(_named(runs), out, export_format)
@@ -28,6 +31,6 @@ def export(runs: tuple[Path, ...], export_format: ExportFormat, out: Path) -> No
 
 
 def _named(runs: Sequence[Path]) -> dict[str, Path]:
-    """Runs by the last part of their path, or by the last two where that is not enough to tell them apart."""
+    """Name runs by the last part of their path, or by the last two if the last is not unique."""
     short = {run.name: run for run in runs}
     return short if len(short) == len(runs) else {f"{run.parent.name}-{run.name}": run for run in runs}

@@ -1,4 +1,4 @@
-"""The commands of ``python main.py profile``: a language model's texts about every node."""
+"""Commands of ``python main.py profile``: profile texts by a language model, their vectors and their quality."""
 
 from __future__ import annotations
 
@@ -29,29 +29,35 @@ FILE = click.Path(path_type=Path)
 
 @click.group(cls=RunByDefault)
 def profile() -> None:
-    """Profiles: from a language model (run, the default; status, export, import), their vectors, their quality."""
+    """Write profiles with a language model (run, the default), show, export or import them, encode and assess them."""
 
 
 def with_settings(command: Any) -> Any:
-    """The arguments by which all these commands know data and settings."""
+    """Add the arguments for data and settings to a command."""
     command = click.argument("overrides", nargs=-1, metavar="[section.key=value]...")(command)
     return click.option(
-        "--config", "config_file", type=FILE, help="YAML file whose data and profiles sections to use."
+        "--config", "config_file", type=FILE, help="YAML file with the sections data and profiles."
     )(command)
 
 
 @profile.command()
 @with_settings
-@click.option("--dry-run", is_flag=True, help="Show requests, tokens and cost; send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the number of requests, tokens and cost; send nothing.")
 @click.option(
-    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop when the store has cost so much."
+    "--max-cost",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Stop when the total cost of the store reaches USD.",
 )
 @click.option(
-    "--prices", "prices_file", type=FILE, help="YAML file of your prices; they come before the built-in."
+    "--prices",
+    "prices_file",
+    type=FILE,
+    help="YAML file with your prices; they override the built-in prices.",
 )
 @click.option("--batch", is_flag=True, help="Use the Batch API: half the price, answers within a day.")
-@click.option("--yes", is_flag=True, help="Do not ask, however much it costs.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation, whatever the cost.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 def run(
     overrides: tuple[str, ...],
     config_file: Path | None,
@@ -62,7 +68,7 @@ def run(
     yes: bool,
     quiet: bool,
 ) -> None:
-    """Ask a language model about items, then auxiliary entities, then users. Goes on where it was stopped."""
+    """Write profiles of items, then auxiliary entities, then users. Continue a stopped run."""
     from spike_dgl.commands.profile_progress import ProgressBars
     from spike_dgl.profiles.llm.estimate import Budget
     from spike_dgl.profiles.llm.forecast import estimate_generation
@@ -85,19 +91,19 @@ def run(
         try:
             outcome = generate(dataset, options, store, Budget(max_cost, prices), bars.show, batch=batch)
         except KeyboardInterrupt:
-            click.echo("\nstopped; the same command goes on, and pays nothing twice", err=True)
+            click.echo("\nstopped; the same command continues the run, stored answers cost nothing", err=True)
             sys.exit(130)
         finally:
             bars.close()
         click.echo(_summary(outcome, options))
         if outcome.has_nothing:
-            raise SpikeError("no answer was usable\n  python main.py profile status says why.")
+            raise SpikeError("no answer was usable\n  python main.py profile status shows the reasons.")
 
 
 @profile.command()
 @with_settings
 def status(overrides: tuple[str, ...], config_file: Path | None) -> None:
-    """Done, failed and left by node type, tokens and money so far, and why requests failed."""
+    """Show progress by node type, tokens and cost so far, and why requests failed."""
     from spike_dgl.markdown import markdown_table
     from spike_dgl.profiles.llm.pipeline import open_store
     from spike_dgl.profiles.llm.pipeline import status as status_of
@@ -119,10 +125,65 @@ def status(overrides: tuple[str, ...], config_file: Path | None) -> None:
 
 
 @profile.command()
+@click.argument("file", type=FILE)
+@with_settings
+@click.option(
+    "--again", is_flag=True, help="Write also requests of earlier files, whose answers will not come."
+)
+def requests(file: Path, overrides: tuple[str, ...], config_file: Path | None, again: bool) -> None:
+    """Write the next requests to FILE, in OpenAI's batch format, for an engine that runs elsewhere.
+
+    Items come first, then auxiliary entities, then users. Read the answers before you write the next requests.
+    """
+    from spike_dgl.profiles.llm.offline import write_requests
+    from spike_dgl.profiles.llm.store import Store
+
+    dataset, options = _load(config_file, overrides)
+    with Store.open(_store_path(options)) as store:
+        written = write_requests(file, dataset, options, store, again=again)
+    if written.number:
+        click.echo(f"{file}: {written.number:,} requests, node type {written.node_type}")
+    if written.waiting:
+        click.echo(f"{written.waiting:,} requests, node type {written.node_type}, wait for their answers")
+    if written.node_type is None:
+        click.echo("no request is left")
+
+
+@profile.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE... [section.key=value]...")
+@click.option("--config", "config_file", type=FILE, help="YAML file whose data and profiles sections to use.")
+@click.option(
+    "--prices", "prices_file", type=FILE, help="YAML file with prices, which replace the bundled ones."
+)
+def answers(files: tuple[str, ...], config_file: Path | None, prices_file: Path | None) -> None:
+    """Store the answers in FILE..., which an engine wrote to the requests of `profile requests`.
+
+    Each line is a JSON object as OpenAI's Batch API and vLLM's run-batch write it, or has custom_id and generated_text.
+    """
+    from spike_dgl.profiles.llm.estimate import Budget
+    from spike_dgl.profiles.llm.offline import read_answers
+    from spike_dgl.profiles.llm.prices import read_prices
+    from spike_dgl.profiles.llm.store import Store
+
+    paths = [Path(each) for each in files if "=" not in each or Path(each).is_file()]
+    if not paths:
+        raise click.UsageError("name at least one file of answers")
+    overrides = [each for each in files if Path(each) not in paths]
+    dataset, options = _load(config_file, overrides)
+    with Store.open(_store_path(options)) as store:
+        read = read_answers(paths, dataset, options, store, Budget(prices=read_prices(prices_file)))
+    click.echo(
+        f"{read.answered:,} answers stored, {read.failed:,} rejected, {read.missing:,} requests without an answer"
+    )
+    if read.unexpected:
+        click.echo(f"{read.unexpected:,} lines left out: this store does not wait for them")
+
+
+@profile.command()
 @click.argument("folder", type=FILE)
 @with_settings
 def export(folder: Path, overrides: tuple[str, ...], config_file: Path | None) -> None:
-    """Write the texts to FOLDER: profiles.json, and the authors' *_profiles.json."""
+    """Write the texts to FOLDER, as profiles.json and in the authors' format (*_profiles.json)."""
     from spike_dgl.profiles.llm.exchange import export_texts
     from spike_dgl.profiles.llm.pipeline import open_store
 
@@ -136,7 +197,7 @@ def export(folder: Path, overrides: tuple[str, ...], config_file: Path | None) -
 @click.argument("file", type=FILE)
 @with_settings
 def import_(file: Path, overrides: tuple[str, ...], config_file: Path | None) -> None:
-    """Take the texts of FILE (profiles.json, or one of the authors') into the store; they are not asked for again."""
+    """Add the texts of FILE (profiles.json, or an authors' file) to the store. No requests are sent for them."""
     from spike_dgl.data.training import TrainingData
     from spike_dgl.profiles.llm.exchange import import_texts
     from spike_dgl.profiles.llm.store import Store
@@ -150,11 +211,13 @@ def import_(file: Path, overrides: tuple[str, ...], config_file: Path | None) ->
 @profile.command()
 @with_settings
 @click.option(
-    "--out", type=FILE, help="Folder for the authors' *_embeddings.npz; nothing is written without."
+    "--out",
+    type=FILE,
+    help="Folder for *_embeddings.npz, in the authors' format; without it, none are written.",
 )
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 def encode(overrides: tuple[str, ...], config_file: Path | None, out: Path | None, quiet: bool) -> None:
-    """Make the vectors of all profiles, or what is missing of them; choose by profiles.encoder."""
+    """Encode all profiles with profiles.encoder. Only vectors that are not in the cache are computed."""
     from spike_dgl.profiles.build import build_profiles
     from spike_dgl.profiles.encoders.openai import OpenAIEncoder
     from spike_dgl.profiles.llm.prices import read_prices
@@ -174,22 +237,25 @@ def encode(overrides: tuple[str, ...], config_file: Path | None, out: Path | Non
 @profile.command()
 @with_settings
 @click.option(
-    "--judge", type=click.IntRange(min=1), metavar="N", help="Let a model mark N profiles a node type."
+    "--judge", type=click.IntRange(min=1), metavar="N", help="Let a model rate N profiles per node type."
 )
-@click.option("--judge-model", default="gpt-4o-mini", show_default=True, help="The model that marks.")
+@click.option("--judge-model", default="gpt-4o-mini", show_default=True, help="Model that rates profiles.")
 @click.option(
     "--judge-store",
     type=FILE,
     default=Path("runs/judge.sqlite"),
     show_default=True,
-    help="Keeps its answers.",
+    help="SQLite file of its answers.",
 )
 @click.option(
-    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop when the judge has cost so much."
+    "--max-cost",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Stop when the judge's total cost reaches USD.",
 )
-@click.option("--prices", "prices_file", type=FILE, help="YAML file of your prices.")
+@click.option("--prices", "prices_file", type=FILE, help="YAML file with your prices.")
 @click.option("--dry-run", is_flag=True, help="Show what the judge would cost; send nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask, however much it costs.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation, whatever the cost.")
 def quality(
     overrides: tuple[str, ...],
     config_file: Path | None,
@@ -201,7 +267,7 @@ def quality(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Length, coverage, repetition, leaks and meaning of the profiles that training would use."""
+    """Measure length, coverage, repetition, leaks and neighbour similarity of the profiles that training would use."""
     from spike_dgl.profiles.build import build_profiles
     from spike_dgl.profiles.judge import judge_requests
     from spike_dgl.profiles.llm.estimate import Budget
@@ -209,12 +275,12 @@ def quality(
     from spike_dgl.profiles.quality import measure, render
 
     if judge is None and (dry_run or yes or max_cost is not None or prices_file is not None):
-        raise click.UsageError("--dry-run, --yes, --max-cost and --prices are about a judge; add --judge N")
+        raise click.UsageError("--dry-run, --yes, --max-cost and --prices need --judge N")
     dataset, options = _load(config_file, overrides)
     profiles = build_profiles(dataset, options, progress=True)
     click.echo(render(measure(dataset, profiles, options)))
     if judge is not None:
-        # What a server wants of the parameters, it wants of all requests.
+        # The judge's requests keep the other parameters, since the same server has to accept them.
         model = replace(options.llm.completion("item"), model=judge_model)
         requests = judge_requests(dataset, profiles, options, model, number=judge)
         _judge(requests, options, judge_store, Budget(max_cost, read_prices(prices_file)), dry_run, yes)
@@ -260,7 +326,7 @@ def _load(config_file: Path | None, overrides: Sequence[str]) -> tuple[Dataset, 
     known = [*dotted_keys(DataOptions, "data"), *dotted_keys(ProfileOptions, "profiles")]
     for key in (override.partition("=")[0] for override in overrides):
         if key.partition(".")[0] not in ("data", "profiles"):
-            raise ConfigError(f"'{key}': here only settings of data and profiles can change")
+            raise ConfigError(f"'{key}': this command has only settings of data and profiles")
     settings = apply_overrides(read_yaml(config_file) if config_file else {}, overrides, known)
     options = build(ProfileOptions, settings.get("profiles"), "profiles")
     return load(build(DataOptions, settings.get("data"), "data")), options
@@ -268,12 +334,14 @@ def _load(config_file: Path | None, overrides: Sequence[str]) -> tuple[Dataset, 
 
 def _store_path(options: ProfileOptions) -> Path:
     if options.store is None:
-        raise ConfigError("no store named: give a file that keeps the answers, profiles.store=FILE.sqlite")
+        raise ConfigError(
+            "profiles.store is not set\n  Name a file for the answers: profiles.store=FILE.sqlite"
+        )
     return Path(options.store)
 
 
 def _existing_store(options: ProfileOptions) -> AbstractContextManager[Store | None]:
-    """The store if there is one; a dry run creates none."""
+    """Open the store if its file exists, so that a dry run creates none."""
     from spike_dgl.profiles.llm.store import Store
 
     exists = options.store is not None and Path(options.store).is_file()
@@ -312,17 +380,17 @@ def _dollars(cost: float | None) -> str:
 
 def _notes(options: ProfileOptions, prices: PriceTable, batch: bool) -> str:
     client = options.llm.client
-    price = "free, since the server is local" if client.is_local else f"as of {prices.date} ({prices.source})"
+    price = "none for a local server" if client.is_local else f"as of {prices.date} ({prices.source})"
     return (
         f"Server: {client.address}{', Batch API' if batch else ''}. Prices: {price}.\n"
-        "Tokens are estimated, in prompts about entities and users with profiles of as many words as are asked for."
+        "Tokens are estimates. Profiles quoted in prompts for entities and users count with their maximum length."
     )
 
 
 def _confirm(
     estimates: Sequence[Estimate], options: ProfileOptions, max_cost: float | None, yes: bool, spent: float
 ) -> None:
-    """Ask before more than `LlmOptions.confirm_above` is spent; a limit of cost counts as well."""
+    """Ask for confirmation if a run may cost more than `LlmOptions.confirm_above`; `max_cost` bounds its cost."""
     cost, limit = _total_cost(estimates), options.llm.confirm_above
     if max_cost is not None:
         cost = max(max_cost - spent, 0.0) if cost is None else min(cost, max(max_cost - spent, 0.0))
@@ -333,7 +401,7 @@ def _confirm(
         raise SpikeError(
             f"this will cost {shown}, more than profiles.llm.confirm_above ({limit:g})\n  Add --yes."
         )
-    click.confirm(f"This will cost {shown}. Go on?", abort=True)
+    click.confirm(f"This will cost {shown}. Continue?", abort=True)
 
 
 def _summary(generation: Generation, options: ProfileOptions) -> str:
@@ -341,27 +409,25 @@ def _summary(generation: Generation, options: ProfileOptions) -> str:
     for node_type, outcome in generation.stages.items():
         parts = {
             "answered": outcome.answered,
-            "stored before": outcome.stored,
+            "already stored": outcome.stored,
             "failed": outcome.failed,
             "given up": outcome.given_up,
             "not sent": outcome.unsent,
         }
         counts = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
-        lines.append(f"{node_type}: {counts or 'nothing to ask'}")
+        lines.append(f"{node_type}: {counts or 'no requests needed'}")
     lines.append(f"Paid in this run: ${generation.cost:.4f}.")
     if generation.stopped:
-        lines.append(f"Stopped: {generation.stopped}. The same command with a higher limit goes on.")
+        lines.append(f"Stopped: {generation.stopped}. To continue, run the command with a higher limit.")
     if generation.cut_prompts:
-        lines.append(
-            f"{generation.cut_prompts:,} answers were written from less than was sent: {_cut(options)}"
-        )
+        lines.append(f"{generation.cut_prompts:,} answers are based on a truncated prompt: {_cut(options)}")
     if generation.unanswered:
         lines.append(
             f"{generation.unanswered:,} nodes have no answer and keep their template profile; "
-            "python main.py profile status says why."
+            "python main.py profile status shows the reasons."
         )
     lines.append(
-        f"Train on it: python main.py train profiles.store={options.store}, with the same other settings."
+        f"Train with these profiles: python main.py train profiles.store={options.store}, other settings unchanged."
     )
     return "\n".join(lines)
 
@@ -375,8 +441,8 @@ def _cut(options: ProfileOptions) -> str:
 def _paid(store: Store) -> str:
     usage = store.usage()
     unpriced = f", and {usage.unpriced:,} responses of unknown price" if usage.unpriced else ""
-    return f"Paid in all: ${usage.cost:.4f} for {usage.responses:,} responses{unpriced}."
+    return f"Paid in total: ${usage.cost:.4f} for {usage.responses:,} responses{unpriced}."
 
 
 def _counted(counts: Any) -> str:
-    return ", ".join(f"{count:,} texts of nodes of type {node_type}" for node_type, count in counts.items())
+    return ", ".join(f"{count:,} {node_type} texts" for node_type, count in counts.items())

@@ -1,4 +1,4 @@
-"""Progress of requests to a language model, and what a user should know while they run."""
+"""Progress bars and notes while requests to a language model run."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 SECONDS_BETWEEN_REFRESHES = 1.0
-"""Where nothing but the time has changed."""
+"""Interval at which the elapsed time is refreshed while nothing else changes."""
 
 
 class ProgressBars:
-    """One progress bar a stage, and notes on standard error, each once.
+    """Progress bar of each stage, and notes on standard error, each printed once.
 
     Parameters
     ----------
     estimates
-        Requests of each stage.
+        Number of requests of each stage.
     client
-        Its settings are named in notes.
+        Connection settings that the notes name.
     quiet
-        Show the notes alone.
+        Show only the notes.
     """
 
     def __init__(self, estimates: Sequence[Estimate], client: ClientOptions, *, quiet: bool) -> None:
@@ -48,11 +48,11 @@ class ProgressBars:
     def show(self, node_type: str, outcome: Outcome) -> None:
         """Show the outcome of a stage so far."""
         if node_type not in self._bars:
-            self.close()  # that of the stage before
+            self.close()  # the previous stage has ended
             total = self._totals.get(node_type)
             self._bars[node_type] = tqdm(desc=node_type, total=total, unit=" requests", disable=self._quiet)
         bar = self._bars[node_type]
-        again = f", {outcome.retries:,} sent again: {outcome.trouble}" if outcome.retries else ""
+        again = f", {outcome.retries:,} retries: {outcome.trouble}" if outcome.retries else ""
         bar.set_postfix_str(f"${outcome.cost:.4f}{again}", refresh=False)
         news = outcome.answered + outcome.failed - bar.n
         if news:
@@ -64,14 +64,12 @@ class ProgressBars:
 
     def _note(self, outcome: Outcome) -> None:
         if outcome.stopped == INTERRUPTED:
-            waiting = f"waiting for {outcome.under_way:,} requests that are under way and will be paid"
-            self._say_once(INTERRUPTED, f"stopping: {waiting}; Ctrl-C again leaves them")
+            waiting = f"waiting for {outcome.under_way:,} requests that were sent and will be charged"
+            self._say_once(INTERRUPTED, f"stopping: {waiting}; press Ctrl-C again to stop at once")
         elif outcome.retries:
             trouble: Mishap = outcome.trouble  # type: ignore[assignment]
             remedy = remedy_of(Failure(trouble), self._client)
-            self._say_once(
-                trouble, f"requests are sent again, since the last attempt ended with: {trouble}. {remedy}"
-            )
+            self._say_once(trouble, f"requests are retried; the last attempt failed: {trouble}. {remedy}")
         if outcome.cut_prompts:
             self._say_once("cut", f"{cut_prompts_note(self._client)}")
 
@@ -81,15 +79,15 @@ class ProgressBars:
             tqdm.write(note, file=sys.stderr)
 
     def close(self) -> None:
-        """Leave the bars as they are."""
+        """Close all bars and leave them on the screen."""
         for bar in self._bars.values():
             bar.close()
 
 
 def cut_prompts_note(client: ClientOptions) -> str:
-    """Say what it means that a server counts far fewer tokens than were sent."""
+    """Return the note for a server that reports far fewer prompt tokens than were sent."""
     return (
-        "the server cuts prompts: it counts far fewer tokens than were sent, so answers miss data. "
-        "Raise its context (Ollama: OLLAMA_CONTEXT_LENGTH=8192, llama.cpp: --ctx-size), "
+        "the server truncates prompts: it reports far fewer tokens than were sent, so answers miss data. "
+        "Increase its context length (Ollama: OLLAMA_CONTEXT_LENGTH=8192, llama.cpp: --ctx-size), "
         f"or lower {client.request_setting('prompt_tokens')}."
     )

@@ -1,4 +1,4 @@
-"""``python main.py recommend`` and ``similar``: lists from a finished run; ``embeddings``: what they are made of."""
+"""``python main.py recommend``, ``similar`` and ``embeddings``: top-k lists and embeddings of a finished run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from spike_dgl.recommend.recommender import Recommender, ScoredItem
 
-NO_HISTORY = "the user has no training interactions, and no embedding was learned"
+NO_HISTORY = "the user has no training interactions, so the model has no embedding for them"
 FILE = click.Path(path_type=Path)
 LENGTH = click.IntRange(min=1)
 
@@ -19,18 +19,14 @@ LENGTH = click.IntRange(min=1)
 @click.command()
 @click.argument("run", type=FILE)
 @click.option("--user", "users", multiple=True, help="User id or name; repeat for several.")
-@click.option("--all-users", is_flag=True, help="Instead: every user of the data.")
-@click.option(
-    "--item", "liked", multiple=True, help="Instead: an item that someone new likes; repeat for several."
-)
-@click.option("--text", help="Instead: how someone new describes a taste.")
-@click.option(
-    "--candidate", "candidates", multiple=True, help="Only this item may be listed; repeat for several."
-)
+@click.option("--all-users", is_flag=True, help="All users of the data.")
+@click.option("--item", "liked", multiple=True, help="Item that a new user likes; repeat for several.")
+@click.option("--text", help="Description of a new user's taste.")
+@click.option("--candidate", "candidates", multiple=True, help="Rank only this item; repeat for several.")
 @click.option("-k", default=10, show_default=True, type=LENGTH, help="Length of a list.")
-@click.option("--with-seen", is_flag=True, help="Keep items the user already interacted with.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a list.")
-@click.option("--out", type=FILE, help="Write the users' lists to a file: .csv, .jsonl or .parquet.")
+@click.option("--with-seen", is_flag=True, help="Include items the user already interacted with.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per list.")
+@click.option("--out", type=FILE, help="Write the lists to a file: .csv, .jsonl or .parquet.")
 def recommend(
     run: Path,
     users: tuple[str, ...],
@@ -43,14 +39,18 @@ def recommend(
     as_json: bool,
     out: Path | None,
 ) -> None:
-    """The best items of RUN for some users or all, or for someone new by liked items or a text."""
+    """Print top-k lists of RUN.
+
+    The lists are for users of the data (--user, --all-users), or for a new user with liked items (--item) or a
+    description of their taste (--text). Give exactly one of these options.
+    """
     from spike_dgl.recommend.list_files import asked_of_user, write_lists
     from spike_dgl.recommend.recommender import Recommender
 
     if (bool(users), all_users, bool(liked), text is not None).count(True) != 1:
-        raise click.UsageError("say for whom: --user, --all-users, --item or --text, one of the four")
+        raise click.UsageError("give exactly one of --user, --all-users, --item and --text")
     if out is not None and (as_json or not (users or all_users)):
-        raise click.UsageError("--out goes with --user or --all-users, and the file's name says its format")
+        raise click.UsageError("--out needs --user or --all-users, and has its format from the file name")
     recommender, allowed = Recommender.load(run), candidates or None
     if all_users:
         users = recommender.users.ids
@@ -58,7 +58,7 @@ def recommend(
         write_lists(recommender, out, k, users=users, exclude_seen=not with_seen, candidates=allowed)
         click.echo(f"{len(users):,} lists -> {out}")
         if unknown := sum(not recommender.has_history(user) for user in users):
-            click.echo(f"{unknown:,} of them are the most popular items: {NO_HISTORY}", err=True)
+            click.echo(f"{unknown:,} of them contain the most popular items: {NO_HISTORY}", err=True)
         return
     if liked:
         items = recommender.recommend_for_items(liked, k, exclude_seen=not with_seen, candidates=allowed)
@@ -78,7 +78,10 @@ def recommend(
 @click.option("-k", default=10, show_default=True, type=LENGTH, help="Length of the list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def similar(run: Path, item: str, k: int, as_json: bool) -> None:
-    """The items of RUN that are most like ITEM, an id or a name, by the cosine of their embeddings."""
+    """Print the items most similar to ITEM.
+
+    ITEM is an id or a name. Similarity is the cosine of the final embeddings of RUN.
+    """
     from spike_dgl.recommend.recommender import Recommender
 
     _show({"item": item}, Recommender.load(run).similar_items(item, k), as_json)
@@ -86,9 +89,12 @@ def similar(run: Path, item: str, k: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run", type=FILE)
-@click.option("--out", type=FILE, required=True, help="New folder for them.")
+@click.option("--out", type=FILE, required=True, help="New folder to write.")
 def embeddings(run: Path, out: Path) -> None:
-    """Write the final embeddings of RUN with ids and names, for a vector index."""
+    """Write the final embeddings of RUN.
+
+    The files have ids and names, for a vector index.
+    """
     from spike_dgl.recommend.embedding_files import write_embeddings
     from spike_dgl.recommend.recommender import Recommender
 
@@ -106,7 +112,7 @@ def _show(asked: dict[str, object], items: Sequence[ScoredItem], in_json: bool) 
 
 
 def show_user(recommender: Recommender, user: str) -> None:
-    """Print who the user is: the beginning of the history."""
+    """Print the user and the first items of their history."""
     if not recommender.has_history(user):
         click.echo(f"user {user}, the most popular items: {NO_HISTORY}")
         return
@@ -116,6 +122,6 @@ def show_user(recommender: Recommender, user: str) -> None:
 
 
 def show_list(items: Iterable[ScoredItem]) -> None:
-    """Print a list, a line an item."""
+    """Print a list, one item per line."""
     for place, item in enumerate(items, start=1):
         click.echo(f"{place:4d}  {item.score:7.3f}  {item.name}  [{item.id}]")

@@ -1,4 +1,4 @@
-"""Groups of commands that can be called without naming one."""
+"""Groups of commands with a default command."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import click
 
 
 class RunByDefault(click.Group):
-    """A group of which one command need not be named.
+    """Group of commands with a default command.
 
     Parameters
     ----------
     default
-        Name of that command.
+        Name of the default command.
     arguments, options
-        As of `click.Group`.
+        See `click.Group`.
     """
 
     def __init__(self, *arguments: Any, default: str = "run", **options: Any) -> None:
@@ -23,7 +23,7 @@ class RunByDefault(click.Group):
         self.default = default
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the default command before arguments that name none."""
+        """Insert the default command if the arguments name none."""
         if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
             args = [self.default, *args]
         return super().parse_args(ctx, args)

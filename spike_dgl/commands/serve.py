@@ -1,4 +1,4 @@
-"""``python main.py serve``: a run as a web server."""
+"""Command ``python main.py serve``: a web server for a run."""
 
 from __future__ import annotations
 
@@ -15,30 +15,40 @@ FILE = click.Path(path_type=Path)
 @click.argument("run", type=FILE)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 uses a free one."
 )
 @click.option(
-    "--token-file", type=FILE, help="File with the token that the API asks for; else SPIKE_DGL_TOKEN, if set."
+    "--token-file",
+    type=FILE,
+    help="File with the token that API requests need; without it, SPIKE_DGL_TOKEN is used if set.",
 )
-@click.option("--without-token", is_flag=True, help="Let everybody who reaches HOST ask.")
-@click.option("--without-model", is_flag=True, help="Do not explain: starts sooner, takes less memory.")
+@click.option(
+    "--without-token", is_flag=True, help="Answer requests without a token from all who can reach HOST."
+)
+@click.option(
+    "--without-model",
+    is_flag=True,
+    help="Disable explanations: the server starts faster and uses less memory.",
+)
 @click.option(
     "--cors-origin",
     "origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Let pages of this origin read answers; repeatable.",
+    help="Let web pages of this origin read responses (CORS); repeatable.",
 )
 @click.option(
-    "--root-path", default="", help="Prefix under which a proxy shows the server, such as /recommender."
+    "--root-path",
+    default="",
+    help="Path prefix under which a proxy publishes the server, such as /recommender.",
 )
-@click.option("--access-log", is_flag=True, help="Write a line of JSON for each request.")
+@click.option("--access-log", is_flag=True, help="Write one line of JSON per request.")
 @click.option(
     "--drain-seconds",
     default=0.0,
     show_default=True,
     type=click.FloatRange(0, 600),
-    help="Answer for so long after SIGTERM, while /ready says no.",
+    help="Seconds to keep answering after SIGTERM, while /ready returns 503.",
 )
 def serve(
     run: Path,
@@ -54,7 +64,7 @@ def serve(
 ) -> None:
     """Serve RUN: an explorer for the browser, an HTTP API, and its OpenAPI page.
 
-    Ctrl-C stops the server. SIGHUP reloads RUN: a newer run there, or where a link leads now, answers from then on.
+    Ctrl-C stops the server. SIGHUP reloads RUN, a run folder or a link to one, and serves the run that is there now.
     """
     try:
         from spike_dgl.serve import security, server
@@ -67,8 +77,8 @@ def serve(
     token = None if without_token else security.read_token(token_file)
     if token is None and not without_token and not security.is_local(host):
         raise SpikeError(
-            f"{host} can be reached from other machines, and without a token everybody there could ask\n"
-            f"  Set {security.TOKEN_VARIABLE}, give --token-file, or say --without-token."
+            f"{host} can be reached from other machines, but no token is set\n"
+            f"  Set {security.TOKEN_VARIABLE}, or add --token-file FILE or --without-token."
         )
     security.check_origins(origins)
     server.serve(

@@ -1,4 +1,4 @@
-"""``python main.py settings``: what can be set."""
+"""``python main.py settings``: documentation of all settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import click
 @click.argument("models", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path), help="File to write instead of printing.")
 def settings(models: tuple[str, ...], out: Path | None) -> None:
-    """Every setting with its values, default and meaning, and the options of MODELS, or of all."""
+    """Print the documentation of all settings.
+
+    It has values, default and description of each setting, and the options of MODELS (default: all).
+    """
     from spike_dgl.commands.settings_page import settings_page
     from spike_dgl.models.base import model_entry
 

@@ -1,4 +1,4 @@
-"""Every setting as a page of Markdown, from the dataclasses that declare them and their docstrings."""
+"""Markdown page of all settings, from the dataclasses that declare them and their docstrings."""
 
 from __future__ import annotations
 
@@ -23,25 +23,24 @@ _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min
 INTRODUCTION = """\
 # Settings
 
-Written by `python main.py settings --out docs/configuration.md` from the code; a test fails where it is out of date.
+Generated from the code by `python main.py settings --out docs/configuration.md`; a test fails if it is out of date.
 
-A run takes its settings from a YAML file (`--config FILE`), and from `section.key=value` on the command line, which
-comes last. `python main.py train --show-config` prints all settings of a
-run, and every run folder holds them in `config.yaml`. An unknown key or a value out of range is an error that names the
-nearest key or the range.
+The settings of a run come from a YAML file (`--config FILE`) and from `section.key=value` on the command line, which
+has priority. `python main.py train --show-config` prints all settings of a run, and every run folder has them in
+`config.yaml`. An unknown key or a value out of range is an error that names the nearest key or the range.
 """
 
 
 @dataclass(frozen=True)
 class Documented:
-    """What the docstring of a settings dataclass says.
+    """Docstring of a settings dataclass.
 
     Parameters
     ----------
     summary
-        Its first paragraph.
+        First paragraph.
     fields
-        Description of each field, those of base classes included.
+        Description of each field, including inherited ones.
     """
 
     summary: str
@@ -49,7 +48,7 @@ class Documented:
 
 
 def documented(options: type) -> Documented:
-    """Read the docstrings of a settings dataclass and of what it is derived from."""
+    """Parse the docstrings of a settings dataclass and of its base classes."""
     fields: dict[str, str] = {}
     for declared in reversed(options.__mro__):
         fields |= _described_fields(declared.__dict__.get("__doc__") or "")
@@ -61,7 +60,7 @@ def _first_paragraph(documented: Any) -> str:
 
 
 def _described_fields(docstring: str) -> dict[str, str]:
-    """The entries of a NumPy docstring's section Parameters."""
+    """Return the entries of the section Parameters in a NumPy docstring."""
     _, _, section = inspect.cleandoc(docstring).partition("Parameters\n----------\n")
     entries = re.findall(r"^([a-z]\w*(?:, [a-z]\w*)*)\n((?:(?: {4}.*|)\n?)+)", section, flags=re.MULTILINE)
     return {
@@ -72,15 +71,15 @@ def _described_fields(docstring: str) -> dict[str, str]:
 
 
 def settings_page(models: Iterable[str] | None = None) -> str:
-    """All settings of a run, and the options of some models, or of all, as Markdown."""
+    """Render all settings of a run, with the options of some models (default: all), as Markdown."""
     entries = registered_models()
     chosen = {name: entries[name] for name in (entries if models is None else models)}
     parts = [INTRODUCTION]
     for section, options in SECTIONS.items():
         parts += _section_parts(section, options)
     parts.append(
-        "## model\n\n`model.name` chooses the model, `spike` by default. All trained models share these settings; "
-        "where a model has another default, it stands in the model's own table."
+        "## model\n\n`model.name` selects the model, `spike` by default. All trained models share these settings; "
+        "other defaults of a model are in its own table."
     )
     parts.append(_table("model", RankingOptions, _fields(RankingOptions)))
     for name, entry in chosen.items():
@@ -89,20 +88,20 @@ def settings_page(models: Iterable[str] | None = None) -> str:
 
 
 def options_table(options: type, shared: type | None = None) -> str:
-    """Options that are set without naming a section, as Markdown.
+    """Render options without a section as Markdown.
 
     Parameters
     ----------
     options
-        The dataclass that declares them.
+        Dataclass that declares them.
     shared
-        What it derives from: only options that this has not, or has with another default, are in the table then.
+        Base class whose options are omitted, unless `options` has another default.
     """
     return _table("", options, _fields(options) if shared is None else _own_fields(options, shared))
 
 
 def _section_parts(section: str, options: type) -> Iterator[str]:
-    """Heading, first paragraph and table of a section, then those of the sections inside it."""
+    """Yield heading, first paragraph and table of a section, then of its nested sections."""
     own = {name: field for name, field in _fields(options).items() if not _is_section(field)}
     yield f"{'#' * (section.count('.') + 2)} {section}\n\n{documented(options).summary}"
     yield _table(section, options, own)
@@ -123,11 +122,11 @@ def _model_parts(name: str, entry: ModelEntry) -> Iterator[str]:
             yield _table(f"model.{key}", options, _fields(options))
     if entry.search:
         tried = (f"`{key}` {', '.join(map(_plain, values))}" for key, values in entry.search.items())
-        yield f"`main.py tune` tries: {'; '.join(tried)}."
+        yield f"Search space of `main.py tune`: {'; '.join(tried)}."
 
 
 def _own_fields(options: type, shared: type) -> dict[str, FieldInfo]:
-    """Those that what the options derive from has not, or has with another default."""
+    """Return the fields that are not in the base class, or have another default there."""
     defaults = {key: _default(field) for key, field in _fields(shared).items()}
     return {
         key: field
@@ -142,7 +141,7 @@ def _table(section: str, options: type, fields: dict[str, FieldInfo]) -> str:
         [f"`{prefix}{name}`", _values(field), _shown_default(field), described.get(name, "")]
         for name, field in fields.items()
     ]
-    # A bar would end its cell, in code too.
+    # A bar would end its cell, even inside code.
     lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
     return "\n".join(["| setting | values | default | |", "|---|---|---|---|", *lines])
 
@@ -166,7 +165,7 @@ def _shown_default(field: FieldInfo) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value as one may write it after ``key=``."""
+    """Format a value as after ``key=`` on the command line."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(_plain, value))}]"
     if isinstance(value, float):
@@ -175,7 +174,7 @@ def _plain(value: Any) -> str:
 
 
 def _values(field: FieldInfo) -> str:
-    """Type and range of a field, in words."""
+    """Describe type and range of a field."""
     bounds = [
         f"{words} {_plain(getattr(bound, name))}"
         for bound in field.metadata

@@ -1,4 +1,4 @@
-"""The commands of ``python main.py speed``: how fast training and lists are."""
+"""Commands of ``python main.py speed``: speed of training and recommendation."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ FILE = click.Path(path_type=Path)
 
 @click.group(cls=RunByDefault, default="training")
 def speed() -> None:
-    """Measure the speed of training (the default), also as the graph grows or is sampled, and of lists."""
+    """Measure speed and memory.
+
+    Without a command: training.
+    """
 
 
 @speed.command()
 @click.argument("path", default="")
 @click.option(
-    "--nodes", default=30_000, show_default=True, help="Nodes of a generated graph, where no PATH is given."
+    "--nodes", default=30_000, show_default=True, help="Number of nodes of a generated graph, without PATH."
 )
-@click.option("--edges", default=250_000, show_default=True, help="Its edges.")
-@click.option("--relations", default=9, show_default=True, help="Its relations.")
+@click.option("--edges", default=250_000, show_default=True, help="Number of edges of the generated graph.")
+@click.option("--relations", default=9, show_default=True, help="Number of relations of the generated graph.")
 @click.option("--batch-size", default=4096, show_default=True)
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
 def training(
     path: str, nodes: int, edges: int, relations: int, batch_size: int, repeats: int, threads: int | None
 ) -> None:
-    """Time a training step against the reference implementation, on the data set in PATH or on a generated graph.
+    """Compare training with the reference.
 
-    A part of the reference that would not fit in memory is left out.
+    Times a training step of SPiKE and of the reference implementation, on the dataset in PATH or a generated graph.
+    Parts of the reference that would not fit in memory are skipped.
     """
     from spike_dgl.measure.speed import Workload, compare
 
@@ -47,12 +51,15 @@ def training(
     "--nodes",
     default=2_000,
     show_default=True,
-    help="Nodes of the smallest graph; there are ten times as many edges.",
+    help="Number of nodes of the smallest graph, which has ten times as many edges.",
 )
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
 def scaling(nodes: int, repeats: int, threads: int | None) -> None:
-    """Time and memory of a training step as the graph grows tenfold and a hundredfold."""
+    """Measure training by graph size.
+
+    Prints time and memory of a training step on graphs of 1, 10 and 100 times the size.
+    """
     from spike_dgl.measure.speed import Workload, scale
 
     use_threads(threads)
@@ -66,14 +73,14 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
 @speed.command()
 @click.argument("path", default="")
 @click.option(
-    "--nodes", default=20_000, show_default=True, help="Nodes of the smallest graph, where no PATH is given."
+    "--nodes", default=20_000, show_default=True, help="Number of nodes of the smallest graph, without PATH."
 )
 @click.option(
     "--fanout",
     multiple=True,
     default=(10, 10),
     show_default=True,
-    help="Neighbours a layer, once a layer.",
+    help="Number of neighbours to sample; repeat for each layer.",
     type=click.IntRange(min=-1),
 )
 @click.option("--batch-size", default=512, show_default=True)
@@ -82,9 +89,10 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
 def sampling(
     path: str, nodes: int, fanout: tuple[int, ...], batch_size: int, repeats: int, threads: int | None
 ) -> None:
-    """A step on sampled neighbours against one on the whole graph, on the data set in PATH or as a graph grows.
+    """Compare neighbour sampling with the whole graph.
 
-    First its edges grow tenfold, then its nodes.
+    Prints time and memory of training steps on the dataset in PATH. Without PATH, on three generated graphs: with 10
+    times the edges, then with 10 times the nodes as well.
     """
     from spike_dgl.measure.speed import Workload, compare_sampled
 
@@ -98,10 +106,19 @@ def sampling(
 
 @speed.command()
 @click.argument("run", type=FILE)
-@click.option("--calls", default=1000, show_default=True, type=click.IntRange(min=1), help="Of each kind.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line a kind of call.")
+@click.option(
+    "--calls",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of calls of each kind.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per kind of call.")
 def latency(run: Path, calls: int, as_json: bool) -> None:
-    """Time how long RUN takes to load, and to answer known users and new ones, on one thread."""
+    """Measure the latency of recommendation.
+
+    Prints how long RUN takes to load, and to recommend to users of the data and to new users, on one thread.
+    """
     from spike_dgl.measure.latency import measure, render
 
     found = measure(run, calls)

@@ -1,4 +1,4 @@
-"""``python main.py tune``: the settings that suit each model best, by validation."""
+"""``python main.py tune``: hyperparameter search on validation."""
 
 from __future__ import annotations
 
@@ -18,41 +18,48 @@ FILE = click.Path(path_type=Path)
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]... [section.key=value]...")
 @click.option(
-    "--config", "config_file", type=FILE, help="Bench file or run configuration; the defaults without."
+    "--config",
+    "config_file",
+    type=FILE,
+    help="Bench file or run configuration. Default: the default settings.",
 )
 @click.option(
-    "--trials", default=20, show_default=True, type=click.IntRange(min=1), help="Runs of each model."
+    "--trials", default=20, show_default=True, type=click.IntRange(min=1), help="Number of runs per model."
 )
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the search.")
+@click.option(
+    "--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Random seed of the search."
+)
 @click.option(
     "--sampler",
     default="random",
     show_default=True,
     type=click.Choice(["random", "optuna"]),
-    help="optuna proposes by what was good so far.",
+    help="random search, or Optuna's TPE.",
 )
 @click.option(
     "--seeds",
     default=1,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Runs of each finalist; above 1 the best mean is chosen.",
+    help="Number of seeds per finalist; above 1, the best mean is chosen.",
 )
 @click.option(
     "--finalists",
     default=3,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Best trials that are run with several seeds.",
+    help="Number of best trials that are run with several seeds.",
 )
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Runs at a time.")
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Number of parallel runs."
+)
 @click.option("--out", type=FILE, help="Folder of the trials; runs/tune-NAME by default.")
 @click.option(
     "--write",
     default=Path("configs/tuned"),
     show_default=True,
     type=FILE,
-    help="What was found goes to WRITE/DATA/MODEL.yaml.",
+    help="Folder for the best settings, written to WRITE/DATA/MODEL.yaml.",
 )
 def tune(
     models: tuple[str, ...],
@@ -66,10 +73,13 @@ def tune(
     out: Path | None,
     write: Path,
 ) -> None:
-    """Search each model's own grid of settings on validation, or with data.inner_split=true on the inner split's test.
+    """Search hyperparameters on validation.
 
-    MODEL: by default all of the bench file, or the one of the configuration. Every model has the same number of trials,
-    the first of them with its settings as they are. Finished trials are not run again, and stopped ones go on.
+    With data.inner_split=true, settings are chosen on the test split of the inner split instead.
+
+    MODEL: all models of the bench file, or the one of the configuration, by default. Each model has its own search
+    space and the same number of trials; the first trial has the given settings. Finished trials are not repeated, and
+    stopped trials are resumed.
     """
     from spike_dgl.comparison.definition import tuned_file
     from spike_dgl.runs.folder_lock import only_one
@@ -89,9 +99,9 @@ def tune(
         if contender not in to_tune:
             click.echo(f"{contender.model} has no settings to tune")
         elif contender.held:
-            click.echo(f"{contender.model}: {', '.join(contender.held)} not searched, but kept as given")
+            click.echo(f"{contender.model}: {', '.join(contender.held)} not tuned, but kept as given")
     to_tune = fit_to_data(to_tune)
-    for contender in to_tune:  # before anything is run
+    for contender in to_tune:  # check all before the first run
         check_tuned_file(tuned_file(write, contender.config({}).data.path, contender.model), contender)
     found = []
     with only_one(out):
@@ -105,6 +115,4 @@ def tune(
         click.echo("\n" + render_summary(found))
     nothing = [done[0].run.config.model_name for done in found if all(trial.value is None for trial in done)]
     if nothing:
-        raise SpikeError(
-            f"all trials of {', '.join(nothing)} failed; the lines above say where each has its log"
-        )
+        raise SpikeError(f"all trials of {', '.join(nothing)} failed; the lines above name their log files")

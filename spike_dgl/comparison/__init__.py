@@ -1,1 +1,1 @@
-"""Studies: variants x seeds on one split, run where they are missing, and compared."""
+"""Studies: comparisons of variants on one split, each run with several seeds."""

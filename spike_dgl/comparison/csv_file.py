@@ -1,4 +1,4 @@
-"""A comparison as CSV: every figure of the table unrounded, for all metrics."""
+"""CSV file of a comparison: all numbers of the table unrounded, for all metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spike_dgl.runs.averages import COSTS, mean_cost, spread
 
 
 def render_csv(comparison: Comparison) -> str:
-    """One line a row of the study; cells are empty where there is no value."""
+    """Render one line per row of the study; missing values are empty cells."""
     lines = [_line(comparison, outcome) for outcome in comparison.outcomes]
     text = io.StringIO()
     names = dict.fromkeys(name for line in lines for name in line)

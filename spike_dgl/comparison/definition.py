@@ -1,4 +1,4 @@
-"""What a study compares: the bench file, read and checked."""
+"""Definition of a study: reading and checking of the bench file."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ METRICS = ("recall@20", "ndcg@20")
 
 @dataclass(frozen=True, config=STRICT)
 class Axis:
-    """A setting that takes several values in turn, to be drawn as lines.
+    """Setting that is varied over several values, the x-axis of a plot.
 
     Parameters
     ----------
     name
-        What it is called in tables and plots.
+        Name in tables and plots.
     setting
-        Its dotted key, such as ``model.profile_scale``.
+        Dotted key, such as ``model.profile_scale``.
     values
-        The numbers it takes.
+        Numbers to try.
     """
 
     name: str
@@ -51,34 +51,34 @@ class Axis:
 
 @dataclass(frozen=True, config=STRICT)
 class BenchFile:
-    """A bench file as it is written; `docs/benchmark.md` describes it.
+    """Content of a bench file; see `docs/benchmark.md`.
 
     Parameters
     ----------
     title
         Heading of table and plot.
     base
-        Settings that all runs share: an ordinary run configuration.
+        Settings of all runs: an ordinary run configuration.
     models
-        Names of models, each a variant of that label.
+        Names of models; each is a variant with this label.
     variants
-        Settings on top of `base`, by label.
+        Settings by label, which override `base`.
     axis
-        Repeats every variant for each value of one setting.
+        Setting that is varied; every variant is run with each of its values.
     seeds
-        Training seeds; each variant is run with each.
+        Training seeds; every variant is run with each.
     reference
-        Variant (of a single variant: value of the axis) that all others are tested against; by default the best on
-        validation.
+        Variant (or value of the axis, with a single variant) that all others are tested against. Default: the best
+        on validation.
     tuned
-        Folder of ``DATA/MODEL.yaml`` with the settings that tuning chose. They lie over `base`.
+        Folder with the tuned settings of each model, ``DATA/MODEL.yaml``. They override `base`.
     overrides
-        Settings given on the command line. They lie over `base` and `tuned`; one of a model goes to the variants whose
-        model has it.
+        Settings from the command line. They override `base` and `tuned`; a setting of a model applies to variants
+        whose model has it.
     metrics
-        Test metrics to show; the first is the one in groups of users and items, and in sentences.
+        Test metrics to show; the first is used for groups of users and items, and in sentences.
     plot_by
-        Draw the metrics by ``activity of users`` or ``popularity of items``; None draws those of all users.
+        Groups in the plot: ``activity of users`` or ``popularity of items``; None for all users.
     """
 
     title: str = ""
@@ -96,20 +96,20 @@ class BenchFile:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of the table: settings that are run with every seed.
+    """Row of the table: settings that are run with every seed.
 
     Parameters
     ----------
     label
-        Unique in the study.
+        Label, unique in the study.
     variant
         Label of its variant.
     contender
-        What is compared: the variant, or of a single variant the value of the axis.
+        Name for comparisons: the variant, or the value of the axis with a single variant.
     value
-        Place on the axis.
+        Value on the axis.
     settings
-        Of its runs, apart from the seed.
+        Settings of its runs, without the seed.
     """
 
     label: str
@@ -120,11 +120,11 @@ class Row:
 
     @property
     def slug(self) -> str:
-        """The label as the name of a folder."""
+        """Folder name made from the label."""
         return re.sub(r"[^\w.]+", "-", self.label.lower()).strip("-.")
 
     def config(self, seed: int) -> RunConfig:
-        """All settings of the run with a seed. Raises `ConfigError` that names the row."""
+        """Return all settings of the run with a seed. Raises a `ConfigError` that names the row."""
         try:
             if _sets(self.settings, "training.seed"):
                 raise ConfigError("training.seed is set; list seeds under `seeds` instead")
@@ -136,16 +136,16 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Variants x seeds, ready to be run.
+    """Study ready to be run.
 
     Parameters
     ----------
     file
-        What was written, overrides included.
+        Content of the bench file, with overrides.
     rows
-        In the order of the file.
+        Rows in the order of the file.
     tuned
-        Models that have tuned settings.
+        Models with tuned settings.
     """
 
     file: BenchFile
@@ -154,16 +154,16 @@ class Study:
 
     @property
     def reference(self) -> str | None:
-        """The contender that all others are tested against, where the file names it."""
+        """Contender that all others are tested against; None if the file does not name it."""
         return None if self.file.reference is None else _as_label(self.file.reference)
 
     def to_yaml(self) -> str:
-        """The study as a bench file that `read_study` reads back."""
+        """Render the study as a bench file, the inverse of `read_study`."""
         return write_yaml({key: value for key, value in to_mapping(self.file).items() if value not in EMPTY})
 
 
 def read_study(path: Path, overrides: Iterable[str] = ()) -> Study:
-    """Read a bench file, and work out the settings of every row.
+    """Read a bench file, and determine the settings of every row.
 
     Parameters
     ----------
@@ -175,8 +175,8 @@ def read_study(path: Path, overrides: Iterable[str] = ()) -> Study:
     Raises
     ------
     ConfigError
-        For an unknown key, labels that are not clear, a reference that is no row, or an override that would undo what
-        makes the rows different.
+        If a key is unknown, labels are ambiguous, the reference is not a row, or an override conflicts with a setting
+        that the rows vary.
     """
     try:
         content = read_yaml(path)
@@ -194,7 +194,7 @@ def read_study(path: Path, overrides: Iterable[str] = ()) -> Study:
 def _check_labels(variants: Any) -> None:
     for label in variants if isinstance(variants, Mapping) else ():
         if not isinstance(label, str):
-            raise ConfigError(f"variants: YAML reads the label {label} as no text; put it in quotes")
+            raise ConfigError(f"variants: YAML does not read the label {label} as text; put it in quotes")
 
 
 def _study(file: BenchFile) -> Study:
@@ -204,16 +204,16 @@ def _study(file: BenchFile) -> Study:
     rows = tuple(_rows(file, variants, tuned))
     _check_rows(file, rows)
     if len(set(file.seeds)) < len(file.seeds):
-        raise ConfigError("seeds: the same one stands twice; it would count as two runs")
+        raise ConfigError("seeds: a seed is listed twice; it would count as two runs")
     return Study(file, rows, tuple(sorted(model for model, settings in tuned.items() if settings)))
 
 
 def _variants(file: BenchFile) -> dict[str, Settings]:
-    """Each label's own settings."""
+    """Return the settings of each variant by label."""
     twice = [model for model in file.models if model in file.variants or file.models.count(model) > 1]
     if twice:
         raise ConfigError(
-            f"'{twice[0]}' stands twice among models and variants; give one of them another label"
+            f"'{twice[0]}' is listed twice among models and variants; give one of them another label"
         )
     variants: dict[str, Settings] = {model: {"model": {"name": model}} for model in file.models}
     variants |= {label: own or {} for label, own in file.variants.items()}
@@ -230,7 +230,7 @@ def _check_overrides(file: BenchFile, variants: Mapping[str, Settings]) -> None:
             setters.insert(0, "the list of seeds")
         if setters:
             raise ConfigError(
-                f"'{text}' would undo what {setters[0]} sets\n  Change it in a copy of the file."
+                f"'{text}' conflicts with the value that {setters[0]} sets\n  Change it in a copy of the file."
             )
 
 
@@ -270,12 +270,12 @@ def _override(settings: Settings, overrides: Iterable[str]) -> Settings:
 
 
 def _tuned(file: BenchFile, model: str) -> Settings:
-    """What tuning chose for a model on this data; nothing where it was not tuned."""
+    """Read the tuned settings of a model on this data; empty if it was not tuned."""
     if file.tuned is None:
         return {}
     if not Path(file.tuned).is_dir():
         raise ConfigError(
-            f"tuned: no such folder '{file.tuned}'; make it with main.py tune, or leave `tuned` out"
+            f"tuned: no such folder '{file.tuned}'; create it with main.py tune, or remove `tuned`"
         )
     data = _override(file.base, file.overrides).get("data") or {}
     chosen = tuned_file(Path(file.tuned), str(data.get("path", "movielens")), model)
@@ -284,7 +284,7 @@ def _tuned(file: BenchFile, model: str) -> Settings:
     settings = read_yaml(chosen)
     if name_of_model(settings) != model:
         raise ConfigError(
-            f"{chosen}: these are settings of {name_of_model(settings)}, and its name is {model}'s"
+            f"{chosen}: these are settings of {name_of_model(settings)}, but the file name is that of {model}"
         )
     try:
         RunConfig.from_mapping(settings)
@@ -294,7 +294,7 @@ def _tuned(file: BenchFile, model: str) -> Settings:
 
 
 def tuned_file(folder: Path, data_path: str, model: str) -> Path:
-    """Where the settings stand that tuning chose for a model on the data of a path."""
+    """Return the path of the tuned settings of a model on the data of a path."""
     return folder / Path(data_path).name / f"{model}.yaml"
 
 
@@ -303,7 +303,7 @@ def _check_rows(file: BenchFile, rows: tuple[Row, ...]) -> None:
     for row in rows:
         if not row.slug or row.slug in by_slug:
             raise ConfigError(
-                f"the labels '{by_slug.get(row.slug, '')}' and '{row.label}' would share a folder"
+                f"the labels '{by_slug.get(row.slug, '')}' and '{row.label}' would share a folder; change one"
             )
         by_slug[row.slug] = row.label
     contenders = list(dict.fromkeys(row.contender for row in rows))

@@ -1,4 +1,4 @@
-"""A comparison as a plot: bars for variants, lines along an axis, or over groups of users or items."""
+"""Plot of a comparison: bars for variants, or lines over an axis or over groups of users or items."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw(comparison: Comparison) -> Figure:
-    """Mean and standard deviation over seeds of the study's metrics. Raises `SpikeError` without matplotlib."""
+    """Draw mean and standard deviation over seeds of the metrics. Raises `SpikeError` without matplotlib."""
     file, finished = comparison.study.file, [outcome for outcome in comparison.outcomes if outcome.runs]
     if file.plot_by is not None:
         return _draw_groups(comparison, finished, file.plot_by)
@@ -29,7 +29,7 @@ def draw(comparison: Comparison) -> Figure:
 
 
 def _draw_groups(comparison: Comparison, outcomes: list[Outcome], what: By) -> Figure:
-    """A line a row over the groups, which are those of the first row."""
+    """Draw one line per row over the groups, which are taken from the first row."""
     by = f"By {what}"
     groups = [entry for entry in outcomes[0].records[0]["test_by_group"] if entry["by"] == by]
     names = [entry["group"] for entry in groups]

@@ -1,4 +1,4 @@
-"""The folder of a study: what was compared, its runs, and the table."""
+"""The folder of a study: its definition, runs, table and plot."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class StudyFolder:
 
     ======================== =====================================================
     ``study.yaml``           the bench file, with the overrides of the command line
-    ``made.json``            command and processes at a time
+    ``made.json``            command and number of parallel processes
     ``LABEL/seedN``          run folders
     ``LABEL/seedN.yaml``     settings of the run
-    ``LABEL/seedN.log``      what its process printed
-    ``table.md``             the comparison to read
-    ``table.csv``            the same unrounded
-    ``plot.png``             the same as a plot, with matplotlib
-    ``export-LIBRARY``       the finished runs for another library to check, where it was asked for
+    ``LABEL/seedN.log``      output of its process
+    ``table.md``             the comparison as text
+    ``table.csv``            the comparison unrounded
+    ``plot.png``             the comparison as a plot, if matplotlib is installed
+    ``export-LIBRARY``       the finished runs in the format of another library, with ``--export``
     ======================== =====================================================
 
     Parameters
@@ -46,16 +46,18 @@ class StudyFolder:
         self.path = path
 
     def bench_file(self) -> Path:
-        """What was run here, as a bench file. Raises `DataError` where there is none."""
+        """Return the path of the study's bench file. Raises `DataError` if there is none."""
         file = self.path / "study.yaml"
         if not file.is_file():
             raise DataError(
-                self.path, "holds no study", "Make it: python main.py bench --config FILE --out FOLDER"
+                self.path,
+                "is not the folder of a study",
+                "Create it: python main.py bench --config FILE --out FOLDER",
             )
         return file
 
     def run(self, study: Study, jobs: int, say: Callable[[str], None]) -> dict[str, str]:
-        """Run what is missing, `jobs` at a time; returns why runs failed, by their names."""
+        """Run all runs that are not finished, `jobs` in parallel; return the reasons of failures by run name."""
         runs = planned_runs(study, self.path)
         for run in runs:
             run.check_settings()  # before study.yaml is replaced
@@ -66,15 +68,15 @@ class StudyFolder:
             return run_missing(runs, at_a_time=jobs, say=say)
 
     def comparison(self) -> Comparison:
-        """What the finished runs found; see `spike_dgl.comparison.outcome.compare`."""
+        """Compare the finished runs; see `spike_dgl.comparison.outcome.compare`."""
         return compare(read_study(self.bench_file()), self.path)
 
     def report(self, comparison: Comparison) -> str:
-        """The comparison in Markdown; see `spike_dgl.comparison.table.render`."""
+        """Render the comparison in Markdown; see `spike_dgl.comparison.table.render`."""
         return render(comparison, self._made())
 
     def write_report(self, comparison: Comparison) -> str:
-        """Write table and plot; returns the table, with a line that says so where there is no plot."""
+        """Write table and plot; return the table, with a note if there is no plot."""
         report = self.report(comparison)
         self._write("table.md", f"# {comparison.study.file.title}\n\n{report}\n")
         self._write("table.csv", render_csv(comparison))
@@ -87,9 +89,9 @@ class StudyFolder:
         return report
 
     def export(self, study: Study, format: ExportFormat) -> Path:
-        """Write the finished runs for another library; see `spike_dgl.runs.export.export_runs`. Gives the folder.
+        """Export the finished runs for another library and return the folder; see `spike_dgl.runs.export.export_runs`.
 
-        What was exported there before is replaced.
+        An earlier export is replaced.
         """
         folder = self.path / f"export-{format}"
         runs = {
@@ -106,7 +108,7 @@ class StudyFolder:
             partial.write_text(text, encoding="utf-8")
 
     def _write_made(self, jobs: int) -> None:
-        """The most processes at a time count: times of runs that shared the machine are longer."""
+        """Record the command, and the largest number of parallel processes, which make runs slower."""
         before = self._read_made().get("jobs", 0)
         made = {"command": environment()["command"], "jobs": max(jobs, int(before))}
         self._write("made.json", json.dumps(made, indent=2) + "\n")

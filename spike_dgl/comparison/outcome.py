@@ -1,4 +1,4 @@
-"""What the runs of a study found, and how its rows differ."""
+"""Results of a study's runs, and differences between its rows."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ TEST_USERS = "test_users.npz"
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run of a row, as its folder tells.
+    """Finished run of a row.
 
     Parameters
     ----------
     folder
-        The run.
+        Run folder.
     record
-        Its result.
+        Result.
     config, environment
-        Its settings and machine.
+        Settings and machine.
     users
         Evaluated test users [n].
     per_user
-        Test metrics of each of them [n].
+        Test metrics [n] of each user.
     training_items
-        How many training items each of them has [n]; None where an earlier version made the run.
+        Number [n] of training items of each user; None for runs of an earlier version.
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A row and its finished runs, one a seed."""
+    """Row with its finished runs, one per seed."""
 
     row: Row
     runs: tuple[FinishedRun, ...]
@@ -66,12 +66,12 @@ class Outcome:
         return [run.record for run in self.runs]
 
     def per_user(self, metric: str) -> NDArray[np.float64]:
-        """A test metric of each user [n], averaged over seeds."""
+        """Return a test metric [n] of each user, averaged over seeds."""
         values: NDArray[np.float64] = np.mean([run.per_user[metric] for run in self.runs], axis=0)
         return values
 
     def in_group(self, by: str, group: str, metric: str) -> list[float]:
-        """A test metric in a group of users or items, one a run; a row that changes the data may lack the group."""
+        """Return a test metric of a group of users or items per run; empty if the row's data lacks the group."""
         groups = [entry for record in self.records for entry in record["test_by_group"]]
         return [
             entry[metric]
@@ -80,21 +80,21 @@ class Outcome:
         ]
 
     def validation(self) -> float | None:
-        """The metric that chose the epochs, averaged over seeds; None without a validation part."""
+        """Return the validation metric averaged over seeds; None without a validation split."""
         values = [run.record["valid"].get(run.config["training"]["metric"]) for run in self.runs]
         return None if not values or None in values else mean(values)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A row against its reference on one test metric.
+    """Difference of a row from its reference on one test metric.
 
     Parameters
     ----------
     test
-        Row minus reference.
+        Paired test of row minus reference.
     p_value
-        Corrected for the number of rows that are tested.
+        p value corrected for the number of tested rows.
     """
 
     test: PairedTest
@@ -103,20 +103,20 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that tables, plots and sentences about a study are made of.
+    """Results of a study, for tables, plots and sentences.
 
     Parameters
     ----------
     study
-        What was compared.
+        The study.
     outcomes
-        One a row, in the order of the study.
+        One per row, in the order of the study.
     reference
-        The contender that the others were tested against; None where there is nothing to test.
+        Contender that the others are tested against; None if there is nothing to test.
     differences
-        By label of the row and metric. The reference itself and rows without a finished run have none.
+        Differences by label of the row and metric; none for the reference and for rows without a finished run.
     among_least_active
-        The same for the first metric, over the group of users with fewest training items; by label.
+        Differences of the first metric over the users with fewest training items, by label.
     """
 
     study: Study
@@ -126,7 +126,7 @@ class Comparison:
     among_least_active: Mapping[str, Difference] = field(default_factory=dict)
 
     def reference_of(self, outcome: Outcome) -> Outcome | None:
-        """What an outcome is tested against: of several variants along an axis, the reference at the same value."""
+        """Return the reference of an outcome; with an axis and several variants, the one at the same value."""
         rivals = [other for other in self.outcomes if other.row.contender == self.reference]
         if len(rivals) > 1:
             rivals = [other for other in rivals if other.row.value == outcome.row.value]
@@ -134,16 +134,16 @@ class Comparison:
 
 
 def planned_runs(study: Study, folder: Path) -> list[PlannedRun]:
-    """All runs of a study, finished or not.
+    """Return all runs of a study, finished or not.
 
     Raises
     ------
     ConfigError
-        That names the row with a wrong setting, or a metric of the study that a row would not measure.
+        If a row has an invalid setting, or does not measure a metric of the study.
     """
     runs = [
         PlannedRun(f"{row.label}, seed {seed}", row.config(seed), folder / row.slug / f"seed{seed}")
-        for seed in study.file.seeds  # so that the first seed of every row comes first
+        for seed in study.file.seeds  # the first seed of every row is run first
         for row in study.rows
     ]
     for run in runs:
@@ -151,7 +151,7 @@ def planned_runs(study: Study, folder: Path) -> list[PlannedRun]:
         for metric in set(study.file.metrics).difference(measured):
             raise ConfigError(
                 f"metrics: '{metric}' is not measured; {nearest(metric, measured)}\n"
-                "  List lengths are those of evaluation.cutoffs."
+                "  The cutoffs are set by evaluation.cutoffs."
             )
     return runs
 
@@ -162,9 +162,9 @@ def compare(study: Study, folder: Path) -> Comparison:
     Raises
     ------
     DataError
-        Where runs were tested on other users or another split than the rest.
+        If runs have different test users or splits.
     SpikeError
-        Where no run is finished, or nothing says what the reference is.
+        If no run is finished, or the reference cannot be determined.
     """
     outcomes = tuple(Outcome(row, _finished(study, folder, row)) for row in study.rows)
     _check_data(study, [run for outcome in outcomes for run in outcome.runs])
@@ -172,7 +172,7 @@ def compare(study: Study, folder: Path) -> Comparison:
     untested = Comparison(study, outcomes, reference, {})
     differences = {
         metric: _differences(untested, metric) for metric in study.file.metrics
-    }  # Holm counts the rows of one metric: each metric is a question of its own
+    }  # Holm's correction is over the rows of one metric, since each metric is a separate question
     labels = [outcome.row.label for outcome in outcomes]
     by_label = {
         label: {metric: found[label] for metric, found in differences.items() if label in found}
@@ -192,7 +192,7 @@ def _read(folder: RunFolder) -> FinishedRun:
     if not folder.file(TEST_USERS).is_file():
         raise DataError(
             folder.file(TEST_USERS),
-            "is missing: an earlier version made the run, and did not keep the test metrics of every user",
+            "is missing: an earlier version made the run, and did not store the test metrics of every user",
             f"Delete {folder.path} and run it again.",
         )
     per_user = folder.read_arrays(TEST_USERS)
@@ -202,7 +202,7 @@ def _read(folder: RunFolder) -> FinishedRun:
 
 
 def _check_data(study: Study, runs: Sequence[FinishedRun]) -> None:
-    """One split and one set of test users for all, and the same data where the data settings are the same."""
+    """Check that all runs have the same split and test users, and the same data if they have the same settings."""
     if not runs:
         raise SpikeError("no run of the study is finished")
     first, checksums = runs[0], dict[str, str]()
@@ -217,7 +217,7 @@ def _check_data(study: Study, runs: Sequence[FinishedRun]) -> None:
             raise DataError(
                 run.folder,
                 f"has other data, another split or other test users than {first.folder}",
-                "Runs are compared on one split only: put the data back, or run the study in a new folder.",
+                "Runs must have the same split: restore the data, or run the study in a new folder.",
             )
         missing = [metric for metric in study.file.metrics if metric not in run.per_user]
         if missing:
@@ -227,7 +227,7 @@ def _check_data(study: Study, runs: Sequence[FinishedRun]) -> None:
 
 
 def _best_on_validation(outcomes: Sequence[Outcome]) -> str | None:
-    """The contender with the best validation metric, averaged over its rows."""
+    """Return the contender with the best validation metric, averaged over its rows."""
     values: dict[str, list[float | None]] = {}
     for outcome in outcomes:
         values.setdefault(outcome.row.contender, []).append(outcome.validation())
@@ -238,7 +238,7 @@ def _best_on_validation(outcomes: Sequence[Outcome]) -> str | None:
 
 
 def _least_active(outcomes: Sequence[Outcome]) -> BoolArray | None:
-    """[n] The group of users with fewest training items; None where runs do not say, or do not agree."""
+    """Return True [n] for the users with fewest training items; None if the runs do not have this, or differ."""
     first, *others = (run.training_items for outcome in outcomes for run in outcome.runs)
     if first is None or any(other is None or not np.array_equal(first, other) for other in others):
         return None
@@ -248,7 +248,7 @@ def _least_active(outcomes: Sequence[Outcome]) -> BoolArray | None:
 def _differences(
     comparison: Comparison, metric: str, users: BoolArray | slice = slice(None)
 ) -> dict[str, Difference]:
-    """Of a metric, over all users or some of them."""
+    """Test the differences of a metric over all users, or some, by label."""
     tests: dict[str, PairedTest] = {}
     for outcome in comparison.outcomes:
         reference = comparison.reference_of(outcome)

@@ -1,4 +1,4 @@
-"""Several studies on one page, such as ``docs/results.md``, written from their folders."""
+"""Page of several studies, such as ``docs/results.md``, rendered from their folders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from spike_dgl.errors import ConfigError
 
 @dataclass(frozen=True, config=STRICT)
 class Section:
-    """One study on the page.
+    """Study on the page.
 
     Parameters
     ----------
     folder
-        Of the study.
+        Folder of the study.
     text
-        What a reader should know beforehand. Who is ahead is written below it, from the figures.
+        Introduction. The results are rendered below it.
     """
 
     folder: str
@@ -30,16 +30,16 @@ class Section:
 
 @dataclass(frozen=True, config=STRICT)
 class Report:
-    """A page of studies.
+    """Page of studies.
 
     Parameters
     ----------
     title
-        Its heading.
+        Heading of the page.
     studies
-        In the order of the page; each is headed by the title of its bench file.
+        Studies in order; the title of the bench file is the heading of each.
     text
-        The first paragraphs.
+        First paragraphs of the page.
     """
 
     title: str
@@ -48,7 +48,7 @@ class Report:
 
 
 def read_report(file: Path) -> Report:
-    """Read the list of studies. Raises `ConfigError` for an unknown key or a missing one."""
+    """Read the list of studies. Raises `ConfigError` if a key is unknown or missing."""
     content = read_yaml(file)
     try:
         return build(Report, content, "report")
@@ -57,7 +57,7 @@ def read_report(file: Path) -> Report:
 
 
 def render_report(report: Report, file: Path) -> str:
-    """The page in Markdown; `file` is named as its source. Raises `DataError` where a study is missing."""
+    """Render the page in Markdown, with `file` as its source. Raises `DataError` if a study is missing."""
     parts = [
         f"<!-- Written from run folders by `python main.py bench report {file}`; change it there. -->",
         f"# {report.title}",

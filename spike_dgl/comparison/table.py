@@ -1,4 +1,4 @@
-"""A comparison as Markdown: the table, what it says in sentences, groups of users and items, and how it was made."""
+"""Comparison as Markdown: the table, conclusions in sentences, groups of users and items, and notes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ NONE = "-"
 
 
 def render(comparison: Comparison, made: str) -> str:
-    """Everything about a comparison below its title.
+    """Render a comparison without its title.
 
     Parameters
     ----------
     comparison
-        Of a study with finished runs.
+        Comparison of a study with finished runs.
     made
-        How it was made: command and processes at a time.
+        Sentence about the command and the number of parallel processes.
     """
     sentences = "\n".join(f"- {sentence}" for sentence in findings(comparison))
     parts = [main_table(comparison), sentences, *group_tables(comparison), note(comparison, made)]
@@ -31,7 +31,7 @@ def render(comparison: Comparison, made: str) -> str:
 
 
 def main_table(comparison: Comparison) -> str:
-    """One line a row: test metrics, difference to the reference and its p value, and costs."""
+    """Render one line per row: test metrics, difference from the reference and its p value, and costs."""
     metrics = comparison.study.file.metrics
     tested = f"{metrics[0]} against {comparison.reference}" if comparison.reference else "difference"
     header = ["", "runs", *metrics, tested, "p (Holm)", *(COSTS[name][0] for name in SHOWN_COSTS)]
@@ -68,12 +68,12 @@ def _test_cells(comparison: Comparison, outcome: Outcome, difference: Difference
 
 
 def render_p(value: float) -> str:
-    """A p value with as many digits as say something."""
+    """Render a p value with three decimals."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def findings(comparison: Comparison) -> Iterator[str]:
-    """A sentence for each row that was tested: where the reference is ahead, behind, or neither."""
+    """Yield a sentence per tested row: whether the reference is significantly better, worse, or neither."""
     metric = comparison.study.file.metrics[0]
     for outcome in comparison.outcomes:
         difference = comparison.differences[outcome.row.label].get(metric)
@@ -83,34 +83,34 @@ def findings(comparison: Comparison) -> Iterator[str]:
 
 
 def _finding(reference: Outcome, outcome: Outcome, difference: Difference, metric: str) -> str:
-    """What the difference says of the reference, so with the sign turned round."""
+    """Describe the difference from the reference's side, with the opposite sign."""
     test, p = difference.test, render_p(difference.p_value)
     ours, other = reference.row.label, outcome.row.label
     certainty = f"p {p if p.startswith('<') else f'= {p}'}"
     if difference.p_value >= LEVEL:
         interval = f"95 % interval {-test.high:+.4f} to {-test.low:+.4f}, {certainty}"
         gain = f"{-test.difference:+.4f} {metric}"
-        return f"{ours} is not ahead of {other}: a difference of {gain} may be chance ({interval})."
-    ahead = test.difference < 0
-    low, high = (-test.high, -test.low) if ahead else (test.low, test.high)
+        return f"{ours} and {other} do not differ significantly: {gain} ({interval})."
+    better = test.difference < 0
+    low, high = (-test.high, -test.low) if better else (test.low, test.high)
     size = f"{abs(test.difference):.4f} {metric} (95 % interval {low:.4f} to {high:.4f}, {certainty})"
     seeds = _against_seeds(abs(test.difference), reference, outcome, metric)
-    return f"{ours} is {'ahead of' if ahead else 'behind'} {other} by {size}{seeds}."
+    return f"{ours} is significantly {'better' if better else 'worse'} than {other} by {size}{seeds}."
 
 
 def _against_seeds(gain: float, reference: Outcome, outcome: Outcome, metric: str) -> str:
-    """Users were tested, not seeds: say whether training again might turn the difference round."""
+    """Describe the difference relative to the deviation over seeds, since the test is over users only."""
     deviations = [spread(each.records, metric)[1] for each in (reference, outcome)]
     known = [deviation for deviation in deviations if deviation is not None]
     if len(known) < 2:
-        return "; one seed does not say what another would give"
+        return "; the variation over seeds is unknown"
     return "" if gain > max(known) else ", but no more than the standard deviation over seeds"
 
 
 def group_tables(comparison: Comparison) -> Iterator[str]:
-    """The first metric by activity of users and by popularity of items, mean and deviation over seeds.
+    """Yield tables of the first metric by activity of users and by popularity of items.
 
-    Users with fewest training items are tested as all users are.
+    The users with fewest training items are tested against the reference, too.
     """
     finished = [outcome for outcome in comparison.outcomes if outcome.runs]
     metric = comparison.study.file.metrics[0]
@@ -118,7 +118,7 @@ def group_tables(comparison: Comparison) -> Iterator[str]:
     for title in dict.fromkeys(group["by"] for group in groups):
         header = [group for group in groups if group["by"] == title]
         if not any(metric in group for group in header):
-            continue  # groups are kept at one cut-off only
+            continue  # groups are stored for one cutoff only
         headings = [f"{group['group']} ({group['users']:,} users)" for group in header]
         rows = [
             [
@@ -140,7 +140,7 @@ def _group_cell(values: Sequence[float]) -> str:
 
 
 def note(comparison: Comparison, made: str) -> str:
-    """On what, by what and how the figures came about."""
+    """Render notes on data, settings, tests and machine."""
     runs = [run for outcome in comparison.outcomes for run in outcome.runs]
     parts = [_data(runs), _settings(comparison), _tests(comparison), f"{made} {_machine(runs)}"]
     return "\n".join(filter(None, parts))
@@ -165,7 +165,9 @@ def _settings(comparison: Comparison) -> str:
     named = ", ".join(map(str, file.seeds))
     several = len(file.seeds) > 1
     seeds = (
-        f"Mean ± standard deviation over the seeds {named}." if several else f"One run each, of seed {named}."
+        f"Mean ± standard deviation over the seeds {named}."
+        if several
+        else f"One run each, with seed {named}."
     )
     if file.tuned is None:
         return seeds
@@ -186,7 +188,8 @@ def _tests(comparison: Comparison) -> str:
 def _machine(runs: Sequence[FinishedRun]) -> str:
     machines = {
         f"{run.environment['platform']}, {run.environment['cpu_count']} cores, "
-        f"{run.record['threads']} {'thread' if run.record['threads'] == 1 else 'threads'} a run, {run.record['device']}"
+        f"{run.record['threads']} {'thread' if run.record['threads'] == 1 else 'threads'} per run, "
+        f"{run.record['device']}"
         for run in runs
     }
     costs = '"s to 99 %" are the seconds until validation is within 1 % of its best.'

@@ -1,4 +1,4 @@
-"""Data sets: reading, splitting, checking. Needs neither torch nor dgl."""
+"""Reading, splitting and checking data sets, without torch or dgl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes and oddities of a data set: leaks between its splits, wrong numbers, nodes without data, odd relations."""
+"""Audit of a data set: leaks between splits, wrong row numbers, nodes without data, redundant relations."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from spike_dgl.data.titles import difference
 
 __all__ = ["audit", "held_out_names", "render", "statistics"]
 
-MARKEDLY = 0.1
-"""Of the rate at which profiles name training items: held-out items that reach it were known to the writer."""
-BROKEN_LINKS = 0.2
-"""Share of links to something else from which on the file of links is wrong as a whole."""
+LEAK_RATE = 0.1
+"""Fail if profiles name held-out items at this share of the rate at which they name training items."""
+MAX_WRONG_LINKS = 0.2
+"""Fail if at least this share of the links is wrong: the whole link file is suspect then."""
 
 
 def audit(dataset: Dataset, *, thorough: bool = True) -> list[Finding]:
-    """Look for what makes results wrong or misleading.
+    """Check a data set for mistakes that make results wrong or misleading.
 
     Parameters
     ----------
     dataset
         The data set.
     thorough
-        Also do what takes seconds: look for names in profiles, and measure the signal of interactions and graph.
+        Also run the checks that take seconds: item names in profiles, and the signal of interactions and graph.
 
     Returns
     -------
     list of Finding
-        One for each check, whether it found something or not. With ids out of range, the checks that could
-        not be trusted then are left out.
+        One finding per check, including passed ones. If ids are out of range, the checks that rely on them are not
+        run.
     """
     findings = [_ids_out_of_range(dataset), *_left_out(dataset), *_altered(dataset)]
     if findings[0].level == "fail":
@@ -59,7 +59,7 @@ def audit(dataset: Dataset, *, thorough: bool = True) -> list[Finding]:
 
 
 def in_short(dataset: Dataset) -> list[str]:
-    """List the failed checks and then the warnings, a line each; checks that take seconds are left out."""
+    """Return one line per failed check, then one per warning; skips the checks that take seconds."""
     findings = audit(dataset, thorough=False)
     return [
         f"{found.level}: {found.check}: {found.count:,}"
@@ -70,7 +70,7 @@ def in_short(dataset: Dataset) -> list[str]:
 
 
 def render(dataset: Dataset) -> str:
-    """A report of `statistics` and `audit` to print."""
+    """Return `statistics` and `audit` as text to print."""
     lines = [f"{dataset.name}", ""]
     lines += [f"  {_label(key):28s}{_number(key, value):>12s}" for key, value in statistics(dataset).items()]
     lines += ["", "audit"]
@@ -90,35 +90,35 @@ def _ids_out_of_range(dataset: Dataset) -> Finding:
     for part in (dataset.train, dataset.valid, dataset.test):
         columns += [(part.users, dataset.num_users), (part.items, dataset.num_items)]
     count = sum(int(((column < 0) | (column >= size)).sum()) for column, size in columns)
-    message = "They name rows that do not exist: correct them. The other checks were left out."
+    message = "These rows do not exist: correct the ids. The other checks were not run."
     return finding("ids out of range", count, "fail", message)
 
 
 def _left_out(dataset: Dataset) -> Iterator[Finding]:
-    """What loading left out; pairs and triples are always reported."""
+    """Yield findings on what loading left out; duplicate pairs and triples are always reported."""
     dropped = dict(dataset.dropped)
     triples = dropped.pop("duplicate triples", 0)
     pairs = {what: count for what, count in dropped.items() if what.startswith("duplicate pairs")}
     where = ", ".join(f"{count:,} {what}" for what, count in pairs.items())
-    yield finding("duplicate pairs", sum(pairs.values()), "warn", f"Each was kept once: {where}.")
-    yield finding("duplicate triples", triples, "warn", "Each was kept once.")
+    yield finding("duplicate pairs", sum(pairs.values()), "warn", f"One copy of each was kept: {where}.")
+    yield finding("duplicate triples", triples, "warn", "One copy of each was kept.")
     for what, count in dropped.items():
         if what not in pairs:
             yield finding(what, count, "warn", "They were left out.")
 
 
 def _altered(dataset: Dataset) -> Iterator[Finding]:
-    """What settings changed on purpose; nothing where they changed nothing."""
+    """Yield a finding that lists the changes requested by settings, if there are any."""
     if dataset.altered:
         yield Finding("changed by settings", "warn", len(dataset.altered), f"{'; '.join(dataset.altered)}.")
 
 
 def _leaks(dataset: Dataset) -> Iterator[Finding]:
-    known = "A model has seen these answers before they are asked for: remove them from"
+    known = "A leak: the model sees these pairs before they are evaluated. Remove them from"
     checks = (
-        ("test pairs in train", dataset.test, dataset.train, f"{known} one of the two parts."),
-        ("validation pairs in train", dataset.valid, dataset.train, f"{known} one of the two parts."),
-        ("test pairs in validation", dataset.test, dataset.valid, f"{known} the validation part."),
+        ("test pairs in train", dataset.test, dataset.train, f"{known} one of the two splits."),
+        ("validation pairs in train", dataset.valid, dataset.train, f"{known} one of the two splits."),
+        ("test pairs in validation", dataset.test, dataset.valid, f"{known} the validation split."),
     )
     for check, first, second, message in checks:
         yield finding(check, _overlap(first, second, dataset.num_items), "fail", message)
@@ -129,59 +129,59 @@ def _overlap(first: Interactions, second: Interactions, num_items: int) -> int:
 
 
 def held_out_names(dataset: Dataset, texts: Mapping[int, str]) -> Iterator[Finding]:
-    """Items of the validation and test part that the text of their user names.
+    """Check whether users' profiles name items of their validation and test splits.
 
-    "fail" where held-out items are named at least `MARKEDLY` as often as training items, chance put aside; "warn"
-    where they are clearly named more often than chance has it.
+    The level is "fail" if held-out items are named at least `LEAK_RATE` times as often as training items (both rates
+    corrected for chance), and "warn" if they are named clearly more often than expected by chance.
 
     Parameters
     ----------
     dataset
         The data set.
     texts
-        Profiles by user.
+        Profile text by user row.
     """
     found = named_items(dataset, texts)
     for part, what in (("valid", "validation"), ("test", "test")):
         check, named = f"{what} items named in their users' profiles", found[part]
         if not named.pairs:
-            yield skipped(check, "No user with such an item has a profile in the data.")
+            yield skipped(check, f"No user with a {what} item has a profile in the data.")
             continue
         level: Level = "pass"
         if named.is_more_than_chance:
-            level = "fail" if named.share >= MARKEDLY * found["train"].share else "warn"
+            level = "fail" if named.share >= LEAK_RATE * found["train"].share else "warn"
         message = _about_names(dataset, named, found["train"], part, level) if level != "pass" else ""
         yield Finding(check, level, len(named.named), message)
 
 
 def _about_names(dataset: Dataset, named: NamedItems, train: NamedItems, part: str, level: Level) -> str:
     examples = [
-        f"'{dataset.items.names[item]}' in that of user {dataset.users.ids[user]}"
+        f"'{dataset.items.names[item]}' in the profile of user {dataset.users.ids[user]}"
         for user, item in zip(named.named.users[:3], named.named.items[:3], strict=True)
     ]
-    advice = "A writer who knows what goes together may guess so many; see whether you believe that."
+    advice = "Good guesses of the profile writer can explain this; check the examples."
     if level == "fail":
         advice = (
-            "Whoever wrote the texts had seen these answers: write them from training interactions only, "
-            "or use profiles.source=template."
+            "The profiles were probably written from held-out interactions: write them from training interactions "
+            "only, or use profiles.source=template."
         )
     if level == "fail" and part == "valid":
         advice += (
-            " Texts that are older than the split know a validation part that is carved from training; what is "
-            "chosen on it leans on them, the test part does not."
+            " Profiles written before a validation split was taken from the training split name its items too: "
+            "validation metrics are then too high, test metrics are not affected."
         )
     return (
-        f"{len(named.named) / named.pairs:.2%} of its pairs, {named.expected / named.pairs:.3%} expected by chance, "
-        f"{len(train.named) / max(train.pairs, 1):.2%} in training: {', '.join(examples)}. {advice}"
+        f"{len(named.named) / named.pairs:.2%} of its pairs ({named.expected / named.pairs:.3%} expected by chance, "
+        f"{len(train.named) / max(train.pairs, 1):.2%} in training), such as {', '.join(examples)}. {advice}"
     )
 
 
 def _mislinked(dataset: Dataset) -> Iterator[Finding]:
-    """Items that the knowledge graph takes for something else."""
+    """Check for items linked to an entity whose name or year does not match their title."""
     linked, titles = dataset.linked_names, dataset.items.names
     if not linked:
         yield skipped(
-            "items linked to something else", "The data does not say how the graph names linked items."
+            "items linked to something else", "The data does not have the names of linked entities."
         )
         return
     differences = {item: difference(titles[item], name) for item, name in linked.items()}
@@ -192,10 +192,10 @@ def _mislinked(dataset: Dataset) -> Iterator[Finding]:
         wrong = [item for item, found in differences.items() if found == kind]
         examples = ", ".join(f"'{titles[item]}' to '{linked[item]}'" for item in wrong[:5])
         message = (
-            f"{len(wrong) / len(linked):.1%} of {len(linked):,} links, such as {examples}. Their facts are those of "
-            "something else, unless it is another name of the same: correct or remove the links."
+            f"{len(wrong) / len(linked):.1%} of {len(linked):,} links, such as {examples}. Unless the two are names of "
+            "the same thing, the items have the wrong facts: correct or remove the links."
         )
-        level: Level = "fail" if len(wrong) >= BROKEN_LINKS * len(linked) else "warn"
+        level: Level = "fail" if len(wrong) >= MAX_WRONG_LINKS * len(linked) else "warn"
         yield finding(check, len(wrong), level, message)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that cannot be what was meant: columns that changed places, files that count from another start, gaps."""
+"""Checks for wrong row numbers: swapped columns, files that count from 1, entities numbered separately from items."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from spike_dgl.data.statistics import entities_with_triples
 from spike_dgl.data.values import MISSING
 from spike_dgl.typing import BoolArray, IndexArray
 
-FEWEST_ROWS = 10
-"""With fewer rows, the first and last may be odd by chance."""
+MIN_ROWS = 10
+"""Minimum number of rows: with fewer, a pattern of first and last rows can be chance."""
 NEAR_THE_END = 0.9
-"""Share of the items at which tails without a gap may end: nearly all items are tails, and the last ones are not."""
+"""Tails without a gap that end below this share of the items have their own numbers; above it they may be items."""
 MANY_RELATIONS = 20
-"""From so many relations on, there should not be fewer heads or tails than relations."""
+"""Minimum number of relations to check for swapped columns."""
 TIMES_MORE = 5
-"""From how many times as many relations as heads, or tails, on the columns changed places."""
+"""Columns are taken to be swapped if there are at least this many times as many relations as heads or tails."""
 Source: TypeAlias = tuple[str, BoolArray]
-"""A place, and whether each row stands there."""
-MOSTLY = 0.5
-"""Share of tails that are items from which on this is no exception."""
+"""Name of a file or split, and a mask of the rows in it."""
+MANY_ITEMS = 0.5
+"""Share of tails that are items above which to warn."""
 
 
 def numbering(dataset: Dataset) -> Iterator[Finding]:
-    """Mistakes of numbering that leave every id within its range."""
+    """Check for wrong row numbers that are still within range."""
     yield _spelt_as_missing(dataset)
     yield _numbered_apart(dataset)
     yield _swapped_columns(dataset)
@@ -39,12 +39,12 @@ def numbering(dataset: Dataset) -> Iterator[Finding]:
 def _spelt_as_missing(dataset: Dataset) -> Finding:
     vocabularies = (dataset.users, dataset.items, dataset.entities)
     found = [f"{words.kind} '{raw}'" for words in vocabularies for raw in words.ids if raw in MISSING]
-    message = f"{', '.join(found[:3])}: things whose id was missing may have become one."
+    message = f"Rows without an id may have been merged under {', '.join(found[:3])}: remove them if so."
     return finding("ids that spell a missing value", len(found), "warn", message)
 
 
 def _numbered_apart(dataset: Dataset) -> Finding:
-    """Tails (or heads) that land on items since they are numbered on their own."""
+    """Check for tails (or heads) that are numbered separately from the items and so point to items."""
     check, num_items = "tails that are items", dataset.num_items
     triples = dataset.triples
     for what, ends, others in (
@@ -57,23 +57,26 @@ def _numbered_apart(dataset: Dataset) -> Finding:
         share = f"{on_items.mean():.0%} of all {what}s"
         if _counts_from_zero(others) and _is_own_numbering(others, triples.relations, num_items):
             message = (
-                f"{share}, and the {what}s are 0 to {others.max()} without a gap: they are numbered apart from the "
-                f"items, which are entities 0 to {num_items - 1}. Add {num_items} to every {what} in kg_final.txt."
+                f"{share}, and the {what}s are 0 to {others.max()} without a gap: they are numbered separately from "
+                f"the items, which are entities 0 to {num_items - 1}. Add {num_items} to every {what} in kg_final.txt."
             )
             return finding(check, on_items.sum(), _fail(dataset), message)
-        if on_items.mean() > MOSTLY:
-            message = f"{share}: right if relations join items to items, wrong if {what}s are numbered apart from them."
+        if on_items.mean() > MANY_ITEMS:
+            message = f"{share}: correct if relations join items to items, wrong if {what}s are not items."
             return finding(check, on_items.sum(), "warn", message)
     return finding(check, 0, "pass", "")
 
 
 def _counts_from_zero(rows: IndexArray) -> bool:
     different = np.unique(rows)
-    return len(different) >= FEWEST_ROWS and int(different[-1]) == len(different) - 1
+    return len(different) >= MIN_ROWS and int(different[-1]) == len(different) - 1
 
 
 def _is_own_numbering(rows: IndexArray, relations: IndexArray, num_items: int) -> bool:
-    """Whether rows without a gap end far from the last item, or some relation has rows on both sides of it."""
+    """Return whether gapless rows are numbered separately from the items.
+
+    They are if they end far before the last item, or if some relation has rows both below and above it.
+    """
     if rows.max() < num_items:
         return bool(rows.max() < NEAR_THE_END * num_items)
     return bool(np.intersect1d(relations[rows < num_items], relations[rows >= num_items]).size)
@@ -89,22 +92,22 @@ def _swapped_columns(dataset: Dataset) -> Finding:
     ]
     count = num_relations if num_relations >= MANY_RELATIONS and swapped else 0
     message = (
-        f"{num_relations:,} relations, and all {' and '.join(swapped)} are among the first few items: columns have "
-        "changed places. A line of kg_final.txt is `head relation tail`."
+        f"{num_relations:,} relations, and all {' and '.join(swapped)} are among the first few items: columns are "
+        "swapped. A line of kg_final.txt is `head relation tail`."
     )
     return finding("relations that are entities", count, _fail(dataset), message)
 
 
 def _counted_from_one(dataset: Dataset) -> Finding:
-    """A source of rows 1 to n beside one of rows 0 to n - 1."""
+    """Check for a file whose rows are 1 to n while another file has rows 0 to n - 1."""
     check = "files that count from 1 beside files that count from 0"
     for kind, *sources in _sources(dataset):
         for (behind, rows), (ahead, others) in (sources, sources[::-1]):
             if _is_ahead(rows, others):
                 last = len(rows) - 1
                 message = (
-                    f"{kind} are 0 to {last - 1} in {behind} and 1 to {last} in {ahead}: each is taken for the one "
-                    f"before it. Subtract 1 in {ahead}."
+                    f"{kind} are 0 to {last - 1} in {behind} and 1 to {last} in {ahead}, so they do not match. "
+                    f"Subtract 1 in {ahead}."
                 )
                 return finding(check, 1, _fail(dataset), message)
     hint = _hint_of_first_item(dataset)
@@ -112,7 +115,7 @@ def _counted_from_one(dataset: Dataset) -> Finding:
 
 
 def _sources(dataset: Dataset) -> Iterator[tuple[str, Source, Source]]:
-    """Pairs of sources that name the same rows."""
+    """Yield pairs of sources that should have the same rows."""
     for kind, side in (("users", "users"), ("items", "entities")):
         train, valid, test = parts_with(dataset, kind)
         if kind == "users":
@@ -124,24 +127,24 @@ def _sources(dataset: Dataset) -> Iterator[tuple[str, Source, Source]]:
 
 
 def _is_ahead(rows: BoolArray, others: BoolArray) -> bool:
-    """Whether rows are all but the last, and others all but the first."""
-    ends = len(rows) >= FEWEST_ROWS and not others[0] and not rows[-1]
+    """Return whether `rows` are all but the last, and `others` all but the first."""
+    ends = len(rows) >= MIN_ROWS and not others[0] and not rows[-1]
     return bool(ends and rows[:-1].all() and others[1:].all())
 
 
 def _hint_of_first_item(dataset: Dataset) -> str:
-    """The one item that lacks interactions, or triples, is the first: a file may count from 1."""
+    """Return a hint if the first item is the only one without interactions, or without triples; else an empty text."""
     interacting = np.logical_or.reduce(parts_with(dataset, "items"))
     in_graph = entities_with_triples(dataset)[: dataset.num_items]
     for lacking, other, what, where in (
         (interacting, in_graph, "interactions", "the interactions"),
         (in_graph, interacting, "a triple", "the graph"),
     ):
-        if len(lacking) >= FEWEST_ROWS and other[0] and not lacking[0] and lacking[1:].all():
-            return f"The only item without {what} is the first: do items in {where} count from 1?"
+        if len(lacking) >= MIN_ROWS and other[0] and not lacking[0] and lacking[1:].all():
+            return f"The only item without {what} is the first: check whether items in {where} count from 1."
     return ""
 
 
 def _fail(dataset: Dataset) -> Level:
-    """Settings may have made on purpose what else is a mistake."""
+    """Return "fail", or "warn" if settings changed the data: they may have caused the pattern on purpose."""
     return "warn" if dataset.altered else "fail"

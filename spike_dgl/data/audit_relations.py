@@ -1,4 +1,4 @@
-"""Relations that say the same as others, so that each of their facts counts twice."""
+"""Checks for redundant relations, whose facts count twice."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from spike_dgl.data.findings import Finding, finding, skipped
 from spike_dgl.typing import IndexArray
 
 Pairs: TypeAlias = list[tuple[int, int]]
-MOSTLY = 0.8
-"""Share of a relation's triples that must stand in another, as they are or reversed, before the two count as one."""
+MIN_SHARED = 0.8
+"""Minimum share of a relation's triples that another relation has too, or has reversed, for the two to be the same."""
 SHOWN = 5
-"""Pairs of relations that a message lists."""
-MOST_SHARED = 50_000_000
-"""Triples with the same ends as another, counted for each other one, that are looked at."""
+"""Maximum number of relation pairs listed in a message."""
+MAX_PAIRS = 50_000_000
+"""Maximum number of pairs of triples with the same ends to compare."""
 
 
 def repeated_relations(dataset: Dataset) -> Iterator[Finding]:
-    """Relations that repeat another, or that stand in both directions although the graph adds every inverse."""
+    """Check for relations that repeat another, or are stored in both directions although the graph adds inverses."""
     same, reverse = (_mostly_shared(dataset, reverse=reverse) for reverse in (False, True))
-    twice, inverses = "each such fact counts twice", "the graph adds inverses itself, so "
+    twice, inverses = "together they count each fact twice", "the graph adds inverses itself, and "
     checks = (
         ("relations that repeat another", same, "relation", twice),
         ("inverse relations stored twice", _chosen(reverse, operator.lt), "relation", inverses + twice),
@@ -37,7 +37,7 @@ def repeated_relations(dataset: Dataset) -> Iterator[Finding]:
     )
     for check, pairs, what, advice in checks:
         if pairs is None:
-            yield skipped(check, "Too many relations join the same entities.")
+            yield skipped(check, "Too many triples have the same head and tail to compare them.")
         else:
             message = f"Keep one {what} of {_listed(dataset, pairs)}: {advice}."
             yield finding(check, len(pairs), "warn", message)
@@ -54,9 +54,9 @@ def _listed(dataset: Dataset, pairs: Pairs) -> str:
 
 
 def _mostly_shared(dataset: Dataset, reverse: bool) -> Pairs | None:
-    """Relations (r, s) with r <= s (r < s unless reversed) whose smaller one mostly stands in the other as well.
+    """Return relations (r, s) with r <= s (r < s unless reversed) where the other has most triples of the smaller one.
 
-    None where that would take too much memory.
+    None if that would take too much memory.
     """
     found = _shared_pairs(dataset, reverse)
     if found is None:
@@ -65,17 +65,18 @@ def _mostly_shared(dataset: Dataset, reverse: bool) -> Pairs | None:
     triples = dataset.triples
     proper = triples.heads != triples.tails
     sizes = np.bincount(triples.relations[proper], minlength=dataset.num_relations)
-    mostly = shared >= MOSTLY * np.minimum(sizes[first], sizes[second])
+    mostly = shared >= MIN_SHARED * np.minimum(sizes[first], sizes[second])
     if not reverse:
-        # A rare relation within a common one is a finer one; the same facts twice make two of one size.
-        mostly &= (shared >= MOSTLY * np.maximum(sizes[first], sizes[second])) & (first < second)
+        # A rare relation inside a common one is a finer relation; duplicates have about the same size.
+        mostly &= (shared >= MIN_SHARED * np.maximum(sizes[first], sizes[second])) & (first < second)
     return list(zip(first[mostly].tolist(), second[mostly].tolist(), strict=True))
 
 
 def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArray, IndexArray] | None:
-    """Relations (r, s) with r <= s, and the number of pairs (h, t), h != t, of which both are true.
+    """Return relations (r, s) with r <= s, and the number of entity pairs (h, t), h != t, that they share.
 
-    That is (h, r, t) and (h, s, t), or, reversed, (t, s, h). None if there are more than `MOST_SHARED`.
+    A shared pair has the triples (h, r, t) and (h, s, t), or, if reversed, (h, r, t) and (t, s, h). None if there are
+    more than `MAX_PAIRS`.
     """
     triples, size = dataset.triples, dataset.num_entities
     proper = triples.heads != triples.tails
@@ -85,9 +86,9 @@ def _shared_pairs(dataset: Dataset, reverse: bool) -> tuple[IndexArray, IndexArr
     order = np.argsort(other, kind="stable")
     start = np.searchsorted(other[order], forward, side="left")
     count = np.searchsorted(other[order], forward, side="right") - start
-    if count.sum() > MOST_SHARED:
+    if count.sum() > MAX_PAIRS:
         return None
-    # A join: triple i meets the `count[i]` triples at positions start[i], start[i] + 1, ... of the order.
+    # A join: triple i is paired with the `count[i]` triples at positions start[i], start[i] + 1, ... of the order.
     left = np.repeat(np.arange(len(forward)), count)
     within = np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)
     first, second = relations[left], relations[order[start[left] + within]]

@@ -1,4 +1,4 @@
-"""Findings about what graph and interactions tell of the held-out items, and whether another numbering tells more."""
+"""Checks that the knowledge graph and the training split predict held-out items, and do so with the right numbers."""
 
 from __future__ import annotations
 
@@ -8,37 +8,41 @@ from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.data.findings import Finding, Level, skipped
 from spike_dgl.data.signal import Signal, interaction_signal, knowledge_signal
 
-OBVIOUSLY = 10.0
-"""Standard errors of a signal that proves another numbering: numbers that are near each other are of similar items."""
+MISTAKE_ERRORS = 10.0
+"""Minimum signal, in standard errors, to conclude that another numbering is right.
 
-BY_CHANCE = 0.5
-"""Recall of random lists beyond which there are too few items for a difference to show."""
+High, since items with neighbouring numbers are often similar.
+"""
+
+MAX_RANDOM_RECALL = 0.5
+"""Maximum recall of random lists: above it there are too few items to measure a difference."""
 
 
 def signals(dataset: Dataset) -> Iterator[Finding]:
-    """Recall without training, by the graph alone and by other users alone."""
+    """Check that held-out items can be ranked, without training, by the graph alone and by other users alone."""
     yield _found(
         dataset,
         "knowledge graph without signal",
         knowledge_signal(dataset),
-        "Facts of wrong items do as well as those of the right ones: check links and relations.",
+        "The items' own facts rank no better than facts of random items: check links and relations.",
     )
     yield _found(
         dataset,
         "training split without signal",
         interaction_signal(dataset),
-        "It tells nothing of the held-out interactions: are users and items numbered alike in both?",
+        "It does not predict the held-out interactions: check that both splits use the same user and item numbers.",
     )
 
 
 def _found(dataset: Dataset, check: str, signal: Signal | None, advice: str) -> Finding:
-    if signal is None or signal.random > BY_CHANCE:
-        return skipped(check, "Too few users or items to measure it.")
+    if signal is None or signal.random > MAX_RANDOM_RECALL:
+        return skipped(check, "There are too few users or items to measure it.")
     measured = f"{str(signal).capitalize()}."
     mistake = signal.mistake or ("" if signal.is_there else _other_numbering(dataset, signal))
     if mistake:
         level: Level = "warn" if dataset.altered else "fail"
-        return Finding(check, level, 1, f"{measured} It is clearly higher if {mistake}: correct the numbers.")
+        advice = f"Recall is clearly higher when assuming that {mistake}: correct the numbers."
+        return Finding(check, level, 1, f"{measured} {advice}")
     return (
         Finding(check, "pass", 0, measured)
         if signal.is_there
@@ -47,11 +51,11 @@ def _found(dataset: Dataset, check: str, signal: Signal | None, advice: str) -> 
 
 
 def _other_numbering(dataset: Dataset, signal: Signal) -> str:
-    """The first of some mistakes without which there is a signal."""
+    """Return the first numbering mistake whose correction gives a signal, or an empty text."""
     measure = knowledge_signal if signal.by == "the graph" else interaction_signal
     for mistake, other in _variants(dataset, signal.by).items():
         found = measure(other)
-        if found is not None and found.exceeds(OBVIOUSLY):
+        if found is not None and found.exceeds(MISTAKE_ERRORS):
             return mistake
     return ""
 
@@ -61,11 +65,11 @@ def _variants(dataset: Dataset, by: str) -> Mapping[str, Dataset]:
     train, valid, test = (_swapped(part) for part in (dataset.train, dataset.valid, dataset.test))
     if by == "the graph":
         swapped = dataset.replace(train=train, valid=valid, test=test, users=nodes, items=nodes)
-        return {"users and items have changed places in all splits": swapped}
+        return {"users and items are swapped in all splits": swapped}
     return {
         "users count from 1 in the test split and from 0 in training": _moved(dataset, -1),
         "users count from 1 in training and from 0 in the test split": _moved(dataset, 1),
-        "users and items have changed places in the training split": dataset.replace(
+        "users and items are swapped in the training split": dataset.replace(
             train=train, users=nodes, items=nodes
         ),
     }
@@ -76,7 +80,7 @@ def _swapped(part: Interactions) -> Interactions:
 
 
 def _moved(dataset: Dataset, step: int) -> Dataset:
-    """The data set with held-out items given to the user before, or after."""
+    """Return the data set with the user rows of held-out pairs shifted by `step`."""
 
     def moved(part: Interactions) -> Interactions:
         users = part.users + step

@@ -1,4 +1,4 @@
-"""Splits against the order of time: training pairs that tell the future, and boundaries without an order."""
+"""Checks of the splits against time: training pairs later than held-out pairs, and ties at split boundaries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIES = "users whose splits meet in one moment"
 
 
 def order_in_time(dataset: Dataset) -> Iterator[Finding]:
-    """Training pairs that are later than held-out pairs of their user, and users whose splits share a moment."""
+    """Check for training pairs later than their user's held-out pairs, and for ties at the split boundaries."""
     held_out = {
         name: part
         for name, part in (("validation", dataset.valid), ("test", dataset.test))
@@ -31,15 +31,15 @@ def order_in_time(dataset: Dataset) -> Iterator[Finding]:
         first = _by_user(part, part.times, dataset.num_users, np.minimum, np.inf)
         late = int((dataset.train.times > first[dataset.train.users]).sum())
         message = (
-            f"The user's first {name} pair is older: training knows what came after. No mistake in a random split, "
-            "but then results do not say how well the future is foretold."
+            f"They are later than the user's first {name} pair, so training uses the future. This is normal in a "
+            "random split, but results then do not show how well future interactions are predicted."
         )
         yield finding(f"training pairs after {name} pairs of their user", late, "warn", message)
     yield _ties(dataset, list(held_out.values()))
 
 
 def _ties(dataset: Dataset, held_out: Sequence[Interactions]) -> Finding:
-    """Users of whom the last moment of one split is the first of a later one."""
+    """Check for users whose last time in one split is their first time in a later split."""
     tied, by_item = np.zeros((2, dataset.num_users), dtype=bool)
     for earlier, later in combinations([dataset.train, *held_out], 2):
         last = _by_user(earlier, earlier.times, dataset.num_users, np.maximum, -np.inf)
@@ -52,9 +52,9 @@ def _ties(dataset: Dataset, held_out: Sequence[Interactions]) -> Finding:
         tied |= meet
     count, ordered = int(tied.sum()), int(by_item.sum())
     message = (
-        f"Nothing tells which of their pairs at that moment came later; of {ordered:,} of them the later split has the "
-        "items with the highest numbers. If that is nearly all, the split broke ties by item number, and asks for "
-        "the same items of everyone: split the data anew with ties in random order, as prepare does."
+        f"The order of their pairs at that time is unknown. For {ordered:,} of these users the later split has the "
+        "items with the highest numbers. If that is nearly all of them, ties were broken by item number, and the same "
+        "items are held out for everyone: split the data again with ties in random order, as prepare does."
     )
     return finding(TIES, count, "warn", message)
 
@@ -62,7 +62,7 @@ def _ties(dataset: Dataset, held_out: Sequence[Interactions]) -> Finding:
 def _by_user(
     part: Interactions, values: NDArray[Any] | None, num_users: int, choose: np.ufunc, start: float
 ) -> NDArray[np.float64]:
-    """[U] the largest or smallest of each user's values; `start` where there is none."""
+    """Return the largest or smallest of each user's values [U]; `start` where a user has none."""
     chosen = np.full(num_users, start)
     choose.at(chosen, part.users, values)
     return chosen

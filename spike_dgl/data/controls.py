@@ -1,9 +1,11 @@
-"""Changes made on purpose: a weaker or a meaningless knowledge graph, and items without training interactions.
+"""Controls: a thinned or permuted knowledge graph, and items without training interactions.
 
-They show what a result rests on. Each is reproducible, and none touches which test pairs are right.
+They show what a result depends on. All are reproducible, and none turns a relevant pair into a wrong recommendation.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,60 +15,61 @@ from spike_dgl.typing import IndexArray
 
 
 def thin_knowledge(dataset: Dataset, fraction: float, seed: int) -> Dataset:
-    """Keep a random share of the triples; a smaller share is part of a larger one.
+    """Keep a random share of the triples.
 
-    All entities and relations stay, those that lose their last triple too.
+    All entities and relations stay, even those without any triple left.
 
     Parameters
     ----------
     dataset
-        The data.
+        The data set.
     fraction
-        Share of the triples that is kept, from 0 to 1.
+        Share of the triples to keep, from 0 to 1. For one seed, those kept at a smaller share are a subset of those
+        kept at a larger one.
     seed
-        Of the choice.
+        Random seed of the choice.
     """
     triples = dataset.triples
     kept = chosen_share(len(triples), fraction, seed)
-    note = f"{len(kept):,} of {len(triples):,} triples are kept, at random (data.kg_fraction={fraction:g})"
+    note = f"{len(kept):,} of {len(triples):,} triples are kept, chosen at random (data.kg_fraction={fraction:g})"
     thinned = Triples(triples.heads[kept], triples.relations[kept], triples.tails[kept])
     return dataset.replace(triples=thinned, altered=(*dataset.altered, note))
 
 
 def permute_knowledge(dataset: Dataset, seed: int) -> Dataset:
-    """Give every item the triples of another one: the graph keeps its shape, and what it says about items goes.
+    """Give every item the triples of another item, as a control.
 
-    The new graph is the old one with other names on its items, so the numbers of triples a relation, the degrees of
-    auxiliary entities and how often each degree occurs among items are exactly as before.
+    The graph keeps its structure, but its facts about items are wrong. Items are relabelled, so the number of triples
+    per relation, the degrees of auxiliary entities and the distribution of item degrees stay the same.
 
     Parameters
     ----------
     dataset
-        The data.
+        The data set.
     seed
-        Of the permutation.
+        Random seed of the permutation.
     """
     entities = np.arange(dataset.num_entities)
     entities[: dataset.num_items] = one_cycle(dataset.num_items, seed)
     triples = dataset.triples
     rows = np.stack([entities[triples.heads], triples.relations, entities[triples.tails]], axis=1)
-    note = "every item has the triples of another one (data.permute_kg=true)"
+    note = "every item has the triples of another item (data.permute_kg=true)"
     return dataset.replace(triples=Triples.from_rows(rows), altered=(*dataset.altered, note))
 
 
 def make_items_cold(dataset: Dataset, share: float, seed: int) -> Dataset:
-    """Move all interactions of some items into the test part: training and validation know nothing of them.
+    """Move all interactions of a random share of the items to the test split.
 
-    They are moved rather than left out, so that what a user is known to like never counts as a wrong recommendation.
+    They are moved, not removed, so that an item that a user interacted with never counts as a wrong recommendation.
 
     Parameters
     ----------
     dataset
-        The data.
+        The data set.
     share
-        Share of the items, from 0 to 1. A smaller share is part of a larger one.
+        Share of the items, from 0 to 1. For one seed, those of a smaller share are a subset of those of a larger one.
     seed
-        Of the choice.
+        Random seed of the choice.
     """
     is_cold = np.zeros(dataset.num_items, dtype=bool)
     is_cold[chosen_share(dataset.num_items, share, seed)] = True
@@ -79,14 +82,28 @@ def make_items_cold(dataset: Dataset, share: float, seed: int) -> Dataset:
         f"from training and validation (data.cold_items={share:g})"
     )
     test = dataset.test.union(moved)
-    return dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))
+    changed = dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))
+    return without_user_profiles(changed)
+
+
+def without_user_profiles(dataset: Dataset) -> Dataset:
+    """Remove the profiles and text vectors of users that come with the data.
+
+    They were written from the original training split. Where some of its interactions are held out for evaluation, the
+    texts describe the answers. Users get template profiles instead, which are written from what is left.
+    """
+    vectors = dataset.vectors
+    if not dataset.profiles.users and (vectors is None or not vectors.users.any()):
+        return dataset
+    if vectors is not None:
+        vectors = replace(vectors, users=np.zeros_like(vectors.users), user_hashes=None)
+    note = "profiles of users are removed, since they were written from interactions that are held out now"
+    profiles = replace(dataset.profiles, users={})
+    return dataset.replace(profiles=profiles, vectors=vectors, altered=(*dataset.altered, note))
 
 
 def one_cycle(size: int, seed: int) -> IndexArray:
-    """A random permutation [n] that leaves nothing where it was, as long as there are two rows.
-
-    It is one cycle through all rows in random order.
-    """
+    """Return a random permutation [n] that is a single cycle, so that every row moves if there are at least two."""
     order = np.argsort(random_priorities(size, seed), kind="stable")
     permutation = np.empty(size, dtype=np.int64)
     permutation[order] = np.roll(order, -1)
@@ -94,7 +111,10 @@ def one_cycle(size: int, seed: int) -> IndexArray:
 
 
 def chosen_share(size: int, share: float, seed: int) -> IndexArray:
-    """Ascending positions of a random share of `size` things; for one seed a smaller share is part of a larger one."""
+    """Return ascending positions of a random share of `size` rows.
+
+    For one seed, the positions of a smaller share are a subset of those of a larger one.
+    """
     number = int(np.floor(size * share + 0.5))
     chosen: IndexArray = np.sort(np.argsort(random_priorities(size, seed), kind="stable")[:number])
     return chosen

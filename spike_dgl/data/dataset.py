@@ -1,4 +1,4 @@
-"""What every data format becomes: one frozen `Dataset` of row indices, raw ids, names and texts."""
+"""The `Dataset` that all data formats are read into: row indices, raw ids, names and texts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from spike_dgl.errors import UnknownIdError, nearest
 from spike_dgl.typing import FloatArray, IndexArray
 
 MOST_LISTED = 10
-"""Ids that the message about an ambiguous name lists."""
+"""Maximum number of ids listed in the error about an ambiguous name."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Row index <-> raw id, with a readable name for every row.
+    """Mapping between row indices and raw ids, with a readable name per row.
 
     Parameters
     ----------
     kind
-        What a row is ("user", "item", "entity", "relation"); used in error messages.
+        Kind of the rows ("user", "item", "entity", "relation"), for error messages.
     ids
         Raw ids in row order, all different.
     names
-        Readable names in row order; the raw ids where the data has none.
+        Readable names in row order; the raw ids by default.
     """
 
     kind: str
@@ -55,21 +55,21 @@ class Vocabulary:
         return raw_id in self._rows
 
     def index(self, raw_id: str) -> int:
-        """The row of a raw id. Raises `UnknownIdError`, naming the nearest id, where there is none."""
+        """Return the row of a raw id. Raises `UnknownIdError`, naming the nearest id, if it is unknown."""
         try:
             return self._rows[raw_id]
         except KeyError:
             raise UnknownIdError(f"unknown {self.kind} '{raw_id}'; {nearest(raw_id, self.ids)}") from None
 
     def indices(self, raw_ids: Iterable[str]) -> IndexArray:
-        """Rows of several raw ids, in their order."""
+        """Return the rows of several raw ids, in their order."""
         return np.array([self.index(raw) for raw in raw_ids], dtype=np.int64)
 
     def find(self, word: str) -> int:
-        """The row of a raw id or, where there is no such id, of the exact name.
+        """Return the row of a raw id or, if there is no such id, of an exact name.
 
-        Raises `UnknownIdError` where there is neither, naming the nearest, and where several rows have the name,
-        listing their ids.
+        Raises `UnknownIdError` if there is neither (the message names the nearest) or if several rows have that name
+        (the message lists their ids).
         """
         if word in self._rows:
             return self._rows[word]
@@ -80,13 +80,13 @@ class Vocabulary:
             listed = ", ".join(f"'{self.ids[row]}'" for row in rows[:MOST_LISTED])
             more = f" and {len(rows) - MOST_LISTED} more" if len(rows) > MOST_LISTED else ""
             raise UnknownIdError(
-                f"more than one {self.kind} is called '{word}': {listed}{more}\n  Give the id of one of them."
+                f"more than one {self.kind} has the name '{word}': {listed}{more}\n  Give one of these ids instead."
             )
         known = self.ids if self.names == self.ids else (*self.ids, *self.names)
         raise UnknownIdError(f"unknown {self.kind} '{word}'; {nearest(word, known)}")
 
     def find_all(self, words: Iterable[str]) -> IndexArray:
-        """Rows of several raw ids or names, in their order."""
+        """Return the rows of several raw ids or names, in their order."""
         return np.array([self.find(word) for word in words], dtype=np.int64)
 
     @cached_property
@@ -99,16 +99,16 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Interactions:
-    """User-item pairs, each once, sorted by user and then item.
+    """Unique user-item pairs, sorted by user and then item.
 
     Parameters
     ----------
     users, items
-        [X] rows.
+        User and item rows [X].
     times
-        [X] when each happened, any numbers that grow with time; None where the data does not say.
+        Time of each interaction [X], as any numbers that grow with time; None if unknown.
     tie_seed
-        Of the random order of a user's interactions at the same time.
+        Random seed of the order of a user's interactions at the same time.
     """
 
     users: IndexArray
@@ -118,31 +118,31 @@ class Interactions:
 
     @classmethod
     def from_pairs(cls, users: IndexArray, items: IndexArray) -> Interactions:
-        """Sort pairs and drop repeated ones."""
+        """Build from pairs in any order; repeated pairs are dropped."""
         users, items = _unique_rows(users, items)
         return cls(users, items)
 
     @classmethod
     def empty(cls) -> Interactions:
-        """No pair at all."""
+        """Return interactions without any pair."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.users)
 
     def select(self, chosen: IndexArray | np.ndarray) -> Interactions:
-        """The pairs at some positions, or where a mask is true."""
+        """Return the pairs at some positions, or where a mask is true."""
         times = None if self.times is None else self.times[chosen]
         return Interactions(self.users[chosen], self.items[chosen], times, self.tie_seed)
 
     def by_time(self) -> IndexArray | None:
-        """[X] positions by user and then time, those of one time in random order; None without times."""
+        """Return positions [X] sorted by user and then time, ties in random order; None without times."""
         if self.times is None:
             return None
         return np.lexsort((tie_order(self.users, self.items, self.tie_seed), self.times, self.users))
 
     def places(self, num_users: int) -> IndexArray | None:
-        """[X] how many of the user's interactions came before each, in the order `by_time`; None without times."""
+        """Return the number of the user's earlier interactions [X], in the order `by_time`; None without times."""
         by_time = self.by_time()
         if by_time is None:
             return None
@@ -151,23 +151,23 @@ class Interactions:
         return places
 
     def union(self, other: Interactions) -> Interactions:
-        """Pairs that stand in either, without times."""
+        """Return the union of two sets of pairs, without times."""
         return Interactions.from_pairs(
             np.concatenate([self.users, other.users]), np.concatenate([self.items, other.items])
         )
 
     def offsets(self, num_users: int) -> IndexArray:
-        """Row pointer [U + 1]: the items of user u are `items[offsets[u]:offsets[u + 1]]`."""
+        """Return the row pointer [U + 1]: the items of user u are `items[offsets[u]:offsets[u + 1]]`."""
         return np.searchsorted(self.users, np.arange(num_users + 1)).astype(np.int64)
 
     def keys(self, num_items: int) -> IndexArray:
-        """One ascending number a pair, `user * num_items + item`, for set operations."""
+        """Return a unique key per pair, `user * num_items + item`, ascending; for set operations."""
         return self.users * num_items + self.items
 
 
 @dataclass(frozen=True)
 class Triples:
-    """Facts of the knowledge graph, each once: `heads` [T], `relations` [T] (0..R-1), `tails` [T]."""
+    """Unique triples of the knowledge graph: `heads` [T], `relations` [T] (0..R-1), `tails` [T]."""
 
     heads: IndexArray
     relations: IndexArray
@@ -175,7 +175,7 @@ class Triples:
 
     @classmethod
     def from_rows(cls, rows: IndexArray) -> Triples:
-        """Build from rows (head, relation, tail) of shape [T, 3]; sorts them and drops repeated ones."""
+        """Build from rows (head, relation, tail) of shape [T, 3]; sorts them and drops repeated rows."""
         return cls(*_unique_rows(*np.asarray(rows, dtype=np.int64).reshape(-1, 3).T))
 
     def __len__(self) -> int:
@@ -184,7 +184,7 @@ class Triples:
 
 @dataclass(frozen=True)
 class NodeTexts:
-    """Texts by row index; a node without one is absent."""
+    """Texts by row index; nodes without a text are absent."""
 
     users: Mapping[int, str] = field(default_factory=dict)
     entities: Mapping[int, str] = field(default_factory=dict)
@@ -192,16 +192,16 @@ class NodeTexts:
 
 @dataclass(frozen=True)
 class NodeVectors:
-    """Text vectors that a data set brings along.
+    """Text vectors that come with a data set.
 
     Parameters
     ----------
     users, entities
         Vectors [U, d_t] and [N, d_t], items first.
     encoder
-        Name of what made them; empty where the files do not say.
+        Name of the text encoder; empty if unknown.
     user_hashes, entity_hashes
-        SHA-256 (hex) of the text behind each vector; None where the files do not say.
+        SHA-256 (hex) of the text of each vector; None if unknown.
     """
 
     users: FloatArray
@@ -212,7 +212,7 @@ class NodeVectors:
 
 
 class HasVocabularies:
-    """Counts of whatever holds the four vocabularies."""
+    """Base class with the sizes of the four vocabularies."""
 
     users: Vocabulary
     items: Vocabulary
@@ -221,22 +221,22 @@ class HasVocabularies:
 
     @property
     def num_users(self) -> int:
-        """U."""
+        """Number of users, U."""
         return len(self.users)
 
     @property
     def num_items(self) -> int:
-        """I."""
+        """Number of items, I."""
         return len(self.items)
 
     @property
     def num_entities(self) -> int:
-        """N, items included."""
+        """Number of entities including items, N."""
         return len(self.entities)
 
     @property
     def num_relations(self) -> int:
-        """R, without inverses."""
+        """Number of relations without inverses, R."""
         return len(self.relations)
 
 
@@ -255,20 +255,19 @@ class Dataset(HasVocabularies):
     triples
         The knowledge graph, without inverses.
     profiles
-        Ready-made profile paragraphs (by an LLM or by hand), where the data has them.
+        Profile texts that come with the data, written by an LLM or by hand.
     descriptions
-        Other text about a node (genre, plot, age group ...), raw material for profiles.
+        Other texts about nodes (genre, plot, age group ...), from which profiles are written.
     vectors
-        Ready-made text vectors of all nodes, or None.
+        Text vectors of all nodes that come with the data, or None.
     linked_names
-        How the knowledge graph names the entity that an item is linked to, where the data tells it apart from the
-        item's own title.
+        Name of the entity that each item is linked to, by item row, if the data has it besides the item's title.
     review_file
-        Where reviews of interactions stand, see `spike_dgl.data.reviews`; None where the data has none.
+        File of the interactions' reviews (see `spike_dgl.data.reviews`); None if there are none.
     dropped
-        What loading left out, e.g. ``{"duplicate pairs in train": 3}``.
+        Number of rows that loading left out, by reason, such as ``{"duplicate pairs in train": 3}``.
     altered
-        What settings changed on purpose, a clause each; see `spike_dgl.data.controls`.
+        Descriptions of the changes requested by settings; see `spike_dgl.data.controls`.
     """
 
     name: str
@@ -289,14 +288,15 @@ class Dataset(HasVocabularies):
     altered: tuple[str, ...] = ()
 
     def replace(self, **changes: object) -> Dataset:
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 (hex) of everything in the data set except its name and reviews: equal data, equal checksum.
+        """SHA-256 (hex) of splits, triples, ids, names, profiles, descriptions and vectors.
 
-        Reviews reach nothing but prompts, and an answer is known by the hash of its prompt.
+        Times and linked names are not included. Neither are reviews, which are used in prompts only: answers to prompts
+        are stored by the prompt's own hash.
         """
         digest = hashlib.sha256(self.split_hash.encode())
         for array in (self.triples.heads, self.triples.relations, self.triples.tails):
@@ -321,10 +321,10 @@ class Dataset(HasVocabularies):
 
 
 def tie_order(users: IndexArray, items: IndexArray, seed: int) -> NDArray[np.uint64]:
-    """Return a random number for each pair [X], which puts pairs of one time in order.
+    """Return a random number per pair [X], to order pairs of the same time.
 
-    It depends on the pair and the seed alone. An order by item would put the same items last in all histories, and
-    these would be held out: how items are numbered would decide what a model is asked for.
+    It depends on the pair and the seed only. Ordering ties by item would put the same items last in all histories:
+    these would be held out, and the split would depend on how items are numbered.
     """
     mixed = np.full(len(users), seed % 2**64, dtype=np.uint64)
     for rows in (users, items):
@@ -333,7 +333,7 @@ def tie_order(users: IndexArray, items: IndexArray, seed: int) -> NDArray[np.uin
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Numbers spread over all 64 bits: one step of SplitMix64 (Steele et al., OOPSLA 2014); overflow is meant."""
+    """Hash numbers to 64 bits with one step of SplitMix64 (Steele et al., OOPSLA 2014); overflow is intended."""
     numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -342,7 +342,7 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _unique_rows(*columns: IndexArray) -> list[IndexArray]:
-    """Rows sorted by their columns, the first column first, each once; faster than `np.unique(axis=0)`."""
+    """Return unique rows, sorted by the first column, then the next; faster than `np.unique(axis=0)`."""
     order = np.lexsort(columns[::-1])
     ordered = [np.asarray(column, dtype=np.int64)[order] for column in columns]
     new = np.ones(len(order), dtype=bool)

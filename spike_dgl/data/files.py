@@ -1,11 +1,13 @@
-"""Reading files strictly: whatever is wrong with one becomes a `DataError` that names the file and line."""
+"""Strict reading of files: any problem raises a `DataError` that names the file and line."""
 
 from __future__ import annotations
 
 import codecs
+import gzip
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,48 +21,55 @@ from spike_dgl.errors import DataError
 from spike_dgl.typing import IndexArray
 
 ENCODINGS = {
-    codecs.BOM_UTF32_LE: "utf-32",  # begins as the mark of UTF-16 does
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is a prefix of this one
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Encodings by the byte order mark that text begins with; UTF-8 may have one too."""
-LONGEST_NUMBER = 18  # digits that surely fit into int64
+"""Encoding by byte order mark; UTF-8 text may have a mark too, or none."""
+LONGEST_NUMBER = 18  # digits that always fit into int64
 COPY_AGAIN = "Get the file again from its source; this copy is damaged or incomplete."
 
 
 @dataclass(frozen=True)
 class IntegerLines:
-    """The whole numbers of a text file in reading order: `values` [n], and the line of each, `lines` [n]."""
+    """Whole numbers of a text file in reading order, `values` [n], with the line of each, `lines` [n]."""
 
     values: IndexArray
     lines: IndexArray
 
     def firsts(self) -> NDArray[np.bool_]:
-        """True where a value is the first of its line."""
+        """True [n] where a value is the first of its line."""
         first = np.ones(len(self.lines), dtype=bool)
         first[1:] = self.lines[1:] != self.lines[:-1]
         return first
 
 
 def shorten(text: str, length: int = 40) -> str:
-    """Text in quotes, cut to a length that suits an error message."""
+    """Return text in quotes, shortened for an error message."""
     return repr(text if len(text) <= length else text[:length] + "...")
 
 
 def no_match(file: Path, rows: int, what: str, example: str, known: str, known_from: str) -> DataError:
-    """The error of a table that matches nothing, which shows an id of each side."""
+    """Return the error for a table that has no id in common with the data; shows an example id of each."""
     if not rows:
-        return DataError(file, "holds no row", "See whether it is the file you mean.")
+        return DataError(file, "has no rows", "Check that it is the right file.")
     sides = f"{what} is {shorten(example)} here and {shorten(known)} there"
     problem = f"none of its {rows:,} rows matches {known_from}: {sides}"
-    return DataError(file, problem, "Name the file or column that holds the same ids, or write them alike.")
+    return DataError(file, problem, "Name the file or column that has the same ids, or spell the ids alike.")
 
 
 def read_bytes(file: Path) -> bytes:
-    """All of a file, line ends made uniform. Raises `DataError` if it is missing, unreadable or empty."""
+    """Return the content of a text file as UTF-8 with newline characters as line ends.
+
+    Raises `DataError` if it is missing, unreadable or empty.
+    """
     try:
         content = file.read_bytes()
+        if file.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(file, "is not a whole gzip file", COPY_AGAIN) from None
     except FileNotFoundError:
         raise DataError(file, "no such file", "Put the file there, or correct the path.") from None
     except OSError as error:
@@ -70,7 +79,7 @@ def read_bytes(file: Path) -> bytes:
 
 
 def read_zip_member(file: Path, member: str) -> bytes:
-    """One file inside a zip archive, found by its name in whatever folder of the archive."""
+    """Return the content of a zip archive's member with that file name, in any folder of the archive."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
@@ -81,13 +90,13 @@ def read_zip_member(file: Path, member: str) -> bytes:
         raise DataError(file, f"not a readable zip archive ({error})", COPY_AGAIN) from None
     if len(found) != 1:
         holds = ", ".join(shorten(name) for name in names[:5]) or "nothing"
-        problem = f"expected one member called {member}, found {len(found)}; the archive holds {holds}"
+        problem = f"expected one member named {member}, found {len(found)}; the archive has {holds}"
         raise DataError(file, problem, f"Zip {member} alone: zip {file.name} {member}")
     return _text_bytes(file, content)
 
 
 def read_text(file: Path) -> str:
-    """All of a UTF-8 text file, lines ended by a single newline character."""
+    """Return a UTF-8 text file with newline characters as line ends."""
     content = read_bytes(file)
     try:
         return content.decode("utf-8")
@@ -97,7 +106,7 @@ def read_text(file: Path) -> str:
 
 
 def read_lines(file: Path) -> list[str]:
-    """The lines of a UTF-8 text file, without empty ones at its end; at least one."""
+    """Return the lines of a UTF-8 text file, at least one, without empty lines at the end."""
     text = read_text(file).rstrip("\n")
     if not text:
         _empty(file)
@@ -105,19 +114,19 @@ def read_lines(file: Path) -> list[str]:
 
 
 def parse_integers(file: Path, content: bytes, *, signed: bool = False) -> IntegerLines:
-    """The whole numbers of a text of decimal digits and white space.
+    """Parse a text of whole numbers separated by white space.
 
     Parameters
     ----------
     file, content
-        Where the text is from, and the text.
+        File that the text is from, for messages, and its content.
     signed
-        Whether a number may be negative.
+        Whether numbers may be negative.
 
     Raises
     ------
     DataError
-        At the first thing that is no such number, or if there is no number at all.
+        If there is no number, or anything that is not a whole number.
     """
     codes = np.frombuffer(content, dtype=np.uint8)
     digit = (codes >= ord("0")) & (codes <= ord("9"))
@@ -139,14 +148,14 @@ def parse_integers(file: Path, content: bytes, *, signed: bool = False) -> Integ
 
 
 def read_integers(file: Path, *, signed: bool = False) -> IntegerLines:
-    """`parse_integers` of a file."""
+    """Read a file of whole numbers; see `parse_integers`."""
     return parse_integers(file, read_bytes(file), signed=signed)
 
 
 def read_text_map(file: Path) -> dict[int, str]:
-    """A JSON object from row numbers to texts, such as ``{"0": "A paragraph."}``.
+    """Read a JSON object that maps row numbers to texts, such as ``{"0": "A paragraph."}``.
 
-    Texts that say nothing (`spike_dgl.data.values.is_missing`) count as absent.
+    Missing values (`spike_dgl.data.values.is_missing`) are left out.
     """
     text = read_text(file)
     try:
@@ -157,7 +166,7 @@ def read_text_map(file: Path) -> dict[int, str]:
         raise DataError(file, f"broken JSON: {error}", COPY_AGAIN) from None
     remedy = 'Expected an object from ids to texts, such as {"0": "A paragraph."}.'
     if not isinstance(pairs, tuple):
-        raise DataError(file, f"holds {_json_kind(pairs)}, not an object", remedy)
+        raise DataError(file, f"is {_json_kind(pairs)}, not an object", remedy)
     texts: dict[int, str] = {}
     for key, value in pairs:
         row = _row_number(file, key, remedy)
@@ -168,7 +177,7 @@ def read_text_map(file: Path) -> dict[int, str]:
 
 
 def read_arrays(file: Path, names: Iterable[str], optional: Iterable[str] = ()) -> dict[str, NDArray[Any]]:
-    """Arrays of an npz file by name, the optional ones where it has them. Never unpickles anything."""
+    """Return arrays of an npz file by name, including those of `optional` that it has. Never unpickles."""
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             held = list(archive.keys())
@@ -180,13 +189,13 @@ def read_arrays(file: Path, names: Iterable[str], optional: Iterable[str] = ()) 
         raise DataError(file, f"not a readable npz file ({error})", COPY_AGAIN) from None
     for name in names:
         if name not in arrays:
-            problem = f"has no array called '{name}', only {', '.join(map(shorten, held)) or 'none'}"
+            problem = f"has no array named '{name}', only {', '.join(map(shorten, held)) or 'none'}"
             raise DataError(file, problem, f"Save it with numpy.savez(file, {name}=...).")
     return arrays
 
 
 def marked_encoding(start: bytes) -> str:
-    """Encoding by the byte order mark at the start of a text; UTF-8 without one."""
+    """Return the encoding given by the byte order mark at the start of a text; UTF-8 without a mark."""
     return next((encoding for mark, encoding in ENCODINGS.items() if start.startswith(mark)), "utf-8")
 
 
@@ -197,7 +206,9 @@ def _text_bytes(file: Path, content: bytes) -> bytes:
             content = content.decode(encoding).encode()
         except UnicodeDecodeError as error:
             raise DataError(
-                file, f"is not the {encoding} text that it begins as: {error}", COPY_AGAIN
+                file,
+                f"starts with the byte order mark of {encoding}, but is not {encoding} text: {error}",
+                COPY_AGAIN,
             ) from None
     content = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if not content:
@@ -210,7 +221,7 @@ def _empty(file: Path) -> NoReturn:
 
 
 def _not_an_integer(file: Path, content: bytes, position: int, signed: bool) -> NoReturn:
-    """Report the token around a position of the content."""
+    """Raise the error for the token at a position of the content."""
     line = content.count(b"\n", 0, position) + 1
     before = re.split(rb"[ \t\n]", content[max(0, position - 100) : position])[-1]
     after = re.split(rb"[ \t\n]", content[position : position + 100])[0]
@@ -230,7 +241,7 @@ def _row_number(file: Path, key: str, remedy: str) -> int:
 
 
 def _json_kind(value: object) -> str:
-    """What JSON calls a value; objects come as tuples here."""
+    """Return the JSON type of a value; objects are parsed as tuples here."""
     names = {type(None): "null", tuple: "an object", list: "a list", bool: "true or false", str: "a text"}
     return names.get(type(value), "a number")
 
@@ -238,10 +249,12 @@ def _json_kind(value: object) -> str:
 def _checked_text(file: Path, key: str, value: object) -> str:
     if not isinstance(value, str):
         found = _json_kind(value)
-        remedy = "Remove the entry, or write its text; a null is what a failed request leaves behind."
-        raise DataError(file, f"the id {shorten(key)} has {found} where a text was expected", remedy)
+        remedy = "Remove the entry, or write its text; a null can come from a failed request."
+        raise DataError(file, f"the id {shorten(key)} has {found}, expected a text", remedy)
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise DataError(file, f"the text of id {shorten(key)} has half a character", COPY_AGAIN) from None
+        raise DataError(
+            file, f"the text of id {shorten(key)} has an incomplete character", COPY_AGAIN
+        ) from None
     return value

@@ -1,4 +1,4 @@
-"""The outcome of a check of a data set."""
+"""Results of the audit's checks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Level: TypeAlias = Literal["pass", "warn", "fail", "skip"]
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check.
+    """Result of one check.
 
     Parameters
     ----------
     check
-        What was looked for.
+        Name of the check.
     level
-        "pass" if there is none of it, "fail" if results would be wrong, "warn" for what one should know; "skip" if the
-        data set has not what the check needs.
+        "pass" if nothing was found, "fail" if results would be wrong, "warn" if it may matter, "skip" if the data set
+        lacks what the check needs.
     count
-        How many there are.
+        Number of cases found.
     message
-        What that means, and what to do; of a pass, what was measured, if anything.
+        Meaning and remedy; for a pass, the measured values, if any.
     """
 
     check: str
@@ -34,10 +34,10 @@ class Finding:
 
 
 def skipped(check: str, reason: str) -> Finding:
-    """A check that the data set does not allow."""
+    """Return the finding of a check that cannot run on this data set."""
     return Finding(check, "skip", 0, reason)
 
 
 def finding(check: str, count: int | np.integer, level: Level, message: str) -> Finding:
-    """A finding of that level if there is anything, else a pass."""
+    """Return a finding of `level` if `count` is above 0, else a pass."""
     return Finding(check, level, int(count), message) if count else Finding(check, "pass", 0)

@@ -1,4 +1,4 @@
-"""Users and items that are left out of a data set, to measure cold start."""
+"""Removal of users and items from a data set, to measure cold start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from spike_dgl.data.controls import chosen_share
+from spike_dgl.data.controls import chosen_share, without_user_profiles
 from spike_dgl.data.dataset import Dataset, Interactions, NodeTexts, NodeVectors, Triples, Vocabulary
 from spike_dgl.typing import BoolArray, IndexArray
 
@@ -16,28 +16,29 @@ Value = TypeVar("Value")
 
 
 def hide(dataset: Dataset, users: float, items: float, seed: int) -> Dataset:
-    """Leave out some users and items with all that the data says of them: ids, interactions, triples, texts, vectors.
+    """Remove random users and items with all their data: ids, interactions, triples, texts and vectors.
 
-    Entities and relations stay, those that lose their last triple too. Rows of what is left close up, in their order.
-    Reviews are left out altogether.
+    Auxiliary entities and relations stay, even those without any triple left. The remaining rows are renumbered
+    without gaps, in their order. All reviews are removed.
 
     Parameters
     ----------
     dataset
-        The data.
+        The data set.
     users, items
-        Shares that are hidden, from 0 to 1, at random. Smaller shares are part of larger ones.
+        Shares to remove, from 0 to 1. For one seed, those of a smaller share are a subset of those of a larger one.
     seed
-        Of the choice.
+        Random seed of the choice.
     """
     user_is_kept, entity_is_kept = np.ones(dataset.num_users, bool), np.ones(dataset.num_entities, bool)
     user_is_kept[chosen_share(dataset.num_users, users, seed)] = False
     entity_is_kept[chosen_share(dataset.num_items, items, seed)] = False
     note = (
-        f"{int((~user_is_kept).sum()):,} random users and {int((~entity_is_kept).sum()):,} random items are left out "
-        f"with all that is known of them (data.hidden_users={users:g}, data.hidden_items={items:g})"
+        f"{int((~user_is_kept).sum()):,} random users and {int((~entity_is_kept).sum()):,} random items are removed "
+        f"with all their data (data.hidden_users={users:g}, data.hidden_items={items:g})"
     )
-    return _kept(dataset, user_is_kept, entity_is_kept).replace(altered=(*dataset.altered, note))
+    kept = _kept(dataset, user_is_kept, entity_is_kept).replace(altered=(*dataset.altered, note))
+    return kept if entity_is_kept.all() else without_user_profiles(kept)
 
 
 def _kept(dataset: Dataset, user_is_kept: BoolArray, entity_is_kept: BoolArray) -> Dataset:
@@ -55,9 +56,9 @@ def _kept(dataset: Dataset, user_is_kept: BoolArray, entity_is_kept: BoolArray) 
         )
 
     return dataset.replace(
-        users=_words(dataset.users, user_is_kept),
-        items=_words(dataset.items, item_is_kept),
-        entities=_words(dataset.entities, entity_is_kept),
+        users=_kept_ids(dataset.users, user_is_kept),
+        items=_kept_ids(dataset.items, item_is_kept),
+        entities=_kept_ids(dataset.entities, entity_is_kept),
         train=pairs(dataset.train),
         valid=pairs(dataset.valid),
         test=pairs(dataset.test),
@@ -66,11 +67,11 @@ def _kept(dataset: Dataset, user_is_kept: BoolArray, entity_is_kept: BoolArray) 
         descriptions=texts(dataset.descriptions),
         vectors=_vectors(dataset.vectors, user_is_kept, entity_is_kept),
         linked_names=_by_new_row(dataset.linked_names, new_entity, entity_is_kept),
-        review_file=None,  # it tells users by their old rows
+        review_file=None,  # the file has the old row numbers
     )
 
 
-def _words(vocabulary: Vocabulary, kept: BoolArray) -> Vocabulary:
+def _kept_ids(vocabulary: Vocabulary, kept: BoolArray) -> Vocabulary:
     rows = np.flatnonzero(kept).tolist()
     ids, names = (tuple(words[row] for row in rows) for words in (vocabulary.ids, vocabulary.names))
     return Vocabulary(vocabulary.kind, ids, names)

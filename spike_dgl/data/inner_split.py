@@ -1,32 +1,33 @@
-"""The inner split: the training split divided as the whole was, to choose settings without the test split."""
+"""Inner split (nested validation): a split of the training split, to choose hyperparameters without the test split."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from spike_dgl.data.controls import without_user_profiles
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.splits import split_by_time
 from spike_dgl.errors import MissingTimesError
 
 
 def split_inner(dataset: Dataset, seed: int) -> Dataset:
-    """Drop the validation and test splits, and split the training interactions by time in the same shares.
+    """Drop the validation and test splits, and split the training interactions by time in the same proportions.
 
-    In a split by time validation follows training at once, and the test split comes after both. What predicts the
-    next interactions best need not predict those that come later. The test split of the inner split comes as late as
-    the real one, which settings chosen by it have not seen (nested validation).
+    In a split by time, validation directly follows training, and the test split comes after both. Settings that predict
+    the next interactions best need not predict later ones best. The inner test split has the same distance from its
+    training split as the real one, and choosing settings on it does not use the real one (nested validation).
 
     Parameters
     ----------
     dataset
-        Data with times of training interactions, whose validation and test splits come after them.
+        Data set with times of training interactions, split by time.
     seed
-        Of the order of a user's interactions at the same time.
+        Random seed of the order of a user's interactions at the same time.
 
     Raises
     ------
     MissingTimesError
-        If it has no times.
+        If the data has no times.
     """
     whole = dataset.train
     if whole.times is None:
@@ -41,8 +42,9 @@ def split_inner(dataset: Dataset, seed: int) -> Dataset:
         seed=seed,
     )
     note = (
-        f"validation and test parts are forgotten, and the {len(whole):,} training pairs split by time in their "
-        f"place: {len(train):,}, {len(valid):,} and {len(test):,} (data.inner_split=true)"
+        f"the validation and test splits are dropped, and the {len(whole):,} training pairs are split by time into "
+        f"{len(train):,}, {len(valid):,} and {len(test):,} (data.inner_split=true)"
     )
     train = replace(train, tie_seed=whole.tie_seed)
-    return dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))
+    changed = dataset.replace(train=train, valid=valid, test=test, altered=(*dataset.altered, note))
+    return without_user_profiles(changed)

@@ -1,4 +1,4 @@
-"""Loading a data set from a folder, whatever its layout."""
+"""Loading of a data set from a folder in any known format."""
 
 from __future__ import annotations
 
@@ -26,28 +26,26 @@ def load_dataset(
     Parameters
     ----------
     path
-        The data set's folder, or the word ``"movielens"`` for the bundled one (a folder of your own with
-        that name is ``"./movielens"``).
+        Folder of the data set, or ``"movielens"`` for the bundled one (write ``"./movielens"`` for a folder of that
+        name).
     format
-        ``"auto"`` (found by what the folder holds), ``"spike"`` or ``"recbole"``; see
-        `spike_dgl.data.formats`.
+        ``"auto"`` (detected from the folder's files), ``"spike"`` or ``"recbole"``; see `spike_dgl.data.formats`.
     valid_fraction
-        Share of each user's training pairs that becomes the validation part, where the data has none;
-        0 for no validation part.
+        Share of each user's training pairs to use as validation split, if the data has none; 0 for no validation.
     seed
-        Of that split.
+        Random seed of that split.
     name
-        The data set's name; the folder's where not given.
+        Name of the data set; the folder's name by default.
 
     Returns
     -------
     Dataset
-        Repeated pairs and triples are left out and counted in its `dropped`.
+        The data set. Repeated pairs and triples are dropped and counted in `Dataset.dropped`.
 
     Raises
     ------
     DataError
-        If a file is missing, broken, or contradicts another.
+        If a file is missing or broken, or two files contradict each other.
     ConfigError
         If `format` is unknown or `valid_fraction` is not in [0, 1).
 
@@ -74,7 +72,7 @@ def _check_folder(folder: Path) -> None:
         return
     problem = "is a file, not a folder" if folder.exists() else "no such folder"
     raise DataError(
-        folder, problem, f"Give the folder that holds the data set's files, or the word '{BUNDLED}'."
+        folder, problem, f"Give the folder with the data set's files, or '{BUNDLED}' for the bundled data."
     )
 
 
@@ -92,13 +90,13 @@ def _by_content(folder: Path) -> Format:
         return matching[0]
     if matching:
         names = " and ".join(f"'{candidate.NAME}'" for candidate in matching)
-        raise DataError(folder, f"holds files of the formats {names}", "Name one of them as the format.")
+        raise DataError(folder, f"has files of the formats {names}", "Set the format to one of them.")
     files = sorted(entry.name for entry in folder.iterdir())
     shown = ", ".join(files[:12]) + (", ..." if len(files) > 12 else "") or "nothing"
-    raise DataError(folder, f"no known data format; the folder holds {shown}", _needs())
+    raise DataError(folder, f"has no known data format; its files are {shown}", _needs())
 
 
 def _needs() -> str:
-    """What each format needs, one line each."""
+    """Return the files that each format needs, one line per format."""
     lines = [f"    {candidate.NAME}: {candidate.NEEDS}" for candidate in FORMATS]
     return "Each format needs:\n" + "\n".join(lines)

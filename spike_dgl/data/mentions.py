@@ -1,9 +1,9 @@
-"""Which texts name which items, and whether that gives away what is held out.
+"""Detection of held-out items named in users' profiles, which would be a leak.
 
-A user's profile that names items of the test part may have been written by somebody who had seen them. It may also
-name them by chance, since "Heat" and "It" are words as well, or as a good guess. So what is found is compared
-with two yardsticks: how often the same names stand in profiles of users who never interacted with the items, and how
-often profiles name items of the training part, which they were written from.
+A profile that names items of the test split may have been written from it. It may also name them by chance, since
+"Heat" and "It" are ordinary words too, or as a good guess. So the rate is compared with two references: how often
+profiles of users who never interacted with an item name it, and how often profiles name items of the training split,
+from which they were written.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from spike_dgl.typing import IndexArray
 
 Words = tuple[str, ...]
 
-CLEARLY = 3.0
-"""Standard deviations above what is expected by chance from which on something is more than that."""
+MIN_DEVIATIONS = 3.0
+"""Standard deviations above the number expected by chance that count as more than chance."""
 
-# Nobody writes "Big_Fish", "Heat (1995)" or "Air (band)" in a sentence.
+# Sentences do not contain "Big_Fish", "Heat (1995)" or "Air (band)".
 _WORD = re.compile(r"[^\W_]+")
 _PARENTHESES = re.compile(r"\([^()]*\)\s*$")
 
 
 def spoken_words(name: str) -> Words:
-    """A name's words as a sentence has them: without what stands in parentheses at its end."""
+    """Return the words of a name as a sentence would have them: without parentheses at the end."""
     return tuple(_WORD.findall(_PARENTHESES.sub("", name)))
 
 
 class NameFinder:
-    """Finds names in texts, word by word and case by case; of names that begin alike the longest counts.
+    """Finder of names in texts, by whole words and case-sensitive; of overlapping names the longest is found.
 
     Parameters
     ----------
     names
-        What to look for. Names that are spoken alike are found together.
+        Names to find. Names with the same `spoken_words` are found together.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -52,7 +52,7 @@ class NameFinder:
             self._starting.setdefault(words[0], []).append(words)
 
     def find(self, text: str) -> set[int]:
-        """Rows of all names that a text holds."""
+        """Return the rows of all names in a text."""
         words, found, place = _WORD.findall(text), set[int](), 0
         while place < len(words):
             name = self._name_at(words, place)
@@ -69,16 +69,16 @@ class NameFinder:
 
 @dataclass(frozen=True)
 class NamedItems:
-    """How many pairs of one part have their item named in their user's text.
+    """Pairs of one split whose item is named in their user's text.
 
     Parameters
     ----------
     pairs
-        Pairs of users who have a text, without those whose name an item of the training part bears too.
+        Number of pairs of users with a text, without items that share their name with one of the user's training items.
     named
-        The positions of those that are named, as pairs.
+        Pairs whose item is named.
     expected
-        How many it would be by chance: as often as texts of users without the item name it.
+        Number of named pairs expected by chance: the rate at which texts of users without the item name it.
     """
 
     pairs: int
@@ -87,29 +87,29 @@ class NamedItems:
 
     @property
     def is_more_than_chance(self) -> bool:
-        """True where there are clearly more than expected."""
-        return len(self.named) - self.expected > CLEARLY * math.sqrt(max(self.expected, 1.0))
+        """True if clearly more pairs are named than expected."""
+        return len(self.named) - self.expected > MIN_DEVIATIONS * math.sqrt(max(self.expected, 1.0))
 
     @property
     def share(self) -> float:
-        """Share of the pairs that is named beyond chance."""
+        """Share of the pairs that are named, minus the share expected by chance."""
         return max(len(self.named) - self.expected, 0.0) / max(self.pairs, 1)
 
 
 def named_items(dataset: Dataset, texts: Mapping[int, str]) -> dict[str, NamedItems]:
-    """Look for the names of each user's items in the user's text, for the parts ``train``, ``valid`` and ``test``.
+    """Find each user's items named in the user's text, for the splits ``train``, ``valid`` and ``test``.
 
     Parameters
     ----------
     dataset
-        Interactions, and the items' names.
+        Interactions and item names.
     texts
-        Profiles by user; users without one are left out.
+        Profile text by user row; users without one are left out.
     """
-    alike = _spoken_alike(dataset.items.names)
+    alike = _same_words(dataset.items.names)
     mentions = _mentions(NameFinder(dataset.items.names), texts, alike)
     known = dataset.train.union(dataset.valid).union(dataset.test)
-    chance = _rate_among_strangers(mentions, _with_text(known, texts, alike), len(texts), dataset.num_items)
+    chance = _rate_without_item(mentions, _with_text(known, texts, alike), len(texts), dataset.num_items)
     result = {}
     for part in ("train", "valid", "test"):
         pairs: Interactions = getattr(dataset, part)
@@ -122,8 +122,8 @@ def named_items(dataset: Dataset, texts: Mapping[int, str]) -> dict[str, NamedIt
     return result
 
 
-def _spoken_alike(names: Sequence[str]) -> IndexArray:
-    """For each item the first one that is spoken alike [I]."""
+def _same_words(names: Sequence[str]) -> IndexArray:
+    """Return the first item with the same spoken words, for each item [I]."""
     first: dict[Words, int] = {}
     return np.array([first.setdefault(spoken_words(name), row) for row, name in enumerate(names)], np.int64)
 
@@ -135,21 +135,21 @@ def _mentions(finder: NameFinder, texts: Mapping[int, str], alike: IndexArray) -
 
 
 def _with_text(pairs: Interactions, texts: Iterable[int], alike: IndexArray) -> Interactions:
-    """The pairs of users with a text, items that are spoken alike taken for one."""
+    """Return the pairs of users with a text; items with the same spoken words are merged."""
     chosen = pairs.select(np.isin(pairs.users, list(texts)))
     return Interactions.from_pairs(chosen.users, alike[chosen.items])
 
 
 def _without(pairs: Interactions, other: Interactions, alike: IndexArray, num_items: int) -> Interactions:
-    """Only pairs whose item is not spoken like an item that the user has in the other part."""
+    """Return the pairs whose item does not have the same spoken words as one of the user's items in `other`."""
     keys = pairs.users * num_items + alike[pairs.items]
     return pairs.select(~np.isin(keys, other.users * num_items + alike[other.items]))
 
 
-def _rate_among_strangers(
+def _rate_without_item(
     mentions: Interactions, known: Interactions, num_texts: int, num_items: int
 ) -> np.ndarray:
-    """Share of the texts of users without an item that name it [I]."""
+    """Return the rate at which texts of users without an item name it [I]."""
     strange = mentions.select(~np.isin(mentions.keys(num_items), known.keys(num_items)))
     strangers = num_texts - np.bincount(known.items, minlength=num_items)
     rate: np.ndarray = np.bincount(strange.items, minlength=num_items) / np.maximum(strangers, 1)

@@ -12,10 +12,10 @@ _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def readable_relations(raw_ids: Sequence[str]) -> tuple[str, ...]:
-    """Names such as "record label" for ids such as ``recordLabel`` or ``http://x.org/ns/music.record_label``.
+    """Return names such as "record label" for ids such as ``recordLabel`` or ``http://x.org/ns/music.record_label``.
 
-    A name is the last segment of the id. Where that would give two relations one name, theirs grow by the
-    segment before, and in the end become the raw id, so that different ids have different names.
+    A name is the last segment of the id. If two relations would have the same name, preceding segments are added and
+    finally the raw id is used, so that different ids have different names.
     """
     candidates = [_relation_names(raw) for raw in raw_ids]
     chosen = [0] * len(candidates)
@@ -34,12 +34,12 @@ def readable_relations(raw_ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def readable_entity(raw: str) -> str:
-    """A name such as ``"Crocodile" Dundee`` for one such as ``%22Crocodile%22_Dundee``."""
+    """Return a name such as ``"Crocodile" Dundee`` for an id such as ``%22Crocodile%22_Dundee``."""
     return unquote(raw).replace("_", " ").strip() or raw
 
 
 def _relation_names(raw: str) -> list[str]:
-    """Names of one relation, the shortest first, the raw id last."""
+    """Return candidate names of one relation, the shortest first, the raw id last."""
     words = [_split_words(segment) for segment in _SEPARATORS.split(raw)]
     words = [segment for segment in words if segment]
     return [" ".join(words[-count:]) for count in range(1, len(words) + 1)] + [raw]

@@ -1,4 +1,4 @@
-"""Settings that say which data set is used, and how it is split."""
+"""Settings of the data set and its split."""
 
 from __future__ import annotations
 
@@ -16,41 +16,42 @@ from spike_dgl.errors import DataError
 
 @dataclass(frozen=True, config=STRICT)
 class DataOptions:
-    """Which data a run uses.
+    """The data set of a run, its split, and changes for ablations.
 
     Parameters
     ----------
     path
-        A data set's folder, or ``movielens`` for the bundled one.
+        Folder of the data set, or ``movielens`` for the bundled one.
     format
-        ``auto`` (found by what the folder holds), or the name of a format.
+        Name of a format; ``auto`` detects it from the folder's files.
     checksum
-        First digits, eight at least, of the SHA-256 that the data must have, as ``environment.json`` of a run records
-        it; null for any data. Settings that were tuned ask for the data they were tuned on.
+        First digits (at least 8) of the SHA-256 that the data must have, as recorded in a run's ``environment.json``;
+        null accepts any data. Tuned settings use it to name the data they were tuned on.
     valid_fraction
-        Share of each user's training interactions that becomes the validation part, where the data has none.
-        With 0 there is none: nothing can be selected, and the last epoch is reported.
+        Share of each user's training interactions to use as validation split, if the data has none. With 0 there is no
+        validation: the metrics of the last epoch are reported.
     split_seed
-        Of that split, of the order of a user's interactions at the same time, and of the random choices below; apart
-        from the training seed, so that seeds are compared on one split.
+        Random seed of the validation split, of the order of a user's interactions at the same time, and of the random
+        choices below. Separate from the training seed, so that runs with different seeds share one split.
     inner_split
-        Drop the validation and test splits, and split the training interactions by time in the same shares: the test
-        split of this inner split chooses settings where validation, which follows training at once, is too unlike the
-        real test split.
+        Drop the validation and test splits, and split the training interactions by time in the same proportions. Use
+        the test split of this inner split to choose hyperparameters where the validation split, which directly follows
+        training, differs too much from the real test split.
     kg_fraction
-        Share of the triples that is kept, at random: a weaker knowledge graph. Smaller shares are parts of larger ones.
+        Share of the triples to keep, chosen at random. The triples kept at a smaller share are a subset of those kept
+        at a larger one.
     permute_kg
-        Give every item the triples of another one. Degrees stay and meaning goes: a gain that is left does not come
-        from what the graph says.
+        Give every item the triples of another item, as a control: degrees stay the same, but the knowledge about items
+        is wrong. A gain that remains does not come from that knowledge.
     cold_items
-        Share of the items, at random, all of whose interactions become test pairs. Their metrics stand apart, in
-        the group of items without training users.
+        Share of the items, chosen at random, whose interactions are all moved to the test split. Their metrics are
+        reported separately, as the group of items without training users.
     hidden_users, hidden_items
-        Shares of the users and items, at random, that are left out with all that the data says of them, as if they
-        came after training; `spike_dgl.recommend.cold_start` embeds such.
+        Share of the users or items, chosen at random, to remove with all their data, as if they arrived after
+        training. `spike_dgl.recommend.cold_start` embeds them.
 
-    Templates and a language model's prompts are written from the data after these changes; texts and vectors that the
-    data set brings stay as they are.
+    Template profiles and prompts are written from the data after these changes. Texts and vectors that come with the
+    data set stay unchanged.
     """
 
     path: str = "movielens"
@@ -67,12 +68,12 @@ class DataOptions:
 
 
 def load_as_it_is(options: DataOptions) -> Dataset:
-    """Load the data set that the options name, without the changes they ask for.
+    """Load the data set at `options.path`, without the changes that the options request.
 
     Raises
     ------
     DataError
-        As `spike_dgl.data.load_dataset` does, and if the data is not the one of ``checksum``.
+        If `load_dataset` raises it, or if the data does not have the required ``checksum``.
     """
     dataset = load_dataset(
         options.path,
@@ -83,15 +84,15 @@ def load_as_it_is(options: DataOptions) -> Dataset:
     if options.checksum is not None and not dataset.checksum.startswith(options.checksum):
         raise DataError(
             options.path,
-            f"is not the data that data.checksum={options.checksum} asks for: its checksum is {dataset.checksum[:16]}",
-            "Name the folder of that data, or leave data.checksum out; settings that were tuned on other data may "
-            "suit this one badly: tune them anew.",
+            f"has the checksum {dataset.checksum[:16]}, expected data.checksum={options.checksum}",
+            "Use the folder of that data, or remove data.checksum. Settings tuned on other data may be poor for this "
+            "data: tune them again.",
         )
     return dataset
 
 
 def load(options: DataOptions) -> Dataset:
-    """Load the data set that the options name, with the changes they ask for; errors as of `load_as_it_is`."""
+    """Load the data set at `options.path` and apply the requested changes; raises the errors of `load_as_it_is`."""
     dataset = load_as_it_is(options)
     if options.inner_split:
         dataset = split_inner(dataset, options.split_seed)

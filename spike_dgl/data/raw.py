@@ -1,7 +1,7 @@
-"""What a format reads out of its files, and the one place that turns it into a `Dataset`.
+"""Contents of a data set's files as a format reads them, and their conversion to a `Dataset`.
 
-Whatever the format: repeated rows are dropped and counted, ids are checked against the vocabularies, and the
-validation part is carved where there is none.
+For every format, repeated rows are dropped and counted, ids are checked against the vocabularies, and a validation
+split is taken from the training split if there is none.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from spike_dgl.errors import DataError
 from spike_dgl.typing import IndexArray
 
 MISSING_TEXTS = "names and texts that are missing values"
-"""Key of `Dataset.dropped` that counts them."""
+"""Key of `Dataset.dropped` for names and texts that are missing values."""
 TEST_FRACTION = 0.1
-"""Share of each user's pairs that becomes the test part where the data is not split at all."""
+"""Share of each user's pairs to use as test split, if the data has no splits."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RawRows:
         return len(self.values)
 
     def columns(self, *kinds: str) -> list[IdSource]:
-        """Each column as ids of a kind."""
+        """Return each column as ids of the given kind."""
         return [
             IdSource(self.file, kind, self.values[:, column], self.lines) for column, kind in enumerate(kinds)
         ]
@@ -45,9 +45,9 @@ class RawRows:
 
 @dataclass(frozen=True)
 class IdSource:
-    """Ids [n] of one kind as they stand in a file, with the line of each where it has lines.
+    """Ids [n] of one kind as a file has them, with the line of each if the file has lines.
 
-    The file counts its ids from row `offset`: id 0 is that row.
+    Id 0 of the file is the row `offset`.
     """
 
     file: Path
@@ -57,13 +57,13 @@ class IdSource:
     offset: int = 0
 
     def line(self, position: int) -> int | None:
-        """The line of the id at a position, if the file has lines."""
+        """Return the line of the id at a position, or None if the file has no lines."""
         return None if self.lines is None else int(self.lines[position])
 
 
 @dataclass(frozen=True)
 class Unsplit:
-    """Interactions that come in one piece: rows [n, 2], with `times` [n] where the file has them."""
+    """Interactions without splits: rows [n, 2], and their `times` [n] if the file has them."""
 
     rows: RawRows
     times: NDArray[Any] | None
@@ -71,24 +71,24 @@ class Unsplit:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A data set as its files state it, row indices throughout.
+    """Unchecked contents of a data set's files, with row indices in place of raw ids.
 
     Parameters
     ----------
     users, items, entities, relations
-        As in `Dataset`, except that `assemble` gives the first entities the items' names.
+        See `Dataset`; `assemble` sets the names of the first entities to those of the items.
     pairs
-        Rows of the parts "train", "test" and perhaps "valid"; or one `Unsplit`.
+        Rows of the splits "train", "test" and optionally "valid"; or one `Unsplit`.
     triples
         Rows of the knowledge graph.
     mentions
-        Ids that stand elsewhere, to be checked like those of pairs and triples.
+        Ids in other files, to be checked like those of pairs and triples.
     listed_in
-        Which file says how many rows of a kind there are, by kind; for error messages.
+        Name of the file that determines the number of rows of a kind, by kind; for error messages.
     times
-        When the rows of each part happened, by part, where the files say so.
+        Times of the rows of each split, if the files have them.
     profiles, descriptions, vectors, linked_names, review_file, dropped
-        As in `Dataset`.
+        See `Dataset`.
     """
 
     users: Vocabulary
@@ -108,24 +108,24 @@ class RawDataset:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     def size(self, kind: str) -> int:
-        """Number of rows of the kind "user", "item", "entity" or "relation"."""
+        """Return the number of rows of a kind: "user", "item", "entity" or "relation"."""
         vocabularies = (self.users, self.items, self.entities, self.relations)
         return next(len(vocabulary) for vocabulary in vocabularies if vocabulary.kind == kind)
 
     def id_sources(self) -> list[IdSource]:
-        """Every column of ids in the data set."""
+        """Return every column of ids in the data set."""
         parts = [self.pairs.rows] if isinstance(self.pairs, Unsplit) else list(self.pairs.values())
         columns = [source for rows in parts for source in rows.columns("user", "item")]
         return [*columns, *self.triples.columns("entity", "relation", "entity"), *self.mentions]
 
 
 def assemble(raw: RawDataset, name: str, valid_fraction: float, seed: int) -> Dataset:
-    """Check what a format read, drop and count repeated rows, and split off what is not split yet.
+    """Check the ids, drop and count repeated rows, and make the missing splits.
 
     Raises
     ------
     DataError
-        If an id is out of range, or nothing is left to train on.
+        If an id is out of range, or a split has no pair.
     """
     dropped = dict(raw.dropped)
     for source in raw.id_sources():
@@ -161,7 +161,7 @@ def _check_range(raw: RawDataset, source: IdSource) -> None:
         position = int(outside.argmax())
         problem = (
             f"{source.kind} {source.ids[position]} is out of range: "
-            f"by {listed_in} ids here go from 0 to {size - 1}"
+            f"according to {listed_in}, ids here are 0 to {size - 1}"
         )
         remedy = f"Correct the id, or add the {source.kind} to {listed_in}."
         raise DataError(source.file, problem, remedy, source.line(position))
@@ -199,7 +199,7 @@ def _split_whole(
 def _with_times(
     pairs: Interactions, rows: RawRows, times: NDArray[Any] | None, num_items: int
 ) -> Interactions:
-    """Pairs, each at the earliest of the `times` [n] of its rows."""
+    """Return the pairs with times: for each the earliest of the `times` [n] of its rows."""
     if times is None:
         return pairs
     keys = rows.values[:, 0] * num_items + rows.values[:, 1]
@@ -210,13 +210,13 @@ def _with_times(
 
 def _unique_pairs(rows: RawRows, part: str, dropped: dict[str, int]) -> Interactions:
     if not len(rows):
-        raise DataError(rows.file, "has no user-item pair", "Every part needs at least one pair.")
+        raise DataError(rows.file, "has no user-item pair", "Every split needs at least one pair.")
     pairs = Interactions.from_pairs(*rows.values.T)
     _count(dropped, f"duplicate pairs in {part}", len(rows) - len(pairs))
     return pairs
 
 
 def _count(dropped: dict[str, int], what: str, number: int) -> None:
-    """Note rows that were left out; nothing is noted where there are none."""
+    """Record the number of rows that were left out, if there are any."""
     if number:
         dropped[what] = number

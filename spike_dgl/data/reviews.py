@@ -1,7 +1,6 @@
-"""Reviews that users wrote about items: raw material for profiles, of training interactions only.
+"""Users' reviews of items, from which profiles are written; of training interactions only.
 
-A file of reviews may be larger than memory. It is read when a profile asks for reviews, and the few that are told are
-kept.
+A file of reviews may be larger than memory. It is read when profiles need reviews, and only the chosen ones are kept.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from spike_dgl.data.values import is_missing
 from spike_dgl.errors import DataError
 
 REVIEWS = "reviews.jsonl"
-"""The file of a folder: a line ``{"user": row, "item": row, "text": "..."}`` a review."""
-FEWEST = 20
-"""With fewer reviews, all may be of held-out interactions."""
+"""Name of the file of reviews; each line is ``{"user": row, "item": row, "text": "..."}``."""
+MIN_REVIEWS = 20
+"""Minimum number of reviews to report that none matches: fewer may all be of held-out interactions."""
 PORTION = 1 << 14
-"""Lines that are looked up at a time."""
+"""Number of lines to match at a time."""
 
 
 class Review(NamedTuple):
-    """A review: who wrote it about what, and its line in the file."""
+    """A review: user row, item row, text, and line in the file."""
 
     user: int
     item: int
@@ -40,23 +39,23 @@ class Review(NamedTuple):
 
 @dataclass(frozen=True)
 class ChosenReviews:
-    """Texts by row of the item and of the user they belong to; a node without one is absent."""
+    """Chosen texts by item row and by user row; nodes without a text are absent."""
 
     items: Mapping[int, Sequence[str]]
     users: Mapping[int, Sequence[tuple[int, str]]]
-    """With the item that each text is about."""
+    """Pairs (item row, text)."""
 
 
 @dataclass(frozen=True)
 class Reviews:
-    """Reviews of some interactions, in a file that may hold others.
+    """Reviews of given interactions, in a file that may contain others.
 
     Parameters
     ----------
     file
-        Where they stand (see `REVIEWS`); None for no reviews.
+        File of reviews (see `REVIEWS`); None for no reviews.
     pairs
-        The interactions; reviews of any other are left out.
+        Interactions whose reviews are used; all others are ignored.
     num_users, num_items
         U and I.
     """
@@ -67,22 +66,22 @@ class Reviews:
     num_items: int
 
     def choose(self, an_item: int, a_user: int, characters: int) -> ChosenReviews:
-        """A few reviews of each item, and a few by each user.
+        """Choose a few reviews of each item and by each user.
 
-        The longest of those that fit are taken, since they say most, then the shortest of those that must be cut; of
-        equally long ones the earlier in the file.
+        Reviews up to the maximum length come first, the longest first, since they say most; then longer reviews, the
+        shortest first. Ties are broken by order in the file.
 
         Parameters
         ----------
         an_item, a_user
-            Most reviews of an item and by a user.
+            Maximum number of reviews per item and per user.
         characters
-            From which length on a review is cut.
+            Maximum length of a review; longer ones are cut.
 
         Raises
         ------
         DataError
-            If a line is no review, or names a user or an item that does not exist.
+            If a line is not a review, or has a user or an item that does not exist.
         """
         of_items, by_users = _Best(an_item), _Best(a_user)
         for review in self._wanted() if an_item or a_user else ():
@@ -95,7 +94,7 @@ class Reviews:
         return ChosenReviews(items, by_users.ranked())
 
     def _wanted(self) -> Iterator[Review]:
-        """Reviews of the pairs, without those that say nothing. Raises `DataError` where there are only others."""
+        """Yield the reviews of the pairs, without missing texts. Raises `DataError` if no review matches a pair."""
         keys, reviews = self.pairs.keys(self.num_items), self._all()
         first: Review | None = None
         rows, found = 0, False
@@ -105,7 +104,7 @@ class Reviews:
             for review, is_wanted in zip(portion, wanted.tolist(), strict=True):
                 if is_wanted and not is_missing(review.text):
                     yield review
-        if self.file is not None and first is not None and rows >= FEWEST and len(keys) and not found:
+        if self.file is not None and first is not None and rows >= MIN_REVIEWS and len(keys) and not found:
             example, known = f"{first.user}, {first.item}", f"{self.pairs.users[0]}, {self.pairs.items[0]}"
             raise no_match(self.file, rows, "user, item", example, known, "the training interactions")
 
@@ -138,14 +137,14 @@ class Reviews:
 
 
 def shortened(text: str, characters: int) -> str:
-    """A text that is cut between words where it is longer than so many characters, and then says so by dots."""
+    """Cut a text longer than `characters` between words and append "..."."""
     if len(text) <= characters:
         return text
     return text[:characters].rsplit(" ", 1)[0] + "..."
 
 
 class _Best:
-    """The best ranked texts of each node, at most so many."""
+    """The best-ranked texts of each node, at most `limit`."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -159,7 +158,7 @@ class _Best:
             heapq.heappushpop(heap, entry)
 
     def ranked(self) -> dict[int, list[tuple[int, str]]]:
-        """Item and text of each, the best first."""
+        """Return (item, text) pairs by node, the best first."""
         return {
             node: [(item, text) for _, item, text in sorted(heap, reverse=True)]
             for node, heap in self._heaps.items()

@@ -1,4 +1,4 @@
-"""Whether a knowledge graph, and the training split, tell anything about what users like: measured without training."""
+"""Signal of the knowledge graph and of the training split: recall of simple rankings that need no training."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.typing import IndexArray
 
 CUTOFF = 20
-FEWEST_USERS = 50
-"""With fewer users, chance decides."""
-MOST_USERS = 1000
-"""More would make it no clearer, only slower."""
-SOME_USERS = 300
-"""Enough to see a mistake of numbering, which makes all the difference."""
+MIN_USERS = 50
+"""Minimum number of users: with fewer, the result is mostly chance."""
+MAX_USERS = 1000
+"""Maximum number of users: more would only be slower."""
+NUMBERING_USERS = 300
+"""Number of users to detect a numbering mistake, which has a large effect."""
 BLOCK = 64
-"""Users that are scored at a time."""
-CLEARLY = 3.0
-"""Standard errors of the difference between users."""
-SURELY = 5.0
-"""The same, to call something a mistake."""
+"""Number of users to score at a time."""
+SIGNAL_ERRORS = 3.0
+"""Minimum difference, in standard errors over users, for a signal."""
+MISTAKE_ERRORS = 5.0
+"""Minimum difference, in standard errors over users, for a numbering mistake."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Recall@20 of three ways to rank, means over some users.
+    """Recall@20 of three rankings, means over a sample of users.
 
     Parameters
     ----------
     by
-        What the items of a user are compared by: "the graph" or "other users".
+        Source of the items' features: "the graph" or "other users".
     recall
-        By what the items of the user have in common with others.
+        Recall when ranking items by similarity to the user's training items.
     permuted
-        The same after every item was given the features of another, at random.
+        Recall with the items' features permuted at random.
     random
-        By drawing items at random, in expectation.
+        Expected recall of a random ranking.
     error
         Standard error of `recall` - `permuted`.
     mistake
-        The mistake of numbering without which recall is clearly higher, if there is one.
+        Numbering mistake whose correction clearly raises recall; empty if there is none.
     """
 
     by: str
@@ -56,11 +56,11 @@ class Signal:
 
     @property
     def is_there(self) -> bool:
-        """Whether features of the right items are clearly better than those of wrong ones."""
-        return self.exceeds(CLEARLY)
+        """True if the items' own features are clearly better than permuted ones."""
+        return self.exceeds(SIGNAL_ERRORS)
 
     def exceeds(self, errors: float) -> bool:
-        """Whether the right items are better by more than so many standard errors."""
+        """Return whether `recall` exceeds `permuted` by more than `errors` standard errors."""
         return self.recall - self.permuted > errors * self.error
 
     def __str__(self) -> str:
@@ -71,42 +71,42 @@ class Signal:
 
 
 def knowledge_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
-    """Rank items by knowledge alone, and see how many held-out items are found; None with too few users or items.
+    """Measure the recall of ranking items by their facts alone; None if there are too few users or items.
 
-    An item is a vector over its facts (relation, direction, entity), each weighing log(I / items with that fact); its
-    score is the sum of its cosines to the user's training items. Asked for are test items, or validation items where
-    there is no test part; training items are left out.
+    An item is a vector over its facts (relation, direction, entity) with weights log(I / number of items with the
+    fact). Its score is the sum of its cosine similarities to the user's training items. Relevant are the test items, or
+    the validation items if there is no test split; training items are excluded.
     """
-    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, MOST_USERS, seed)
+    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, MAX_USERS, seed)
     if task is None:
         return None
-    vectors, some = _vectors_by_facts(dataset), task.every(SOME_USERS)
+    vectors, subset = _vectors_by_facts(dataset), task.subsample(NUMBERING_USERS)
     rows = np.arange(dataset.num_items)
     following, preceding = (vectors[np.clip(rows + step, 0, rows[-1])] for step in (1, -1))
-    rivals = {
-        "items count from 1 in the graph and from 0 in the interactions": some.recall(following),
-        "items count from 1 in the interactions and from 0 in the graph": some.recall(preceding),
+    renumbered = {
+        "items count from 1 in the graph and from 0 in the interactions": subset.recall(following),
+        "items count from 1 in the interactions and from 0 in the graph": subset.recall(preceding),
     }
-    return task.signal("the graph", vectors, some.recall(vectors), rivals)
+    return task.signal("the graph", vectors, subset.recall(vectors), renumbered)
 
 
 def interaction_signal(dataset: Dataset, seed: int = 0) -> Signal | None:
-    """Rank items by who else has them, and see how many held-out items are found, as in `knowledge_signal`.
+    """Measure the recall of ranking items by their training users, as `knowledge_signal` does by their facts.
 
     An item is a vector over the users who have it in the training split.
     """
-    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, SOME_USERS, seed)
+    task = _Task.sample(dataset.train, _held_out(dataset), dataset.num_items, NUMBERING_USERS, seed)
     if task is None:
         return None
     train = dataset.train
     ones = np.ones(len(train))
     matrix = csr_matrix((ones, (train.items, train.users)), (dataset.num_items, dataset.num_users))
     vectors = _weighted(matrix)
-    rivals = {
-        "items count from 1 in the test split and from 0 in training": task.asked_for(-1).recall(vectors),
-        "items count from 1 in training and from 0 in the test split": task.asked_for(1).recall(vectors),
+    renumbered = {
+        "items count from 1 in the test split and from 0 in training": task.shifted(-1).recall(vectors),
+        "items count from 1 in training and from 0 in the test split": task.shifted(1).recall(vectors),
     }
-    return task.signal("other users", vectors, task.recall(vectors), rivals)
+    return task.signal("other users", vectors, task.recall(vectors), renumbered)
 
 
 def _held_out(dataset: Dataset) -> Interactions:
@@ -115,10 +115,10 @@ def _held_out(dataset: Dataset) -> Interactions:
 
 @dataclass(frozen=True)
 class _Task:
-    """Find the items that users are `asked` for by those of their training split [users, I]."""
+    """Sampled users' training items `train` and held-out items `held_out`, both [users, I]."""
 
     train: csr_matrix
-    asked: csr_matrix
+    held_out: csr_matrix
     random: np.random.Generator
     seed: int
 
@@ -127,52 +127,54 @@ class _Task:
         cls, train: Interactions, held_out: Interactions, num_items: int, most: int, seed: int
     ) -> _Task | None:
         users = np.intersect1d(held_out.users, train.users)
-        if len(users) < FEWEST_USERS or num_items < 2 * CUTOFF:
+        if len(users) < MIN_USERS or num_items < 2 * CUTOFF:
             return None
         random = np.random.default_rng(seed)
         users = np.sort(random.choice(users, min(len(users), most), replace=False))
         return cls(_rows(train, users, num_items), _rows(held_out, users, num_items), random, seed)
 
-    def every(self, most: int) -> _Task:
-        """The same for at most so many of the users."""
+    def subsample(self, most: int) -> _Task:
+        """Return the task for at most `most` of the users."""
         chosen = np.unique(np.linspace(0, self.train.shape[0] - 1, most).astype(int))
-        return replace(self, train=self.train[chosen], asked=self.asked[chosen])
+        return replace(self, train=self.train[chosen], held_out=self.held_out[chosen])
 
-    def asked_for(self, step: int) -> _Task:
-        """The same with other items in the place of those asked for."""
-        users, items = self.asked.nonzero()
+    def shifted(self, step: int) -> _Task:
+        """Return the task with the held-out items' rows shifted by `step`."""
+        users, items = self.held_out.nonzero()
         items = items + step
-        inside = (items >= 0) & (items < self.asked.shape[1])
+        inside = (items >= 0) & (items < self.held_out.shape[1])
         ones = np.ones(inside.sum())
-        return replace(self, asked=csr_matrix((ones, (users[inside], items[inside])), self.asked.shape))
+        return replace(self, held_out=csr_matrix((ones, (users[inside], items[inside])), self.held_out.shape))
 
     def recall(self, vectors: csr_matrix) -> NDArray[np.float64]:
-        """Share of each user's asked items among the best [users]."""
+        """Return the recall of each user [users]."""
         found = np.zeros(self.train.shape[0])
         random = np.random.default_rng(self.seed)
         for start in range(0, len(found), BLOCK):
             block = slice(start, start + BLOCK)
             scores = (self.train[block] @ vectors @ vectors.T).toarray()
-            scores += 1e-9 * random.random(scores.shape)  # ties are drawn
+            scores += 1e-9 * random.random(scores.shape)  # break ties at random
             scores[self.train[block].nonzero()] = -np.inf
             best = np.argpartition(-scores, CUTOFF, axis=1)[:, :CUTOFF]
-            found[block] = np.take_along_axis(self.asked[block].toarray(), best, axis=1).sum(axis=1)
-        recall: NDArray[np.float64] = found / np.maximum(np.diff(self.asked.indptr), 1)
+            found[block] = np.take_along_axis(self.held_out[block].toarray(), best, axis=1).sum(axis=1)
+        recall: NDArray[np.float64] = found / np.maximum(np.diff(self.held_out.indptr), 1)
         return recall
 
     def signal(
         self,
         by: str,
         vectors: csr_matrix,
-        of_some: NDArray[np.float64],
-        rivals: Mapping[str, NDArray[np.float64]],
+        baseline: NDArray[np.float64],
+        renumbered: Mapping[str, NDArray[np.float64]],
     ) -> Signal:
-        """Compare the recall of vectors to that of permuted ones; and, of some users, to that of other numberings."""
+        """Compare recall with that of permuted vectors and, for a subset of users, with that of other numberings."""
         recall = self.recall(vectors)
         permuted = self.recall(vectors[self.random.permutation(vectors.shape[0])])
         candidates = self.train.shape[1] - np.diff(self.train.indptr)
-        gains = {mistake: other - of_some for mistake, other in rivals.items()}
-        found = [mistake for mistake, gain in gains.items() if gain.mean() > SURELY * _standard_error(gain)]
+        gains = {mistake: other - baseline for mistake, other in renumbered.items()}
+        found = [
+            mistake for mistake, gain in gains.items() if gain.mean() > MISTAKE_ERRORS * _standard_error(gain)
+        ]
         return Signal(
             by=by,
             recall=float(recall.mean()),
@@ -188,7 +190,7 @@ def _standard_error(values: NDArray[np.float64]) -> float:
 
 
 def _vectors_by_facts(dataset: Dataset) -> csr_matrix:
-    """Facts of each item, weighted, of length 1 [I, facts]."""
+    """Return weighted fact vectors of the items, of length 1 [I, facts]."""
     triples, size = dataset.triples, dataset.num_entities
     outward = triples.relations * size + triples.tails
     inward = (triples.relations + dataset.num_relations) * size + triples.heads
@@ -201,7 +203,7 @@ def _vectors_by_facts(dataset: Dataset) -> csr_matrix:
 
 
 def _weighted(matrix: csr_matrix) -> csr_matrix:
-    """Features of each item [I, features]: a feature that n items have weighs log(I / n); rows of length 1."""
+    """Weight features [I, features] by log(I / number of items with the feature); normalise rows to length 1."""
     shared = np.bincount(matrix.indices, minlength=matrix.shape[1])
     weighted = matrix @ diags(np.log(matrix.shape[0] / np.maximum(shared, 1)))
     lengths = (
@@ -211,7 +213,7 @@ def _weighted(matrix: csr_matrix) -> csr_matrix:
 
 
 def _rows(pairs: Interactions, users: IndexArray, num_items: int) -> csr_matrix:
-    """Which items each of some users has [users, I]."""
+    """Return the items of each of `users` as a sparse matrix [users, I]."""
     chosen = np.isin(pairs.users, users)
     rows = np.searchsorted(users, pairs.users[chosen])
     ones = np.ones(len(rows), dtype=np.float64)

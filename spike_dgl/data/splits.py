@@ -1,4 +1,4 @@
-"""Splits of interactions into training, validation and test parts: per user, vectorised, reproducible."""
+"""Splits of interactions into training, validation and test, reproducible and vectorised over users."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from spike_dgl.data.dataset import Interactions, tie_order
 from spike_dgl.errors import ConfigError
 from spike_dgl.typing import BoolArray, IndexArray
 
-FEWEST_PAIRS_TO_CARVE = 5
-"""A user with fewer training pairs gives none to validation: too little would be left to learn from."""
+MIN_PAIRS_TO_SPLIT = 5
+"""Minimum number of training pairs of a user to take validation pairs from; with fewer, too few would be left."""
 
 
 def carve_validation(
     train: Interactions, num_users: int, fraction: float, seed: int
 ) -> tuple[Interactions, Interactions]:
-    """Take a validation part out of the training pairs, at random within each user.
+    """Take a validation split from the training pairs, at random within each user.
 
     Parameters
     ----------
     train
-        Training pairs [X], sorted as `Interactions` always are.
+        Training pairs [X].
     num_users
         U.
     fraction
-        Share of each user's pairs that goes to validation, in [0, 1). A user with at least
-        `FEWEST_PAIRS_TO_CARVE` pairs gives at least one and keeps at least one; others keep all.
+        Share of each user's pairs to use for validation, in [0, 1). For users with at least `MIN_PAIRS_TO_SPLIT`
+        pairs, at least one is taken and at least one kept; other users keep all.
     seed
-        Equal seed and pairs, equal split, on every platform and numpy version.
+        Random seed. The split is the same on every platform and numpy version.
 
     Returns
     -------
     tuple of Interactions
-        What is left for training, and the validation part.
+        The remaining training pairs, and the validation pairs.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def carve_validation(
         return train, Interactions.empty()
     counts = np.bincount(train.users, minlength=num_users)
     wanted = np.clip(_share(counts, fraction), 1, np.maximum(counts - 1, 1))
-    wanted[counts < FEWEST_PAIRS_TO_CARVE] = 0
+    wanted[counts < MIN_PAIRS_TO_SPLIT] = 0
     held_out = _rank_within_user(train.users, random_priorities(len(train), seed)) < wanted[train.users]
     return train.select(~held_out), train.select(held_out)
 
@@ -62,23 +62,23 @@ def split_by_time(
     test_fraction: float,
     seed: int | None,
 ) -> tuple[Interactions, Interactions, Interactions]:
-    """Split each user's history by time: the oldest pairs train, later ones validate, the latest test.
+    """Split each user's pairs by time: the oldest for training, later ones for validation, the latest for test.
 
-    A pair that occurs several times counts once, at its earliest time. Pairs of one user at the same time
-    are in random order, which does not depend on the order of the rows. Shares are rounded to the nearest number
-    of pairs, and every user keeps at least one training pair.
+    A repeated pair counts once, at its earliest time. Pairs of one user at the same time are put in random order,
+    independent of the order of the rows. Shares are rounded to the nearest number of pairs, and every user keeps at
+    least one training pair.
 
     Parameters
     ----------
     users, items
-        The pairs [X].
+        User and item rows of the pairs [X].
     times
-        When each happened [X]; any numbers that grow with time.
+        Time of each pair [X], as any numbers that grow with time.
     valid_fraction, test_fraction
-        Share of each user's pairs, both at least 0 and together less than 1.
+        Shares of each user's pairs, both at least 0 and together less than 1.
     seed
-        Of the order of pairs at the same time. None orders them by item: the split then depends on how items are
-        numbered, and only one that was made so should be made so again.
+        Random seed of the order of pairs at the same time. None orders them by item: the split then depends on how
+        items are numbered, so use it only to reproduce a split made in this way.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def split_by_time(
 def split_at_random(
     users: IndexArray, items: IndexArray, *, valid_fraction: float, test_fraction: float, seed: int
 ) -> tuple[Interactions, Interactions, Interactions]:
-    """Split each user's pairs at random: `split_by_time` with random times, which the parts do not keep."""
+    """Split each user's pairs at random: `split_by_time` with random times, which are then removed."""
     pairs = Interactions.from_pairs(users, items)
     times = random_priorities(len(pairs), seed)
     parts = split_by_time(
@@ -122,11 +122,10 @@ def split_by_time_of_all(
     valid_fraction: float,
     test_fraction: float,
 ) -> tuple[Interactions, Interactions, Interactions]:
-    """Split at two moments that are the same for all users: what happened last, in all, is held out.
+    """Split at two points in time that are the same for all users; the latest pairs of all are held out.
 
-    Users and items may have held-out pairs only. Pairs of one moment all go to the earlier part, as far as that leaves
-    the later one anything. Parameters and errors are those of `split_by_time`, except that shares are those of all
-    pairs together.
+    Users and items may have held-out pairs only. Pairs at a boundary time all go to the earlier split, which can leave
+    the later one empty. Parameters and errors are those of `split_by_time`, except that the shares are of all pairs.
     """
     _check_fractions(valid_fraction, test_fraction)
     users, items, times = _first_occurrences(users, items, times)
@@ -142,9 +141,9 @@ def split_by_time_of_all(
 def leave_one_out(
     users: IndexArray, items: IndexArray, times: NDArray[Any], *, seed: int | None
 ) -> tuple[Interactions, Interactions, Interactions]:
-    """Hold out each user's last pair for testing and the one before for validation.
+    """Hold out each user's last pair for test and the one before for validation.
 
-    Users with two pairs have none for validation, users with one pair only that for training. Ties are ordered as in
+    Users with two pairs have no validation pair; users with one pair have a training pair only. Ties are ordered as in
     `split_by_time`.
     """
     users, items, times = _first_occurrences(users, items, times)
@@ -156,7 +155,7 @@ def leave_one_out(
 def _parts(
     users: IndexArray, items: IndexArray, times: NDArray[Any], is_valid: BoolArray, is_test: BoolArray
 ) -> tuple[Interactions, Interactions, Interactions]:
-    """Parts of pairs that are sorted by user and item."""
+    """Divide pairs, sorted by user and item, into training, validation and test."""
     pairs = Interactions(users, items, times.astype(np.float64))
     return pairs.select(~is_test & ~is_valid), pairs.select(is_valid), pairs.select(is_test)
 
@@ -168,26 +167,26 @@ def _check_fractions(*fractions: float) -> None:
 
 
 def _share(counts: NDArray[np.int64], fraction: float) -> IndexArray:
-    """The nearest number of pairs to `fraction` of each user's; a half is rounded up."""
+    """Return `fraction` of each count, rounded to the nearest integer, halves up."""
     nearest: IndexArray = np.floor(counts * fraction + 0.5).astype(np.int64)
     return nearest
 
 
 def random_priorities(length: int, seed: int) -> NDArray[np.uint64]:
-    """Random numbers from the raw bit stream, which numpy promises never to change."""
+    """Return random numbers from the raw bit stream, which numpy guarantees not to change."""
     priorities: NDArray[np.uint64] = np.random.PCG64(seed).random_raw(length)
     return priorities
 
 
 def _rank_in_time(users: IndexArray, items: IndexArray, times: NDArray[Any], seed: int | None) -> IndexArray:
-    """[X] how many pairs of the same user came before each."""
+    """Return the number of earlier pairs of the same user, per pair [X]."""
     return _rank_within_user(users, times, items if seed is None else tie_order(users, items, seed))
 
 
 def _rank_within_user(users: IndexArray, *priorities: NDArray[Any]) -> IndexArray:
-    """[X] how many pairs of the same user have a lower priority than each; later priorities break ties.
+    """Return the number of pairs of the same user with a lower priority, per pair [X].
 
-    Where all are equal the earlier position comes first.
+    Ties are broken by the next priorities, and finally by position.
     """
     order = np.lexsort((*priorities[::-1], users))
     sorted_users = users[order]
@@ -199,7 +198,7 @@ def _rank_within_user(users: IndexArray, *priorities: NDArray[Any]) -> IndexArra
 def _first_occurrences(
     users: IndexArray, items: IndexArray, times: NDArray[Any]
 ) -> tuple[IndexArray, IndexArray, NDArray[Any]]:
-    """Each pair once, at its earliest time, sorted by user and item."""
+    """Return unique pairs, each at its earliest time, sorted by user and item."""
     order = np.lexsort((times, items, users))
     users, items, times = users[order], items[order], times[order]
     first = np.ones(len(users), dtype=bool)

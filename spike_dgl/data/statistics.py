@@ -1,4 +1,4 @@
-"""Numbers that describe a data set."""
+"""Statistics of a data set."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from spike_dgl.typing import BoolArray
 
 
 def statistics(dataset: Dataset) -> dict[str, int | float]:
-    """Count what a data set holds.
+    """Compute the statistics of a data set.
 
     Returns
     -------
     dict
-        Counts ``users``, ``items``, ``interactions``, ``train``, ``valid``, ``test``, ``entities`` (items
-        included), ``relations``, ``triples`` and ``items_without_kg``; ``density``, the share of all
-        user-item pairs that are interactions; and ``profile_coverage_users``, ``_items`` and ``_auxiliary``,
-        the share of nodes for which the data brings a profile text or vector (1 where there is no such node).
+        Counts ``users``, ``items``, ``interactions``, ``train``, ``valid``, ``test``, ``entities`` (items included),
+        ``relations``, ``triples`` and ``items_without_kg``; ``density``, the share of all user-item pairs that are
+        interactions; and ``profile_coverage_users``, ``_items`` and ``_auxiliary``, the share of nodes that have a
+        profile text or vector in the data (1 if there is no such node).
     """
     interactions = len(dataset.train) + len(dataset.valid) + len(dataset.test)
     return {
@@ -39,7 +39,7 @@ def statistics(dataset: Dataset) -> dict[str, int | float]:
 
 
 def entities_with_triples(dataset: Dataset) -> BoolArray:
-    """Whether a triple joins each entity to another one [N]; a self loop does not."""
+    """True [N] where an entity has a triple with another entity; self loops do not count."""
     triples = dataset.triples
     proper = triples.heads != triples.tails
     joined = np.zeros(dataset.num_entities, dtype=bool)

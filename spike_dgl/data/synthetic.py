@@ -9,19 +9,19 @@ from spike_dgl.typing import IndexArray
 
 
 def synthetic_dataset(num_nodes: int, num_edges: int, num_relations: int, seed: int = 0) -> Dataset:
-    """A random knowledge graph with interactions, whose entities are as unequally popular as in real ones.
+    """Return a random knowledge graph with interactions, with a skewed popularity of entities and items.
 
     Parameters
     ----------
     num_nodes
-        U + N; a fifth of them users, two fifths items.
+        Number of nodes U + N: one fifth users, two fifths items.
     num_edges
-        Edges that attention runs on: three quarters of them triples and their inverses, the rest interactions.
-        Repeated ones are left out, so there are a few less.
+        Number of edges for attention: three quarters triples and their inverses, one quarter interactions. Repeated
+        ones are dropped, so the graph has a few less.
     num_relations
         R.
     seed
-        Equal arguments, equal data.
+        Random seed.
     """
     random = np.random.default_rng(seed)
     num_users, num_items = num_nodes // 5, 2 * num_nodes // 5
@@ -50,7 +50,7 @@ def synthetic_dataset(num_nodes: int, num_edges: int, num_relations: int, seed: 
 
 
 def _unequal(random: np.random.Generator, num_rows: int, size: int) -> IndexArray:
-    """Rows of which the first are drawn far more often than the last."""
+    """Draw rows with a skewed distribution: the first rows far more often than the last."""
     return (num_rows * random.random(size) ** 3).astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Whether an item's title and the name of the entity it is linked to can be those of one thing."""
+"""Comparison of an item's title with the name of the entity it is linked to."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from difflib import SequenceMatcher
 from typing import Literal
 
 ALIKE = 0.6
-"""Share of letters in common, in order, from which on two names are spellings of one."""
+"""Minimum `SequenceMatcher` ratio for two names to be spellings of the same."""
 
 YEARS = 2
-"""A film may come out, or be dated, so many years apart."""
+"""Maximum difference between years of the same film: release dates differ between sources."""
 
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _WORD = re.compile(r"[^\W_]+")
@@ -23,11 +23,11 @@ _YEAR = re.compile(r"\b(1[89]\d\d|20\d\d)\b")
 
 
 def difference(title: str, name: str) -> Literal["", "name", "year"]:
-    """What shows that a title and a name mean different things; nothing if they may be one.
+    """Return how a title and a name differ, "name" or "year"; empty if they may mean the same thing.
 
-    They may if one has all the words of the other, or if they are spelt alike; articles, accents, what stands in
-    parentheses and the order of words do not count. They may not if both state a year in parentheses, and these are
-    more than two years apart: a film and its remake.
+    Names match if one has all words of the other or if they are spelt similarly, ignoring articles, accents, the order
+    of words and text in parentheses. Years differ if both have one in parentheses and these are more than two years
+    apart: a film and its remake.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def _words(name: str) -> list[str]:
 
 
 def _years_apart(title: str, name: str) -> int:
-    """Between the years that stand in parentheses; 0 if one has none."""
+    """Return the smallest difference between years in parentheses; 0 if one text has none."""
     years = [
         [int(year) for part in _PARENTHESES.findall(text) for year in _YEAR.findall(part)]
         for text in (title, name)

@@ -1,4 +1,4 @@
-"""A data set without its answers: what may be read by anything that comes before the evaluation."""
+"""The part of a data set that may be used before evaluation: no validation or test interactions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from spike_dgl.data.reviews import Reviews
 
 @dataclass(frozen=True)
 class TrainingData(HasVocabularies):
-    """The parts of a `Dataset` that a profile may be written from.
+    """The parts of a `Dataset` that profiles may be written from.
 
-    It has no validation and no test interactions, so that whoever is given one cannot leak them.
+    It has no validation and no test interactions, so that profiles cannot leak them.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class TrainingData(HasVocabularies):
     triples
         The knowledge graph, without inverses.
     descriptions
-        Text about nodes that is raw material for profiles.
+        Texts about nodes, from which profiles are written.
     reviews
-        What users wrote about the items of their training interactions.
+        Users' reviews of the items of their training interactions.
     """
 
     users: Vocabulary
@@ -39,7 +39,7 @@ class TrainingData(HasVocabularies):
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> TrainingData:
-        """The training side of a data set."""
+        """Take the training data out of a data set."""
         same = {field.name: getattr(dataset, field.name) for field in fields(cls) if field.name != "reviews"}
         reviews = Reviews(dataset.review_file, dataset.train, dataset.num_users, dataset.num_items)
         return cls(**same, reviews=reviews)

@@ -1,7 +1,7 @@
-"""Ids and missing values: one rule for every format; docs/data.md shows it as a table.
+"""Rules for ids and missing values, the same for every format; docs/data.md has them as a table.
 
-Text alone does not tell a missing value from a word, nor an integer that was saved as a float from a version number.
-Its column does: the rules for text take all different values of a column.
+One text alone may be a missing value or a word, and an integer saved as a float or a version number. Its column
+decides, so the rules for text take all distinct values of a column.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Collection, Iterable, Sequence
 MISSING = frozenset(
     "nan NaN -nan -NaN NaT <NA> NA N/A n/a #N/A #NA null NULL None \\N".split()  # noqa: SIM905
 )
-"""Spellings of a missing value by pandas, R, SQL and spreadsheets. "Null" and "none" are words."""
+"""Spellings of a missing value by pandas, R, SQL and spreadsheets. "Null" and "none" are ordinary words."""
 
 WHOLE_NUMBER = r"(?:0|-?[1-9][0-9]*)(?:\.0)?"
-"""A whole number as integers and floats are printed: 101 or 101.0, but neither 0101 nor 1.00."""
+"""Pattern of a whole number as integers and floats are printed: 101 or 101.0, but not 0101 or 1.00."""
 
 LOST_DIGITS = r"-?[0-9](?:\.[0-9]+)?[eE]\+[0-9]+"
-"""A number as floats of many digits are printed: 1.23457E+12. Different ids may look alike then."""
+"""Pattern of a float printed without all its digits, such as 1.23457E+12: different ids may look the same."""
 
 EXACT = 2**53
-"""Beyond it, a float is one of several whole numbers."""
+"""Bound below which a float represents a whole number exactly."""
 
 _WHOLE = re.compile(WHOLE_NUMBER)
 _CODE = re.compile(r"[A-Z]{2}")
@@ -31,23 +31,23 @@ _LOST = re.compile(LOST_DIGITS)
 
 
 class NoIdError(ValueError):
-    """A value that cannot be an id, although it looks like one; the text says why."""
+    """Error for a value that looks like an id but cannot be one; the text gives the reason."""
 
 
 def is_missing(value: object) -> bool:
-    """Whether a name, text or attribute says nothing: null, NaN, blank, or a spelling of these in `MISSING`."""
+    """Return whether a name, text or attribute is missing: null, NaN, blank, or a spelling in `MISSING`."""
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or (isinstance(value, str) and (not value.strip() or value.strip() in MISSING))
 
 
 def id_of(value: object) -> str:
-    """An id as text, without white space around it. Whole numbers have no decimal point, whatever their type.
+    """Return an id as text, without surrounding white space; whole numbers of any type without a decimal point.
 
     Raises
     ------
     ValueError
-        If it cannot be an id: nothing, true or false, a fraction, a number that lost digits, several lines.
+        If it cannot be an id: missing, true or false, a fraction, a number that lost digits, several lines.
     """
     if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
         value = int(value)
@@ -56,13 +56,11 @@ def id_of(value: object) -> str:
     if isinstance(value, float) and math.isfinite(value):
         raise NoIdError("write it as text or as an integer")
     if isinstance(value, dict):
-        raise NoIdError(
-            "expected an object a row; pandas writes such by to_json(orient='records', lines=True)"
-        )
+        raise NoIdError("expected one object per row; in pandas, use to_json(orient='records', lines=True)")
     if not isinstance(value, str):
         raise ValueError
     text = value.strip()
-    text.encode()  # half a character, as JSON can spell it, is none
+    text.encode()  # raises ValueError for a lone surrogate, which JSON can contain
     if _LOST.fullmatch(text):
         raise NoIdError("its last digits were lost when it was saved as a float")
     if not text or _UNPRINTABLE.search(text):
@@ -71,27 +69,27 @@ def id_of(value: object) -> str:
 
 
 def corrected_ids(different: Collection[str]) -> dict[str, str]:
-    """Map ids to what they mean where that is spelt otherwise; empty unless all ids are whole numbers.
+    """Return corrections of ids; empty unless all ids are whole numbers or missing.
 
     Parameters
     ----------
     different
-        The different values of the column, or of all columns of one kind of id.
+        Distinct values of the column, or of all columns with the same kind of id.
 
     Returns
     -------
     dict
-        Such as ``{"101.0": "101", "nan": ""}``, where the empty text is a missing id. "1.0" beside "1.5" or "1.10",
-        and "nan" beside names, are ids like others.
+        Corrected spelling by id, such as ``{"101.0": "101", "nan": ""}``; the empty text is a missing id. "1.0" beside
+        "1.5" or "1.10", and "nan" beside names, are ordinary ids and not corrected.
     """
     return _corrections(different, MISSING) if _are_whole(different) else {}
 
 
 def corrected_values(different: Collection[str]) -> dict[str, str]:
-    """Map names or attributes to what they mean where that is spelt otherwise; the empty text is a missing value.
+    """Return corrections of names or attributes, by value; the empty text is a missing value.
 
-    A spelling in `MISSING` is a missing value in any column, except "NA" among codes of two capital letters, which is
-    Namibia. The decimal point goes from whole numbers where the column has no others, such as years.
+    A spelling in `MISSING` is a missing value in any column, except "NA" among codes of two capital letters: the
+    country code of Namibia. In a column of whole numbers only, such as years, ".0" is removed.
     """
     words = [text for text in different if not is_missing(text)]
     missing = MISSING - {"NA"} if words and all(map(_CODE.fullmatch, words)) else MISSING
@@ -101,7 +99,7 @@ def corrected_values(different: Collection[str]) -> dict[str, str]:
 
 
 def meant_values(values: Sequence[str]) -> tuple[list[str], int]:
-    """A column of names or attributes as `corrected_values` has them, and how many are spellings of a missing value."""
+    """Return a column after `corrected_values`, and the number of values that are spellings of a missing value."""
     trimmed = [value.strip() for value in values]
     corrections = corrected_values(set(trimmed))
     meant = [corrections.get(value, value) for value in trimmed]
@@ -109,7 +107,7 @@ def meant_values(values: Sequence[str]) -> tuple[list[str], int]:
 
 
 def is_whole(text: str) -> bool:
-    """Whether a text is spelt as a whole number, perhaps as a float: `WHOLE_NUMBER`."""
+    """Return whether a text is a whole number, possibly printed as a float: `WHOLE_NUMBER`."""
     return _WHOLE.fullmatch(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Full-ranking evaluation: chunked top-k lists, metrics for each user, and groups of users and items."""
+"""Full-ranking evaluation: top-k lists, metrics per user, and metrics per group of users or items."""
 
 from spike_dgl.evaluation.evaluate import Evaluation, evaluate
 from spike_dgl.evaluation.groups import (

@@ -23,29 +23,29 @@ DEFAULTS = EvaluationOptions()
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model scored on a split, as means and for each user.
+    """Metrics of a model on one split: means and values per user.
 
     Parameters
     ----------
     split
         ``valid`` or ``test``.
     cutoffs
-        List lengths of the metrics.
+        Cutoffs of the metrics (list lengths).
     means
-        Mean over the evaluated users, by names such as ``recall@20``.
+        Mean over the evaluated users, keyed by names such as ``recall@20``.
     per_user
-        The same metrics for each evaluated user [n].
+        The same metrics per evaluated user [n].
     users
         Rows of the evaluated users [n], ascending.
     ranked
-        Their lists of items [n, K], K the largest cut-off; `NO_ITEM` where no unseen item is left.
+        Top-k lists of these users [n, K]; K is the largest cutoff. `NO_ITEM` where no unseen item is left.
     relevant
-        The pairs that count as hits.
+        User-item pairs that count as hits.
     users_without_items
-        Users left out because they have no pair in the split, or none besides those of `pairs_seen_before`.
+        Number of users left out because they have no relevant pair in the split.
     pairs_seen_before
-        Pairs of the split that also stand in training (or, for the test, validation) data. Such items are
-        left out of the lists, so they cannot be hit, and do not count as relevant.
+        Number of pairs of the split that also occur in the training split (for the test split: or in the validation
+        split). Their items are excluded from the lists, so these pairs do not count as relevant.
     """
 
     split: Split
@@ -62,29 +62,41 @@ class Evaluation:
 def evaluate(
     score: ScoreFunction, dataset: Dataset, split: Split, options: EvaluationOptions = DEFAULTS
 ) -> Evaluation:
-    """Rank all items for every user of a split, and score the lists.
+    """Rank all items for every user of a split and compute the metrics.
 
     Parameters
     ----------
     score
-        Gives the scores of all items for a few users; `Embeddings.scores` of what was trained, on the device that
-        is to do the work.
+        Function that returns the scores of all items for a batch of users, such as `Embeddings.scores` of a trained
+        model. Its device does the work.
     dataset
-        Says which items are relevant, and which are left out of the lists because they are known already: the
-        training items, and for the test the validation items as well.
+        The data set. A user's training items are excluded from their list; for the test split, the validation items
+        too.
     split
         ``valid`` or ``test``.
     options
-        Cut-offs and chunk size.
+        Cutoffs and chunk size.
 
     Raises
     ------
     SpikeError
-        If the split holds nothing to evaluate on.
+        If the split has no relevant pair.
     NotFiniteError
         If scores are infinite or not a number.
     ValueError
-        If the scores do not fit the data set.
+        If the scores have the wrong shape.
+
+    Examples
+    --------
+    Any scores are evaluated in the same way, here the popularity of items:
+
+    >>> import numpy as np, torch
+    >>> import spike_dgl
+    >>> dataset = spike_dgl.load_dataset("movielens")
+    >>> popularity = torch.from_numpy(np.bincount(dataset.train.items, minlength=dataset.num_items))
+    >>> result = spike_dgl.evaluate(lambda users: popularity.float().expand(len(users), -1), dataset, "test")
+    >>> round(result.means["recall@20"], 4)
+    0.0816
     """
     seen, relevant, known = relevant_pairs(dataset, split)
     users, num_relevant = np.unique(relevant.users, return_counts=True)
@@ -113,36 +125,36 @@ def evaluate(
 
 
 def relevant_pairs(dataset: Dataset, split: Split) -> tuple[Interactions, Interactions, int]:
-    """Return the pairs that are left out of a split's lists, the pairs that count as hits, and how many do not count.
+    """Return the pairs excluded from a split's lists, its relevant pairs, and the number of its excluded pairs.
 
     Raises
     ------
     SpikeError
-        If no pair counts as a hit.
+        If no pair is relevant.
     """
     seen = dataset.train if split == "valid" else dataset.train.union(dataset.valid)
     pairs = dataset.valid if split == "valid" else dataset.test
     is_known = isin_pairs(pairs, seen, dataset.num_items)
     if is_known.all():
         why = (
-            f"all {len(pairs):,} of them stand in training or validation as well"
+            f"all {len(pairs):,} pairs are in the training or validation split too"
             if len(pairs)
-            else "it has none"
+            else "the split is empty"
         )
         raise SpikeError(
             f"data set '{dataset.name}' has no {split} pair to evaluate on: {why}\n"
-            "  Give it pairs that training does not know, or for validation set data.valid_fraction above 0."
+            "  Add pairs that are not in the training split; for validation, set data.valid_fraction above 0."
         )
     return seen, pairs.select(~is_known), int(is_known.sum())
 
 
 def isin_pairs(pairs: Interactions, others: Interactions, num_items: int) -> BoolArray:
-    """True for each of the `pairs` that also stands among the others."""
+    """True where a pair is also in `others`."""
     return np.isin(pairs.keys(num_items), others.keys(num_items), assume_unique=True)
 
 
 def hit_matrix(users: IndexArray, ranked: IndexArray, relevant: Interactions, num_items: int) -> BoolArray:
-    """True [n, K] where the lists `ranked` [n, K] of the users [n] hold one of the relevant pairs."""
+    """True [n, K] where an item in the lists `ranked` [n, K] of `users` [n] is relevant."""
     keys = users[:, None] * num_items + ranked
     hits: BoolArray = np.isin(keys, relevant.keys(num_items)) & (ranked != NO_ITEM)
     return hits

@@ -1,4 +1,4 @@
-"""Metrics by how active users are, how popular items are, and where the profiles of both come from."""
+"""Metrics by users' activity, by items' popularity, and by the source of their profiles."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ BY_ACTIVITY = "By activity of users"
 
 @dataclass(frozen=True)
 class Group:
-    """One row of a table: the users or items of a kind, and how well they are served.
+    """One row of a table: a group of users or items and its metrics.
 
     Parameters
     ----------
     label
-        Such as ``5-12 training items``.
+        Name of the group, such as ``5-12 training items``.
     sizes
-        Numbers by what they count: the evaluated ``users`` over whom the means are taken, and for a group of
-        items its ``items``.
+        Number of evaluated ``users`` that the means are taken over and, for a group of items, number of ``items``.
     means
-        Recall and NDCG at the table's cut-off, by names such as ``recall@20``; empty where there is no user.
+        Recall and NDCG at the table's cutoff, keyed by names such as ``recall@20``; empty if there is no user.
     """
 
     label: str
@@ -41,7 +40,7 @@ class Group:
 
 @dataclass(frozen=True)
 class GroupTable:
-    """Groups from the least to the most active or popular, with metrics at one cut-off."""
+    """Groups with metrics at one cutoff, the least active or popular first."""
 
     title: str
     cutoff: int
@@ -51,19 +50,19 @@ class GroupTable:
 def by_user_activity(
     evaluation: Evaluation, dataset: Dataset, *, cutoff: int = 20, num_groups: int = 4
 ) -> GroupTable:
-    """Recall and NDCG of users with few and with many training items.
+    """Return recall and NDCG of users grouped by their number of training items.
 
     Parameters
     ----------
     evaluation
-        Of the data set, with `cutoff` among its cut-offs.
+        Evaluation on `dataset`; `cutoff` must be one of its cutoffs.
     dataset
-        Gives the training interactions that are counted.
+        Data set whose training interactions are counted.
     cutoff
-        List length of the metrics.
+        Cutoff of the metrics.
     num_groups
-        Groups to aim at, of about equal numbers of users. Users with equal counts stay together, so there can
-        be fewer.
+        Target number of groups, of about equal numbers of users. Users with equal counts stay together, so there can
+        be fewer groups.
     """
     counts = num_training_items(evaluation, dataset)
     names = [f"{metric}@{cutoff}" for metric in SHOWN]
@@ -76,12 +75,12 @@ def by_user_activity(
 
 
 def num_training_items(evaluation: Evaluation, dataset: Dataset) -> IndexArray:
-    """[n] How many training items each evaluated user has."""
+    """Number of training items of each evaluated user [n]."""
     return np.bincount(dataset.train.users, minlength=dataset.num_users)[evaluation.users]
 
 
 def least_active(counts: IndexArray, *, num_groups: int = 4) -> BoolArray:
-    """[n] Who is in the first group of `by_user_activity`, by `num_training_items` [n]."""
+    """True [n] for users in the first group of `by_user_activity`; `counts` [n] from `num_training_items`."""
     return next(_groups_of_users(counts, num_groups))
 
 
@@ -92,23 +91,23 @@ def _groups_of_users(counts: IndexArray, num_groups: int) -> Iterator[BoolArray]
 def by_item_popularity(
     evaluation: Evaluation, dataset: Dataset, *, cutoff: int = 20, num_groups: int = 4
 ) -> GroupTable:
-    """Recall and NDCG of finding rare and popular items.
+    """Return recall and NDCG by popularity of the relevant items.
 
-    Within a group only its items are relevant, and the means are over users with a relevant item in it;
-    places in the list are those among all items.
+    Within a group, only its items are relevant, and the means are over users with a relevant item in it. Ranks are
+    still those among all items.
 
     Parameters
     ----------
     evaluation
-        Of the data set, with lists of at least `cutoff` items.
+        Evaluation on `dataset`, with lists of at least `cutoff` items.
     dataset
-        Gives the training interactions that are counted.
+        Data set whose training interactions are counted.
     cutoff
-        List length of the metrics.
+        Cutoff of the metrics.
     num_groups
-        Groups to aim at, with about equal shares of the training interactions: few popular items weigh as
-        much as many rare ones. Items with equal counts stay together, so there can be fewer. Items without
-        any training interaction form a group of their own.
+        Target number of groups, with about equal shares of the training interactions: a few popular items weigh as
+        much as many rare ones. Items with equal counts stay together, so there can be fewer groups. Items without
+        training interactions are a separate group.
     """
     counts = np.bincount(dataset.train.items, minlength=dataset.num_items)
     groups = []
@@ -121,16 +120,16 @@ def by_item_popularity(
 
 
 def by_user_source(evaluation: Evaluation, sources: Sources, *, cutoff: int = 20) -> GroupTable:
-    """Recall and NDCG of users by where their profile comes from.
+    """Return recall and NDCG of users grouped by the source of their profile.
 
     Parameters
     ----------
     evaluation
-        With `cutoff` among its cut-offs.
+        Evaluation that has `cutoff` as one of its cutoffs.
     sources
-        Of all users [U], such as ``template`` or ``llm:gpt-4o-mini``.
+        Profile source of each user [U], such as ``template`` or ``llm:gpt-4o-mini``.
     cutoff
-        List length of the metrics.
+        Cutoff of the metrics.
     """
     names = [f"{metric}@{cutoff}" for metric in SHOWN]
     of_evaluated = sources[evaluation.users]
@@ -143,16 +142,16 @@ def by_user_source(evaluation: Evaluation, sources: Sources, *, cutoff: int = 20
 
 
 def by_item_source(evaluation: Evaluation, sources: Sources, *, cutoff: int = 20) -> GroupTable:
-    """Recall and NDCG of finding items by where their profile comes from; means as in `by_item_popularity`.
+    """Return recall and NDCG by the profile source of the relevant items; see `by_item_popularity` for the means.
 
     Parameters
     ----------
     evaluation
-        With lists of at least `cutoff` items.
+        Evaluation with lists of at least `cutoff` items.
     sources
-        Of all items [I].
+        Profile source of each item [I].
     cutoff
-        List length of the metrics.
+        Cutoff of the metrics.
     """
     groups = [
         _item_group(str(source), sources == source, evaluation, cutoff) for source in np.unique(sources)
@@ -175,7 +174,7 @@ def _means(
     cutoff: int,
     num_items: int,
 ) -> dict[str, float]:
-    """Recall and NDCG of some users when only some pairs are relevant."""
+    """Return mean recall and NDCG over `users`, counting only the pairs in `relevant`."""
     ranked = evaluation.ranked[np.searchsorted(evaluation.users, users)]
     hits = torch.from_numpy(hit_matrix(users, ranked, relevant, num_items))
     totals = torch.from_numpy(num_relevant)
@@ -185,9 +184,9 @@ def _means(
 
 
 def _equal_groups(counts: IndexArray, weights: IndexArray, num_groups: int) -> Iterator[BoolArray]:
-    """Masks that split rows by ascending count into groups of about equal weight; equal counts stay together.
+    """Yield masks of groups of about equal weight, by ascending count.
 
-    Rows with weight 0 are in no group.
+    Rows with equal counts stay together. Rows with weight 0 are in no group.
     """
     levels, level_of_row = np.unique(counts, return_inverse=True)
     weight_of_level = np.bincount(level_of_row, weights=weights, minlength=len(levels))
@@ -205,7 +204,7 @@ def _range_label(counts: IndexArray, noun: str) -> str:
 
 
 def render(table: GroupTable) -> str:
-    """A Markdown table, aligned so that it reads well in a terminal too."""
+    """Return the table as aligned Markdown, readable in a terminal too."""
     names = [f"{metric}@{table.cutoff}" for metric in SHOWN]
     header = [table.title, *table.groups[0].sizes, *names]
     return markdown_table([header, *(_cells(group, names) for group in table.groups)])
@@ -217,7 +216,7 @@ def _cells(group: Group, names: Sequence[str]) -> list[str]:
 
 
 def by_source(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources) -> list[GroupTable]:
-    """Users and items by where their profiles come from; of the two tables those that have two groups at least."""
+    """Return the tables of users and items by profile source, leaving out tables with a single group."""
     cutoff = _shown_cutoff(evaluation)
     tables = (
         by_user_source(evaluation, sources.users, cutoff=cutoff),
@@ -227,13 +226,13 @@ def by_source(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources)
 
 
 def by_count(evaluation: Evaluation, dataset: Dataset) -> list[GroupTable]:
-    """Users by activity and items by popularity, at the evaluation's cut-off nearest to 20."""
+    """Return the tables of users by activity and items by popularity, at the cutoff nearest to 20."""
     cutoff = _shown_cutoff(evaluation)
     return [of(evaluation, dataset, cutoff=cutoff) for of in (by_user_activity, by_item_popularity)]
 
 
 def render_groups(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources) -> str:
-    """All tables at the evaluation's cut-off nearest to 20."""
+    """Return all tables as Markdown, at the evaluation's cutoff nearest to 20."""
     tables = (*by_count(evaluation, dataset), *by_source(evaluation, dataset, sources))
     return "\n\n".join(map(render, tables))
 

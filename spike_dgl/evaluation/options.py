@@ -15,19 +15,19 @@ Cutoff = Annotated[int, Field(ge=1, le=1_000_000)]
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluationOptions:
-    """How rankings are evaluated.
+    """Settings of the evaluation.
 
     Parameters
     ----------
     cutoffs
-        List lengths K of the metrics: ``recall@10`` and so on.
+        Cutoffs K of the metrics, such as ``recall@10``.
     chunk_size
-        Users ranked at a time; more take more memory (``chunk_size`` x items numbers) and little less time.
+        Number of users ranked at a time. Needs memory for ``chunk_size`` x items scores; larger is hardly faster.
     """
 
     cutoffs: tuple[Cutoff, ...] = Field(default=(10, 20, 40), min_length=1)
     chunk_size: int = Field(default=256, ge=1)
 
     def with_length(self, length: int) -> EvaluationOptions:
-        """Return the same options with one more list length, where it is not among them."""
+        """Return the same options with `length` as a further cutoff, if it is not one already."""
         return replace(self, cutoffs=tuple(sorted({*self.cutoffs, length})))

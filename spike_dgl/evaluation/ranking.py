@@ -1,4 +1,4 @@
-"""Ranking of all items for many users at once, in chunks that bound the memory."""
+"""Ranking of all items for many users, in chunks to limit memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spike_dgl.errors import NotFiniteError
 from spike_dgl.models.base import ScoreFunction
 
 NO_ITEM = -1
-"""Stands in a ranking where a user has no unseen item left."""
+"""Fills the end of a top-k list when the user has fewer than k unseen items."""
 
 
 @torch.no_grad()
@@ -23,36 +23,36 @@ def rank(
     k: int,
     chunk_size: int = 256,
 ) -> Tensor:
-    """List for each user the k items with the highest scores, best first, leaving out those already seen.
+    """Return the k highest-scored items of each user, best first, without items they have seen.
 
-    Of items with equal scores the one with the lower row comes first, on every device.
+    Ties are broken by item row, the lower row first, on every device.
 
     Parameters
     ----------
     score
-        Gives the scores of all items for a few users.
+        Function that returns the scores of all items [b, I] for a batch of users [b].
     users
-        Rows of the users to rank for [n], each once or more, in any order.
+        Rows of the users [n], in any order; repeated users are allowed.
     seen
-        Pairs to leave out; for the test split the training and the validation pairs.
+        User-item pairs to exclude; for the test split the training and the validation pairs.
     num_items
         I.
     k
         Length of the lists.
     chunk_size
-        Users scored at a time; the peak memory is a few arrays of ``chunk_size`` x I.
+        Number of users scored at a time; the peak memory is a few arrays of ``chunk_size`` x I.
 
     Returns
     -------
     Tensor
-        Items [n, k], int64 on the CPU; `NO_ITEM` fills the end of a list where fewer than k items are left.
+        Items [n, k], int64 on the CPU; `NO_ITEM` at the end of a list that has fewer than k items.
 
     Raises
     ------
     ValueError
         If `score` returns another shape than [b, I].
     NotFiniteError
-        If it returns scores that are infinite or not a number.
+        If scores are infinite or not a number.
     """
     users = users.cpu()
     mask = _SeenMask(seen, int(users.max()) + 1 if len(users) else 0)
@@ -68,14 +68,14 @@ def rank(
 
 
 class _SeenMask:
-    """The items each user has seen, in compressed rows: those of user u end where those of u + 1 start."""
+    """Seen items of each user, as compressed sparse rows (CSR)."""
 
     def __init__(self, seen: Interactions, num_users: int) -> None:
         self._offsets = torch.from_numpy(seen.offsets(num_users))
         self._items = torch.from_numpy(seen.items)
 
     def apply(self, scores: Tensor, users: Tensor) -> Tensor:
-        """A copy of the scores [b, I] with minus infinity for what the users [b] have seen."""
+        """Return a copy of the scores [b, I] with minus infinity for items that the users [b] have seen."""
         starts, lengths = self._offsets[users], self._offsets[users + 1] - self._offsets[users]
         rows = torch.repeat_interleave(torch.arange(len(users)), lengths)
         first_of_row = torch.cumsum(lengths, dim=0) - lengths
@@ -85,8 +85,8 @@ class _SeenMask:
 
 
 def _top_items(scores: Tensor, k: int) -> Tensor:
-    """The k best items of each row [b, k], equal ones in the order of items; `NO_ITEM` for minus infinity."""
-    # One more than asked for: it tells where an item just outside ties with the last one inside.
+    """Return the k best items of each row [b, k], ties in the order of items; `NO_ITEM` for minus infinity."""
+    # One more than k, to detect a tie between the last item in the list and the first one outside it.
     values, items = scores.topk(min(k + 1, scores.shape[1]), dim=1)
     if not (values < float("inf")).all():
         raise NotFiniteError(
@@ -104,7 +104,7 @@ def _top_items(scores: Tensor, k: int) -> Tensor:
 
 
 def _lowest_items_of_ties(scores: Tensor, last: Tensor, k: int) -> Tensor:
-    """The k best items of each row in ascending order, given the k-th best score `last` [b, 1]."""
+    """Return the k best items of each row, in ascending order of items, given the k-th best score `last` [b, 1]."""
     above, level = scores > last, scores == last
     room = k - above.sum(dim=1, keepdim=True)
     chosen = above | (level & (level.cumsum(dim=1, dtype=torch.int32) <= room))

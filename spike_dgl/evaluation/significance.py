@@ -1,4 +1,4 @@
-"""Whether a difference between two models is more than luck with the users at hand."""
+"""Statistical significance of the difference between two models over users."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Values = NDArray[np.float64]
 
 RESAMPLES = 2000
 CHUNK = 4_000_000
-"""Random draws held at a time."""
+"""Maximum number of random draws in memory at a time."""
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """How two models differ on the same users.
+    """Result of a paired comparison of two models on the same users.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class PairedTest:
     low, high
         95 % bootstrap interval of that mean over users.
     p_value
-        Of the paired t-test, two-sided.
+        Two-sided p-value of the paired t-test.
     """
 
     difference: float
@@ -37,24 +37,24 @@ class PairedTest:
 
 
 def paired_test(first: Values, second: Values, *, seed: int = 0) -> PairedTest:
-    """Compare a metric of two models, user by user.
+    """Compare a metric of two models with a paired t-test over users.
 
-    A paired t-test, because the claim is about the mean. Wilcoxon's test is about the middle of symmetric
-    differences, and those of recall are neither symmetric nor free of ties. Compared on retrieval data, the t-test
-    agreed with the permutation test, where Wilcoxon's did not (Smucker, Allan, Carterette, CIKM 2007), and kept to its
-    error rate (Urbano, Lima, Hanjalic, SIGIR 2019).
+    The t-test tests the mean, which is the reported metric. Wilcoxon's test assumes symmetric differences; differences
+    of recall are not symmetric and have many ties. On retrieval data the t-test agreed with the permutation test, and
+    Wilcoxon's did not (Smucker, Allan, Carterette, CIKM 2007); the t-test also kept its nominal error rate (Urbano,
+    Lima, Hanjalic, SIGIR 2019).
 
     Parameters
     ----------
     first, second
-        The metric for each user [n], the same users in the same order; over several training runs, its mean.
+        Metric per user [n], the same users in the same order. For several training runs, the mean over runs.
     seed
-        Of the bootstrap.
+        Random seed of the bootstrap.
 
     Raises
     ------
     ValueError
-        If the two are not of the same, positive length.
+        If the lengths differ or are 0.
     """
     if first.shape != second.shape or not len(first):
         raise ValueError(f"expected the same users, got values of {len(first)} and {len(second)}")
@@ -64,7 +64,7 @@ def paired_test(first: Values, second: Values, *, seed: int = 0) -> PairedTest:
 
 
 def _p_value(differences: Values) -> float:
-    """Two-sided p of t = mean / (s / sqrt(n)) with n - 1 degrees of freedom; 1 where nothing differs."""
+    """Two-sided p-value of t = mean / (s / sqrt(n)) with n - 1 degrees of freedom; 1 if all differences are 0."""
     if len(differences) < 2 or not differences.any():
         return 1.0
     error = differences.std(ddof=1) / np.sqrt(len(differences))
@@ -72,7 +72,7 @@ def _p_value(differences: Values) -> float:
 
 
 def _resampled_means(differences: Values, seed: int) -> Values:
-    """Means over users drawn with replacement, again and again."""
+    """Return bootstrap means: `RESAMPLES` means over users drawn with replacement."""
     random, size = np.random.default_rng(seed), len(differences)
     portion = max(1, CHUNK // size)
     means = [
@@ -83,10 +83,10 @@ def _resampled_means(differences: Values, seed: int) -> Values:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for their number: the chance that any true null among them is rejected stays at the level.
+    """Correct p-values for multiple testing, controlling the family-wise error rate.
 
-    Step-down method of Holm (Scandinavian Journal of Statistics 6, 1979): the i-th smallest of m is multiplied by
-    m - i + 1, and none may be below the one before it.
+    Step-down method of Holm (Scandinavian Journal of Statistics 6, 1979): the i-th smallest of m p-values is multiplied
+    by m - i + 1, and no corrected value may be below the one before it.
     """
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values)

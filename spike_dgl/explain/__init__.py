@@ -1,4 +1,4 @@
-"""Why a trained model recommends what it does: paths of the graph, what removing them does, and attention."""
+"""Explanations of recommendations: paths of the graph, effects of their removal, and attention."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Only what explains needs torch and DGL, which take seconds to import; what is said does not.
+    # Lazy, because only the explainer needs torch and DGL, which take seconds to import.
     if name != "Explainer":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from spike_dgl.explain.explainer import Explainer

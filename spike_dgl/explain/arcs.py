@@ -1,4 +1,4 @@
-"""The edges that messages travel on, as plain arrays that can be walked from node to node."""
+"""Message edges as numpy arrays, for walks from node to node."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ NO_ARC = -1
 
 @dataclass(frozen=True)
 class Arcs:
-    """Directed edges of a `MessageGraph`: first the E that attention weighs, then the X by which users pool.
+    """Directed edges of a `MessageGraph`: first the E attended edges, then the X edges that users average over.
 
-    A fact, an interaction, or a likeness of texts is a link between two nodes; messages travel over it by two arcs,
-    one each way, or by one where the model sends none the other way.
+    A link between two nodes is a triple, an interaction, or a pair of text neighbours. It has two arcs, one per
+    direction, or only one if the model sends no messages in the other direction.
 
     Parameters
     ----------
     num_users, num_attended
         U and E.
     src, dst
-        [E + X] rows, in 0..U+N-1, of both ends.
+        Rows [E + X] of both ends, in 0..U+N-1.
     relation
-        [E + X] relation row: r as the data has it, R + r the other way round, 2R for interactions, and 2R + 1 from
-        an item to one with a similar text.
+        Relation row [E + X]: r from tail to head, R + r from head to tail, 2R for interactions, and 2R + 1 from a
+        text neighbour to an item.
     first
-        [U + N] the first arc that enters each node; the others follow it.
+        First in-arc [U + N] of each node; the others follow it.
     count
-        [U + N] how many enter it.
+        Number [U + N] of in-arcs of each node.
     reverse
-        [E + X] the arc of the same link the other way, or `NO_ARC`.
+        Arc [E + X] of the same link in the other direction, or `NO_ARC`.
     """
 
     num_users: int
@@ -48,7 +48,7 @@ class Arcs:
 
     @classmethod
     def from_messages(cls, messages: MessageGraph, num_relations: int) -> Arcs:
-        """The arcs of a graph whose data has so many relations, inverses not counted."""
+        """Create from a message graph of data with `num_relations` relations, without inverses."""
         U, E, X = messages.num_users, len(messages.attended), len(messages.pooled)
         attended, pooled = (edges.csc_start.cpu().numpy() for edges in (messages.attended, messages.pooled))
         parts = (
@@ -72,11 +72,11 @@ class Arcs:
         return len(self.src)
 
     def in_arcs(self, nodes: IndexArray) -> tuple[IndexArray, IndexArray]:
-        """All arcs into some nodes [n], and for each of these arcs which of the n it enters."""
+        """Return all in-arcs of some nodes [n], and for each arc the position of its dst among the n."""
         return ranges(self.first[nodes], self.count[nodes])
 
     def out_arcs(self, nodes: IndexArray) -> tuple[IndexArray, IndexArray]:
-        """All arcs out of some nodes [n], and for each of these arcs which of the n it leaves."""
+        """Return all out-arcs of some nodes [n], and for each arc the position of its src among the n."""
         order, ordered = self._by_src
         low, high = (np.searchsorted(ordered, nodes, side=side) for side in ("left", "right"))
         places, which = ranges(low, high - low)
@@ -88,19 +88,19 @@ class Arcs:
         return order, self.src[order]
 
     def is_pooling(self, arcs: IndexArray) -> BoolArray:
-        """Which of some arcs enter a user."""
+        """Return True for the arcs to users."""
         pooling: BoolArray = arcs >= self.num_attended
         return pooling
 
 
 def ranges(first: IndexArray, count: IndexArray) -> tuple[IndexArray, IndexArray]:
-    """The numbers of some ranges one after the other, and which range each is of."""
+    """Concatenate ranges of `count` numbers from `first`; also return the range of each number."""
     which = np.repeat(np.arange(len(count)), count)
     return first[which] + np.arange(len(which)) - (count.cumsum() - count)[which], which
 
 
 def _reverse(src: IndexArray, dst: IndexArray, relation: IndexArray, num_relations: int) -> IndexArray:
-    """For each arc the one from its dst to its src that stands for the same fact, interaction or likeness."""
+    """Return for each arc the arc of the same link in the other direction, or `NO_ARC`."""
     opposite = np.where(
         relation >= 2 * num_relations, relation, (relation + num_relations) % max(2 * num_relations, 1)
     )

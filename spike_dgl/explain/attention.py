@@ -1,4 +1,4 @@
-"""The attention of a whole graph as arrays, with the names of what they are about."""
+"""Attention of the whole graph as arrays, with names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 @dataclass(frozen=True)
 class AttentionEdge:
-    """One message of one hop, with names: ``dst`` receives from ``src``, with a weight for each attention head."""
+    """Message of one hop from ``src`` to ``dst``, by name, with a weight for each attention head."""
 
     dst: str
     relation: str
@@ -23,28 +23,28 @@ class AttentionEdge:
 
 @dataclass(frozen=True)
 class Attention:
-    """Weights of all messages that entities receive, in every hop and head.
+    """Attention weights of all messages to entities, in every hop and head.
 
-    The head of a fact receives from its tail. Facts are read both ways, the inverse under
-    the name of the relation with ``(inverse)``, and items receive from their users by ``liked by`` and from items with
-    similar texts by ``similar text``. The weights that enter an entity sum to one in each hop and head.
+    The head of a triple attends to its tail by the relation, and the tail to the head by the relation with
+    ``(inverse)``. Items attend to their users by ``liked by``, and to their text neighbours by ``similar text``. The
+    weights of the messages to an entity sum to one in each hop and head.
 
     Parameters
     ----------
     dst
-        [E] rows, among `names`, of the entities that receive; ascending.
+        Rows [E] in `names` of the entities; ascending.
     relation
-        [E] rows among `relations`.
+        Rows [E] in `relations`.
     src
-        [E] rows, among `names`, of the nodes they receive from.
+        Rows [E] in `names` of the nodes they attend to.
     weight
-        [L, E, H].
+        Attention weights [L, E, H].
     names
-        [U + N] names of all nodes, users first.
+        Names [U + N] of all nodes, users first.
     kinds
-        [U + N] "user", "item" or "entity".
+        "user", "item" or "entity" [U + N].
     relations
-        [2R + 2] names of the relation rows.
+        Names [2R + 2] of the relation rows.
     """
 
     dst: IndexArray
@@ -60,16 +60,16 @@ class Attention:
 
     @property
     def num_layers(self) -> int:
-        """L."""
+        """Number of layers, L."""
         return len(self.weight)
 
     @property
     def num_heads(self) -> int:
-        """H."""
+        """Number of attention heads, H."""
         return int(self.weight.shape[2])
 
     def edges(self, layer: int = 1) -> Iterator[AttentionEdge]:
-        """The messages of a hop, counted from 1, one after the other."""
+        """Yield the messages of a hop; `layer` counts from 1."""
         for dst, relation, src, weight in zip(
             self.dst, self.relation, self.src, self.weight[self._layer(layer)], strict=True
         ):
@@ -78,7 +78,7 @@ class Attention:
             )
 
     def select(self, chosen: BoolArray | IndexArray) -> Attention:
-        """Only some of the messages: positions, or a mask [E]."""
+        """Return a subset of the messages, given by positions or a mask [E]."""
         return Attention(
             self.dst[chosen],
             self.relation[chosen],
@@ -90,31 +90,31 @@ class Attention:
         )
 
     def to_node(self, name: str) -> Attention:
-        """The messages that nodes of some name receive. Raises `UnknownIdError` where none is called so."""
+        """Return the messages to all nodes of a name. Raises `UnknownIdError` if there is none."""
         rows = [row for row, known in enumerate(self.names) if known == name]
         if not rows:
             raise UnknownIdError(f"unknown node '{name}'; {nearest(name, self.names)}")
         return self.select(np.isin(self.dst, rows))
 
     def by_relation(self, layer: int = 1) -> dict[str, FloatArray]:
-        """For each relation its share [H] of all attention: the mean, over entities that receive it, of their sums."""
+        """Return each relation's share [H] of attention: its sum per entity, averaged over the entities with it."""
         weight = self.weight[self._layer(layer)]
         shares = {}
         for row in np.unique(self.relation):
             chosen = self.relation == row
-            receivers = len(np.unique(self.dst[chosen]))
-            shares[self.relations[row]] = (weight[chosen].sum(axis=0) / receivers).astype(np.float32)
+            num_entities = len(np.unique(self.dst[chosen]))
+            shares[self.relations[row]] = (weight[chosen].sum(axis=0) / num_entities).astype(np.float32)
         return shares
 
     def entropy(self, layer: int = 1) -> tuple[IndexArray, FloatArray]:
-        """How evenly each entity attends: rows [n] of those with messages, and entropies [n, H] in bits.
+        """Return the entropy of the attention: rows [n] of entities with messages, and entropies [n, H] in bits.
 
-        An entity that attends to k neighbours alike has log2(k) bits, one that attends to a single one has none.
+        Uniform attention to k neighbours has log2(k) bits, attention to a single neighbour has 0 bits.
         """
         weight = self.weight[self._layer(layer)]
         logarithm = np.log2(weight, where=weight > 0, out=np.zeros_like(weight))
-        heads, first = np.unique(self.dst, return_index=True)
-        return heads, -np.add.reduceat(weight * logarithm, first, axis=0)
+        entities, first = np.unique(self.dst, return_index=True)
+        return entities, -np.add.reduceat(weight * logarithm, first, axis=0)
 
     def _layer(self, layer: int) -> int:
         if not 1 <= layer <= self.num_layers:

@@ -1,4 +1,4 @@
-"""Explanations as graphs."""
+"""Drawings of explanations."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 _SHAPES = {"user": "ellipse", "item": "box", "entity": "diamond"}
 _TITLE_WIDTH = 26
-"""Letters of a title that there is room for over a column."""
+"""Number of title characters per column."""
 _NO_DROP = 1e-6
-"""Weight of a link whose removal does not lower the score: it is drawn as thin as can be."""
+"""Width of a link whose removal does not lower the score: the minimum."""
 
 
 def to_dot(explanation: Explanation) -> str:
-    """The nodes and links of all paths in the DOT language; names are quoted, whatever they hold."""
+    """Render the nodes and links of all paths in the DOT language."""
     nodes: dict[tuple[str, str], str] = {}
     edges: dict[tuple[str, str, str], float] = {}
     for path in explanation.paths:
@@ -45,9 +45,9 @@ def to_dot(explanation: Explanation) -> str:
 
 
 def to_figure(explanation: Explanation) -> Figure:
-    """All paths from left to right, links as wide as the score falls without the paths over them.
+    """Draw all paths from left to right; the width of a link is the score drop when its paths are removed.
 
-    A node stands in a column for each place that it has on a path, so that no link runs backwards.
+    A node is drawn once for each position that it has on a path, so that no link runs backwards.
     """
     last = max((len(path.links) for path in explanation.paths), default=1)
     places: dict[tuple[str, str, int], int] = {}
@@ -66,8 +66,8 @@ def to_figure(explanation: Explanation) -> Figure:
     for path in explanation.paths:
         inner = [place(node, column) for column, node in enumerate(path.nodes[1:-1], start=1)]
         stops = [ends[0], *inner, ends[1]]
-        for source, target, link in zip(stops, stops[1:], path.links, strict=False):
-            key = source, target, link.relation
+        for left, right, link in zip(stops, stops[1:], path.links, strict=False):
+            key = left, right, link.relation
             widths[key] = widths.get(key, 0.0) + max(path.fidelity.drop, 0.0)
     edges = [plots.Edge(*key, weight=width or _NO_DROP) for key, width in widths.items()]
     return plots.network(_title(explanation, last + 1), nodes, edges)
@@ -79,9 +79,9 @@ def _title(explanation: Explanation, num_columns: int) -> str:
     lines = [
         *textwrap.wrap(asked, _TITLE_WIDTH * num_columns),
         f"score {explanation.score:.2f} = ID {parts.id:+.2f}, graph {parts.graph:+.2f}, profiles {parts.profile:+.2f}",
-        "links are as wide as the score falls without them"
+        "width of a link: score drop when it is removed"
         if explanation.paths
-        else "no path of the graph leads from one to the other",
+        else "no path of the graph connects the two",
     ]
     return "\n".join(lines)
 
@@ -95,6 +95,6 @@ def _name(node: Node) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A quoted string of DOT: a backslash would start an escape, and a quotation mark end it."""
+    """Quote a string for DOT."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
     return f'"{escaped}"'

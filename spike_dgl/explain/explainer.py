@@ -1,4 +1,4 @@
-"""Explains the scores of a trained run."""
+"""Explanations of the scores of a trained run."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ from spike_dgl.typing import FloatArray
 
 LIKED_BY = "liked by"
 PROFILE_WORDS = 30
-"""Of a profile that an explanation quotes."""
+"""Maximum number of words of a profile in an explanation."""
 RANDOM_PATHS = 50
-"""Removed for comparison, at most."""
+"""Maximum number of random paths that are removed for comparison."""
 REMOVED_FOR_EACH = 5
-"""Paths that are removed for each that is shown: those that seem strongest by the gradient."""
+"""Number of candidate paths, the strongest by gradient, that are removed for each path to show."""
 
 
 class Explainer:
-    """Says why a trained SPiKE model gives an item its score for a user.
+    """Explainer of a trained SPiKE model's scores.
 
     Parameters
     ----------
     dataset
-        The data it was trained on.
+        Data that the model was trained on.
     model
-        With the weights that are reported.
+        Model with the weights of the reported epoch.
     profiles
-        The texts of all nodes [U + N], users first; empty where there are none.
+        Profile texts of all nodes [U + N], users first; empty without profiles.
     """
 
     def __init__(self, dataset: Dataset, model: Spike, profiles: tuple[str, ...] = ()) -> None:
@@ -65,19 +65,19 @@ class Explainer:
 
     @classmethod
     def load(cls, run: str | FilePath) -> Explainer:
-        """Open a run folder.
+        """Load from a run folder.
 
-        Raises `DataError` where it is unfinished or its data has changed since, and `SpikeError` where its model is
-        not one that can be explained.
+        Raises `DataError` if the run is not finished or its data has changed, and `SpikeError` if its model cannot be
+        explained.
         """
         folder = RunFolder.open(FilePath(run))
         experiment = reopen(folder, ["training.device=cpu"])
         if not isinstance(experiment.model, Spike):
             raise SpikeError(
                 f"{run}: the model is {experiment.config.model_name}, and only spike can be explained\n"
-                "  Name a run that was trained with model.name=spike."
+                "  Use a run that was trained with model.name=spike."
             )
-        experiment.best_scores()  # reads the weights
+        experiment.best_scores()  # loads the weights
         texts = read_profile_texts(folder.file("profiles.jsonl.gz"))
         return cls(experiment.dataset, experiment.model, (*texts.users, *texts.entities))
 
@@ -87,7 +87,7 @@ class Explainer:
 
     @cached_property
     def states_without_profiles(self) -> SpikeStates:
-        """What the same weights compute where no profile is injected."""
+        """States of the same model without injected profiles."""
         return self._states(with_profiles=False)
 
     @cached_property
@@ -95,7 +95,7 @@ class Explainer:
         return message_weights(self.states_without_profiles, self.arcs)
 
     def attention(self, *, profiles: bool = True) -> Attention:
-        """All attention of a pass over the whole graph, with profiles injected or without."""
+        """Return the attention over the whole graph, with or without injected profiles."""
         weights = self.weights if profiles else self._weights_without_profiles
         attended, data = self.arcs.num_attended, self.dataset
         relations = data.relations.names
@@ -113,21 +113,21 @@ class Explainer:
         )
 
     def explain(self, user: str, item: str, *, num_paths: int = 5, over: Over = "all") -> Explanation:
-        """Why the model gives an item its score for a user.
+        """Explain the score of an item for a user.
 
         Parameters
         ----------
         user, item
-            Raw ids, or exact names.
+            Raw ids or exact names.
         num_paths
-            How many paths to show, at most; of those over the same bridges only the strongest.
+            Maximum number of paths to show; of paths over the same bridges only the strongest is shown.
         over
-            "all" paths, or those over "facts" of the knowledge graph alone, without other users and similar texts.
+            "all" paths, or only paths over "facts" of the knowledge graph, without other users and text neighbours.
 
         Raises
         ------
         UnknownIdError
-            For a user or item that the run does not know, or whose name others have too.
+            If the user or item is unknown or its name is ambiguous.
         """
         ends = self.rows(user, item)
         score = self.score(*ends)
@@ -156,15 +156,15 @@ class Explainer:
         return paths.select(no_users & no_texts)
 
     def rows(self, user: str, item: str) -> tuple[int, int]:
-        """Rows of a user and an item among all nodes, users first."""
+        """Return the rows of a user and an item among all nodes, users first."""
         return self.dataset.users.find(user), self.dataset.num_users + self.dataset.items.find(item)
 
     def score(self, user: int, item: int) -> float:
-        """Score of a pair, by rows."""
+        """Return the score of a user and an item, given by row."""
         return _score(self.model, self.states.final, user, item)
 
     def best_item(self, user: int) -> int:
-        """Row, among all nodes, of the item outside the training history that scores best for a user, by row."""
+        """Return the row, among all nodes, of the unseen item with the highest score for a user, given by row."""
         first, final = self.dataset.num_users, self.states.final
         items = torch.arange(first, first + self.dataset.num_items)
         scores = pair_scores(self.model, final[user].expand(len(items), -1), final[items])
@@ -172,21 +172,21 @@ class Explainer:
         return first + int(scores.argmax())
 
     def paths(self, user: int, item: int) -> list[Paths]:
-        """All paths between two rows, by length; see `paths_between`."""
+        """Return all paths between two rows, by length; see `paths_between`."""
         mean = self.weights.mean(axis=(0, 2))
         return paths_between(self.arcs, mean, user, item, self.model.options.num_layers)
 
     def drops(self, user: int, item: int, paths: Paths) -> FloatArray:
-        """[C] how much the score of a pair, by rows, falls when the links of each path are removed."""
+        """Return the drop [C] of the score of a pair when the links of each path are removed."""
         return self.score(user, item) - self._removal.scores(user, item, paths.links(self.arcs))
 
     def attention_of(self, paths: Paths) -> FloatArray:
-        """[C] product of the weights along each path, summed over the nodes where its messages may start."""
+        """Return the product [C] of weights along each path, summed over the nodes where its messages can start."""
         attention: FloatArray = attention_of_paths(paths, self.arcs, self.weights)[1].sum(axis=0)
         return attention
 
     def gradient_of(self, user: int, item: int, paths: Paths) -> FloatArray:
-        """[C] how much of the score of a pair, by rows, the links of each path carry to first order."""
+        """Return the contribution [C] of the links of each path to the score of a pair, to first order."""
         of_arcs = gradient_of_arcs(self.model, self.states, self.arcs, self.weights, user, item)
         return np.array([of_arcs[links].sum() for links in paths.links(self.arcs)], dtype=np.float32)
 
@@ -196,11 +196,11 @@ class Explainer:
         return ScoreParts(ids, bare - ids, self.score(user, item) - bare)
 
     def _strongest(self, paths: Paths, ends: tuple[int, int], number: int) -> list[Path]:
-        """The paths of one length, one over each bridge, whose removal lowers the score most."""
+        """Return the `number` paths of one length, one per bridge, whose removal lowers the score most."""
         gradient = self.gradient_of(*ends, paths)
         order = np.argsort(-gradient, kind="stable")
         screened = order[paths.select(order).first_over_each_bridge()][: REMOVED_FOR_EACH * number]
-        # The same pair is compared with the same random paths whenever it is asked for.
+        # Seeded by the pair, so that the same random paths are drawn each time.
         random = np.random.default_rng(list(ends)).permutation(len(paths))[: RANDOM_PATHS + number]
         removed = np.union1d(screened, random)
         drop = dict(zip(removed.tolist(), self.drops(*ends, paths.select(removed)).tolist(), strict=True))
@@ -237,9 +237,9 @@ class Explainer:
         )
 
     def _relation(self, arc: int) -> tuple[str, bool]:
-        """Name of what an arc stands for, and whether its dst is the head of that."""
+        """Return the relation name of an arc, and whether its dst is the head of the triple."""
         row, R = int(self.arcs.relation[arc]), self.dataset.num_relations
-        if row < 2 * R:  # a fact's message runs from its tail to its head
+        if row < 2 * R:  # row r is the message of relation r from tail to head
             return self.dataset.relations.names[row % R], row < R
         if row == 2 * R:
             return INTERACTS, bool(self.arcs.dst[arc] < self.dataset.num_users)
@@ -250,9 +250,9 @@ class Explainer:
         kind: NodeKind = "user" if entity < 0 else "item" if entity < data.num_items else "entity"
         vocabulary = {"user": data.users, "item": data.items, "entity": data.entities}[kind]
         place = row if kind == "user" else entity
-        # What is known of other users is not told.
-        told = self._profiles and kind != "user"
-        profile = limit_words([self._profiles[row]], PROFILE_WORDS) if told else ""
+        # Profiles of users are private.
+        is_shown = self._profiles and kind != "user"
+        profile = limit_words([self._profiles[row]], PROFILE_WORDS) if is_shown else ""
         return Node(kind, vocabulary.ids[place], vocabulary.names[place], profile)
 
 

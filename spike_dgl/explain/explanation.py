@@ -1,4 +1,4 @@
-"""What an explanation says: frozen records of names, ids and numbers."""
+"""Explanations as frozen records of names, ids and numbers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Over = Literal["all", "facts"]
 
 @dataclass(frozen=True)
 class Node:
-    """A user, an item or another entity.
+    """User, item or other entity.
 
     Parameters
     ----------
     kind, id, name
-        What it is, its raw id and its name.
+        Type of the node, raw id and name.
     profile
-        The beginning of its profile; empty for users, and where it has none.
+        First words of the profile; empty for users and without a profile.
     """
 
     kind: NodeKind
@@ -32,16 +32,16 @@ class Node:
 
 @dataclass(frozen=True)
 class ScoreParts:
-    """A score, split by what the model is given; the parts add up to it.
+    """Parts that add up to a score.
 
     Parameters
     ----------
     id
-        The score by the ID embeddings alone.
+        Score of the ID embeddings alone.
     graph
-        What it gains when messages travel on the graph, without profiles.
+        Gain by message passing without profiles.
     profile
-        What it gains when profiles are injected as well.
+        Further gain by injecting profiles.
     """
 
     id: float
@@ -50,29 +50,28 @@ class ScoreParts:
 
     @property
     def total(self) -> float:
-        """The score."""
+        """Sum of the parts, the score."""
         return self.id + self.graph + self.profile
 
 
 @dataclass(frozen=True)
 class Link:
-    """A step of a path, which is a fact, an interaction or a likeness of texts, and the message that travels over it.
+    """Step of a path and its message; it is a triple, an interaction or a pair of text neighbours.
 
     Parameters
     ----------
     relation
-        Name of the relation; "interacts" where a user and an item are linked, "similar text" where two items read
-        alike.
+        Name of the relation; "interacts" between a user and an item, "similar text" between text neighbours.
     forward
-        Whether the fact reads along the path: the earlier node is its head.
+        Whether the earlier node on the path is the head of the triple.
     towards
-        Which end the message goes to.
+        End of the path that the message is sent towards.
     hop
-        In which of the L hops, counted from 1.
+        Number of the hop, from 1.
     attention
-        Weight of the message in each head. Users average their history, with the same weight in all heads.
+        Weight of the message in each head; the share in the mean, for messages to users.
     attention_without_profiles
-        The same where no profile is injected.
+        Weight without injected profiles.
     """
 
     relation: str
@@ -85,18 +84,18 @@ class Link:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Whether a path matters: what its removal does, against removals of random paths.
+    """Effect of removing a path, compared with removing random paths.
 
     Parameters
     ----------
     drop
-        How much the score falls when the links of the path are taken out of the graph; below zero it rises.
+        Drop of the score when the links of the path are removed from the graph; negative if the score rises.
     random_drop
-        Mean drop of random other paths of the same length between the same two ends; None where there is no other.
+        Mean drop of other random paths of the same length between the same ends; None if there are none.
     random_paths
-        How many these were.
+        Number of these random paths.
     stronger_than
-        Share of them whose drop is smaller; None where there is no other.
+        Share of them with a smaller drop; None if there are none.
     """
 
     drop: float
@@ -107,22 +106,22 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Path:
-    """A path from the user over an item of the history to the explained item.
+    """Path from the user over an item of the history to the explained item.
 
     Parameters
     ----------
     nodes
-        From user to item, n + 1 of them.
+        The n + 1 nodes from user to item.
     links
-        The n steps between them.
+        The n links between them.
     meeting
-        Position of the node whose messages over this path weigh most at both ends.
+        Position of the node whose messages along the path have the largest weight at both ends.
     attention
-        Product of the weights of its messages, averaged over heads and summed over the nodes where they may meet.
+        Product of the weights of the messages, averaged over heads and summed over the nodes where they can start.
     fidelity
-        What removing it does.
+        Effect of removing the path.
     sentence
-        The path in words.
+        Description of the path.
     """
 
     nodes: tuple[Node, ...]
@@ -134,30 +133,30 @@ class Path:
 
     @property
     def bridges(self) -> tuple[Node, ...]:
-        """The nodes between the item of the history and the explained one."""
+        """Nodes between the item of the history and the explained item."""
         return self.nodes[2:-1]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a model gives an item its score for a user.
+    """Explanation of the score of an item for a user.
 
     Parameters
     ----------
     user, item
-        Both ends.
+        User and item.
     score
-        By the trained model.
+        Score by the trained model.
     parts
-        The score, split.
+        Parts of the score.
     paths
-        Those whose removal lowers the score most, best first.
+        Paths whose removal lowers the score most, best first.
     num_paths
-        How many paths there are between the two.
+        Number of all paths between the two.
     over
-        Whether these are "all" paths, or those over "facts" alone, without other users and similar texts.
+        "all" paths, or only paths over "facts", without other users and text neighbours.
     sentence
-        The explanation in words.
+        Summary of the explanation.
     """
 
     user: Node
@@ -170,30 +169,30 @@ class Explanation:
     sentence: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested dicts and lists of texts and numbers, as JSON has them."""
+        """Convert to nested dicts and lists of strings and numbers, for JSON."""
         return {key: _plain(part) for key, part in asdict(self).items()}
 
     def to_text(self) -> str:
-        """To read in a terminal."""
+        """Render for the terminal."""
         from spike_dgl.explain.text import to_text
 
         return to_text(self)
 
     def to_dot(self) -> str:
-        """A graph in the DOT language of Graphviz."""
+        """Render as a graph in Graphviz's DOT language."""
         from spike_dgl.explain.drawing import to_dot
 
         return to_dot(self)
 
     def to_figure(self) -> Figure:
-        """A picture of the paths; needs matplotlib. `spike_dgl.plots.save` writes it."""
+        """Draw the paths; needs matplotlib. Save the figure with `spike_dgl.plots.save`."""
         from spike_dgl.explain.drawing import to_figure
 
         return to_figure(self)
 
 
 def _plain(value: Any) -> Any:
-    """Tuples become lists, as they do on the way through JSON."""
+    """Convert tuples to lists, as JSON does."""
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

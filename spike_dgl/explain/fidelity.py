@@ -1,4 +1,4 @@
-"""Whether what ranks paths ranks those that matter: scores drop most where their links are taken out of the graph."""
+"""Fidelity of explanations: how well rules that rank paths agree with score drops after removing the paths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spike_dgl.markdown import markdown_table
 Values = NDArray[np.float64]
 
 PATHS_OF_A_USER = 60
-"""Random paths of each user and item that are removed, and among which each rule chooses."""
+"""Number of random paths of each pair that are removed, and among which each rule chooses."""
 RULES = ("attention", "gradient", "removal")
 
 
@@ -28,12 +28,11 @@ class FidelityOfRun:
     Parameters
     ----------
     users
-        [n] rows of the users.
+        Rows [n] of the users.
     drop
-        By rule, and for "random": [n] drop by removing the path that the rule puts first; for "random" the mean over
-        all paths.
+        Drop [n] by rule, when the path that the rule ranks first is removed; for "random", the mean over all paths.
     correlation
-        By rule [n] Spearman's rank correlation, over the paths of a user, of what the rule says with the drop.
+        Spearman's rank correlation [n] by rule, over the paths of a user, of the rule's value with the drop.
     """
 
     users: NDArray[np.int64]
@@ -42,20 +41,19 @@ class FidelityOfRun:
 
 
 def measure(explainer: Explainer, num_users: int, *, seed: int = 0) -> FidelityOfRun:
-    """Remove paths between users and the items that the model puts first for them.
+    """Remove paths between random users and the items that the model ranks first for them.
 
-    Of each pair the most frequent length of paths counts, and `PATHS_OF_A_USER` of them, at random; the same users and
-    paths whatever the run, as far as they have the same items first. Users of whose item no two paths tell are left
-    out.
+    For each pair, `PATHS_OF_A_USER` random paths of the most frequent length are used; runs that rank the same item
+    first use the same paths. Pairs with fewer than two paths are left out.
 
     Parameters
     ----------
     explainer
-        Of the run.
+        Explainer of the run.
     num_users
-        How many users, at random.
+        Number of random users.
     seed
-        Of all choices.
+        Random seed.
     """
     random = np.random.default_rng(seed)
     users, found = [], []
@@ -78,19 +76,19 @@ def _of_pair(
     explainer: Explainer, user: int, item: int, paths: Paths
 ) -> tuple[dict[str, float], dict[str, float]]:
     drops = explainer.drops(user, item, paths)
-    says = {
+    values = {
         "attention": explainer.attention_of(paths),
         "gradient": explainer.gradient_of(user, item, paths),
         "removal": drops,
     }
-    first = {rule: float(drops[value.argmax()]) for rule, value in says.items()}
+    first = {rule: float(drops[value.argmax()]) for rule, value in values.items()}
     return first | {"random": float(drops.mean())}, {
-        rule: spearman(value, drops) for rule, value in says.items()
+        rule: spearman(value, drops) for rule, value in values.items()
     }
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Rank correlation; 0 where one of the two is constant."""
+    """Return the rank correlation; 0 if one of the two is constant."""
     ranks = rankdata(first), rankdata(second)
     if min(rank.std() for rank in ranks) == 0:
         return 0.0
@@ -98,14 +96,14 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def render(runs: Sequence[FidelityOfRun]) -> str:
-    """A table over runs, and what it says of attention."""
+    """Render a table over runs, and a conclusion about attention."""
     runs = [run for run in runs if len(run.users)]
     if not runs:
-        return "No user has two paths to the item that the model puts first."
+        return "No user has two paths to the item that the model ranks first."
     rows = [["path chosen by", "score drop", "against random", "p (paired t)", "rank correlation"]]
     p_values = {}
     for rule in RULES:
-        # A user of several runs counts once, with the mean over them.
+        # A user in several runs counts once, with the mean over the runs.
         ours, random = (_by_user(runs, name) for name in (rule, "random"))
         test = paired_test(ours, random)
         p_values[rule] = test.p_value
@@ -120,8 +118,8 @@ def render(runs: Sequence[FidelityOfRun]) -> str:
         )
     rows.append(["random", _spread([run.drop["random"].mean() for run in runs]), "", "", ""])
     note = (
-        "Means over users, and ± their standard deviation over runs. Removal is measured by itself: its drop is the "
-        "most that one of these paths reaches, and its correlation is 1 by definition."
+        "Mean over users ± standard deviation over runs. For the rule removal, the drop is the largest of all paths, "
+        "and the correlation is 1 by definition."
     )
     return f"{markdown_table(rows)}\n\n{note}\n{_verdict(runs, p_values['attention'])}"
 
@@ -129,10 +127,10 @@ def render(runs: Sequence[FidelityOfRun]) -> str:
 def _verdict(runs: Sequence[FidelityOfRun], p_value: float) -> str:
     difference = (_by_user(runs, "attention") - _by_user(runs, "random")).mean()
     if difference > 0 and p_value < 0.05:
-        return "Paths with much attention matter more than random ones."
+        return "Attention is faithful: removing the path with most attention lowers the score more than a random path."
     return (
-        "Attention is not faithful here: the path with most attention does not matter more than a random one. "
-        "Explanations rank paths by their removal."
+        "Attention is not faithful: removing the path with most attention does not lower the score more than a random "
+        "path. Explanations rank paths by removal."
     )
 
 

@@ -1,4 +1,4 @@
-"""Paths between a user and an item over which messages from one node reach both."""
+"""Paths between a user and an item along which messages of one node reach both."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from spike_dgl.explain.arcs import NO_ARC, Arcs, ranges
 from spike_dgl.typing import IndexArray
 
 MAX_LEGS = 200_000
-"""Ways from one end that are followed at a time; of more, the ones with the largest weights are."""
+"""Maximum number of partial paths from one end; those with the largest weights are kept."""
 MAX_LEGS_AT_NODE = 200
-"""Largest number of ways of two and more steps from the item that end where a way of the user's ends."""
+"""Maximum number of partial paths of two or more links between the item and any one node."""
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Paths of n links from a user to an item, without a node twice.
+    """Simple paths of n links from a user to an item.
 
-    A path has a middle, ``ceil(n / 2)`` links from the user. Its arcs lead from there to both ends; `Arcs.reverse`
-    gives the other way.
+    The middle of a path is ``ceil(n / 2)`` links from the user. The arcs lead from the middle to both ends; see
+    `Arcs.reverse` for the other direction.
 
     Parameters
     ----------
     nodes
-        [C, n + 1] rows, in 0..U+N-1, from user to item.
+        Rows [C, n + 1] from user to item, in 0..U+N-1.
     arcs
-        [C, n] one arc for each link.
+        One arc [C, n] per link.
     """
 
     nodes: IndexArray
@@ -38,41 +38,41 @@ class Paths:
 
     @property
     def num_links(self) -> int:
-        """n."""
+        """Number of links, n."""
         return int(self.arcs.shape[1])
 
     @property
     def middle(self) -> int:
-        """Position, among the nodes, from which the arcs lead to both ends."""
+        """Position of the node from which the arcs lead to both ends."""
         return (self.num_links + 1) // 2
 
     def select(self, chosen: IndexArray | np.ndarray) -> Paths:
-        """Those at some positions, or where a mask is true."""
+        """Return a subset of the paths, given by positions or a mask."""
         return Paths(self.nodes[chosen], self.arcs[chosen])
 
     def links(self, arcs: Arcs) -> list[IndexArray]:
-        """For each path all arcs of its links, both ways."""
+        """Return for each path the arcs of its links in both directions."""
         both = np.column_stack([self.arcs, arcs.reverse[self.arcs]])
         return [of_path[of_path != NO_ARC] for of_path in both]
 
     def first_over_each_bridge(self) -> IndexArray:
-        """Ascending positions of the first path over each sequence of bridges; see `Path.bridges`."""
+        """Return ascending positions of the first path over each sequence of bridges; see `Path.bridges`."""
         _, first = np.unique(self.nodes[:, 2:-1], axis=0, return_index=True)
-        # Paths of one and two links have no bridge, and are told apart by the item of the history.
+        # Paths of one and two links have no bridges; they differ in the item of the history.
         return np.sort(first) if self.num_links > 2 else np.arange(len(self))
 
     def towards_user(self, arcs: Arcs) -> IndexArray:
-        """[C, n] the arcs of the links that lead to the user; `NO_ARC` where there is none."""
+        """Return the arcs [C, n] of the links towards the user; `NO_ARC` if there is none."""
         return np.where(np.arange(self.num_links) < self.middle, self.arcs, arcs.reverse[self.arcs])
 
     def towards_item(self, arcs: Arcs) -> IndexArray:
-        """[C, n] the arcs of the links that lead to the item; `NO_ARC` where there is none."""
+        """Return the arcs [C, n] of the links towards the item; `NO_ARC` if there is none."""
         return np.where(np.arange(self.num_links) < self.middle, arcs.reverse[self.arcs], self.arcs)
 
 
 @dataclass(frozen=True)
 class _Legs:
-    """Ways that end at one node: `arcs` [n, k] back from it, the node they begin at, and the product of weights."""
+    """Partial paths to one end: `arcs` [n, k] starting at the end, the node they `begin` at, and product of weights."""
 
     arcs: IndexArray
     begin: IndexArray
@@ -88,18 +88,18 @@ class _Legs:
 
 
 def paths_between(arcs: Arcs, weights: np.ndarray, user: int, item: int, num_layers: int) -> list[Paths]:
-    """All paths of 1 to 2L links, by length; where there are too many, those over the largest weights.
+    """Find all paths of 1 to 2L links, by length; if there are too many, those with the largest weights.
 
     Parameters
     ----------
     arcs
         The graph.
     weights
-        [E + X] how much each arc counts; decides only what is left out of very many paths.
+        Weight [E + X] of each arc; used only if there are too many paths.
     user, item
         Rows of both ends in 0..U+N-1.
     num_layers
-        L: a message travels L links, so no node on a longer path reaches both ends.
+        L. Messages pass over L links, so no node on a path of more than 2L links reaches both ends.
     """
     legs = [[_Legs(np.empty((1, 0), np.int64), np.array([end]), np.ones(1))] for end in (user, item)]
     for of_end in legs:
@@ -115,14 +115,14 @@ def paths_between(arcs: Arcs, weights: np.ndarray, user: int, item: int, num_lay
 
 
 def _longer(arcs: Arcs, weights: np.ndarray, legs: _Legs) -> _Legs:
-    """The ways one link longer, back from where these begin."""
+    """Extend partial paths by one link at their beginning."""
     further, which = arcs.in_arcs(legs.begin)
     longer = np.column_stack([legs.arcs[which], further])
     return _Legs(longer, arcs.src[further], legs.weight[which] * weights[further]).strongest(MAX_LEGS)
 
 
 def _joined(arcs: Arcs, to_user: _Legs, to_item: _Legs, user: int, item: int) -> Paths:
-    """Pairs of ways that begin at the same node."""
+    """Join partial paths that begin at the same node."""
     to_user = to_user.select(np.isin(to_user.begin, to_item.begin))
     if to_item.arcs.shape[1] > 1:
         to_item = _strongest_at_each_node(to_item)
@@ -132,7 +132,7 @@ def _joined(arcs: Arcs, to_user: _Legs, to_item: _Legs, user: int, item: int) ->
     places, first = ranges(low, high - low)
     second = order[places]
     back, forth = to_user.arcs[first], to_item.arcs[second][:, ::-1]
-    # Towards the user an arc's src is the later node of the path; towards the item its dst is.
+    # The later node of the path is the src of arcs towards the user, and the dst of arcs towards the item.
     nodes = np.column_stack([np.full(len(first), user), arcs.src[back], arcs.dst[forth]])
     paths = Paths(nodes, np.column_stack([back, forth]))
     ordered = np.sort(nodes, axis=1)

@@ -1,7 +1,7 @@
-"""The score of one item for one user after edges are taken out of the graph.
+"""Scores of an item for a user after edges are removed from the graph.
 
-Taking a link away changes the states of few nodes. Only those are computed again, hop by hop and for many removals at
-a time, by the model's own hop on a small `MessageGraph`; the states of all other nodes are those of the whole pass.
+Removing a link changes the states of few nodes. Only these are recomputed, hop by hop and for many removals at a time,
+with the model's own hop on a small `MessageGraph`. All other states are taken from the pass over the whole graph.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ REMOVALS_AT_A_TIME = 64
 
 @dataclass(frozen=True)
 class _States:
-    """New states of the nodes that removals change.
+    """States of the nodes that removals change.
 
     Parameters
     ----------
     keys
-        [V] number of the removal times the number of all nodes, plus the node; ascending.
+        Number [V] of the removal times the number of all nodes, plus the node; ascending.
     state
-        [V, D].
+        Changed states [V, D].
     """
 
     keys: IndexArray
@@ -39,16 +39,16 @@ class _States:
 
 
 class Removal:
-    """Scores a user and an item on graphs that lack some arcs.
+    """Scorer of a user and an item on graphs without some arcs.
 
     Parameters
     ----------
     model
-        In evaluation mode.
+        Model in evaluation mode.
     states
-        Of the whole pass, `Spike.propagate`, without gradients.
+        Result of `Spike.propagate` on the whole graph, without gradients.
     arcs
-        Of the model's graph.
+        Arcs of the model's graph.
     """
 
     def __init__(self, model: Spike, states: SpikeStates, arcs: Arcs) -> None:
@@ -56,7 +56,7 @@ class Removal:
         self._num_nodes = len(states.final)
 
     def scores(self, user: int, item: int, removed: Sequence[IndexArray]) -> FloatArray:
-        """[K] the score after each of K removals; both ends are rows in 0..U+N-1."""
+        """Return the score [K] after each of K removals; both ends are rows in 0..U+N-1."""
         wanted = self._wanted(np.array([user, item]))
         portions = [
             self._scores(user, item, removed[start : start + REMOVALS_AT_A_TIME], wanted)
@@ -65,11 +65,11 @@ class Removal:
         return np.concatenate([np.empty(0, np.float32), *portions])
 
     def _wanted(self, ends: IndexArray) -> list[IndexArray]:
-        """For each hop the nodes whose states after it count for the two ends."""
+        """Return for each hop the nodes whose states after it affect the two ends."""
         wanted = [np.unique(ends)]
         for _ in range(self._model.options.num_layers - 1):
-            sources = self._arcs.src[self._arcs.in_arcs(wanted[0])[0]]
-            wanted.insert(0, np.union1d(wanted[0], sources))
+            src = self._arcs.src[self._arcs.in_arcs(wanted[0])[0]]
+            wanted.insert(0, np.union1d(wanted[0], src))
         return wanted
 
     @torch.no_grad()
@@ -83,7 +83,7 @@ class Removal:
         totals = {end: self._states.final[end].repeat(len(removed), 1) for end in (user, item)}
         before = _States(direct[:0], self._states.final[:0])
         for layer, nodes in enumerate(wanted, start=1):
-            keys = np.union1d(direct, self._hearing_of(before.keys))
+            keys = np.union1d(direct, self._out_neighbours(before.keys))
             keys = keys[np.isin(keys % self._num_nodes, nodes)]
             before = _States(keys, self._hop(keys, before, lost, layer))
             for end, total in totals.items():
@@ -92,34 +92,34 @@ class Removal:
                 total[keys[rows] // self._num_nodes] += gain
         return pair_scores(self._model, totals[user], totals[item]).cpu().numpy()
 
-    def _hearing_of(self, changed: IndexArray) -> IndexArray:
-        """Keys of the nodes that receive from changed ones."""
+    def _out_neighbours(self, changed: IndexArray) -> IndexArray:
+        """Return the keys of the nodes that receive messages from changed ones."""
         removal, node = np.divmod(changed, self._num_nodes)
         arcs, which = self._arcs.out_arcs(node)
         return np.unique(removal[which] * self._num_nodes + self._arcs.dst[arcs])
 
     def _hop(self, keys: IndexArray, before: _States, lost: IndexArray, layer: int) -> Tensor:
-        """States [V, D] after a hop of the nodes that keys name, from the states before it."""
+        """Compute the states [V, D] of the nodes in `keys` after a hop, from the states before it."""
         removal, node = np.divmod(keys, self._num_nodes)
         arcs, which = self._arcs.in_arcs(node)
         kept = ~np.isin(removal[which] * len(self._arcs) + arcs, lost)
         arcs, which = arcs[kept], which[kept]
         table = torch.cat([self._states.layers[layer - 1], before.state])
-        sources = self._rows(removal[which], self._arcs.src[arcs], before)
-        # Each dst has a row of its own: the same node may receive other messages in another removal.
-        sources, src = np.unique(sources, return_inverse=True)
-        rows = np.concatenate([sources, self._rows(removal, node, before)])
-        is_user = np.concatenate([self._is_user(sources, before), node < self._arcs.num_users])
+        src_rows = self._rows(removal[which], self._arcs.src[arcs], before)
+        # Each dst has its own row, since the same node may receive different messages in another removal.
+        src_rows, src = np.unique(src_rows, return_inverse=True)
+        rows = np.concatenate([src_rows, self._rows(removal, node, before)])
+        is_user = np.concatenate([self._is_user(src_rows, before), node < self._arcs.num_users])
         order = np.argsort(~is_user, kind="stable")
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        dst = place[len(sources) :]
+        dst = place[len(src_rows) :]
         messages = self._messages(arcs, place[src], dst[which], int(is_user.sum()), len(rows))
         state, _ = self._model.conv.hop(messages, table[rows[order]], torch.from_numpy(dst))
         return state
 
     def _rows(self, removal: IndexArray, node: IndexArray, before: _States) -> IndexArray:
-        """Where the states of some nodes stand in a table of all states and then the changed ones."""
+        """Return the rows of some nodes in a table of all states followed by the changed ones."""
         if not len(before.keys):
             return node
         wanted = removal * self._num_nodes + node
@@ -138,17 +138,17 @@ class Removal:
     ) -> MessageGraph:
         pooled = torch.from_numpy(self._arcs.is_pooling(arcs))
         attended, relation = ~pooled, torch.from_numpy(self._arcs.relation[arcs])
-        sources, receivers = torch.from_numpy(src), torch.from_numpy(dst)
+        src_rows, dst_rows = torch.from_numpy(src), torch.from_numpy(dst)
         return MessageGraph.from_edges(
-            (sources[attended], receivers[attended], relation[attended]),
-            (sources[pooled], receivers[pooled]),
+            (src_rows[attended], dst_rows[attended], relation[attended]),
+            (src_rows[pooled], dst_rows[pooled]),
             num_users,
             num_nodes - num_users,
         )
 
 
 def pair_scores(model: Spike, users: Tensor, items: Tensor) -> Tensor:
-    """[K] the scores of K users and items by their final representations [K, D]."""
+    """Return the scores [K] of K users and items from their final embeddings [K, D]."""
     if model.options.score_temperature is not None:
         users, items = normalise(users), normalise(items)
     return (users * items).sum(dim=1)

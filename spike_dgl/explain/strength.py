@@ -1,4 +1,4 @@
-"""How strong paths are by what the model itself computes: its attention, and the gradient of the score."""
+"""Strength of paths by the model's attention and by the gradient of the score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spike_dgl.typing import FloatArray, IndexArray
 
 
 def message_weights(states: SpikeStates, arcs: Arcs) -> FloatArray:
-    """[L, E + X, H] weight of every message: attention, and for users the share of each item in their mean."""
+    """Return the weight [L, E + X, H] of every message: attention, or an item's share in a user's mean."""
     attention = torch.stack(states.attention).cpu().numpy()
     shares = 1.0 / arcs.count[arcs.dst[arcs.num_attended :]].astype(attention.dtype)
     num_layers, _, num_heads = attention.shape
@@ -24,21 +24,21 @@ def message_weights(states: SpikeStates, arcs: Arcs) -> FloatArray:
 
 
 def attention_of_paths(paths: Paths, arcs: Arcs, weights: FloatArray) -> tuple[IndexArray, FloatArray]:
-    """Products of the weights along paths, from each node where messages to both ends can start.
+    """Return the products of weights along paths, for each node from which messages can reach both ends.
 
     Parameters
     ----------
     paths, arcs
         C paths, and the graph.
     weights
-        [L, E + X, H] of `message_weights`.
+        Result [L, E + X, H] of `message_weights`.
 
     Returns
     -------
     meeting : IndexArray
-        [m] positions of these nodes on a path.
+        Positions [m] of these nodes on a path.
     attention : FloatArray
-        [m, C] the products, averaged over heads.
+        Products [m, C], averaged over heads.
     """
     to_user, to_item = paths.towards_user(arcs), paths.towards_item(arcs)
     longest = len(weights)
@@ -53,7 +53,7 @@ def attention_of_paths(paths: Paths, arcs: Arcs, weights: FloatArray) -> tuple[I
 
 
 def _product(weights: FloatArray, way: IndexArray) -> FloatArray:
-    """[C, H] product of the weights of messages [C, k] in the hops 1 to k; zero where one cannot be sent."""
+    """Return the product [C, H] of the weights of messages [C, k] in hops 1 to k; zero if an arc is missing."""
     product = np.ones((len(way), weights.shape[2]), weights.dtype)
     for hop, arcs in enumerate(way.T):
         product *= np.where(arcs[:, None] == NO_ARC, 0.0, weights[hop, arcs])
@@ -63,20 +63,20 @@ def _product(weights: FloatArray, way: IndexArray) -> FloatArray:
 def gradient_of_arcs(
     model: Spike, states: SpikeStates, arcs: Arcs, weights: FloatArray, user: int, item: int
 ) -> FloatArray:
-    """[E + X] how much each arc adds to the score, to first order.
+    """Return the contribution [E + X] of each arc to the score, to first order.
 
-    A node aggregates a sum of weighted messages; this is the product of each with the gradient of the score,
-    summed over hops and heads. The weights of other messages count as given.
+    This is the inner product of the weighted message with the gradient of the score at its dst node, summed over
+    hops and heads. Weights are treated as constants.
 
     Parameters
     ----------
     model, states, arcs, weights
-        In evaluation mode, its whole pass, the graph, and its `message_weights`.
+        Model in evaluation mode, its states on the whole graph, the graph, and the `message_weights`.
     user, item
         Rows of both ends in 0..U+N-1.
     """
     state, total = states.layers[0].detach(), states.final.detach()
-    # The pass again, with gradients; layers other than the first come back on top of what is not computed from them.
+    # Repeat the forward pass with gradients: start from h^0 minus the removed profiles, and add the layers again.
     total = total - sum(layer.detach() for layer in states.layers[1:])
     aggregated = []
     for _ in range(model.options.num_layers):
@@ -90,7 +90,7 @@ def gradient_of_arcs(
 def _sum_of_hops(
     model: Spike, states: SpikeStates, arcs: Arcs, weights: FloatArray, gradients: tuple[torch.Tensor, ...]
 ) -> FloatArray:
-    """[E + X] inner products of weighted messages and the gradients [U + N, D] at their receivers, over all hops."""
+    """Return the inner products [E + X] of weighted messages and the gradients [U + N, D] at dst, over all hops."""
     relations = model.conv.relation_embedding.detach().cpu().numpy()
     total = np.zeros(len(arcs), np.float32)
     for hop, gradient in enumerate(gradients):

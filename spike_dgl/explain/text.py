@@ -1,4 +1,4 @@
-"""Explanations in words."""
+"""Explanations as text."""
 
 from __future__ import annotations
 
@@ -8,46 +8,50 @@ from spike_dgl.profiles.facts import sentence as fact_sentence
 
 
 def path_sentence(nodes: tuple[Node, ...], links: tuple[Link, ...]) -> str:
-    """A path, link by link, from the user's history on."""
+    """Describe a path, link by link, starting from the user's history."""
     if len(nodes) == 2:
         return f"{readable(nodes[1].name)} is in the user's history."
-    told = [f"The user's history has {readable(nodes[1].name)}."]
+    sentences = [f"The user's history has {readable(nodes[1].name)}."]
     place = 1
     while place < len(links):
         before, after = nodes[place], nodes[place + 1]
         if after.kind == "user":
-            told.append(
+            sentences.append(
                 f"Another user with {readable(before.name)} in the history also has {readable(nodes[place + 2].name)}."
             )
             place += 2
             continue
         head, tail = (before, after) if links[place].forward else (after, before)
-        told.append(
+        sentences.append(
             fact_sentence(head.name, links[place].relation, tail.name, inverse=not links[place].forward)
         )
         place += 1
-    return " ".join(told)
+    return " ".join(sentences)
 
 
 def summary(user: Node, item: Node, paths: tuple[Path, ...], over: Over) -> str:
-    """An explanation in one sentence or two."""
+    """Summarise an explanation in one or two sentences."""
     if not paths:
         none = f"No path of the graph leads from {user.name} to {readable(item.name)}"
-        return f"{none} over facts." if over == "facts" else f"{none}; only their embeddings speak."
-    above = "of all facts above all this" if over == "facts" else "above all for this"
-    return f"{readable(item.name)} for user {user.name}, {above}: {paths[0].sentence}"
+        return (
+            f"{none} over facts."
+            if over == "facts"
+            else f"{none}; the score comes from their embeddings only."
+        )
+    reason = "strongest reason among facts" if over == "facts" else "strongest reason"
+    return f"{readable(item.name)} for user {user.name}, {reason}: {paths[0].sentence}"
 
 
 def to_text(explanation: Explanation) -> str:
-    """To read in a terminal."""
+    """Render an explanation for the terminal."""
     parts = explanation.parts
     kind = "paths over facts" if explanation.over == "facts" else "paths"
     lines = [
         explanation.sentence,
         "",
         f"score {explanation.score:.3f} = ID {parts.id:+.3f}, graph {parts.graph:+.3f}, profiles {parts.profile:+.3f}",
-        f"{len(explanation.paths)} of {explanation.num_paths} {kind}: those over different nodes whose removal lowers "
-        "the score most",
+        f"{len(explanation.paths)} of {explanation.num_paths} {kind}, over different nodes, whose removal lowers the "
+        "score most",
     ]
     for number, path in enumerate(explanation.paths, start=1):
         lines += ["", f"{number}. {path.sentence}", f"   {_fidelity(path.fidelity)}"]
@@ -60,10 +64,10 @@ def to_text(explanation: Explanation) -> str:
 
 
 def _fidelity(fidelity: Fidelity) -> str:
-    drop = f"without it the score falls by {fidelity.drop:.3f}"
+    drop = f"removing it lowers the score by {fidelity.drop:.3f}"
     if fidelity.random_drop is None:
         return drop
-    random = f"without a random path of its length by {fidelity.random_drop:.3f}"
+    random = f"removing a random path of the same length by {fidelity.random_drop:.3f}"
     return f"{drop}; {random} (mean of {fidelity.random_paths})"
 
 

@@ -1,1 +1,1 @@
-"""Measurements: speed and memory of training, latency of lists, cold-start quality."""
+"""Measurements: speed and memory of training, latency of recommendation, cold-start quality."""

@@ -1,4 +1,4 @@
-"""Cold start measured: lists for users and items that a run has never seen, by each way to embed them."""
+"""Evaluation of cold start: recommendations for users and items not in the training data, by several methods."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 CUTOFF = 20
 LIKED = (1, 5, None)
-"""Numbers of items that a new user names; None for all of the training part."""
+"""Numbers of liked items of a new user; None for all of the training interactions."""
 
 
 @dataclass(frozen=True)
 class ColdResult:
-    """Mean recall and NDCG at 20 of one way to embed cold users or items, over `users` users of one run."""
+    """Mean recall@20 and NDCG@20 of one method for cold users or items, over `users` users of one run."""
 
     nodes: str
     by: str
@@ -42,25 +42,24 @@ class ColdResult:
 
 
 def cold_results(folder: RunFolder, split: Split = "test") -> list[ColdResult]:
-    """Serve the users and items that `data.hidden_users` and `data.hidden_items` kept from a run.
+    """Evaluate a run on the users and items that `data.hidden_users` and `data.hidden_items` hid from it.
 
-    A hidden user gives some items of the training part, or a template profile written from all of them, and is to be
-    recommended those of `split`; all other items known of the user are no candidates. A hidden item enters by its
-    triples and template profile, or by the latter alone, and is to be recommended to the users of the run who
-    interacted with it:
-    in the test part, or for ``valid`` in the other two.
+    A hidden user is given by some items of their training interactions, or by a template profile written from all of
+    them; the items in `split` are relevant, and all other items of the user are excluded. A hidden item is added by
+    its triples and template profile, or by the profile only; it is relevant for the users of the run who interacted
+    with it in the test split, or for ``valid`` in the other two.
 
     Raises
     ------
     ConfigError
-        Where the run has hidden nothing.
+        If the run has no hidden users or items.
     """
     settings = folder.settings()
     options = build(DataOptions, settings.get("data"), "data")
     if not options.hidden_users and not options.hidden_items:
         raise ConfigError(
-            f"{folder.path} has seen all users and items\n"
-            "  Train with data.hidden_users=0.2 data.hidden_items=0.1, for example."
+            f"{folder.path} has no hidden users or items\n"
+            "  Train with, for example, data.hidden_users=0.2 data.hidden_items=0.1."
         )
     whole = load(dataclasses.replace(options, hidden_users=0.0, hidden_items=0.0))
     profiles = build(ProfileOptions, settings.get("profiles"), "profiles")
@@ -76,13 +75,13 @@ class _Contest:
         self.recommender, self.whole, known = recommender, whole, recommender.dataset
         self.item_texts = templates.items()
         self.user_texts = templates.users(self.item_texts)
-        # Both number what they share in the same order.
+        # Both datasets number common items in the same order.
         self.items = np.array([row for row, raw in enumerate(whole.items.ids) if raw in known.items])
         self.hidden_items = np.setdiff1d(np.arange(whole.num_items), self.items)
         self.popularity = np.bincount(known.train.items, minlength=known.num_items).astype(np.float32)
 
     def of_users(self, split: Split) -> Iterator[ColdResult]:
-        """New users by 1, 5 and all of their training items, and by text."""
+        """Evaluate new users, given by 1, 5 and all of their training items, and by text."""
         whole, known, cold_start = self.whole, self.recommender.dataset, self.recommender.cold_start
         new_row = np.full(whole.num_items, -1)
         new_row[self.items] = np.arange(len(self.items))
@@ -121,11 +120,11 @@ class _Contest:
         return found
 
     def of_items(self, split: Split) -> Iterator[ColdResult]:
-        """New items, ranked among each other and among all items."""
+        """Evaluate new items, ranked among new items only and among all items."""
         whole, known = self.whole, self.recommender.dataset
-        told = [self._new_item(row) for row in self.hidden_items.tolist()]
-        grown = self.recommender.add_items(told)
-        by_text = self.recommender.add_items([dataclasses.replace(item, triples=()) for item in told])
+        new_items = [self._new_item(row) for row in self.hidden_items.tolist()]
+        grown = self.recommender.add_items(new_items)
+        by_text = self.recommender.add_items([dataclasses.replace(item, triples=()) for item in new_items])
         texts = grown.cold_start.encoded(
             [self.item_texts[row] for row in [*self.items.tolist(), *self.hidden_items.tolist()]]
         )
@@ -171,8 +170,8 @@ class _Contest:
                 strict=True,
             )
         ]
-        told = tuple(fact for fact in facts if fact[1] in known)
-        return NewItem(whole.items.ids[row], told, self.item_texts[row])
+        triples_to_known = tuple(fact for fact in facts if fact[1] in known)
+        return NewItem(whole.items.ids[row], triples_to_known, self.item_texts[row])
 
 
 def _metrics(scores: FloatArray, relevant: BoolArray, allowed: BoolArray) -> tuple[float, float]:
@@ -189,7 +188,7 @@ def _means(nodes: str, scores: dict[str, list[tuple[float, float]]]) -> Iterator
 
 
 def render_cold(runs: Sequence[Sequence[ColdResult]]) -> str:
-    """A table: means over the runs, and their standard deviation where there are several."""
+    """Render a table of means over runs, with standard deviations if there are several."""
     rows = [["cold nodes", "by", "users", f"recall@{CUTOFF}", f"ndcg@{CUTOFF}"]]
     for results in zip(*runs, strict=True):
         first = results[0]

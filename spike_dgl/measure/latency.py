@@ -1,4 +1,4 @@
-"""How long a run takes to load and to answer."""
+"""Latency of loading a run and of recommending."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from spike_dgl.recommend.recommender import NewItem, Recommender
 from spike_dgl.runs.folder import RunFolder
 
 LOADS, PROCESSES = 10, 3
-"""How often a run is loaded, and how often a process of its own is started to do so."""
+"""Number of times that a run is loaded, in this process and in a new process."""
 LIKED = 2
-"""Items that someone new likes."""
+"""Number of liked items of a new user."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Latency:
     Parameters
     ----------
     what
-        The call.
+        Kind of call.
     calls
-        How many were timed.
+        Number of timed calls.
     median, percentile_95
-        Of their times.
+        Median and 95th percentile of the times.
     """
 
     what: str
@@ -45,27 +45,27 @@ class Latency:
 
 
 def measure(run: Path, calls: int = 1000) -> list[Latency]:
-    """Time loading a run, and calls for users, items and texts drawn at random, one after the other on one thread.
+    """Time loading a run, and calls for random users, items and texts, sequentially on one thread.
 
     Parameters
     ----------
     run
-        Run folder. Texts are asked for where it has an encoder for them.
+        Run folder. Calls with texts are included if it has a text encoder.
     calls
-        Of each kind; cold-start requests, which take longer, are a tenth of them.
+        Number of calls of each kind; a tenth of it for the slower cold-start requests.
     """
-    recommender = Recommender.load(run)  # first, so that a wrong folder is named
+    recommender = Recommender.load(run)  # first, so that a wrong folder is an error at once
     random = np.random.default_rng(0)
     with threadpool_limits(limits=1):
         found = [*_of_known(run, recommender, calls, random)]
         found.append(
             _timed(
-                "the first cold-start request, which opens the model",
+                "first cold-start request, which loads the model",
                 lambda _: recommender.cold_start.fold_in(),
                 1,
             )
         )
-    # Opening the model has loaded libraries that did not know of the limit.
+    # Set again, because loading the model has loaded further libraries.
     with threadpool_limits(limits=1):
         return [*found, *_of_cold_start(run, recommender, max(1, calls // 10), random)]
 
@@ -94,7 +94,7 @@ def _of_cold_start(
     try:
         recommender.cold_start.encoder()
     except SpikeError:
-        pass  # such a run reads no texts
+        pass  # the run has no text encoder
     else:
         known = read_profile_texts(RunFolder.open(run).file("profiles.jsonl.gz"))
         texts = random.choice([text for text in known.users if text], calls).tolist()
@@ -105,7 +105,7 @@ def _of_cold_start(
 
 
 def _copy_of(recommender: Recommender, item: int) -> NewItem:
-    """A new item with the facts of a known one, or a single fact where it has none."""
+    """Return a new item with the triples of an existing one, or with any one triple if it has none."""
     data = recommender.dataset
     facts = np.flatnonzero(data.triples.heads == item)
     pairs = [
@@ -126,7 +126,7 @@ def _timed(what: str, call: Callable[[int], object], calls: int) -> Latency:
 
 
 def render(run: Path, found: list[Latency]) -> str:
-    """A table, after a line that says what was measured."""
+    """Render a table, with a first line about the run."""
     folder = RunFolder.open(run)
     data = folder.load_dataset()
     rows = [["call", "calls", "median, ms", "95 % within, ms"]]

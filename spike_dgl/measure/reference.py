@@ -1,8 +1,8 @@
-"""SPiKE written down edge by edge, as its formulas read and as the authors' code computes them.
+"""Reference implementation of SPiKE, edge by edge, as in the equations and in the authors' code.
 
-This is the reference implementation that `python main.py speed` compares with: query and key are projected for
-every edge, messages are scattered, similarity matrices are built in full, edges are dropped relation by relation, and
-negatives are drawn one user at a time. A test holds it against the golden values.
+`python main.py speed` compares with it. It projects query and key for every edge, scatters messages, builds full
+similarity matrices, drops edges relation by relation, and draws negatives one at a time. A test checks it against the
+golden values.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from spike_dgl.models.spike import Spike
 from spike_dgl.nn.losses import bpr_loss
 
 EDGE_TENSORS = 12
-"""Tensors [E, D] that are there at once at the end of a layer's forward pass and in its backward pass."""
+"""Number of tensors [E, D] in memory at the end of a layer's forward pass and in its backward pass."""
 MATRICES = 4
-"""Matrices k x k of a sample: two of cosines, their difference and its square.
+"""Number of k x k matrices per sample: two of cosines, their difference and its square.
 
-Backward needs one of them, but where the C library keeps freed memory it does not find a use for the places of the
-others before the step ends.
+The backward pass needs only one of them, but with an allocator that keeps freed memory, the memory of the others is
+not reused before the step ends.
 """
 
 
 class ReferenceSpike:
-    """The same model as a `Spike`, with the same parameters, edge by edge.
+    """Reference implementation of a `Spike` model, with the same parameters.
 
     Parameters
     ----------
     model
-        Gives parameters, graph and options. Its gate must be constant and its matching sampled.
+        Model with the parameters, graph and options. Its gate must be constant and its matching sampled.
     """
 
     def __init__(self, model: Spike) -> None:
@@ -49,7 +49,7 @@ class ReferenceSpike:
         self.weight = 1.0 / degree[self.user].to(model.embedding.dtype)
 
     def loss(self, batch: Batch) -> Tensor:
-        """BPR plus matching over fresh samples: the sum that is minimised."""
+        """Return the total loss: BPR plus matching over newly drawn samples."""
         final, profile = self.propagate()
         users = final[batch.users]
         positives, negatives = (
@@ -62,7 +62,7 @@ class ReferenceSpike:
         ) + self.options.matching_weight * self.matching(final, profile, samples)
 
     def propagate(self) -> tuple[Tensor, Tensor]:
-        """z and s, both [U + N, D]; the profiles are projected anew wherever they are used."""
+        """Return z and s, both [U + N, D]; the profiles are projected again for each use."""
         scale = self.options.profile_scale
         state = self.model.embedding + scale * self.inject.project()
         total = state
@@ -73,7 +73,7 @@ class ReferenceSpike:
         return total - scale * self.inject.project(), self.inject.project()
 
     def attend(self, state: Tensor, edges: Tensor) -> Tensor:
-        """[N, D] weighted sums of the entities' messages, edge by edge."""
+        """Return the attention-weighted sums of messages [N, D] to the entities."""
         heads, dim = self.options.num_heads, self.options.embedding_dim // self.options.num_heads
         head, tail = self.head[edges], self.tail[edges]
         relation = self.model.conv.relation_embedding[self.relation[edges]]
@@ -86,7 +86,7 @@ class ReferenceSpike:
         return gathered[self.model.num_users :]
 
     def matching(self, final: Tensor, profile: Tensor, samples: Tensor) -> Tensor:
-        """Mean squared difference of full similarity matrices, one sample [k] after the other."""
+        """Return the mean squared difference of full similarity matrices, one sample [k] at a time."""
         losses = []
         for nodes in samples:
             ours, theirs = (functional.normalize(rows[nodes], dim=-1) for rows in (final, profile))
@@ -94,12 +94,12 @@ class ReferenceSpike:
         return torch.stack(losses).mean()
 
     def layer_memory_mb(self, edges: int | None = None) -> float:
-        """About what the attention layer over so many edges, all by default, adds to the memory of the process."""
+        """Estimate the memory that the attention layer over `edges` edges (default: all) needs, in MB."""
         numbers = EDGE_TENSORS * (len(self.head) if edges is None else edges) * self.options.embedding_dim
         return numbers * self.model.embedding.element_size() / 1e6
 
     def step_memory_mb(self) -> float:
-        """The same of a training step: the layers over the edges that are kept, and matching."""
+        """Estimate the memory that a training step needs, in MB: layers over the kept edges, and matching."""
         kept = int(len(self.head) * (1.0 - self.options.kg_dropout))
         size = int(self.options.matching_sample_ratio * len(self.model.embedding))
         numbers = MATRICES * self.options.matching_samples * size**2
@@ -121,7 +121,7 @@ class ReferenceSpike:
         )
 
     def _kept_edges(self) -> Tensor:
-        """Half of the edges of each relation, one relation after the other."""
+        """Draw the edges to keep of each relation, one relation at a time."""
         if not self.model.training:
             return torch.arange(len(self.head))
         kept = []
@@ -148,7 +148,7 @@ class ReferenceSpike:
 
 
 def sample_negatives(train: Interactions, num_users: int, num_items: int) -> list[int]:
-    """A negative item for every interaction, drawn one after the other until it is no positive."""
+    """Draw a negative item for every interaction, by rejection, one at a time."""
     positives: list[set[int]] = [set() for _ in range(num_users)]
     for user, item in zip(train.users.tolist(), train.items.tolist(), strict=True):
         positives[user].add(item)

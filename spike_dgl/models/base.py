@@ -1,7 +1,7 @@
-"""What evaluation and the trainer ask of a model, and how a model file makes itself known.
+"""Base classes and registry of the models.
 
-A model is one file in this folder: a frozen options dataclass and a `RecommenderModel` subclass with the decorator
-`@register("name", Options)`. Nothing else needs editing. One that is trained is an `EmbeddingModel`.
+A model is one file in this folder: a frozen options dataclass, and a subclass of `EmbeddingModel` (trained) or
+`RecommenderModel` (untrained) with the decorator `@register("name", Options)`. No other file needs editing.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ from spike_dgl.nn.losses import RankingLoss, bpr_loss, contrastive_loss, l2_loss
 CPU = torch.device("cpu")
 
 ScoreFunction: TypeAlias = Callable[[Tensor], Tensor]
-"""From rows of users [b], int64 on the CPU, to the scores of all items [b, I], on any device."""
+"""Function from user rows [b], int64 on the CPU, to the scores of all items [b, I], on any device."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Training interactions with one sampled negative each: rows `users`, `positives`, `negatives`, all [B]."""
+    """Training interactions with one sampled negative item each: rows `users`, `positives`, `negatives`, all [B]."""
 
     users: Tensor
     positives: Tensor
     negatives: Tensor
 
     def select(self, chosen: Tensor | slice) -> Batch:
-        """Some of the interactions: positions, a mask or a slice."""
+        """Return a subset of the batch, given by positions, a mask or a slice."""
         return Batch(self.users[chosen], self.positives[chosen], self.negatives[chosen])
 
     def rows(self, num_users: int) -> Tensor:
-        """[3 B] users, positives and negatives as rows of a table of all nodes, users first."""
+        """Return users, positives and negatives [3 B] as rows of a table of all nodes, users first."""
         return torch.cat([self.users, self.positives + num_users, self.negatives + num_users])
 
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """All that a model is built from.
+    """Inputs of a model's constructor.
 
     Parameters
     ----------
     graph
         The heterograph of `spike_dgl.graph.build_graph`.
     user_vectors, entity_vectors
-        Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None where a run uses no profiles. A node
+        Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None if the run uses no profiles. A node
         without a profile has a zero vector.
     device
-        Where the model will run. Graph and vectors come on the CPU; a model puts the structure it derives from them
-        there, and is itself moved with ``model.to(device)`` like any module.
+        Device the model will run on. Graph and vectors are on the CPU. The constructor moves the structures it
+        derives from them to the device; parameters and buffers are moved later by ``model.to(device)``.
     """
 
     graph: DGLGraph
@@ -76,110 +76,113 @@ class ModelInputs:
 
     @property
     def num_users(self) -> int:
-        """U."""
+        """Number of users, U."""
         return int(self.graph.num_nodes("user"))
 
     @property
     def num_entities(self) -> int:
-        """N, items included."""
+        """Number of entities including items, N."""
         return int(self.graph.num_nodes("entity"))
 
     @property
     def num_items(self) -> int:
-        """I."""
+        """Number of items, I."""
         return int(self.graph.nodes["entity"].data["is_item"].sum())
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Final representations: `users` [U, D] and `items` [I, D]; a score is their inner product."""
+    """Final embeddings of `users` [U, D] and `items` [I, D]; a score is their inner product."""
 
     users: Tensor
     items: Tensor
 
     def scores(self, users: Tensor) -> Tensor:
-        """[b, I] of all items for some rows of users [b]: a `ScoreFunction`."""
+        """Return the scores [b, I] of all items for user rows [b]: a `ScoreFunction`."""
         return self.users[users.to(self.users.device)] @ self.items.T
 
 
 class RecommenderModel(nn.Module, ABC):
-    """Anything that scores items for users. It knows nothing of epochs, files or settings outside its own."""
+    """Model that scores items for users. It has no access to epochs, files or settings other than its own."""
 
     @abstractmethod
     def score_function(self) -> ScoreFunction:
-        """What gives the scores of all items for some users; call in evaluation mode, without gradients."""
+        """Return the function that scores all items for given users; call in evaluation mode, without gradients."""
 
 
 class EmbeddingModel(RecommenderModel):
-    """A model that is trained, and scores by inner products, or cosines, of user and item embeddings.
+    """Trainable model that scores by inner products, or cosines, of user and item embeddings.
 
-    It has ``options``, which are `RankingOptions` or derived from them, and the attributes below. One whose `propagate`
-    gives a row for each node, users first and items next, in the order of its ID embeddings, needs no other method.
+    A subclass sets ``options``, an instance of `RankingOptions` or of a subclass, and the attributes below. If its
+    `propagate` returns one row per node in the order of `embedding`, it needs no other method.
 
     Attributes
     ----------
     num_users, num_items
         U and I.
     embedding
-        The ID embeddings, [U + I or U + N, D].
+        ID embeddings [U + I, D] or [U + N, D]: users first, then items, then other entities.
     """
 
     num_users: int
     num_items: int
     embedding: Tensor
     former_names: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """Beginnings of parameter names in checkpoints of earlier versions, and in their place now."""
+    """Prefixes of parameter names in checkpoints of earlier versions, each with its replacement."""
 
     @abstractmethod
     def propagate(self) -> Any:
-        """One pass over the graph: whatever `loss` and `embeddings` need, with dropout in training mode."""
+        """Compute all embeddings in one pass over the graph, with dropout in training mode.
+
+        The default `loss` and `embeddings` need a tensor with one row per node.
+        """
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms, scalars, whose sum is minimised; the first is the ranking loss.
+        """Return the weighted loss terms, scalars whose sum is minimised; the first is the ranking loss.
 
-        Unless a model says otherwise: ranking on what `propagate` gives, and L2 on the ID embeddings of the batch.
+        The default is the ranking loss on the result of `propagate`, plus L2 on the ID embeddings of the batch.
         """
         rows = batch.rows(self.num_users)
         return ranking_terms(self.propagate(), self.embedding, rows, self._ranking_options)
 
     def embeddings(self) -> Embeddings:
-        """Final representations of all users [U, D] and items [I, D]; call in evaluation mode."""
+        """Return the final embeddings of all users [U, D] and items [I, D]; call in evaluation mode."""
         return self.part(self.propagate())
 
     def part(self, final: Tensor) -> Embeddings:
-        """Users and items of a table of all nodes, users first and items next."""
+        """Select users and items from a table of all nodes, users first, then items."""
         return Embeddings(final[: self.num_users], final[self.num_users :][: self.num_items])
 
     def scored_embeddings(self) -> Embeddings:
-        """The `embeddings` such that their inner products are the scores: of length one where these are cosines."""
+        """Return the embeddings whose inner products are the scores: normalised if scores are cosines."""
         final = self.embeddings()
         if self._ranking_options.score_temperature is None:
             return final
         return Embeddings(normalise(final.users), normalise(final.items))
 
     def fold_in(self, linear: FoldIn) -> FoldIn:
-        """What embeds users and items that came after training; call in evaluation mode.
+        """Return the fold-in that embeds users and items added after training; call in evaluation mode.
 
         Parameters
         ----------
         linear
-            Regressions on the final embeddings, which a model without a way of its own returns as they are.
+            Regressions on the final embeddings: the fold-in of models that do not define their own.
         """
         return linear
 
     @property
     def _ranking_options(self) -> RankingOptions:
-        # A declaration of `options` in this class would hide what else those of a model hold.
+        # Not declared as an attribute, which would hide the type of a subclass's own options.
         return cast(RankingOptions, self.options)
 
     def score_function(self) -> ScoreFunction:
-        """Inner products of the `scored_embeddings`."""
+        """Return the inner products of `scored_embeddings`."""
         return self.scored_embeddings().scores
 
 
 @checked_dataclass(frozen=True, config=STRICT)
 class NoOptions:
-    """A model without settings, as the untrained ones are."""
+    """Options of a model without settings, such as the untrained models."""
 
 
 @checked_dataclass(frozen=True, config=STRICT)
@@ -189,15 +192,15 @@ class RankingOptions:
     Parameters
     ----------
     embedding_dim
-        D.
+        Embedding dimension D.
     ranking_loss
-        ``bpr`` (what nearly all papers train with) or ``softmax``, which compares with the negatives of the whole
-        batch.
+        ``bpr`` (Bayesian personalised ranking, as in nearly all papers) or ``softmax`` (sampled softmax over the
+        negatives of the whole batch).
     softmax_negatives
-        So many of the batch's negatives, at most, are in the softmax.
+        Maximum number of the batch's negatives in the softmax.
     score_temperature
-        None scores by inner products, as most papers do. A number scores by cosines, and the ranking loss sees them
-        divided by it: how often an item was trained on then cannot lengthen its embedding.
+        None: scores are inner products, as in most papers. A number: scores are cosines, divided by it in the ranking
+        loss, so that the popularity of an item cannot increase the length of its embedding.
     l2_weight
         Weight of the L2 loss on the batch's ID embeddings.
     """
@@ -212,28 +215,28 @@ class RankingOptions:
 def ranking_terms(
     final: Tensor, ids: Tensor, rows: Tensor, options: RankingOptions, positions: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """The ranking loss of a batch and, where it has a weight, the L2 loss on its ID embeddings.
+    """Return the ranking loss of a batch, and the weighted L2 loss on its ID embeddings if it has a weight.
 
     Parameters
     ----------
     final
-        [n, D] what scores, users first.
+        Final embeddings [n, D], users first.
     ids
-        [n, D] ID embeddings in the same order.
+        ID embeddings of all nodes, in the same order.
     rows
         `Batch.rows` [3 B].
     options
-        Which loss, and its weights.
+        Choice and weights of the losses.
     positions
-        Where these rows stand in `final`, if that holds only some of the nodes.
+        Positions of these rows in `final`, if it has only some of the nodes.
     """
     users, positives, negatives = (rows if positions is None else positions).chunk(3)
     user_of = None
     if options.ranking_loss == "softmax":
         negatives = negatives[: options.softmax_negatives]
-        if users.device == CPU:  # a GPU's host would wait for their number
+        if users.device == CPU:  # on a GPU, torch.unique synchronises
             users, user_of = torch.unique(users, return_inverse=True)
-    # Gathered at once, so that the backward pass fills one tensor of all nodes, not three.
+    # One gather for all three, so that the backward pass allocates one tensor of all nodes, not three.
     ends = final.index_select(0, torch.cat([users, positives, negatives]))
     if options.score_temperature is not None:
         ends = normalise(ends) / math.sqrt(options.score_temperature)
@@ -248,16 +251,16 @@ def ranking_terms(
 
 
 def contrast_of_batch(one: Tensor, other: Tensor, batch: Batch, num_users: int, temperature: float) -> Tensor:
-    """`contrastive_loss` of two views over the batch's users, plus that over its positive items.
+    """Return the `contrastive_loss` of two views over the batch's users, plus that over its positive items.
 
-    Each node of the batch counts once, and is compared with the batch's others of its kind.
+    Each node of the batch counts once; the other users, or items, of the batch are its negatives.
 
     Parameters
     ----------
     one, other
-        [U + I, D] the views, users first.
+        Views [U + I, D], users first.
     batch
-        Whose nodes are compared.
+        Batch whose nodes are compared.
     num_users
         U.
     temperature
@@ -276,24 +279,24 @@ SHARED_SEARCH: Mapping[str, Sequence[Any]] = MappingProxyType(
         "training.recency": (0.0, 1.0),
     }
 )
-"""What tuning tries of the settings that all trained models share: what helps one of them is denied to none.
+"""Search space of the settings that all trained models share, so that tuning treats all models alike.
 
-Recency where the data has times.
+`training.recency` is tuned only if the data has times.
 """
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A registered model.
+    """Registered model.
 
     Parameters
     ----------
     model
-        Its class.
+        Model class.
     options
-        The dataclass of its options.
+        Dataclass of its options.
     search
-        The values that tuning tries, by dotted setting such as ``model.num_layers``.
+        Search space for tuning: values by dotted setting, such as ``model.num_layers``.
     """
 
     model: Callable[[ModelInputs, Any], RecommenderModel]
@@ -308,9 +311,9 @@ Model = TypeVar("Model", bound=Callable[..., RecommenderModel])
 def register(
     name: str, options: type, search: Mapping[str, Sequence[Any]] | None = None
 ) -> Callable[[Model], Model]:
-    """Class decorator that makes a model known as `name` in configurations (`model.name`); see `ModelEntry`.
+    """Register a model class under `name`, its `model.name` in configurations; use as a decorator. See `ModelEntry`.
 
-    `search` lies over `SHARED_SEARCH` where the options derive from `RankingOptions`.
+    If the options derive from `RankingOptions`, `search` extends and overrides `SHARED_SEARCH`.
     """
     shared = SHARED_SEARCH if issubclass(options, RankingOptions) else {}
 
@@ -322,11 +325,11 @@ def register(
 
 
 ENTRY_POINTS = "spike_dgl.models"
-"""Group of entry points by which other packages make their models known; each names a module that registers some."""
+"""Entry point group with which other packages register models; each entry point names a module that does so."""
 
 
 def registered_models() -> dict[str, ModelEntry]:
-    """Return all models by name: of every module of `spike_dgl.models`, and of every entry point."""
+    """Return all models by name, from the modules of `spike_dgl.models` and from entry points."""
     package = importlib.import_module("spike_dgl.models")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
@@ -339,17 +342,17 @@ def _load_entry_points() -> None:
     for entry_point in metadata.entry_points(group=ENTRY_POINTS):
         try:
             entry_point.load()
-        except Exception as error:  # another package's fault must not keep ours from working
-            warnings.warn(f"the models of {entry_point.value} do not import: {error}", stacklevel=3)
+        except Exception as error:  # a broken plug-in must not break this package
+            warnings.warn(f"the models of {entry_point.value} cannot be imported: {error}", stacklevel=3)
 
 
 def model_entry(name: str) -> ModelEntry:
-    """Return the model of a name, or of ``package.module:Class`` outside this package.
+    """Return the model registered as `name`, or the class ``package.module:Class`` of another package.
 
     Raises
     ------
     ConfigError
-        If there is no such model, naming the nearest, or the class is not registered.
+        If there is no such model (the message names the nearest), or the class is not registered.
     """
     if ":" in name:
         return _entry_of_class(name)
@@ -365,8 +368,8 @@ def _entry_of_class(name: str) -> ModelEntry:
         model = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"model.name: '{name}' does not import ({error})\n"
-            "  Name an importable module and a class in it, such as my_package.my_model:MyModel."
+            f"model.name: '{name}' cannot be imported ({error})\n"
+            "  Use the form module:Class with an importable module, such as my_package.my_model:MyModel."
         ) from None
     entries = [entry for entry in _REGISTRY.values() if entry.model is model]
     if not entries:

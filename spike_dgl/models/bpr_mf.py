@@ -1,4 +1,4 @@
-"""BPR-MF: matrix factorisation, the baseline without any graph."""
+"""BPR-MF: matrix factorisation, a baseline without a graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, r
 class BprMfOptions(RankingOptions):
     """Settings of BPR-MF: those of `RankingOptions`.
 
-    The paper finds its L2 weight by a search and names no number; 1e-3 is ours.
+    The paper tunes its L2 weight and gives no value; 1e-3 is ours.
     """
 
     l2_weight: float = Field(default=1e-3, ge=0.0)
@@ -34,7 +34,7 @@ class BprMf(EmbeddingModel):
     Parameters
     ----------
     inputs
-        Says how many users and items there are; its edges are not used.
+        Only the numbers of users and items are used.
     options
         See `BprMfOptions`.
     """
@@ -46,5 +46,5 @@ class BprMf(EmbeddingModel):
         nn.init.normal_(self.embedding, std=0.1)
 
     def propagate(self) -> Tensor:
-        """The embeddings themselves, [U + I, D], users first."""
+        """Return the ID embeddings [U + I, D], users first."""
         return self.embedding

@@ -1,4 +1,4 @@
-"""CoLaKG: LightGCN that starts from IDs and texts, and whose items listen to items with similar texts."""
+"""CoLaKG: LightGCN on ID and text embeddings, with attention from items to items with similar texts."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class CoLaKGOptions(LightGCNOptions):
     Parameters
     ----------
     num_neighbours
-        k, items with similar texts that an item listens to; 10, and 30 on MovieLens 1M.
+        k, number of text neighbours that an item attends to; 10, and 30 on MovieLens 1M.
     user_dropout, item_dropout
-        Share of numbers dropped before and after the adapter of user and of item texts; 0.2 and 0.6.
+        Dropout before and after the adapters of user and item texts; 0.2 and 0.6.
     attention_dropout
-        Share of the neighbours' weights dropped; 0.6.
+        Dropout on the attention weights; 0.6.
     """
 
     num_neighbours: int = Field(default=10, ge=1)
@@ -54,7 +54,7 @@ SEARCH = {
 
 
 class TextAdapter(nn.Module):
-    """Text vectors in the space of the ID embeddings: dropout(elu(W dropout(t) + b)), [n, d_t] to [n, D]."""
+    """Projection of text vectors to the space of the ID embeddings: dropout(elu(W dropout(t) + b))."""
 
     def __init__(self, vector_dim: int, embedding_dim: int, dropout: float) -> None:
         super().__init__()
@@ -62,32 +62,32 @@ class TextAdapter(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """[n, D] from text vectors [n, d_t]."""
+        """Project text vectors [n, d_t] to [n, D]."""
         adapted: Tensor = self.dropout(functional.elu(self.linear(self.dropout(vectors))))
         return adapted
 
 
 class NeighbourAttention(nn.Module):
-    """Messages from an item's neighbours, weighted by the texts of both (graph attention with texts as keys).
+    """Graph attention over an item's text neighbours, with attention weights computed from the texts of both.
 
     Parameters
     ----------
     vector_dim
         d_t.
     dropout
-        Share of the weights dropped in training.
+        Dropout on the attention weights.
     """
 
     def __init__(self, vector_dim: int, dropout: float) -> None:
         super().__init__()
         self.key = nn.Linear(vector_dim, ATTENTION_DIM, bias=False)
-        # Its two outputs are a node's share of the score as neighbour, and as the item that listens.
+        # Two outputs per node: its term in the attention score as neighbour (src) and as item (dst).
         self.score = nn.Linear(ATTENTION_DIM, 2, bias=False)
         self.dropout = nn.Dropout(dropout)
 
     @in_full_precision
     def weights(self, graph: DGLGraph, texts: Tensor) -> Tensor:
-        """[E, 1] of each edge neighbour -> item, from texts [I, d_t]; those of an item sum to one."""
+        """Return the weights [E, 1] of the edges neighbour -> item from texts [I, d_t]; each item's sum to one."""
         with graph.local_scope():
             graph.ndata["neighbour"], graph.ndata["item"] = self.score(self.key(texts)).split(1, dim=1)
             graph.apply_edges(fn.u_add_v("neighbour", "item", "score"))
@@ -95,18 +95,18 @@ class NeighbourAttention(nn.Module):
             return weights
 
     def forward(self, graph: DGLGraph, texts: Tensor, states: Tensor) -> Tensor:
-        """[I, D] elu of the weighted sum of the neighbours' states [I, D]; 0 where an item has no neighbours."""
+        """Return elu of the weighted sum [I, D] of the neighbours' states; 0 for an item without neighbours."""
         return functional.elu(weighted_sum(graph, states, self.dropout(self.weights(graph, texts))))
 
 
 @register("cola-kg", CoLaKGOptions, SEARCH)
 class CoLaKG(LightGCN):
-    """CoLaKG (Cui et al., SIGIR 2025): semantic neighbours beside LightGCN.
+    """CoLaKG (Cui et al., SIGIR 2025): LightGCN with text neighbours.
 
     Source: "Comprehending Knowledge Graphs with Large Language Models for Recommender Systems".
 
-    Texts enter twice: adapted, they are averaged with the ID embeddings; and each item gathers from the k items with
-    the most similar texts anywhere in the KG. LightGCN then runs on what comes out:
+    Texts are used twice: projected, they are averaged with the ID embeddings; and each item attends to the k items
+    with the most similar texts. LightGCN then propagates the result:
 
         h_u = (e_u + adapter_u(t_u)) / 2,   h_i = (e_i + adapter_i(t_i)) / 2
         adapter(t) = dropout(elu(W dropout(t) + b))
@@ -115,15 +115,15 @@ class CoLaKG(LightGCN):
         z = mean over layers of LightGCN on [h_u ; h'_i]
         L = L_rank + L2
 
-    What stands in for the paper's central step: there, a language model reads each item's one- and two-hop subgraph
-    of the KG and, for users, their history, and its answers are embedded (SimCSE, 1,024 numbers). Here t are this run's
-    profile vectors. Written by a language model, these rest on much the same material, by other prompts; made from
-    templates, nothing is comprehended or added to what the triples say. So a run measures what CoLaKG's
-    architecture makes of the same texts that SPiKE gets, not the paper's text generation.
+    Difference from the paper's central step: there, a language model describes each item's one- and two-hop subgraph
+    of the KG, and each user's history, and its answers are encoded (SimCSE, 1,024 dimensions). Here t are the profile
+    vectors of the run. Profiles by a language model use similar inputs with other prompts; template profiles add
+    nothing to the triples. So a run measures CoLaKG's architecture on the same texts as SPiKE, not the paper's text
+    generation.
 
-    Equations and settings are those of the released code. Ours are: L2 acts on ID embeddings only, not on adapted
-    texts too; an item is not its own neighbour; a neighbour needs a cosine above zero, so an item without a text
-    has none. Neighbours are found once, for some items at a time, so memory grows with I k.
+    Equations and settings are those of the released code. Ours are: L2 on ID embeddings only, not on projected texts;
+    an item is not its own neighbour; a neighbour needs a cosine above zero, so an item without a text has none.
+    Neighbours are computed once, in blocks of items, in O(I k) memory.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class CoLaKG(LightGCN):
     Raises
     ------
     ConfigError
-        Where the run has no profiles, or where DGL does not run on the device.
+        If the run has no profiles, or DGL does not support the device.
     """
 
     options: CoLaKGOptions
@@ -147,7 +147,7 @@ class CoLaKG(LightGCN):
         require_dgl_on(inputs.device)
         if inputs.user_vectors is None or inputs.entity_vectors is None:
             raise ConfigError(
-                "model.name: cola-kg is made of profile texts, and this run has no profiles\n"
+                "model.name: cola-kg needs profile texts, and this run has no profiles\n"
                 "  Set profiles.source=auto or template."
             )
         dim, vector_dim = options.embedding_dim, inputs.entity_vectors.shape[1]
@@ -161,11 +161,11 @@ class CoLaKG(LightGCN):
         self.neighbours = dgl.graph((neighbours, items), num_nodes=inputs.num_items)
 
     def propagate(self) -> Tensor:
-        """z, the mean over layers, [U + I, D], users first."""
+        """Return z, the mean over layers, [U + I, D], users first."""
         return self.interactions.mean_of_hops(self.fused(), self.options.num_layers)
 
     def fused(self) -> Tensor:
-        """h of users and h' of items, [U + I, D]."""
+        """Return h of users and h' of items, [U + I, D]."""
         users, items = self.embedding[: self.num_users], self.embedding[self.num_users :]
         users = (users + self.user_adapter(self.user_texts)) / 2
         items = (items + self.item_adapter(self.item_texts)) / 2

@@ -1,4 +1,4 @@
-"""CompGCN: a graph convolution that composes nodes with relation embeddings, which are learned along."""
+"""CompGCN: graph convolution that composes node states with relation embeddings."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Composition = Literal["subtraction", "multiplication", "correlation"]
 
 @dataclass(frozen=True, config=STRICT)
 class CompGcnOptions(RankingOptions):
-    """Settings of CompGCN, besides those of `RankingOptions`; defaults from the paper where it has them.
+    """Settings of CompGCN, besides those of `RankingOptions`; defaults are the paper's where it gives them.
 
     Parameters
     ----------
     num_layers
-        Hops.
+        Number of hops.
     composition
-        How a node and a relation make a message: ``subtraction`` (as in TransE), ``multiplication`` (DistMult) or
-        circular ``correlation`` (HolE), which the paper's best result has; multiplication comes close there, and costs
-        less.
+        Message of a node state and a relation embedding: ``subtraction`` (as in TransE), ``multiplication``
+        (DistMult) or circular ``correlation`` (HolE). Correlation is best in the paper; multiplication is almost as
+        good there, and faster.
     dropout
-        On what a hop gathered.
+        Dropout on the aggregated messages of a hop.
     readout
-        What scores: the ``last`` layer, as in the paper, or the ``sum`` of all, ID embeddings included, as in SPiKE and
-        LightGCN. The sum ranks better on real data, and learns small data by heart.
+        Final embeddings: the ``last`` layer, as in the paper, or the ``sum`` of ID embeddings and all layers, as in
+        SPiKE and LightGCN. The sum ranks better on real data, but overfits small data.
     """
 
     num_layers: int = Field(default=2, ge=1, le=64)
@@ -52,7 +52,7 @@ SEARCH = {
 
 
 def compose(nodes: Tensor, relations: Tensor, composition: Composition) -> Tensor:
-    """phi(x, z) of rows [n, D]: x - z, x * z, or the circular correlation sum_i x_i z_{(k + i) mod D}."""
+    """Return phi(x, z) of rows [n, D]: x - z, x * z, or the circular correlation sum_i x_i z_{(k + i) mod D}."""
     if composition == "subtraction":
         return nodes - relations
     if composition == "multiplication":
@@ -63,18 +63,18 @@ def compose(nodes: Tensor, relations: Tensor, composition: Composition) -> Tenso
 
 
 class CompositionConvolution(nn.Module):
-    """One hop: (W_S phi(x_v, z_self) + sum over (u, r) of c_uv W_dir(r) phi(x_u, z_r)) / 3.
+    """CompGCN layer: (W_S phi(x_v, z_self) + sum over (u, r) of c_uv W_dir(r) phi(x_u, z_r)) / 3.
 
     Parameters
     ----------
     directions
-        [number of relations] 0 for a relation, 1 for an inverse one.
+        Direction of each relation: 0, or 1 for an inverse.
     dim
         D.
     composition
         phi.
     dropout
-        On the sum over neighbours.
+        Dropout on the sum over neighbours.
     """
 
     directions: Tensor
@@ -90,7 +90,7 @@ class CompositionConvolution(nn.Module):
         self.register_buffer("directions", directions, persistent=False)
 
     def forward(self, graph: RelationalGraph, states: Tensor, relations: Tensor, scale: Tensor) -> Tensor:
-        """From states [U + N, D] to the next ones, by relations' embeddings and the factors c [E, 1]."""
+        """Compute the next states [U + N, D] from states, relation embeddings and the factors c [E, 1]."""
         pairs = graph.src_pairs
         nodes, by = states.index_select(0, pairs.node), relations.index_select(0, pairs.relation)
         matrices = self.matrices.index_select(0, self.directions)
@@ -106,18 +106,18 @@ class CompGcn(EmbeddingModel):
     """CompGCN (Vashishth, Sanyal, Nitin, Talukdar: "Composition-based Multi-Relational Graph Convolutional Networks",
     ICLR 2020).
 
-    On the graph of users and entities, where interactions are a relation::
+    On the graph of users and entities, with interactions as a relation::
 
         h_v^{l+1} = tanh((W_S phi(h_v, z_self) + sum_{(u, r)} W_dir(r) phi(h_u, z_r) / sqrt(d_u d_v)) / 3)
         z_r^{l+1} = W_rel z_r^l
 
-    with one matrix for the original and one for the inverse direction of edges, d the degrees among edges of one
-    direction, and phi a composition. What `CompGcnOptions.readout` says scores by its inner products.
+    with one matrix W_dir for relations and one for inverse relations, d the degrees among edges of one direction, and
+    phi a composition. Scores are inner products of the embeddings that `CompGcnOptions.readout` selects.
 
-    Where we leave the paper: it scores triples by a decoder; we rank items. Dividing by three and by the roots of
-    degrees is from the authors' code. That takes the degree as head for both ends, so that a node which heads nothing
-    passes no message; here each end has its own. Its batch normalisation is left out, and one dropout acts on both
-    directions' sum.
+    Differences from the paper: it scores triples with a decoder; we rank items. Dividing by three and by the square
+    roots of degrees is from the authors' code, which uses the degree as head for both ends, so that a node that is
+    the head of no triple sends no message; here each end has its own degree. We omit its batch normalisation, and use
+    one dropout on the sum of both directions.
 
     Parameters
     ----------
@@ -148,19 +148,19 @@ class CompGcn(EmbeddingModel):
         self.register_buffer("scale", self._scale(directions), persistent=False)
 
     def _directions(self) -> Tensor:
-        """[2R + 2] of R relations, their inverses, items from users, and users from items."""
+        """Return the directions [2R + 2] of relations and inverses, of ``interacts`` and its inverse."""
         R = self.graph.num_relations // 2 - 1
         return torch.tensor([0] * R + [1] * R + [1, 0], device=self.graph.src.device)
 
     def _scale(self, directions: Tensor) -> Tensor:
-        """c [E, 1]: one over the root of both ends' degrees in the edge's direction."""
+        """Return c [E, 1]: 1 / sqrt(product of both ends' degrees among edges of the same direction)."""
         shift = directions[self.graph.relation] * self.graph.num_nodes
         ends = (self.graph.src + shift, self.graph.dst + shift)
         product = torch.stack([torch.bincount(end)[end] for end in ends]).prod(0)
         return product.to(self.embedding.dtype).rsqrt().unsqueeze(-1)
 
     def propagate(self) -> Tensor:
-        """[U + N, D] what scores, users first."""
+        """Return the final embeddings [U + N, D], users first."""
         relations: Tensor = self.relations
         state: Tensor = torch.tanh(self.layers[0](self.graph, self.embedding, relations, self.scale))
         total = self.embedding + state

@@ -1,4 +1,4 @@
-"""Users and items that came after training: embedded from what the model knows, without training again."""
+"""Fold-in: embed users and items that were added after training, without training again."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from spike_dgl.profiles.encoders.encoder import unit_length
 from spike_dgl.typing import FloatArray, IndexArray
 
 PENALTIES = np.logspace(-4, 4, 9)
-"""Ridge penalties that are tried; leaving out one training node at a time says which is best."""
+"""Candidate ridge penalties; the best is chosen by leave-one-out validation on the training nodes."""
 LEAST_DEVIATION = 0.1
-"""Least standard deviation that an input is divided by, as a share of the root mean square of all inputs.
+"""Minimum standard deviation that an input is divided by, as a share of the root mean square of all inputs.
 
-Where training texts span fewer directions than their vectors have, the other directions hold rounding errors of 1e-8,
-and a new text divided by those would score a million. On the data sets of docs/results.md no input is below it.
+If the training texts span fewer dimensions than their vectors have, the other dimensions contain rounding errors of
+1e-8. Dividing a new text by those would give scores around a million. No input of the datasets in docs/results.md is
+below the minimum.
 """
 
 
 @dataclass(frozen=True)
 class NewItems:
-    """What is known of n items that were not there in training.
+    """Triples and texts of n items that were not in the training data.
 
     Parameters
     ----------
     number
         n.
     heads, relations, tails
-        [T] their triples: which of the n, the relation, and the entity it leads to.
+        Triples [T]: position among the n items, relation, and entity row.
     vectors
-        Text vectors [n, d_t]; zeros for an item without a text, None where none has one.
+        Text vectors [n, d_t]; zeros for an item without a text, None if no item has one.
     """
 
     number: int
@@ -46,34 +47,34 @@ class NewItems:
 
 
 class FoldIn(ABC):
-    """Final embeddings of users and items that training never saw. Never changes.
+    """Immutable embedder of users and items that were not in the training data.
 
-    Their inner products with the embeddings of the others are scores.
+    Inner products of its embeddings with those of the training nodes are scores.
     """
 
     @abstractmethod
     def users_of_items(self, histories: Sequence[IndexArray]) -> FloatArray:
-        """[b, D] of users who like some items each; rows of items, added ones included."""
+        """Embed users [b, D] from the rows of the items they interacted with, which may be added items."""
 
     @abstractmethod
     def users_of_profiles(self, vectors: FloatArray) -> FloatArray:
-        """[b, D] of users of whom there is a text vector [b, d_t] only."""
+        """Embed users [b, D] of whom only text vectors [b, d_t] are known."""
 
     @abstractmethod
     def with_items(self, new: NewItems) -> tuple[FoldIn, FloatArray]:
-        """One that knows further items, whose rows follow those of the items so far, and their embeddings [n, D]."""
+        """Return a fold-in with n more items, whose rows follow the items so far, and their embeddings [n, D]."""
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Ridge regression on inputs that are divided by their standard deviations, `LEAST_DEVIATION` at least.
+    """Ridge regression on inputs divided by their standard deviations; see `LEAST_DEVIATION`.
 
     Parameters
     ----------
     divisors
-        [d] of the inputs.
+        Divisors [d] of the inputs.
     ridge
-        Fitted on the divided inputs.
+        Regression fitted on the divided inputs.
     """
 
     divisors: FloatArray
@@ -87,24 +88,24 @@ class Regression:
 
 @dataclass(frozen=True)
 class LinearFoldIn(FoldIn):
-    """Ridge regressions on the embeddings that training found: an answer for every model.
+    """Fold-in by ridge regression on the trained embeddings, which works for every model.
 
-    From the mean of a user's items to the user's embedding, from a user's text vector to it, and to an item's
-    embedding from its text vector and from the items it shares entities with. Each is fitted on the nodes of the
-    training data, and its penalty chosen by leaving out one of them at a time.
+    A user's embedding is predicted from the mean embedding of the user's items, or from the user's text vector. An
+    item's embedding is predicted from its text vector and the embeddings of the items it shares entities with. Each
+    regression is fitted on the training nodes, with its penalty chosen by leave-one-out validation.
 
     Parameters
     ----------
     items
         Embeddings of all items [I, D], added ones last.
     of_items, of_profile
-        The regressions of users; `of_profile` is None where the run has no profiles.
+        Regressions of users; `of_profile` is None if the run has no profiles.
     of_item
-        The regression of items.
+        Regression of items.
     around
-        [N, D] mean embedding of the items that are linked to each entity; nan where none is.
+        Mean embedding [N, D] of the items linked to each entity; nan if there are none.
     of_length_one
-        Whether embeddings are, because their inner products are to be cosines.
+        Whether embeddings are normalised, because scores are cosines.
     """
 
     items: FloatArray
@@ -123,7 +124,7 @@ class LinearFoldIn(FoldIn):
         Parameters
         ----------
         dataset
-            What the embeddings were trained on.
+            Dataset that the embeddings were trained on.
         users, items
             Final embeddings [U, D] and [I, D].
         vectors
@@ -149,16 +150,16 @@ class LinearFoldIn(FoldIn):
         )
 
     def users_of_items(self, histories: Sequence[IndexArray]) -> FloatArray:
-        """[b, D] from the mean embedding of each user's items."""
+        """Embed users [b, D] from the mean embedding of each user's items."""
         return self._predicted(self.of_items, np.stack([self.items[rows].mean(axis=0) for rows in histories]))
 
     def users_of_profiles(self, vectors: FloatArray) -> FloatArray:
-        """[b, D] from text vectors [b, d_t]."""
+        """Embed users [b, D] from text vectors [b, d_t]."""
         assert self.of_profile is not None
         return self._predicted(self.of_profile, vectors)
 
     def with_items(self, new: NewItems) -> tuple[LinearFoldIn, FloatArray]:
-        """Items from their texts and from the items they share entities with."""
+        """Add items, embedded from their texts and from the items they share entities with."""
         known = ~np.isnan(self.around[new.tails, 0])
         heads, rows = new.heads[known], self.around[new.tails[known]]
         near = np.zeros((new.number, rows.shape[1]), np.float32)
@@ -176,14 +177,17 @@ class LinearFoldIn(FoldIn):
 
 
 def _neighbourhoods(dataset: Dataset, items: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """[I, D] the mean, over each item's entities, of the other items linked to them; and [N, D] of each entity."""
+    """Return the mean embedding of the items around each item, [I, D], and around each entity, [N, D].
+
+    Around an item: the mean, over its entities, of the other items linked to the entity.
+    """
     triples, shape = dataset.triples, (dataset.num_items, dataset.num_entities)
     ends = np.concatenate([triples.heads, triples.tails]), np.concatenate([triples.tails, triples.heads])
     of_item = ends[0] < dataset.num_items
     linked = csr_matrix(
         (np.ones(of_item.sum(), np.float32), (ends[0][of_item], ends[1][of_item])), shape=shape
     )
-    linked.data[:] = 1.0  # two relations between the same ends count once
+    linked.data[:] = 1.0  # several relations between the same nodes count once
     number = np.asarray(linked.sum(axis=0))[0]
     total = linked.T @ items
     others = np.divide(1.0, number - 1, out=np.zeros_like(number), where=number > 1)
@@ -199,7 +203,7 @@ def _features(near: FloatArray, texts: FloatArray | None) -> FloatArray:
 
 
 def _regression(inputs: FloatArray, targets: FloatArray) -> Regression:
-    # scikit-learn takes a second to import, and most programs never embed anybody new.
+    # Imported here because scikit-learn takes a second to import, and few programs use fold-in.
     from sklearn.linear_model import RidgeCV
 
     least = LEAST_DEVIATION * np.sqrt(np.square(inputs).mean())

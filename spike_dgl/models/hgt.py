@@ -1,4 +1,4 @@
-"""HGT: a transformer on the heterograph, with projections per node type and per relation."""
+"""HGT: graph transformer with projections per node type and per relation."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class HgtOptions(RankingOptions):
     Parameters
     ----------
     num_layers
-        Hops; 3 in the paper, 2 here, as in the other models that read the knowledge graph.
+        Number of hops; 3 in the paper, 2 here as in the other models with a knowledge graph.
     num_heads
-        H; 8 in the paper, of 32 dimensions each. With 64 dimensions, 2 heads have as many.
+        Number H of attention heads; 8 in the paper, of 32 dimensions each. With 64 dimensions, 2 heads have 32 too.
     dropout
-        On what a hop adds; 0.2 in the authors' code.
+        Dropout on the result of each hop, before the residual connection; 0.2 in the authors' code.
     readout
-        What scores: the ``last`` layer, as in the paper, or the ``sum`` of all, ID embeddings included, as in SPiKE and
-        LightGCN. The sum ranks better on real data, and learns small data by heart.
+        Final embeddings: the ``last`` layer, as in the paper, or the ``sum`` of ID embeddings and all layers, as in
+        SPiKE and LightGCN. The sum ranks better on real data, but overfits small data.
     """
 
     num_layers: int = Field(default=2, ge=1, le=64)
@@ -42,7 +42,7 @@ class HgtOptions(RankingOptions):
     readout: Literal["last", "sum"] = "last"
 
     def __post_init__(self) -> None:
-        """Check what belongs together."""
+        """Check that the heads divide the dimension."""
         require_whole_heads(self.embedding_dim, self.num_heads)
 
 
@@ -54,18 +54,18 @@ SEARCH = {
 
 
 class HeterogeneousAttention(nn.Module):
-    """One hop, as `dgl.nn.HGTConv` computes it with several tensors of a row per edge, and here with none.
+    """HGT layer: the result of `dgl.nn.HGTConv`, but without tensors with a row per edge.
 
     Parameters
     ----------
     num_node_types, num_relations
-        Of the graph.
+        Number of node types and relations of the graph.
     dim
         D.
     num_heads
         H.
     dropout
-        On what the hop adds.
+        Dropout before the residual connection.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class HeterogeneousAttention(nn.Module):
         self.skip = nn.Parameter(torch.ones(num_node_types))
 
     def forward(self, graph: RelationalGraph, node_types: Tensor, states: Tensor) -> Tensor:
-        """From states [U + N, D] of nodes of ascending types [U + N] to the next ones."""
+        """Compute the next states [U + N, D] from states of nodes of ascending types [U + N]."""
         value = self._sent(graph, typed_product(states, node_types, self.value), self.message_matrices)
         gathered = weighted_sum(graph.from_pairs, value, self.attention(graph, node_types, states))
         added = typed_product(functional.gelu(gathered.flatten(1)), node_types, self.result)
@@ -94,7 +94,7 @@ class HeterogeneousAttention(nn.Module):
         return result
 
     def attention(self, graph: RelationalGraph, node_types: Tensor, states: Tensor) -> Tensor:
-        """[E, H, 1] weights; those of one receiver and head sum to one."""
+        """Return the attention weights [E, H, 1]; those of one dst node and head sum to one."""
         query = self._heads(typed_product(states, node_types, self.query))
         key = self._sent(graph, typed_product(states, node_types, self.key), self.attention_matrices)
         prior = self.relation_prior.index_select(0, graph.src_pairs.relation).unsqueeze(-1)
@@ -103,7 +103,7 @@ class HeterogeneousAttention(nn.Module):
         return weights
 
     def _sent(self, graph: RelationalGraph, rows: Tensor, matrices: nn.ParameterList) -> Tensor:
-        """[P, H, D / H] what the relations' matrices, one list entry a head, make of the senders' rows."""
+        """Multiply the src rows of the pairs with their relations' matrices, one per head: [P, H, D / H]."""
         pairs = graph.src_pairs
         heads = self._heads(rows.index_select(0, pairs.node)).unbind(1)
         products = [
@@ -112,7 +112,7 @@ class HeterogeneousAttention(nn.Module):
         return torch.stack(products, dim=1)
 
     def _heads(self, rows: Tensor) -> Tensor:
-        """[n, D] as [n, H, D / H]."""
+        """Reshape [n, D] to [n, H, D / H]."""
         return rows.view(len(rows), self.num_heads, -1)
 
 
@@ -120,17 +120,17 @@ class HeterogeneousAttention(nn.Module):
 class Hgt(EmbeddingModel):
     """HGT (Hu, Dong, Wang, Sun: "Heterogeneous Graph Transformer", WWW 2020).
 
-    On the graph of users and entities, where interactions are a relation, per head, with tau the type of a node (user
-    or entity) and r the relation by which t receives from s::
+    On the graph of users and entities, with interactions as a relation, for each head, with tau the type of a node
+    (user or entity), and r the relation of an edge from s to t::
 
         alpha(s, r, t) = (K_tau(s) h_s) W_r^ATT (Q_tau(t) h_t)' mu_r / sqrt(d), then a softmax over all (s, r) of t
         m_t            = sum over (s, r) of alpha(s, r, t) (V_tau(s) h_s) W_r^MSG, heads concatenated
         h_t^{l+1}      = a A_tau(t) GELU(m_t) + (1 - a) h_t,   a = sigmoid(skip_tau(t))
 
-    from ID embeddings h^0. What `HgtOptions.readout` says scores by its inner products.
+    from ID embeddings h^0. Scores are inner products of the embeddings that `HgtOptions.readout` selects.
 
-    Where we leave the paper: it adds h_t whole; the gate of the residual is that of the authors' code and of DGL's
-    layer. There are no time stamps, so nothing encodes time, and no sampling. The projections have no bias.
+    Differences from the paper: its residual connection has no gate; ours is that of the authors' code and of DGL's
+    layer. There is no temporal encoding and no sampling. The projections have no bias.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class Hgt(EmbeddingModel):
         self.register_buffer("node_types", node_types, persistent=False)
 
     def propagate(self) -> Tensor:
-        """[U + N, D] what scores, users first."""
+        """Return the final embeddings [U + N, D], users first."""
         state: Tensor = self.embedding
         total = state
         for layer in self.layers:

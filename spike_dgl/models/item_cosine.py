@@ -1,4 +1,4 @@
-"""Item-item cosine: the untrained baseline that a trained model must beat."""
+"""Item-item cosine: untrained baseline on interactions."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 @register("item-cosine", NoOptions)
 class ItemCosine(RecommenderModel):
-    """An item's score is the sum of its cosine similarities to the user's training items.
+    """Item-item nearest neighbours: a score is the sum of an item's cosine similarities to the user's training items.
 
-    Items are compared by who interacted with them: cos(i, j) = |U_i and U_j| / sqrt(|U_i| |U_j|). The scores of some
-    users are two hops on the interaction graph, so no matrix of item pairs is formed.
+    Similarity is by common users: cos(i, j) = |U_i and U_j| / sqrt(|U_i| |U_j|). Scores are computed as two hops on
+    the interaction graph, without a matrix of item pairs.
     Source: Sarwar et al., "Item-based Collaborative Filtering Recommendation Algorithms", WWW 2001.
     """
 
     def __init__(self, inputs: ModelInputs, _options: NoOptions) -> None:
         super().__init__()
         self.interactions = InteractionGraph.from_graph(inputs.graph, inputs.device)
-        # An item without users has nothing to be compared by; its scale of 1 multiplies a sum of nothing.
+        # The scale of an item without users is 1, which has no effect since its sums are zero.
         self.item_scale = self.interactions.scale[inputs.num_users :]
 
     def score_function(self) -> ScoreFunction:
-        """Item to user to item, for the histories of some users at once."""
+        """Return the scores by hops from item to user to item, for a batch of users at once."""
         return self._scores
 
     def _scores(self, users: Tensor) -> Tensor:
@@ -38,6 +38,6 @@ class ItemCosine(RecommenderModel):
         return self._to_items(graph.sum_of_neighbours(similar_users))[graph.num_users :].T
 
     def _to_items(self, rows: Tensor) -> Tensor:
-        """What arrived at items, scaled; nothing of what arrived at users."""
+        """Set the rows of users to zero, and scale those of items."""
         num_users = self.interactions.num_users
         return torch.cat([torch.zeros_like(rows[:num_users]), rows[num_users:] * self.item_scale])

@@ -1,4 +1,4 @@
-"""Item-text cosine: the untrained baseline that reads texts alone."""
+"""Item-text cosine: untrained baseline on texts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 @register("item-text-cosine", NoOptions)
 class ItemTextCosine(RecommenderModel):
-    """An item's score is the sum of the cosine similarities of its text vector to those of the user's items."""
+    """Text similarity: a score is the sum of cosines of an item's text vector with those of the user's items."""
 
     def __init__(self, inputs: ModelInputs, _options: NoOptions) -> None:
         super().__init__()
         if inputs.entity_vectors is None:
             raise ConfigError(
-                "model.name: item-text-cosine compares the texts of items, and this run has no profiles\n"
+                "model.name: item-text-cosine needs the texts of items, and this run has no profiles\n"
                 "  Set profiles.source=auto or template."
             )
         vectors = functional.normalize(inputs.entity_vectors[: inputs.num_items]).to(inputs.device)
@@ -35,5 +35,5 @@ class ItemTextCosine(RecommenderModel):
         self.texts = Embeddings(users, vectors)
 
     def score_function(self) -> ScoreFunction:
-        """Inner products of each item's vector and the sum of the user's."""
+        """Return the inner products of item vectors with the sum of the user's item vectors."""
         return self.texts.scores

@@ -1,4 +1,4 @@
-"""KGAT: attention on the knowledge graph and the interactions, by a translation model trained along."""
+"""KGAT: attention on the knowledge graph and the interactions, computed from jointly trained TransR embeddings."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class KgatOptions(RankingOptions):
     Parameters
     ----------
     layer_dims
-        Dimension of every hop's result; the results and the ID embedding are concatenated.
+        Dimension of each hop's result; the results and the ID embedding are concatenated.
     message_dropout
         Dropout on each hop's result.
     kg_weight
         Weight of the loss on triples.
     kg_batch_size
-        Triples a step in that loss.
+        Number of triples per step in that loss.
     """
 
     layer_dims: tuple[Annotated[int, Field(gt=0, le=4096)], ...] = Field(
@@ -59,12 +59,12 @@ SEARCH = {
 
 
 class BiInteraction(nn.Module):
-    """Combines a node with what it gathered: LeakyReLU(W_1 (e + n)) + LeakyReLU(W_2 (e * n)), * elementwise.
+    """Combination of a node's state e and its aggregated messages n: LeakyReLU(W_1 (e + n)) + LeakyReLU(W_2 (e * n)).
 
     Parameters
     ----------
     in_dim, out_dim
-        Of its inputs [n, in_dim] and its result [n, out_dim].
+        Dimensions of the inputs [n, in_dim] and the result [n, out_dim].
     """
 
     def __init__(self, in_dim: int, out_dim: int) -> None:
@@ -75,7 +75,7 @@ class BiInteraction(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, nodes: Tensor, gathered: Tensor) -> Tensor:
-        """The equation above."""
+        """Compute the equation above; * is elementwise."""
         summed, multiplied = self.of_sum(nodes + gathered), self.of_product(nodes * gathered)
         return functional.leaky_relu(summed, 0.2) + functional.leaky_relu(multiplied, 0.2)
 
@@ -84,22 +84,22 @@ class BiInteraction(nn.Module):
 class Kgat(EmbeddingModel):
     """KGAT (Wang, He, Cao, Liu, Chua: "KGAT: Knowledge Graph Attention Network for Recommendation", KDD 2019).
 
-    On the graph of users and entities, where interactions are a relation, with triples (h, r, t) and their inverses::
+    On the graph of users and entities, with interactions as a relation, triples (h, r, t) and their inverses::
 
         pi(h, r, t) = (W_r e_t)' tanh(W_r e_h + e_r), then a softmax over all triples of h
         n_h         = sum over (h, r, t) of pi(h, r, t) e_t
         e_h^{l+1}   = LeakyReLU(W_1 (e_h^l + n_h^l)) + LeakyReLU(W_2 (e_h^l * n_h^l))
 
-    The ID embedding and the normalised results of all hops, concatenated, score by their inner product. A further loss
-    trains e and W_r as TransR: -log sigmoid(g(h, r, t') - g(h, r, t)), g = |W_r e_h + e_r - W_r e_t|^2.
+    The final embedding is the concatenation of the ID embedding and the normalised results of all hops; scores are
+    inner products. A second loss trains e and W_r as in TransR:
+    -log sigmoid(g(h, r, t') - g(h, r, t)), g = |W_r e_h + e_r - W_r e_t|^2.
 
-    Where we leave the paper: it takes steps on the ranking loss and steps on the triples in turn, each with an
-    optimiser of its own; here every step minimises the sum of both, on triples drawn afresh. The corrupted tail t' is
-    any node, also if that triple happens to exist. Training starts from Glorot's initialisation, not from the
-    embeddings of a trained matrix factorisation. L2 is on the ID embeddings of the batch alone. As in the paper
-    and unlike the authors' code, which computes it once an epoch, attention is that of the current parameters. `dgl.nn`
-    has no such layer: its graph attentions do not project both ends of an edge by a matrix of the relation. The tests
-    hold a hop against a dense form.
+    Differences from the paper: it alternates steps on the ranking loss and on the triples, each with its own
+    optimiser; here every step minimises the sum of both, on newly drawn triples. The corrupted tail t' is any node,
+    even if the triple exists. Embeddings are initialised as by Glorot, not from a trained matrix factorisation. L2 is
+    on the ID embeddings of the batch only. Attention is computed from the current parameters, as in the paper; the
+    authors' code computes it once per epoch. `dgl.nn` has no such layer: none of its attention layers projects both
+    ends of an edge with the relation's matrix. The tests compare a hop with a dense implementation.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class Kgat(EmbeddingModel):
         self.layers = nn.ModuleList(map(BiInteraction, dims[:-1], dims[1:]))
 
     def attention(self) -> Tensor:
-        """pi, [E, 1] in the order of the graph's edges; those of one receiver sum to one."""
+        """Return pi [E, 1] in the order of the graph's edges; those of one dst node sum to one."""
         src_pairs, dst_pairs = self.graph.src_pairs, self.graph.dst_pairs
         tails, heads = (
             typed_product(self.embedding.index_select(0, pairs.node), pairs.relation, self.relation_matrices)
@@ -137,7 +137,7 @@ class Kgat(EmbeddingModel):
         return weights
 
     def propagate(self) -> Tensor:
-        """[U + N, D + sum of layer_dims] of all nodes, users first."""
+        """Return the final embeddings [U + N, D + sum of layer_dims], users first."""
         attention = self.attention()
         state: Tensor = self.embedding
         results = [state]
@@ -148,7 +148,7 @@ class Kgat(EmbeddingModel):
         return torch.cat(results, dim=1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking on the concatenated embeddings, L2 on the ID embeddings of the batch, and the loss on triples."""
+        """Return the ranking loss, L2 on the batch's ID embeddings, and the loss on triples, all weighted."""
         rows = batch.rows(self.num_users)
         terms = ranking_terms(self.propagate(), self.embedding, rows, self.options)
         if self.options.kg_weight:
@@ -159,14 +159,14 @@ class Kgat(EmbeddingModel):
         return terms
 
     def triple_loss(self, edges: Tensor, corrupted: Tensor) -> Tensor:
-        """Whether triples are nearer than with another tail.
+        """Return the unweighted TransR loss.
 
         Parameters
         ----------
         edges
-            [B] ascending positions in the graph's edges: the triples.
+            Triples: ascending positions [B] in the graph's edges.
         corrupted
-            [B] nodes, the other tails.
+            Corrupted tails t': nodes [B].
         """
         graph, relation = self.graph, self.graph.relation[edges]
         head, tail, other = (

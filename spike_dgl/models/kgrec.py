@@ -1,4 +1,4 @@
-"""KGRec: rationales of the knowledge graph found by masking and rebuilding them, and contrasted with interactions."""
+"""KGRec: self-supervised rationales of the knowledge graph, by masked reconstruction and contrastive learning."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ class KGRecOptions(RankingOptions):
     Parameters
     ----------
     num_layers
-        Hops over the graph, and in each of the two contrasted views.
+        Number of hops over the graph, and in each of the two contrasted views.
     num_heads
-        Attention heads.
+        Number of attention heads.
     relation_init
-        How relation embeddings begin: ``random``, or ``identity``, around one (ours, as in SPiKE: a message is at first
-        the state it comes from).
+        Initial relation embeddings: ``random``, or ``identity`` (ours, as in SPiKE: near one, so that a message is at
+        first nearly the state of its src node).
     kg_dropout, interaction_dropout
-        Share of each relation's edges and of the interactions left out of a training step.
+        Share of each relation's edges and of the interactions dropped in a training step.
     message_dropout
-        Dropout on what a hop gathered.
+        Dropout on the aggregated messages of a hop.
     mask_size
-        k_m, so many edges of the highest rationale scores are masked and rebuilt; at most half of those in the step.
+        k_m, number of edges with the highest rationale scores to mask and reconstruct; at most half of the step's.
     reconstruction_weight
-        Weight of the loss on rebuilt edges.
+        Weight of the reconstruction loss.
     contrastive_weight
-        Weight of the contrast between the two views of items.
+        Weight of the contrastive loss between the two views of items.
     contrastive_temperature
-        tau, what cosine similarities are divided by.
+        Temperature tau of the contrastive loss.
     pruned_share
-        rho, the part of edges and of interactions that a view leaves out as noise, by their rationale scores.
+        rho, share of edges and interactions with the lowest rationale scores, which the views leave out as noise.
     """
 
     num_layers: int = Field(default=2, ge=1, le=64)
@@ -85,14 +85,14 @@ SEARCH = {
 
 @plain_dataclass(frozen=True)
 class RationaleMask:
-    """A step's edges parted by their rationale scores.
+    """Masked edges of a step, and the graph without them.
 
     Parameters
     ----------
     kept
-        The message graph without the masked edges: what is propagated over.
+        Message graph without the masked edges, for propagation.
     heads, relations, tails
-        [k] ends, as rows of U + N, and relation rows of the masked edges: what is rebuilt.
+        Masked edges [k] to reconstruct: ends as rows of U + N, and relation rows.
     """
 
     kept: MessageGraph
@@ -105,30 +105,30 @@ class RationaleMask:
 class KGRec(EmbeddingModel):
     """KGRec (Yang, Huang, Xia, Huang: "Knowledge Graph Self-Supervised Rationalization for Recommendation", KDD 2023).
 
-    Entities gather from their KG neighbours by relation-aware attention and users average their items, as in SPiKE,
-    whose propagation grew out of this one: `SpikeConv` computes both. The attention omega of an edge says
-    how much of a rationale it is, compared with the other edges of its head h:
+    Entities attend to their KG neighbours and users average their items, as in SPiKE, whose propagation is derived
+    from KGRec's: `SpikeConv` computes both. The rationale score of an edge is its attention omega relative to the
+    other edges of its head h:
 
     ``gamma(h, r, t) = |N_h| mean_m omega_m(h, r, t)``
 
-    With Gumbel noise, each step anew, these scores steer both self-supervised tasks.
+    Two self-supervised tasks use these scores, with new Gumbel noise in each step.
 
-    - Reconstruction: the k_m highest edges are left out of the propagation, and rebuilt from its result z:
-      the mean of ``-log sigmoid <z_h, z_t * e_r>``.
-    - Contrast: the share rho of lowest edges is pruned, and ``x^k`` of an item is what mean aggregation of
-      ``e_t * e_r`` makes of it on the rest. The same share of interactions is pruned, by the mean gamma of the edges
-      that the item is head or tail of (as head alone that mean is one, whatever the attention), and ``x^u`` is what
-      LightGCN's hops make of the rest. With z a two-layer perceptron of each and s the cosine, the loss of item v is,
-      for one random item w,
+    - Reconstruction: the k_m edges of highest score are masked, that is, left out of the propagation, and predicted
+      from its result z: mean of ``-log sigmoid <z_h, z_t * e_r>``.
+    - Contrast of two views of the items. The knowledge view ``x^k`` is the mean aggregation of ``e_t * e_r`` without
+      the share rho of edges of lowest score. The interaction view ``x^u`` is LightGCN without the same share of
+      interactions, scored by the mean gamma of the edges with the item as head or tail (the mean over its edges as
+      head is always one). With z a two-layer perceptron of each view and s the cosine, the loss of item v is, for one
+      random item w,
       ``-log f(z^u_v, z^k_v) / (2 f(z^u_v, z^k_v) + f(z^u_v, z^k_w) + f(z^u_w, z^k_v))``, f = exp(s / tau).
 
-    Everything is linear in nodes and edges. Outside training `loss` is the ranking loss alone.
+    Time and memory are linear in nodes and edges. In evaluation mode `loss` is the ranking loss only.
 
-    Where we follow the authors' code rather than the paper: one matrix for query and key, several heads, edge
-    dropout, the average rather than the sum over masked edges. Where we leave both: no further random edges are
-    masked beside the k_m (the code masks as many again), interactions are drawn without replacement by one Gumbel
-    perturbation (the code perturbs, then draws), gamma averages attention over heads (the code, logits), and L2 is
-    on the ID embeddings, as in all models here (the code, on z).
+    As in the authors' code, not the paper: one matrix for query and key, several heads, edge dropout, the mean instead
+    of the sum over masked edges. Different from both: no additional random edges are masked (the code masks another
+    k_m), interactions are sampled without replacement by one Gumbel perturbation (the code perturbs, then samples),
+    gamma averages attention over heads (the code: logits), and L2 is on the ID embeddings, as in all models here (the
+    code: on z).
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ class KGRec(EmbeddingModel):
             self.of_interactions, self.of_knowledge = _perceptron(dim), _perceptron(dim)
 
     def propagate(self, messages: MessageGraph | None = None) -> Tensor:
-        """z, [U + N, D] users first: the sum of the ID embeddings and of every hop over all edges, or over some."""
+        """Return z [U + N, D], users first: the sum of ID embeddings and all hops, over all edges or `messages`."""
         messages = self.messages if messages is None else messages
         state: Tensor = self.embedding
         final = state
@@ -171,7 +171,7 @@ class KGRec(EmbeddingModel):
         return final
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, L2, reconstruction and contrast, weighted; a term whose weight is 0 is left out."""
+        """Return the weighted ranking, L2, reconstruction and contrastive losses; terms of weight 0 are omitted."""
         rows = batch.rows(self.num_users)
         if not self.training:
             return ranking_terms(self.propagate(), self.embedding, rows, self.options)
@@ -190,12 +190,12 @@ class KGRec(EmbeddingModel):
 
     @torch.no_grad()
     def rationale_scores(self, messages: MessageGraph) -> Tensor:
-        """Return gamma [E] in the order of ``messages.attended``; one is the average of each head's edges."""
+        """Return gamma [E] in the order of ``messages.attended``; its mean over the edges of a head is one."""
         _, attention = self.conv.aggregate(messages, self.embedding)
         return attention.mean(-1) * messages.attended.csc_start.diff()[messages.attended.dst]
 
     def mask(self, messages: MessageGraph, scores: Tensor) -> RationaleMask:
-        """Leave out the highest edges by their scores [E]."""
+        """Mask the edges with the highest scores [E]."""
         masked = scores.topk(min(self.options.mask_size, len(scores) // 2), sorted=False).indices
         kept = torch.ones_like(scores, dtype=torch.bool).index_fill_(0, masked, False)
         return RationaleMask(
@@ -206,13 +206,13 @@ class KGRec(EmbeddingModel):
         )
 
     def reconstruction(self, final: Tensor, mask: RationaleMask) -> Tensor:
-        """Unweighted mean of -log sigmoid <z_h, z_t * e_r> over the masked edges, with z [U + N, D]."""
+        """Return the unweighted mean of -log sigmoid <z_h, z_t * e_r> over the masked edges, from z [U + N, D]."""
         heads, tails = final.index_select(0, mask.heads), final.index_select(0, mask.tails)
         relations = self.conv.relation_embedding.index_select(0, mask.relations)
         return functional.softplus(-(heads * tails * relations).sum(-1)).mean()
 
     def knowledge_view(self, messages: MessageGraph, scores: Tensor) -> Tensor:
-        """x^k of the items [I, D]: mean aggregation over the edges whose scores [E] are not the lowest."""
+        """Return x^k of the items [I, D]: mean aggregation without the edges of lowest scores [E]."""
         messages = _of_edges(messages, self._without_lowest(scores))
         state: Tensor = self.embedding
         view = state
@@ -224,7 +224,7 @@ class KGRec(EmbeddingModel):
         return view[self.num_users :][: self.num_items]
 
     def interaction_view(self, messages: MessageGraph, scores: Tensor) -> Tensor:
-        """x^u of the items [I, D]: LightGCN's hops over interactions drawn by the scores [E] of the edges of items."""
+        """Return x^u of the items [I, D]: LightGCN's hops on interactions sampled by the edge scores [E] of items."""
         users, items = messages.pooled.dst, messages.pooled.src - self.num_users
         of_items = _mean_of_edges(messages, scores)[items]
         kept = self._without_lowest(of_items + _gumbel(of_items))
@@ -237,7 +237,7 @@ class KGRec(EmbeddingModel):
         return view[self.num_users :]
 
     def contrast(self, interactions: Tensor, knowledge: Tensor) -> Tensor:
-        """Unweighted contrastive loss of two views of the items [I, D], with one random other item each."""
+        """Return the unweighted contrastive loss of two views of the items [I, D], with one random negative each."""
         a, b = self.of_interactions(interactions), self.of_knowledge(knowledge)
         other = torch.randperm(len(a), device=a.device)
         same, ab, ba = (
@@ -250,7 +250,7 @@ class KGRec(EmbeddingModel):
         return normalise(gathered, self.options.message_dropout if self.training else 0.0)
 
     def _without_lowest(self, scores: Tensor) -> Tensor:
-        """Mask [n] of what is left when the lowest are pruned."""
+        """Return a mask [n] that is false for the share of lowest scores to prune."""
         pruned = scores.topk(
             int(self.options.pruned_share * len(scores)), largest=False, sorted=False
         ).indices
@@ -262,18 +262,18 @@ def _perceptron(dim: int) -> nn.Module:
 
 
 def _gumbel(like: Tensor) -> Tensor:
-    """Noise that makes the highest of perturbed scores a draw without replacement, by their softmax."""
+    """Draw Gumbel noise: the top k of scores plus noise are a sample without replacement by their softmax."""
     return -torch.empty_like(like).exponential_().log()
 
 
 def _of_edges(messages: MessageGraph, kept: Tensor) -> MessageGraph:
-    """The same nodes and interactions with only those edges that the mask [E] keeps."""
+    """Return the same nodes and interactions with the edges where the mask [E] is true."""
     every = torch.arange(len(messages.pooled), device=kept.device)
     return messages.keep(kept.nonzero().squeeze(-1), every)
 
 
 def _mean_of_edges(messages: MessageGraph, numbers: Tensor) -> Tensor:
-    """[N] mean of edge values [E] over the edges with that entity at either end; one, the average, where none has."""
+    """Return the mean [N] of edge values [E] over the edges at either end of each entity; one if it has none."""
     ends = torch.cat([messages.attended.dst, messages.src - messages.num_users])
     count = ends.bincount(minlength=messages.attended.num_dst)
     total = numbers.new_zeros(len(count)).index_add_(0, ends, numbers.repeat(2))

@@ -1,4 +1,4 @@
-"""LightGCL: LightGCN whose embeddings are contrasted with those of a low-rank picture of the whole graph."""
+"""LightGCL: LightGCN with a contrastive loss against a low-rank approximation of the graph."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
 from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 OVERSAMPLING = 10
-"""Directions beyond the rank that the randomised decomposition follows and then leaves out, for precision."""
+"""Additional dimensions of the randomised decomposition, which are dropped afterwards, for precision."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -29,21 +29,21 @@ class LightGCLOptions(LightGCNOptions):
     Parameters
     ----------
     num_layers
-        Hops between users and items; 2 in the paper.
+        Number of hops between users and items; 2 in the paper.
     rank
-        q, the singular values kept; 5 in the paper. Fewer users or items mean fewer.
+        q, number of singular values; 5 in the paper. At most the number of users or items.
     contrastive_weight
-        lambda_1; 0.2 in the authors' code, whose inner products of small embeddings pull less than cosines do. With
-        cosines 0.2 keeps apart what should be alike, and 0.02 validates far better.
+        lambda_1, weight of the contrastive loss; 0.2 in the authors' code, which uses inner products of small
+        embeddings. With cosines, 0.2 pushes similar nodes apart, and 0.02 has far better validation metrics.
     temperature
-        tau of the contrast; 0.2 in the authors' code.
+        Temperature tau of the contrastive loss; 0.2 in the authors' code.
     """
 
     num_layers: int = Field(default=2, ge=1, le=64)
     rank: int = Field(default=5, ge=1)
     contrastive_weight: float = Field(default=0.02, ge=0.0)
     temperature: float = Field(default=0.2, gt=0.0)
-    # The authors' 1e-7 weighs the squared norm of all parameters. With Yelp's 54,000 nodes that is what 4e-3 is here.
+    # The authors' 1e-7 is for the squared norm of all parameters. For Yelp's 54,000 nodes it corresponds to 4e-3 here.
     l2_weight: float = Field(default=4e-3, ge=0.0)
 
 
@@ -59,19 +59,18 @@ SEARCH = {
 class LightGCL(LightGCN):
     """LightGCL (Cai et al., "LightGCL: Simple Yet Effective Graph Contrastive Learning for Recommendation", ICLR 2023).
 
-    With M = D^{-1/2} A D^{-1/2} the normalised user-item matrix and P S Q^T its q largest singular values and vectors,
-    a layer is a hop along M and, in a second view, along its low-rank form, which joins all users and items:
+    With M = D^{-1/2} A D^{-1/2} the normalised user-item matrix and P S Q^T its rank-q singular value decomposition,
+    a layer is a hop along M and, in a second view, along P S Q^T, which connects all users and items:
 
         e^l = M e^{l-1},   g^l = P S Q^T e^{l-1},   g^0 = e^0     (for users; with Q S P^T for items)
         z = sum_l e^l,   g = sum_l g^l
         L = L_rank + lambda_1 (InfoNCE(g_u, z_u) + InfoNCE(g_i, z_i)) + L2
 
-    g costs O((U + I) q D), as P S Q^T is never multiplied out. Where paper and released code differ, we follow the
-    code in leaving out activations, residuals and edge dropout (its default is none) and in contrasting sums of
-    layers rather than each layer, and the paper in comparing by cosines. Ours are: the mean of the layers instead
-    of the sum, which scales all scores alike; the distinct nodes of the batch as negatives instead of all nodes (at
-    most B x B cosines, in blocks; with several processes, of a process' share of the batch); and a decomposition
-    that follows `OVERSAMPLING` more directions than it keeps.
+    g takes O((U + I) q D) time, since P S Q^T is never formed. As in the released code, not the paper: no activations,
+    residuals and edge dropout, and contrast of the sums of layers instead of each layer. As in the paper, not the
+    code: cosines. Ours are: the mean of the layers instead of the sum, which scales all scores by a constant; the
+    distinct nodes of the batch as negatives instead of all nodes (at most B x B cosines, in blocks; with several
+    processes, of each process's share of the batch); and `OVERSAMPLING` in the decomposition.
 
     Parameters
     ----------
@@ -87,20 +86,20 @@ class LightGCL(LightGCN):
 
     def __init__(self, inputs: ModelInputs, options: LightGCLOptions) -> None:
         super().__init__(inputs, options)
-        # Part of the state: it is random, and a resumed run must go on with the same one.
+        # Saved in checkpoints, because it is random, and a resumed run must use the same one.
         left, right = low_rank(self.interactions, options.rank)
         self.register_buffer("left", left)
         self.register_buffer("right", right)
 
     def global_view(self, layers: list[Tensor]) -> Tensor:
-        """g / (L + 1), [U + I, D], from e^0 to e^L; one product, as all layers pass the same low-rank matrix."""
+        """Return g / (L + 1) [U + I, D] from e^0 to e^L, with one product for all layers."""
         aggregated = torch.stack(layers[:-1]).sum(0)
         users, items = aggregated[: self.num_users], aggregated[self.num_users :]
         passed = torch.cat([self.left @ (self.right.T @ items), self.right @ (self.left.T @ users)])
         return (layers[0] + passed) / len(layers)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, L2, and the contrast with the low-rank view; a term whose weight is 0 is left out."""
+        """Return the weighted ranking, L2 and contrastive losses; terms of weight 0 are omitted."""
         options = self.options
         layers = self.interactions.hops(self.embedding, options.num_layers)
         final = torch.stack(layers).mean(0)
@@ -115,10 +114,10 @@ class LightGCL(LightGCN):
 
 
 def low_rank(interactions: InteractionGraph, rank: int) -> tuple[Tensor, Tensor]:
-    """P sqrt(S) [U, q] and Q sqrt(S) [I, q] of the normalised user-item matrix, whose product is its rank-q form.
+    """Return P sqrt(S) [U, q] and Q sqrt(S) [I, q] of the normalised user-item matrix.
 
-    Randomised: Halko et al., "Finding Structure with Randomness", SIAM Review 2011. Memory grows with the nodes and
-    interactions only.
+    Randomised SVD: Halko et al., "Finding Structure with Randomness", SIAM Review 2011. Memory is linear in nodes and
+    interactions.
     """
     num_users, num_items = interactions.num_users, interactions.num_items
     users, items = interactions.users, interactions.items

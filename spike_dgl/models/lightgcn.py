@@ -1,4 +1,4 @@
-"""LightGCN: the collaborative baseline that uses neither knowledge graph nor text."""
+"""LightGCN: graph-based collaborative filtering without knowledge graph or texts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LightGCNOptions(RankingOptions):
     Parameters
     ----------
     num_layers
-        Hops between users and items; 3 in the paper's main tables.
+        Number of hops between users and items; 3 in the paper's main tables.
     """
 
     num_layers: int = Field(default=3, ge=1, le=64)
@@ -33,9 +33,9 @@ SEARCH = {
 
 @register("lightgcn", LightGCNOptions, SEARCH)
 class LightGCN(EmbeddingModel):
-    """LightGCN (He et al., SIGIR 2020): e^{l+1} = D^{-1/2} A D^{-1/2} e^l, and the mean of all layers scores.
+    """LightGCN (He et al., SIGIR 2020): e^{l+1} = D^{-1/2} A D^{-1/2} e^l; final embeddings are the mean of all layers.
 
-    A is the user-item adjacency matrix of the training interactions.
+    A is the user-item adjacency matrix of the training interactions, D the degrees.
 
     Parameters
     ----------
@@ -54,5 +54,5 @@ class LightGCN(EmbeddingModel):
         nn.init.normal_(self.embedding, std=0.1)
 
     def propagate(self) -> Tensor:
-        """Mean over layers, [U + I, D], users first."""
+        """Return the mean over layers [U + I, D], users first."""
         return self.interactions.mean_of_hops(self.embedding, self.options.num_layers)

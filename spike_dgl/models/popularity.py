@@ -1,4 +1,4 @@
-"""Popularity: the untrained baseline that gives everyone the same list."""
+"""Popularity: untrained baseline with the same ranking for all users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 @register("popularity", NoOptions)
 class Popularity(RecommenderModel):
-    """An item's score is the number of its training interactions, for every user alike."""
+    """Popularity ranking: a score is the item's number of training interactions."""
 
     def __init__(self, inputs: ModelInputs, _options: NoOptions) -> None:
         super().__init__()
@@ -19,5 +19,5 @@ class Popularity(RecommenderModel):
         self.counts = counts.to(inputs.device)
 
     def score_function(self) -> ScoreFunction:
-        """The same counts for each user."""
+        """Return the same counts for each user."""
         return lambda users: self.counts.expand(len(users), -1)

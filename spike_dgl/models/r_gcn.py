@@ -1,4 +1,4 @@
-"""R-GCN: a graph convolution with a matrix per relation, on the knowledge graph and the interactions."""
+"""R-GCN: graph convolution with a matrix per relation, on the knowledge graph and the interactions."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class RgcnOptions(RankingOptions):
     Parameters
     ----------
     num_layers
-        Hops; 2 in the paper.
+        Number of hops; 2 in the paper.
     num_bases
-        Matrices of which those of all relations are mixed; 2 in the paper's link prediction, on graphs whose relations
-        do not join two kinds of nodes.
+        Number of basis matrices, of which each relation's matrix is a linear combination; 2 in the paper's link
+        prediction, on graphs with one node type.
     edge_dropout, self_dropout
-        Share of the edges, and of the numbers of W_0 h, that a training step leaves out. The paper drops 0.4 of the
-        edges and 0.2 of the self-loops; here it is the self-loop that learns interactions by heart.
+        Dropout of edges, and of the elements of W_0 h. The paper drops 0.4 of the edges and 0.2 of the self-loops;
+        here the self-loop is what overfits.
     readout
-        What scores: the ``last`` layer, as in the paper, or the ``sum`` of all, ID embeddings included, as in SPiKE and
-        LightGCN.
+        Final embeddings: the ``last`` layer, as in the paper, or the ``sum`` of ID embeddings and all layers, as in
+        SPiKE and LightGCN.
     """
 
     num_layers: int = Field(default=2, ge=1, le=64)
@@ -51,21 +51,21 @@ SEARCH = {
 
 
 class RelationalConvolution(nn.Module):
-    """One hop: W_0 h_i + sum_r W_r (mean of h_j over the neighbours j that i has by r), W_r = sum_b a_rb V_b.
+    """R-GCN layer: W_0 h_i + sum_r W_r (mean of h_j over neighbours j of i by relation r), with W_r = sum_b a_rb V_b.
 
-    `dgl.nn.RelGraphConv` with ``regularizer="basis"`` computes the same with a message per edge, [E, D]; here W_r meets
-    each (neighbour, relation) pair once.
+    `dgl.nn.RelGraphConv` with ``regularizer="basis"`` computes the same with a message per edge, [E, D]; here there is
+    one message per distinct (src, relation) pair.
 
     Parameters
     ----------
     num_relations
-        Of the graph, inverses included.
+        Number of relations including inverses.
     dim
         D.
     num_bases
         Number of matrices V_b.
     self_dropout
-        On W_0 h_i.
+        Dropout on W_0 h_i.
     """
 
     def __init__(self, num_relations: int, dim: int, num_bases: int, self_dropout: float) -> None:
@@ -78,7 +78,7 @@ class RelationalConvolution(nn.Module):
         nn.init.xavier_uniform_(self.own.weight)
 
     def forward(self, graph: RelationalGraph, states: Tensor, weights: Tensor) -> Tensor:
-        """From states [U + N, D] of all nodes to the next ones; `weights` [E, 1] make the means."""
+        """Compute the next states [U + N, D] from states and the edges' weights [E, 1] in the means."""
         matrices = torch.einsum("rb,bde->rde", self.coefficients, self.bases)
         pairs = graph.src_pairs
         sent = typed_product(states.index_select(0, pairs.node), pairs.relation, matrices)
@@ -90,16 +90,16 @@ class RelationalConvolution(nn.Module):
 class Rgcn(EmbeddingModel):
     """R-GCN (Schlichtkrull, Kipf, et al.: "Modeling Relational Data with Graph Convolutional Networks", ESWC 2018).
 
-    On the graph of users and entities, where interactions are a relation::
+    On the graph of users and entities, with interactions as a relation::
 
         h_i^{l+1} = ReLU(W_0 h_i^l + sum_r sum_{j in N_i^r} W_r h_j^l / |N_i^r|),   W_r = sum_b a_rb V_b
 
-    from ID embeddings h^0, without the ReLU in the last layer. What `RgcnOptions.readout` says scores by its inner
-    products.
+    from ID embeddings h^0, without the ReLU in the last layer. Scores are inner products of the embeddings that
+    `RgcnOptions.readout` selects.
 
-    Where we leave the paper: it predicts links of all relations by DistMult; we rank items, and so its L2 loss on the
-    decoder has no counterpart. What edge dropout leaves is scaled up instead of counted again, and of self-loops
-    single numbers are dropped.
+    Differences from the paper: it predicts links of all relations with DistMult; we rank items, so there is no L2 loss
+    on a decoder. After edge dropout, messages are scaled up instead of computing new means, and dropout on self-loops
+    is elementwise.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Rgcn(EmbeddingModel):
         self.register_buffer("neighbour_share", share, persistent=False)
 
     def propagate(self) -> Tensor:
-        """[U + N, D] what scores, users first."""
+        """Return the final embeddings [U + N, D], users first."""
         state: Tensor = self.embedding
         total, last = state, len(self.layers) - 1
         for number, layer in enumerate(self.layers):

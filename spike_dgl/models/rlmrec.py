@@ -1,4 +1,4 @@
-"""RLMRec: LightGCN whose embeddings are drawn towards projected profile texts."""
+"""RLMRec: LightGCN with a contrastive loss that aligns embeddings with profile texts."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class RLMRecOptions(LightGCNOptions):
     Parameters
     ----------
     edge_dropout
-        Share of the interactions left out of a training step; 0.2 in the authors' settings.
+        Share of the interactions dropped in a training step; 0.2 in the authors' settings.
     alignment_weight
-        Weight of the contrast with the texts; 0.01 in the authors' settings on Amazon-Book and Yelp.
+        Weight of the contrastive loss with the texts; 0.01 in the authors' settings on Amazon-Book and Yelp.
     temperature
-        tau of that contrast; 0.2 there.
+        Temperature tau of that loss; 0.2 in the authors' settings.
     """
 
     edge_dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     alignment_weight: float = Field(default=0.01, ge=0.0)
     temperature: float = Field(default=0.2, gt=0.0)
-    # The authors' 1e-7 weighs the squared norm of all parameters. With Amazon-Book's 20,000 nodes that is 1e-3 here.
+    # The authors' 1e-7 is for the squared norm of all parameters; for Amazon-Book's 20,000 nodes, that is 1e-3 here.
     l2_weight: float = Field(default=1e-3, ge=0.0)
 
 
@@ -51,20 +51,20 @@ SEARCH = {
 class RLMRec(LightGCN):
     """RLMRec-Con (Ren et al., "Representation Learning with Large Language Models for Recommendation", WWW 2024).
 
-    z is LightGCN's mean of layers. The text vector t of a user's or item's profile, projected by one network for both
-    kinds, is to be closer to the node's own z than to the texts of other nodes:
+    z is LightGCN's mean of layers. The text vector t of a user's or item's profile is projected by a network shared by
+    users and items. A node's z should be closer to its own projected text than to those of other nodes:
 
         s = W2 leaky_relu(W1 t + b1) + b2        W1: (d_t + D) / 2 x d_t
         L = L_rank + alpha (InfoNCE(z_u, s_u) + InfoNCE(z_i, s_i)) + L2
         InfoNCE(z, s) = -mean_v log(exp(cos(z_v, s_v) / tau) / sum_w exp(cos(z_v, s_w) / tau))
 
-    The texts act through the loss only; z alone scores.
+    The texts affect the loss only; scores are inner products of z.
 
-    Where we leave the authors' code: the sum over w runs over the distinct users of the batch instead of all users,
-    and the batch's positive and negative items are contrasted together instead of apart, each once; the cosines, at
-    most 2 B x 2 B, are computed in blocks (with several processes, over a process' share of the batch). A graph
-    with edges left out is normalised by the degrees these leave. And the texts are this run's profiles, written and
-    encoded as `profiles` says, not those of RLMRec's prompts.
+    Differences from the authors' code: the sum over w is over the distinct users of the batch instead of all users,
+    and the batch's positive and negative items are contrasted together, each once, instead of separately. The cosines,
+    at most 2 B x 2 B, are computed in blocks (with several processes, over each process's share of the batch). After
+    edge dropout the graph is normalised by its new degrees. The texts are the profiles of the run, not those of
+    RLMRec's prompts.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class RLMRec(LightGCN):
     Raises
     ------
     ConfigError
-        Where the run has no profiles.
+        If the run has no profiles.
     """
 
     options: RLMRecOptions
@@ -87,7 +87,7 @@ class RLMRec(LightGCN):
         if inputs.user_vectors is None or inputs.entity_vectors is None:
             raise ConfigError(
                 "model.name: rlmrec aligns embeddings with profile texts, and this run has no profiles\n"
-                "  Set profiles.source=auto or template, or model.name=lightgcn, which is the rest of it."
+                "  Set profiles.source=auto or template, or model.name=lightgcn, which is rlmrec without texts."
             )
         vectors = torch.cat([inputs.user_vectors, inputs.entity_vectors[: inputs.num_items]])
         self.register_buffer("vectors", vectors, persistent=False)
@@ -97,14 +97,14 @@ class RLMRec(LightGCN):
         )
 
     def propagate(self) -> Tensor:
-        """z, the mean over layers, [U + I, D], users first; in training mode on a part of the graph."""
+        """Return z, the mean over layers, [U + I, D], users first; in training mode with edge dropout."""
         graph = self.interactions
         if self.training and self.options.edge_dropout:
             graph = graph.drop(self.options.edge_dropout)
         return graph.mean_of_hops(self.embedding, self.options.num_layers)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, L2, and the contrast with the texts; a term whose weight is 0 is left out."""
+        """Return the weighted ranking, L2 and alignment losses; terms of weight 0 are omitted."""
         final = self.propagate()
         terms = ranking_terms(final, self.embedding, batch.rows(self.num_users), self.options)
         if self.options.alignment_weight:
@@ -112,7 +112,7 @@ class RLMRec(LightGCN):
         return terms
 
     def alignment(self, batch: Batch, final: Tensor) -> Tensor:
-        """Unweighted contrast of z [U + I, D] and projected texts, over a batch's users and over its items."""
+        """Return the unweighted contrastive loss of z [U + I, D] and projected texts, over users and items."""
         items = torch.unique(torch.cat([batch.positives, batch.negatives]))
         kinds = torch.unique(batch.users), items + self.num_users
         temperature = self.options.temperature

@@ -1,4 +1,4 @@
-"""SGL: LightGCN that also tells nodes apart by two views of the graph with edges left out at random."""
+"""SGL: LightGCN with a contrastive loss between two views of the graph with random edge dropout."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
 
 @dataclass(frozen=True, config=STRICT)
 class SGLOptions(LightGCNOptions):
-    """Settings of SGL, besides those of `LightGCNOptions`, whose defaults are the paper's here as well.
+    """Settings of SGL, besides those of `LightGCNOptions`, whose defaults are also the paper's for SGL.
 
     Parameters
     ----------
     edge_dropout
-        rho, the share of the interactions that each view leaves out; 0.1 in the paper.
+        rho, share of the interactions dropped in each view; 0.1 in the paper.
     contrastive_weight
-        lambda_1; 0.02, 0.1 and 0.5 in the paper, on Alibaba-iFashion, Yelp2018 and Amazon-Book. On the small sets here
-        0.02 and 0.1 validate alike; the larger it is, the more are nodes kept apart that should be alike.
+        lambda_1, weight of the contrastive loss; 0.02, 0.1 and 0.5 in the paper, on Alibaba-iFashion, Yelp2018 and
+        Amazon-Book. On the small datasets here 0.02 and 0.1 have equal validation metrics; larger weights push similar
+        nodes apart.
     temperature
-        tau of the contrast; 0.2 in the paper.
+        Temperature tau of the contrastive loss; 0.2 in the paper.
     """
 
     edge_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
@@ -48,17 +49,17 @@ SEARCH = {
 class SGL(LightGCN):
     """SGL-ED (Wu et al., "Self-supervised Graph Learning for Recommendation", SIGIR 2021).
 
-    The main task is LightGCN's, z = mean of the layers of e. Two views z' and z'' come from the same embeddings on
-    graphs that each lack a random share rho of the edges, normalised by the degrees these leave. A node is to
-    agree with itself in the other view rather than with other nodes, users and items apart:
+    The main task is LightGCN's, z = mean of the layers of e. Two views z' and z'' use the same embeddings on graphs
+    without a random share rho of the edges, normalised by their new degrees. A node should be closer to itself in the
+    other view than to other nodes, separately for users and items:
 
         L = L_rank + lambda_1 (InfoNCE(z'_u, z''_u) + InfoNCE(z'_i, z''_i)) + L2
         InfoNCE(a, b) = -mean_i log(exp(cos(a_i, b_i) / tau) / sum_j exp(cos(a_i, b_j) / tau))
 
-    Where we leave the paper: its sum over j runs over all users or items, ours over the distinct ones of the batch
-    (and, with several processes, of a process' share of it), so that time does not grow with batch times nodes;
-    the cosines, at most B x B, are computed in blocks. The views are drawn anew each step, not each epoch, so that a
-    resumed run needs no state beyond that of the random numbers.
+    Differences from the paper: its sum over j is over all users or items, ours over the distinct ones of the batch
+    (with several processes, of each process's share), so that time does not grow with batch times nodes; the cosines,
+    at most B x B, are computed in blocks. New views are drawn in each step, not each epoch, so that resuming needs
+    random states only.
 
     Parameters
     ----------
@@ -74,12 +75,12 @@ class SGL(LightGCN):
         super().__init__(inputs, options)
 
     def view(self) -> Tensor:
-        """z' [U + I, D], the same on a graph of which some edges are missing, others at each call."""
+        """Return a view z' [U + I, D], with newly drawn edge dropout in each call."""
         part = self.interactions.drop(self.options.edge_dropout)
         return part.mean_of_hops(self.embedding, self.options.num_layers)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, L2, and the contrast of two fresh views; a term whose weight is 0 is left out."""
+        """Return the weighted ranking, L2 and contrastive losses; terms of weight 0 are omitted."""
         terms, options = super().loss(batch), self.options
         if not options.contrastive_weight:
             return terms

@@ -1,4 +1,4 @@
-"""Losses: Bayesian personalised ranking, sampled softmax, contrast, pairwise profile matching, and L2 on a batch."""
+"""Losses: Bayesian personalised ranking, sampled softmax, InfoNCE, pairwise profile matching, and L2."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from spike_dgl.nn.kernels.rows import differences_and_sums, normalise
 from spike_dgl.nn.precision import in_full_precision
 
 USERS_PER_BLOCK = 512
-"""So many users, or a 32nd of all where that is more, have their scores of all negatives in memory at a time."""
+"""Number of users whose scores of all negatives are in memory at a time, at least; a 32nd of all users if more."""
 
 RankingLoss = Literal["bpr", "softmax"]
 
 
 @in_full_precision
 def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
-    """Bayesian personalised ranking: the mean of -log sigmoid(positive - negative), scores [B].
+    """Bayesian personalised ranking: mean of -log sigmoid(positive - negative), scores [B].
 
     Source: Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
     """
@@ -32,20 +32,20 @@ def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
 def softmax_loss(
     users: Tensor, positives: Tensor, negatives: Tensor, user_of: Tensor | None = None
 ) -> Tensor:
-    """Sampled softmax: the mean of -log of the share of each positive among itself and the negatives of all.
+    """Sampled softmax: mean of -log softmax of each positive over itself and the negatives of the batch.
 
     Parameters
     ----------
     users
-        [K, D] users.
+        Users [K, D].
     positives
-        [B, D] items that they like.
+        Positive items [B, D].
     negatives
-        [M, D] items that every user of the batch shares. One of them may be a positive of some user; uniform
+        Negative items [M, D], shared by all users of the batch. A negative may be a positive of some user; uniform
         sampling makes that rare.
     user_of
-        [B] rows of `users` that the positives belong to, so that a user's negatives are summed once for all their
-        positives; None where each has a row of its own, K = B.
+        Row [B] in `users` of each positive, so that a user's negatives are summed once for all their positives.
+        None if each positive has its own row, K = B.
 
     Source: Wu et al., "On the Effectiveness of Sampled Softmax Loss for Item Recommendation", TOIS 2024, here with
     inner products rather than cosines and without a temperature.
@@ -57,19 +57,19 @@ def softmax_loss(
 
 @in_full_precision
 def contrastive_loss(anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
-    """InfoNCE: each row of one view shall be closer to the same row of the other view than to the other rows.
+    """InfoNCE: each row of one view should be closer to the same row of the other view than to its other rows.
 
     .. math:: -\\frac{1}{n} \\sum_i \\log
         \\frac{\\exp(\\cos(a_i, b_i) / \\tau)}{\\sum_j \\exp(\\cos(a_i, b_j) / \\tau)}
 
-    The n x n cosines are computed for some anchors at a time and never there as a whole.
+    The n x n cosines are computed in blocks of anchors.
 
     Parameters
     ----------
     anchors, others
-        [n, D] the same n nodes in both views, each node once.
+        The same n nodes in both views, [n, D] each.
     temperature
-        tau; the smaller, the more the closest rows count.
+        tau; the smaller, the higher the weight of the closest rows.
 
     Source: van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018, with the cosines
     of Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
@@ -80,10 +80,10 @@ def contrastive_loss(anchors: Tensor, others: Tensor, temperature: float) -> Ten
 
 
 class _Softmax(torch.autograd.Function):
-    """Loss and gradients at once, for some users at a time: the scores [K, M] are never there as a whole.
+    """Sampled softmax that computes loss and gradients in one pass over blocks of users, not all scores [K, M] at once.
 
-    With L the log of a user's sum over negatives of exp(score), the loss of a positive of score s is softplus(L - s),
-    or L - s where the negatives hold the positive too (`positive_among`).
+    With L the log-sum-exp of a user's negative scores, the loss of a positive of score s is softplus(L - s), or
+    L - s if the negatives contain the positive (`positive_among`).
     """
 
     @staticmethod
@@ -99,8 +99,8 @@ class _Softmax(torch.autograd.Function):
         own_users = users[user_of]
         scores = (own_users * positives).sum(-1)
         log_sums = users.new_full((len(users),), -torch.inf)
-        # The positives of a block are those whose gap is finite already: looking at all of them, at most 33 times,
-        # costs little, and finding them would make a GPU's host wait.
+        # Each block scans all positives, at most 33 times in total, which costs little; selecting those of the block
+        # would synchronise a GPU. Positives of later blocks have a gap of minus infinity, so their slope is 0.
         for block in _blocks(len(users)):
             user = users[block]
             shares = user @ negatives.t()
@@ -130,27 +130,29 @@ def _blocks(users: int) -> Iterator[slice]:
 
 
 def _slopes(gaps: Tensor, positive_among: bool) -> Tensor:
-    """Derivative of the loss by the gap, 0 where that is minus infinity."""
+    """Return the derivative of the loss by the gap; 0 where the gap is minus infinity."""
     return gaps.isfinite().to(gaps.dtype) if positive_among else gaps.sigmoid()
 
 
 @in_full_precision
 def matching_loss(embeddings: Tensor, profiles: Tensor, nodes: Tensor | None = None) -> Tensor:
-    """How far the cosine similarities among node embeddings are from those among their profiles.
+    """Mean squared difference between the cosine similarities of node embeddings and those of their profiles.
 
     .. math:: \\frac{1}{k^2} \\lVert A A^T - B B^T \\rVert_F^2
 
-    with A and B the row-normalised inputs: the "pairwise profile preference matching" of SPiKE (METHOD section 1).
-    No k x k matrix is formed. With P = A - B and Q = A + B the same number is
-    (<P'P, Q'Q> + <P'Q, (P'Q)'>) / 2, in O(k D^2) time and O(D^2) memory, and unlike the Gram identity that
-    subtracts three large terms it keeps its precision in float32 where A is close to B.
+    with A and B the row-normalised inputs. Source: "pairwise profile preference matching" of SPiKE (Ahn, Shin, Seo;
+    KDD 2026).
+
+    No k x k matrix is formed. With P = A - B and Q = A + B the loss is (<P'P, Q'Q> + <P'Q, (P'Q)'>) / 2 / k^2, which
+    takes O(k D^2) time and O(D^2) memory. The Gram identity, which subtracts three large terms, would lose precision
+    in float32 where A is close to B.
 
     Parameters
     ----------
     embeddings, profiles
-        [n, D] the same nodes in both.
+        Embeddings and projected profiles of the same nodes, [n, D] each.
     nodes
-        [S, k] samples of them; None for all nodes, k = n.
+        Samples [S, k] of the rows; None for all rows, k = n.
 
     Returns
     -------
@@ -164,9 +166,9 @@ def matching_loss(embeddings: Tensor, profiles: Tensor, nodes: Tensor | None = N
 
 
 class _Matching(torch.autograd.Function):
-    """The loss of [P Q], [..., k, 2 D]: its products of columns say all, also about the gradient.
+    """Matching loss of [P Q], [..., k, 2 D], from the products P'P, P'Q and Q'Q.
 
-    That for P is (P Q'Q + Q P'Q) / k^2, that for Q is (Q P'P + P Q'P) / k^2.
+    The gradient for P is (P Q'Q + Q P'Q) / k^2, that for Q is (Q P'P + P Q'P) / k^2.
     """
 
     @staticmethod
@@ -190,6 +192,6 @@ class _Matching(torch.autograd.Function):
 
 @in_full_precision
 def l2_loss(*embeddings: Tensor) -> Tensor:
-    """Half the squared norm of a batch's embeddings [B, D], averaged over the batch."""
+    """Return half the squared norm of a batch's embeddings [B, D], averaged over the batch."""
     total = torch.stack([rows.square().sum() for rows in embeddings]).sum()
     return total / (2 * len(embeddings[0]))

@@ -1,4 +1,4 @@
-"""What stays in full precision where a training step runs in a lower one."""
+"""Full precision for functions that need it when a training step runs in lower precision."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LOW = (torch.bfloat16, torch.float16)
 
 
 def in_full_precision(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator: also under `torch.autocast`, compute in float32, or in double precision where arguments have it.
+    """Disable `torch.autocast` in a function: compute in float32, or in float64 if the arguments are; use as decorator.
 
-    For losses, whose terms cancel, and for the sums along edges, which add up thousands of numbers. It also keeps
-    autograd functions of our own free of the matter: they see one precision, forward and backward.
+    For losses, whose terms cancel, and for sums along edges, which have thousands of terms. It also gives our own
+    autograd functions one precision in the forward and the backward pass.
     """
 
     @wraps(function)

@@ -1,6 +1,6 @@
-"""Plots for slides: plain numbers and names in, a matplotlib figure out.
+"""Plots as matplotlib figures, from plain numbers and names.
 
-matplotlib is an extra, and imported only when something is drawn.
+matplotlib is an optional dependency, imported when something is drawn.
 """
 
 from spike_dgl.plots.charts import Interval, Point, bars, dots, intervals, lines

@@ -1,4 +1,4 @@
-"""Numbers by name: bars, lines, dots and intervals."""
+"""Charts of numbers by name: bars, lines, dots and intervals."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 ROW = 0.5
 """Height of a row, in inches."""
 NAME_WIDTH = 12
-"""Characters in a line below a place."""
+"""Maximum number of characters per line of a tick label."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A mean and its standard deviation, if there is one."""
+    """Mean, and standard deviation if there is one."""
 
     mean: float
     deviation: float | None = None
@@ -28,7 +28,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and the ends of its confidence interval."""
+    """Value with the ends of its confidence interval."""
 
     value: float
     low: float
@@ -36,16 +36,16 @@ class Interval:
 
 
 def bars(title: str, panels: Mapping[str, Mapping[str, Point]], highlighted: str | None = None) -> Figure:
-    """Horizontal bars with whiskers of one standard deviation.
+    """Draw horizontal bars with error bars of one standard deviation.
 
     Parameters
     ----------
     title
-        Over the whole figure.
+        Title of the figure.
     panels
-        By what a panel shows, such as "test recall@20", the points by label; all panels have the same labels.
+        Points by panel, such as "test recall@20", and label; all panels have the same labels.
     highlighted
-        The label in another colour.
+        Label drawn in another colour.
     """
     labels = list(next(iter(panels.values())))
     figure, axes = new_figure(title, len(panels), height=1.8 + ROW * len(labels))
@@ -53,7 +53,7 @@ def bars(title: str, panels: Mapping[str, Mapping[str, Point]], highlighted: str
         axis.set_xlabel(name)
         for place, label in enumerate(labels):
             _bar(axis, place, points[label], ORANGE if label == highlighted else BLUE)
-        # From zero, as the length of a bar is what is read; the numbers need room.
+        # From zero, since readers compare the lengths of bars; with room for the numbers.
         axis.set_xlim(0.0, 1.3 * max(point.mean for point in points.values()) or 1.0)
         _name_rows(axis, labels, is_first=axis is axes[0])
     return figure
@@ -63,7 +63,7 @@ def _bar(axis: Any, place: int, point: Point, colour: str) -> None:
     deviation = point.deviation or 0.0
     axis.barh(place, point.mean, xerr=deviation or None, color=colour, capsize=4)
     text = (point.mean + deviation, place)
-    # Counts have no digits behind the point.
+    # Counts have no decimals.
     number = f"{point.mean:,.0f}" if point.mean == int(point.mean) else f"{point.mean:.4f}"
     axis.annotate(number, text, xytext=(6, 0), textcoords="offset points", va="center", fontsize=11)
 
@@ -74,18 +74,18 @@ def lines(
     panels: Mapping[str, Mapping[str, Mapping[float, Point]]],
     place_names: Sequence[str] = (),
 ) -> Figure:
-    """Lines with whiskers of one standard deviation.
+    """Draw lines with error bars of one standard deviation.
 
     Parameters
     ----------
     title
-        Over the whole figure.
+        Title of the figure.
     axis_name
-        What changes from left to right.
+        Label of the x-axis.
     panels
-        By what a panel shows and label of the line, the points by place. A line has the same colour in all panels.
+        Points by panel, label of the line, and x. A line has the same colour in all panels.
     place_names
-        What the places 0, 1, ... are called, where they are no numbers.
+        Names of the x values 0, 1, ..., if these are not numbers.
     """
     figure, axes = new_figure(title, len(panels), height=4.8)
     labels = list(dict.fromkeys(label for of_lines in panels.values() for label in of_lines))
@@ -116,18 +116,18 @@ def dots(
     panels: Mapping[str, Mapping[str, Mapping[str, float]]],
     reference: float | None = None,
 ) -> Figure:
-    """Several values in each row, joined by a line, so that their distance is what is read.
+    """Draw several values per row, joined by a line that shows their distance.
 
     Parameters
     ----------
     title
-        Over the whole figure.
+        Title of the figure.
     axis_name
-        What all values are.
+        Label of the x-axis.
     panels
-        By name of the panel, row and series; all panels have the same rows.
+        Values by panel, row and series; all panels have the same rows.
     reference
-        Where a line is drawn that all values are read against; without it they are read from zero.
+        Position of a vertical reference line; None starts the x-axis at zero.
     """
     rows = list(next(iter(panels.values())))
     figure, axes = new_figure(title, len(panels), height=2.2 + ROW * len(rows), sharex=True)
@@ -161,16 +161,16 @@ def dots(
 
 
 def intervals(title: str, axis_name: str, rows: Mapping[str, Interval]) -> Figure:
-    """Differences with their intervals: orange above zero, blue below, grey where the interval holds zero.
+    """Draw differences with intervals: orange above zero, blue below, grey if the interval contains zero.
 
     Parameters
     ----------
     title
-        Over the figure.
+        Title of the figure.
     axis_name
-        What the values are.
+        Label of the x-axis.
     rows
-        By label, the first on top.
+        Intervals by label, the first on top.
     """
     figure, (axis,) = new_figure(title, 1, width=9.6, height=1.8 + ROW * len(rows))
     axis.axvline(0.0, color="#444444", lw=1)
@@ -189,7 +189,7 @@ def intervals(title: str, axis_name: str, rows: Mapping[str, Interval]) -> Figur
 
 
 def _name_rows(axis: Any, labels: list[str], *, is_first: bool) -> None:
-    """Rows from top to bottom, with their names beside the first panel."""
+    """Label rows from top to bottom, next to the first panel."""
     axis.grid(axis="y", visible=False)
     axis.set_yticks(range(len(labels)), labels)
     axis.tick_params(axis="y", labelleft=is_first)

@@ -1,4 +1,4 @@
-"""Many values at once: histograms, maps of points, and how one quantity goes with another."""
+"""Plots of distributions: histograms, scatter plots of embeddings, and joint densities."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def histograms(
     counted: str = "share",
     columns: int = 2,
 ) -> Figure:
-    """Outlines of distributions, with a dashed line at each median.
+    """Draw histograms as outlines, with a dashed line at each median.
 
     Parameters
     ----------
     title
-        Over the whole figure.
+        Title of the figure.
     axis_name
-        What the values are.
+        Label of the x-axis.
     panels
-        By name of the panel and label, values [n]; those that are no number are left out.
+        Values [n] by panel and label; values that are not finite are left out.
     counted
-        What the height is a share of, for the label.
+        Label of the y-axis.
     columns
-        Panels side by side.
+        Number of panels side by side.
     """
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(title, columns, rows, height=0.8 + 3.4 * rows, sharex=True, sharey=True)
@@ -64,16 +64,16 @@ def histograms(
 
 
 def maps(title: str, panels: Mapping[str, FloatArray], groups: Sequence[str]) -> Figure:
-    """Points in the plane, coloured by the largest groups; the rest is grey and lies below.
+    """Draw points in the plane, with the largest groups in colour in front of the others in grey.
 
     Parameters
     ----------
     title
-        Over the whole figure.
+        Title of the figure.
     panels
-        By name of the panel, positions [n, 2].
+        Positions [n, 2] by panel.
     groups
-        [n] the group of each point; "" for none.
+        Group [n] of each point; "" for none.
     """
     names, counts = np.unique([group for group in groups if group], return_counts=True)
     largest = [str(name) for name in names[np.argsort(-counts, kind="stable")][:MOST_GROUPS]]
@@ -81,7 +81,7 @@ def maps(title: str, panels: Mapping[str, FloatArray], groups: Sequence[str]) ->
     of_points = np.asarray(groups, dtype=np.str_)
     for axis, (name, places) in zip(axes, panels.items(), strict=True):
         axis.set_title(name)
-        axis.axis("off")  # directions of such a map have no meaning of their own
+        axis.axis("off")  # the axes of such a projection have no meaning
         rest = ~np.isin(of_points, largest)
         axis.scatter(*places[rest].T, s=6, color="#d5d5d5", label="other" if rest.any() else None, lw=0)
         for colour, group in zip(COLOURS, largest, strict=False):
@@ -93,16 +93,16 @@ def maps(title: str, panels: Mapping[str, FloatArray], groups: Sequence[str]) ->
 def density(
     title: str, axis_name: str, value_name: str, panels: Mapping[str, tuple[FloatArray, FloatArray]]
 ) -> Figure:
-    """How one quantity goes with another: where pairs are many, and the median from left to right.
+    """Draw the joint density of two quantities, with a running median.
 
     Parameters
     ----------
     title
-        Over the whole figure.
+        Title of the figure.
     axis_name, value_name
-        What lies on the horizontal and the vertical axis.
+        Labels of the x-axis and the y-axis.
     panels
-        By name of the panel, both quantities [n].
+        Both quantities [n] by panel.
     """
     figure, axes = new_figure(title, len(panels), height=5.2, sharex=True, sharey=True)
     for axis, (name, (x, y)) in zip(axes, panels.items(), strict=True):
@@ -117,7 +117,7 @@ def density(
 
 
 def running_median(x: FloatArray, y: FloatArray, parts: int = 12) -> tuple[FloatArray, FloatArray]:
-    """Medians of both quantities in equal parts of the pairs, by ascending `x`: two arrays [parts] or shorter."""
+    """Return medians of both quantities in equal parts of the pairs, by ascending `x`; at most `parts` of each."""
     portions = [part for part in np.array_split(np.argsort(x, kind="stable"), parts) if len(part)]
     medians = [[np.median(values[part]) for part in portions] for values in (x, y)]
     return np.array(medians[0], dtype=np.float32), np.array(medians[1], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Small graphs: nodes in columns, edges as wide as they weigh."""
+"""Drawings of small graphs, with nodes in columns and edges as wide as their weights."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 FILL = {"user": "#f6d9c6", "item": "#cfe3f1", "entity": "#e6e6e6"}
 THINNEST, WIDEST = 0.8, 9.0
-"""Of an edge, in points."""
+"""Minimum and maximum width of an edge, in points."""
 ALIKE = 2.5
-"""Width where all edges weigh the same."""
+"""Width of edges if all have the same weight."""
 BELOW = -0.2
-"""Height of edges that pass below columns; rows are one apart."""
+"""Vertical position of edges that pass below columns; rows are one apart."""
 LABEL_WIDTH = 24
-"""Letters in a line of a label."""
+"""Maximum number of characters per line of a label."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node of a drawn graph.
+    """Node of a drawn graph.
 
     Parameters
     ----------
     label
-        What stands in its box.
+        Text in its box.
     kind
-        Decides its colour.
+        Type of the node, which determines its colour.
     column
-        Its place from left to right, from 0. Nodes of a column stand in the order they are given in.
+        Column from left to right, from 0. Nodes in a column keep their order.
     """
 
     label: str
@@ -48,7 +48,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """An edge of a drawn graph, between positions in the list of nodes; its weight is above zero."""
+    """Edge of a drawn graph, between positions in the list of nodes; its weight is above zero."""
 
     source: int
     target: int
@@ -57,14 +57,14 @@ class Edge:
 
 
 def network(title: str, nodes: Sequence[Node], edges: Sequence[Edge]) -> Figure:
-    """A graph with columns of boxes; colours of edges say their relation, widths their weight.
+    """Draw a graph with columns of boxes; the colour of an edge is its relation, the width its weight.
 
-    An edge from left to right over more than one column passes below those in between.
+    Edges from left to right over more than one column pass below the columns in between.
 
     Parameters
     ----------
     title
-        Over the figure.
+        Title of the figure.
     nodes, edges
         The graph.
     """
@@ -108,7 +108,7 @@ def _widths(edges: Sequence[Edge]) -> list[float]:
 
 
 def _course(start: tuple[float, float], end: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
-    """Points [2, n] of an edge. It is level where boxes are, and passes below those of columns in between."""
+    """Return points [2, n] of an edge. It is level at the boxes, and passes below the columns in between."""
     stops = [start, end]
     if end[0] - start[0] > 1:
         stops[1:1] = [(start[0] + 1, BELOW), (end[0] - 1, BELOW)]

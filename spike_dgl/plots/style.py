@@ -1,4 +1,4 @@
-"""What all plots share: colours that a colour-blind reader can tell apart, sizes, and how a figure is made."""
+"""Style of all plots: colours for colour-blind readers, sizes, and creation of figures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from spike_dgl.errors import SpikeError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# From the palette of Okabe and Ito, the darker ones first; light blue and yellow only where many are needed.
+# From the palette of Okabe and Ito, darker colours first.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8a8a"
 COLOURS = (BLUE, ORANGE, "#009e73", "#a0508a", "#56b4e9", "#e69f00", GREY)
 MARKERS = "osD^vPX"
 STYLE: Any = {
-    "figure.dpi": 80,  # in a notebook; `save` is finer
+    "figure.dpi": 80,  # in a notebook; `save` uses a higher resolution
     "font.size": 13,
     "axes.titlesize": 14,
     "axes.spines.top": False,
@@ -31,30 +31,30 @@ STYLE: Any = {
 
 
 def require_matplotlib() -> None:
-    """Raise `SpikeError` that says how to install it."""
+    """Raise `SpikeError` if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise SpikeError('plots need matplotlib\n  pip install "matplotlib>=3.8"') from None
+        raise SpikeError('plots need matplotlib\n  Install it: pip install "matplotlib>=3.8"') from None
 
 
 def new_figure(
     title: str, columns: int, rows: int = 1, *, width: float = 6.4, height: float, **shared: Any
 ) -> tuple[Figure, Sequence[Any]]:
-    """A figure and its axes, row by row, without a window: it belongs to no graphical backend.
+    """Create a figure, independent of graphical backends, and its axes row by row.
 
     Parameters
     ----------
     title
-        Over the whole figure.
+        Title of the figure.
     columns, rows
-        Of axes.
+        Numbers of columns and rows of axes.
     width
-        Of one column, in inches.
+        Width of a column in inches.
     height
-        Of the whole figure, in inches.
+        Height of the figure in inches.
     **shared
-        For `Figure.subplots`, such as ``sharey=True``.
+        Arguments of `Figure.subplots`, such as ``sharey=True``.
     """
     require_matplotlib()
     import matplotlib
@@ -63,11 +63,11 @@ def new_figure(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width * columns, height))
         axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
-    # A title may name things, and dollar signs in names are no formulas.
+    # Names in titles may contain dollar signs, which are not formulas.
     figure.suptitle(title, fontsize=16, parse_math=False)
     return figure, axes
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write a figure as PNG, large enough for a slide."""
+    """Write a figure as PNG at a resolution for slides."""
     figure.savefig(file, dpi=150, format="png")

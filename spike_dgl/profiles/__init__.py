@@ -1,4 +1,4 @@
-"""Profiles: a paragraph about every user and entity, and its text vector."""
+"""Profiles: a paragraph of text about each user and entity, and its text vector."""
 
 from spike_dgl.profiles.build import build_profiles
 from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder

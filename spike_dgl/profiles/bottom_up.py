@@ -1,4 +1,4 @@
-"""Texts of all nodes, stage by stage: given ones, a language model's, and templates for the rest."""
+"""Texts of all nodes, stage by stage: ready-made texts, a language model's texts, and templates for the rest."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class WrittenText(Protocol):
 
 
 class BottomUpTexts:
-    """The profile of every node as far as the stages are filled.
+    """Profiles of all nodes in the stages filled so far.
 
     Parameters
     ----------
     data
-        What templates are written from.
+        Data from which templates are written.
     given
-        Ready-made profiles; they are used before any other, blank ones count as absent.
+        Ready-made profiles. They take precedence over all others; blank ones count as missing.
     options
         Limits of templates.
     """
@@ -45,51 +45,58 @@ class BottomUpTexts:
         self._templates = TemplateWriter(data, options)
         self._texts: dict[NodeType, list[str]] = {}
         self._sources: dict[NodeType, list[str]] = {}
+        self._facts: dict[NodeType, list[str]] = {}
 
     def without_given(self, node_type: NodeType, rows: Iterable[int]) -> list[int]:
-        """Those rows of a node type that no ready-made profile is there for."""
+        """Return the rows of a node type that have no ready-made profile."""
         given = self._given_of(node_type)
         return [row for row in rows if row not in given]
 
     @property
     def items(self) -> Sequence[str]:
-        """Profiles of all items [I]; empty texts before their stage is filled."""
+        """Profiles of all items [I]; empty until their stage is filled."""
         return self._texts.get("item", [""] * self._data.num_items)
 
     def fill(self, node_type: NodeType, written: Mapping[int, WrittenText]) -> None:
-        """Settle the texts of a stage, in the order of `STAGES`; rows count as in the data set.
+        """Choose the texts of a stage. Stages are filled in the order of `STAGES`.
 
         Parameters
         ----------
         node_type
             The stage.
         written
-            A language model's texts by row. A node without one gets its template profile.
+            A language model's texts by row of the data set. A node without one gets its template profile.
         """
         given, templates = self._given_of(node_type), self._write_templates(node_type)
         first = self._data.num_items if node_type == "entity" else 0
-        texts, sources = [], []
+        texts, sources, facts = [], [], []
         for row, template in enumerate(templates, start=first):
-            text, source = template, "template" if template else "none"
+            text, source, fact = template, "template" if template else "none", ""
             if row in given:
-                text, source = given[row], "given"
+                text, source, fact = given[row], "given", template
             elif row in written:
-                text, source = written[row].text, f"llm:{written[row].model}"
+                text, source, fact = written[row].text, f"llm:{written[row].model}", template
             texts.append(text)
             sources.append(source)
-        self._texts[node_type], self._sources[node_type] = texts, sources
+            facts.append(fact)
+        self._texts[node_type], self._sources[node_type], self._facts[node_type] = texts, sources, facts
 
     @property
     def users(self) -> tuple[tuple[str, ...], Sources]:
-        """Texts of all users [U], and where they come from."""
+        """Texts of all users [U], and their sources."""
         return tuple(self._texts["user"]), np.array(self._sources["user"], dtype=np.str_)
 
     @property
     def entities(self) -> tuple[tuple[str, ...], Sources]:
-        """Texts of all entities [N], items first, and where they come from."""
+        """Texts of all entities [N], items first, and their sources."""
         texts = (*self._texts["item"], *self._texts["entity"])
         sources = [*self._sources["item"], *self._sources["entity"]]
         return texts, np.array(sources, dtype=np.str_)
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Template profiles of all users and entities [U + N], users first; empty if the text is the template."""
+        return (*self._facts["user"], *self._facts["item"], *self._facts["entity"])
 
     def _given_of(self, node_type: NodeType) -> Mapping[int, str]:
         return self._given.users if node_type == "user" else self._given.entities

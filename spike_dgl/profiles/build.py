@@ -1,4 +1,4 @@
-"""From a data set to a profile text and vector of every node."""
+"""Profile text and vector of each node of a data set."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def build_profiles(dataset: Dataset, options: ProfileOptions, *, progress: bool 
     Parameters
     ----------
     dataset
-        The data, with whatever profile texts or vectors it brings along.
+        Data set, which may contain profile texts or vectors.
     options
-        `ProfileOptions.source` says what to use, and `without` and `permute` what to change about it.
+        Settings: `source` selects texts or vectors, `without` and `permute` change them.
     progress
-        Whether to show a progress bar where encoding takes long.
+        Show a progress bar for encoders that can be slow.
 
     Raises
     ------
     SpikeError
-        Where ready-made vectors do not fit the texts or the encoder that is asked for.
+        If ready-made vectors do not match the texts or the requested encoder.
     """
     if options.source == "none":
         return _no_profiles(dataset)
@@ -43,7 +43,7 @@ def build_profiles(dataset: Dataset, options: ProfileOptions, *, progress: bool 
 
 
 def _collected(dataset: Dataset, options: ProfileOptions, progress: bool) -> Profiles:
-    """Ready-made vectors, or those of texts."""
+    """Use ready-made vectors, or collect texts and encode them."""
     texts_are_named = options.store is not None or options.texts is not None
     if options.source == "auto" and dataset.vectors is not None and not texts_are_named:
         refuse_unfit_vectors(dataset, dataset.vectors, options)
@@ -77,11 +77,14 @@ def _ready_made(dataset: Dataset, vectors: NodeVectors) -> Profiles:
 
 
 def _written(dataset: Dataset, options: ProfileOptions, progress: bool) -> Profiles:
-    """Given texts, a language model's, templates for the nodes without one, and vectors of all."""
+    """Collect ready-made texts, a language model's texts and templates, and encode them."""
     texts = stored_texts(dataset, options)
     users, user_sources = texts.users
     entities, entity_sources = texts.entities
-    encoder, vectors = encode_profiles([*users, *entities], options, progress=progress)
+    encoded = [*users, *entities]
+    if options.encode_facts:
+        encoded = [f"{text} {facts}".strip() for text, facts in zip(encoded, texts.facts, strict=True)]
+    encoder, vectors = encode_profiles(encoded, options, progress=progress)
     return Profiles(
         user_texts=users,
         entity_texts=entities,

@@ -1,4 +1,4 @@
-"""Changes to profiles made on purpose: left out for some nodes, or exchanged among nodes of a kind."""
+"""Changed profiles for ablations and controls: removed for kinds of nodes, or permuted within each kind."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 
 def permute_profiles(profiles: Profiles, num_items: int, seed: int) -> Profiles:
-    """Give every node the profile of another one of its kind: users, items and auxiliary entities each.
+    """Give each node the profile of another node of its kind (user, item or auxiliary entity).
 
-    The same texts and vectors are there as before, so what is left of a gain does not come from what they say about
+    Texts and vectors as a whole stay the same. A gain that remains is therefore not due to what profiles say about
     their nodes. Sources become ``permuted template`` and so on.
 
     Parameters
     ----------
     profiles
-        Of all nodes.
+        Profiles of all nodes.
     num_items
         I.
     seed
-        Of the permutations.
+        Random seed of the permutations.
     """
     users = one_cycle(len(profiles.user_texts), seed)
     auxiliary = num_items + one_cycle(len(profiles.entity_texts) - num_items, seed)
@@ -47,14 +47,14 @@ def _permuted(sources: Sources, rows: IndexArray) -> Sources:
 
 
 def leave_out(profiles: Profiles, num_items: int, kinds: Collection[Kind]) -> Profiles:
-    """Take away the profiles of some kinds of nodes: no text, the source ``none`` and a zero vector.
+    """Remove the profiles of some kinds of nodes: empty text, source ``none`` and zero vector.
 
-    Texts of other nodes that quote them, and an encoder that was fitted on them, stay as they are.
+    Texts of other nodes that quote them, and an encoder that was fitted on them, stay unchanged.
 
     Parameters
     ----------
     profiles
-        Of all nodes.
+        Profiles of all nodes.
     num_items
         I.
     kinds

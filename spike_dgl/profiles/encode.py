@@ -1,4 +1,4 @@
-"""Vectors of all profiles, by the encoder that the settings name."""
+"""Encoding of profiles with the encoder of the settings."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from spike_dgl.typing import FloatArray
 def encode_profiles(
     texts: Sequence[str], options: ProfileOptions, *, progress: bool = False
 ) -> tuple[Encoder, FloatArray]:
-    """Turn texts into vectors.
+    """Encode texts as vectors.
 
     Parameters
     ----------
     texts
         All profiles of a data set.
     options
-        `ProfileOptions.encoder` and its settings.
+        Settings: `ProfileOptions.encoder` and those of the encoder.
     progress
-        Whether to show a progress bar where a text can take long.
+        Show a progress bar for pretrained encoders.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def encode_profiles(
 
 
 def pretrained_encoder(options: ProfileOptions) -> PretrainedEncoder | None:
-    """The encoder that the settings name; None for the one that is fitted on the texts."""
+    """Return the pretrained encoder of the settings; None for ``tfidf-svd``, which is fitted on the texts."""
     if options.encoder == "openai":
         return OpenAIEncoder(options.openai)
     if options.encoder == "sentence-transformers":

@@ -1,8 +1,8 @@
-"""Triples in words: ``("Heat", "directed_by", "Michael Mann")`` becomes "Heat is directed by Michael Mann."
+"""Triples as sentences: ``("Heat", "directed_by", "Michael Mann")`` becomes "Heat is directed by Michael Mann."
 
-Relations come as ``directed_by``, ``associatedBand`` or ``http://rdf.freebase.com/ns/music.recording.producer``.
-Common ones have a phrase for each way of reading; the others are named by their own words:
-"Heat - record label: Warp."
+Names of relations look like ``directed_by``, ``associatedBand`` or
+``http://rdf.freebase.com/ns/music.recording.producer``. Common relations have a phrase for each direction; the others
+are labelled with the words of their name: "Heat - record label: Warp."
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from functools import lru_cache
 
 @dataclass(frozen=True)
 class Phrase:
-    """How a relation reads between two names.
+    """Wording of a relation.
 
     Parameters
     ----------
     label
-        Heads a list of tails: "Directed by".
+        Label of a list of tails: "Directed by".
     inverse_label
-        Heads a list of heads: "Directed".
+        Label of a list of heads: "Directed".
     forward
-        Stands between head and tail: "is directed by". Empty where no verb is known.
+        Verb between head and tail: "is directed by". Empty if none is known.
     inverse
-        Stands between tail and head: "directed". Empty where no verb is known.
+        Verb between tail and head: "directed". Empty if none is known.
     """
 
     label: str
@@ -84,14 +84,17 @@ _KNOWN: Mapping[str, Phrase] = {
     "related to, related to wikipage": Phrase("Related to", "Related to", "is related to", "is related to"),
     "similar text": Phrase("Described like", "Described like", "is described like", "is described like"),
 }
-"""By the words of a relation; several relations that mean the same share a line."""
+"""Phrases by the words of a relation. Relations with the same meaning share an entry."""
 
 _PHRASES = {words: reading for names, reading in _KNOWN.items() for words in names.split(", ")}
 
 
 @lru_cache(maxsize=4096)
 def relation_words(relation: str) -> str:
-    """A relation as lower-case words: ``associatedBand`` is "associated band"; of a URI the last part counts."""
+    """Return a relation's name as lower-case words: ``associatedBand`` becomes "associated band".
+
+    Only the last part of a URI is used.
+    """
     last = re.split(r"[/#]", relation.rstrip("/#"))[-1].rsplit(".", 1)[-1]
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", last)
     words = " ".join(re.findall(r"[^\s_:~-]+", spaced)).lower()
@@ -100,19 +103,19 @@ def relation_words(relation: str) -> str:
 
 @lru_cache(maxsize=4096)
 def phrase(relation: str) -> Phrase:
-    """How to read a relation, given its raw id or name."""
+    """Return the phrase of a relation, given its raw id or name."""
     words = relation_words(relation)
     label = words[:1].upper() + words[1:]
     return _PHRASES.get(words, Phrase(label, f"{label} of"))
 
 
 def readable(name: str) -> str:
-    """A name as people write it: ``The_Quest_(film)`` is "The Quest (film)", ``Category:Drama`` is "Drama"."""
+    """Return a readable name: ``The_Quest_(film)`` becomes "The Quest (film)", ``Category:Drama`` "Drama"."""
     return " ".join(name.removeprefix("Category:").replace("_", " ").split()) or name
 
 
 def sentence(head: str, relation: str, tail: str, *, inverse: bool = False) -> str:
-    """A triple as one sentence.
+    """Write a triple as one sentence.
 
     Parameters
     ----------
@@ -121,7 +124,7 @@ def sentence(head: str, relation: str, tail: str, *, inverse: bool = False) -> s
     relation
         Raw id or name of the relation.
     inverse
-        Say it about the tail: "Michael Mann directed Heat."
+        Make the tail the subject: "Michael Mann directed Heat."
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""A language model's opinion on profiles, by the three criteria of the paper.
+"""Rating of profiles by a language model, with the three criteria of the paper.
 
-Each profile of a sample is shown beside the material it was written from, and marked from 1 to 5. A mark is an
-opinion of one model, worth something in comparison only: of one judge, on one sample, of texts from two sources.
+The judge gets each sampled profile together with the data it was written from, and rates it from 1 to 5. Ratings
+depend on the judge. Compare only ratings by the same judge on the same sample of nodes.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ SYSTEM = (
 def judge_requests(
     dataset: Dataset, profiles: Profiles, options: ProfileOptions, answers: CompletionOptions, number: int
 ) -> list[Request]:
-    """Requests to mark a sample of the profiles of each node type; the same sample each time.
+    """Return requests to rate a sample of the profiles of each node type.
 
     Parameters
     ----------
     dataset
-        What the profiles are about.
+        Data set of the profiles.
     profiles
-        Their texts.
+        Profiles to rate.
     options
-        What texts are asked for by; its seed draws the sample.
+        Settings of the prompts for profiles, and the random seed of the sample.
     answers
-        The model that judges, and its parameters.
+        Model of the judge, and its parameters.
     number
-        Profiles of each node type.
+        Number of profiles per node type.
     """
     random = np.random.default_rng(options.seed)
     prompts = PromptWriter(TrainingData.from_dataset(dataset), options.llm)
@@ -77,7 +77,7 @@ def judge_requests(
 
 
 def read_marks(text: str) -> dict[str, int] | None:
-    """The marks in an answer by criterion, or None where it is anything but one mark each."""
+    """Return the marks in an answer by criterion, or None unless it has one valid mark for each."""
     found = re.search(r"\{[^{}]*\}", text)
     try:
         marks = json.loads(found.group()) if found else None
@@ -90,7 +90,7 @@ def read_marks(text: str) -> dict[str, int] | None:
 
 
 def render(requests: Sequence[Request], answers: Mapping[str, Answer]) -> str:
-    """A table of mean marks by node type, and how many answers could not be read."""
+    """Return a table of mean marks by node type, and the number of unreadable answers."""
     rows = [["nodes", "judged", *CRITERIA]]
     unreadable = 0
     for node_type in STAGES:
@@ -101,4 +101,4 @@ def render(requests: Sequence[Request], answers: Mapping[str, Answer]) -> str:
         means = [f"{np.mean([mark[name] for mark in marks]):.2f}" if marks else "-" for name in CRITERIA]
         rows.append([node_type, f"{len(marks):,}", *means])
     table = markdown_table(rows)
-    return f"{table}\n{unreadable:,} answers held no marks." if unreadable else table
+    return f"{table}\n{unreadable:,} answers contained no valid marks." if unreadable else table

@@ -1,13 +1,13 @@
-"""Which facts about an entity are worth telling: bounded, ordered lists of neighbours in compressed rows.
+"""Selection of an entity's facts for its profile: bounded, ordered lists of neighbours in compressed rows.
 
-A profile has room for a few dozen names, a hub of the graph has thousands of neighbours. The choice follows
-what a text vector is for: to say which nodes are alike.
+A profile has room for a few dozen names, but a hub of the graph has thousands of neighbours. Since text vectors are to
+show which nodes are similar, the facts are ordered as follows:
 
-- A neighbour that nothing else is linked to likens its entity to nobody: it comes last.
-- Among the others the rarer come first: a director says more than a country.
-- Equally rare ones come in the order of relations, then of entities.
+- Neighbours without any other link come last: they make the entity similar to no other.
+- The others are ordered by degree, lowest first: a director is more informative than a country.
+- Ties are ordered by relation, then by entity.
 
-So the choice depends on the graph alone, and on nothing random.
+So the order depends only on the graph, and nothing is random.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from spike_dgl.data.dataset import Interactions, Triples
 from spike_dgl.typing import BoolArray, IndexArray
 
 PATHS = 12
-"""Facts of an entity that are followed to others, so that a hub costs no more than any entity."""
+"""Number of an entity's facts that are followed to the next hop, so that hubs cost no more than other entities."""
 FACTS_A_NEIGHBOUR = 3
-"""Facts told about each entity that is one hop away, so that they come from several."""
+"""Number of facts of each direct neighbour, so that facts two hops away come from several neighbours."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Facts about each of n rows, most telling first; row i holds positions ``offsets[i]:offsets[i + 1]``.
+    """Facts about each of n rows, most informative first; row i has positions ``offsets[i]:offsets[i + 1]``.
 
     Parameters
     ----------
     offsets
         Row pointer [n + 1].
     nodes
-        The entity at the other end of each fact.
+        Entity at the other end of each fact.
     relations
-        The relation of each fact: r where the row's entity is the head, r + R where it is the tail.
+        Relation of each fact: r if the row's entity is the head, r + R if it is the tail.
     """
 
     offsets: IndexArray
@@ -52,26 +52,26 @@ class Neighbours:
 
     @property
     def rows(self) -> IndexArray:
-        """The row of each fact."""
+        """Row of each fact."""
         return np.repeat(np.arange(len(self)), self.counts)
 
     @cached_property
     def counts(self) -> IndexArray:
-        """The number of facts in each row [n]."""
+        """Number of facts in each row [n]."""
         return np.diff(self.offsets)
 
     def facts_of(self, row: int, limit: int) -> list[tuple[int, int]]:
-        """At most so many facts (relation, node) of one row."""
+        """Return the first `limit` facts (relation, node) of one row."""
         start = self.offsets[row]
         end = min(start + limit, self.offsets[row + 1])
         return list(zip(self.relations[start:end].tolist(), self.nodes[start:end].tolist(), strict=True))
 
     def first(self, limit: int) -> Neighbours:
-        """At most so many facts a row."""
+        """Keep the first `limit` facts of each row."""
         return self._select(_places(self.offsets) < limit)
 
     def first_of_each_relation(self, limit: int) -> Neighbours:
-        """At most so many facts a row and relation."""
+        """Keep the first `limit` facts of each row and relation."""
         order = np.lexsort((self.relations, self.rows))  # stable: keeps the order within a relation
         rows, relations = self.rows[order], self.relations[order]
         starts = np.ones(len(order), dtype=bool)
@@ -81,15 +81,15 @@ class Neighbours:
         return self._select(keep)
 
     def below(self, end: int) -> Neighbours:
-        """Only facts whose other end is one of the first so many entities."""
+        """Keep only facts whose other end is an entity below `end`."""
         return self._select(self.nodes < end)
 
     def from_row(self, start: int) -> Neighbours:
-        """Only facts whose other end is none of the first so many entities."""
+        """Keep only facts whose other end is the entity `start` or a later one."""
         return self._select(self.nodes >= start)
 
     def heaviest_first(self, weights: NDArray[Any]) -> Neighbours:
-        """The same facts, in each row those first whose other end weighs most; of equal ones the lower node."""
+        """Sort the facts of each row by the weight of the other end, highest first; ties by node."""
         order = np.lexsort((self.relations, self.nodes, -weights[self.nodes], self.rows))
         return Neighbours(self.offsets, self.nodes[order], self.relations[order])
 
@@ -99,7 +99,7 @@ class Neighbours:
 
 
 def neighbours_of(triples: Triples, num_entities: int, num_relations: int) -> Neighbours:
-    """All facts about every entity [N], read both ways; self loops are left out."""
+    """Return the facts of every entity [N], as head and as tail, without self loops."""
     proper = triples.heads != triples.tails
     heads, relations, tails = triples.heads[proper], triples.relations[proper], triples.tails[proper]
     rows, nodes = np.concatenate([heads, tails]), np.concatenate([tails, heads])
@@ -111,15 +111,15 @@ def neighbours_of(triples: Triples, num_entities: int, num_relations: int) -> Ne
 
 
 def related_entities(neighbours: Neighbours, num_rows: int, limit: int) -> list[list[int]]:
-    """The entities two hops from each of the first rows, most strongly linked first.
+    """Return the entities two hops from each of the first `num_rows` entities, highest weight first.
 
-    A path counts 1 / (facts about the entity in its middle): two films with the same director are more alike
-    than two from the same country. Of each entity the first `PATHS` facts are followed.
+    A path weighs 1 / (number of facts of its middle entity): two films with the same director are more similar than
+    two from the same country. Only the first `PATHS` facts of each entity are followed.
 
     Returns
     -------
     list of list of int
-        At most `limit` entities a row [num_rows]; never the row itself, but maybe its direct neighbours.
+        At most `limit` entities per row [num_rows]; never the row itself, but possibly its direct neighbours.
     """
     followed = neighbours.first(PATHS)
     first_hop, starts = _expand(followed.offsets, np.arange(num_rows))
@@ -132,20 +132,20 @@ def related_entities(neighbours: Neighbours, num_rows: int, limit: int) -> list[
 
 
 def facts_of_neighbours(neighbours: Neighbours, row: int, limit: int) -> list[tuple[int, int, int]]:
-    """Facts two hops away from a row: what its direct neighbours are linked to besides.
+    """Return facts two hops away from a row: the other facts of its direct neighbours.
 
-    Of the row's first `PATHS` facts, the neighbour with the fewest facts of its own comes first, and tells the
-    `FACTS_A_NEIGHBOUR` first ones that do not lead back.
+    The neighbours are those of the row's first `PATHS` facts, fewest facts first. Each contributes its first
+    `FACTS_A_NEIGHBOUR` facts that do not lead back to the row.
 
     Returns
     -------
     list of tuple
-        At most `limit` triples (neighbour, relation, node), each once; the relation is read from the neighbour.
+        At most `limit` distinct triples (neighbour, relation, node), with the relation as seen from the neighbour.
     """
     middles = dict.fromkeys(node for _, node in neighbours.facts_of(row, PATHS))
     facts: list[tuple[int, int, int]] = []
     for middle in sorted(middles, key=neighbours.counts.__getitem__):
-        # Few relations lead back to one row, so a hub need not be read to its end.
+        # Few facts lead back to one row, so a few facts of a hub are enough.
         others = [fact for fact in neighbours.facts_of(middle, 4 * FACTS_A_NEIGHBOUR) if fact[1] != row]
         facts += [(middle, relation, node) for relation, node in others[:FACTS_A_NEIGHBOUR]]
     return facts[:limit]
@@ -154,9 +154,9 @@ def facts_of_neighbours(neighbours: Neighbours, row: int, limit: int) -> list[tu
 def favourite_attributes(
     neighbours: Neighbours, train: Interactions, num_users: int, limit: int
 ) -> list[list[int]]:
-    """The entities that most of a user's training items are linked to, for each user [U].
+    """Return for each user [U] the entities most often linked to their training items.
 
-    Of each item the first `PATHS` facts count; of equally frequent entities the lower row comes first.
+    Only the first `PATHS` facts of each item count. Ties are ordered by row.
     """
     followed = neighbours.first(PATHS)
     facts, pairs = _expand(followed.offsets, train.items)
@@ -165,14 +165,14 @@ def favourite_attributes(
 
 
 def histories(train: Interactions, num_users: int, num_items: int) -> list[list[int]]:
-    """The training items of each user [U], rarest first: what everybody has tells little about one."""
+    """Return the training items of each user [U], least popular first, since popular items say little about a user."""
     popularity = np.bincount(train.items, minlength=num_items)
     order = np.lexsort((train.items, popularity[train.items], train.users))
     return as_lists(train.offsets(num_users), train.items[order])
 
 
 def as_lists(offsets: IndexArray, values: IndexArray) -> list[list[int]]:
-    """The values of each row as a plain list."""
+    """Return the values of each row as a list."""
     flat = values.tolist()
     return [flat[start:end] for start, end in pairwise(offsets.tolist())]
 
@@ -185,7 +185,7 @@ def _heaviest(
     num_nodes: int,
     limit: int,
 ) -> list[list[int]]:
-    """For each row the nodes with the greatest sums of weights; of equal ones the lower node comes first."""
+    """Return for each row the `limit` nodes with the greatest sums of weights; ties by node."""
     keys, key_of = np.unique(rows * num_nodes + nodes, return_inverse=True)
     totals = np.bincount(key_of, weights=weights, minlength=len(keys))
     rows, nodes = np.divmod(keys, num_nodes)
@@ -196,12 +196,12 @@ def _heaviest(
 
 
 def _row_pointer(rows: IndexArray, num_rows: int) -> IndexArray:
-    """Where each row starts among ascending `rows`, and the last ends [num_rows + 1]."""
+    """Return the row pointer [num_rows + 1] of ascending `rows`."""
     return np.searchsorted(rows, np.arange(num_rows + 1)).astype(np.int64)
 
 
 def _expand(offsets: IndexArray, rows: IndexArray) -> tuple[IndexArray, IndexArray]:
-    """Positions of all that some rows hold, and for each the index into `rows` it belongs to."""
+    """Return the positions of all entries of `rows`, and for each the index into `rows`."""
     lengths = offsets[rows + 1] - offsets[rows]
     index = np.repeat(np.arange(len(rows)), lengths)
     first = np.cumsum(lengths) - lengths
@@ -209,5 +209,5 @@ def _expand(offsets: IndexArray, rows: IndexArray) -> tuple[IndexArray, IndexArr
 
 
 def _places(offsets: IndexArray) -> IndexArray:
-    """The place of each position within its row, from 0."""
+    """Return the index of each position within its row, from 0."""
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))

@@ -15,44 +15,48 @@ from spike_dgl.profiles.records import Kind
 
 @dataclass(frozen=True, config=STRICT)
 class ProfileOptions:
-    """Where profiles come from, and how large they are.
+    """Sources, sizes and encoder of profiles.
 
     Parameters
     ----------
     source
-        ``auto`` takes what the data set brings along, which is text vectors, else profile texts, then the texts of
-        a language model in `store`, and templates for the nodes that have none; with `store` or `texts`, vectors of
-        the data set are left aside. ``llm`` is ``auto`` without what the data set brings. ``template`` writes
-        templates for all nodes, and ``none`` does without profiles: both leave `store` and `texts` aside too.
+        ``auto`` uses the data set's text vectors if it has them and neither `store` nor `texts` is set. Otherwise
+        each node gets the data set's profile text, else the language model's text in `store`, else a template.
+        ``llm`` ignores the data set's texts and vectors. ``template`` writes templates for all nodes. ``none`` uses
+        no profiles. The last two also ignore `store` and `texts`.
     store
-        File of a language model's answers, which ``python main.py profile`` writes; None for no such texts. Used
-        are the answers to the very prompts that `llm` and the training data lead to.
+        SQLite file of a language model's answers, written by ``python main.py profile``; None for none. An answer is
+        used only if its prompt is the one that `llm` and the training data produce now.
     texts
-        Folder of profile texts that come before all others: ``item_profiles.json``, ``entity_profiles.json`` and
-        ``user_profiles.json`` as in the data set's folder, one of them at least.
+        Folder of profile texts that take precedence over all others. It contains at least one of
+        ``item_profiles.json``, ``entity_profiles.json`` and ``user_profiles.json``, in the data set's format.
     llm
-        What the language model is asked.
+        Settings of the prompts, the language model and its server.
     encoder
-        What turns texts into vectors: ``tfidf-svd`` is fitted on the texts themselves and needs nothing else,
-        ``openai`` is a server that speaks OpenAI's protocol, ``sentence-transformers`` a model on this machine.
+        Text encoder: ``tfidf-svd`` is fitted on the profiles and needs no model, ``openai`` calls a server with an
+        OpenAI-compatible API, ``sentence-transformers`` runs a model on this machine.
+    encode_facts
+        Encode a text that was ready-made or written by a language model together with the node's template profile,
+        which lists its facts. The text that is shown stays the same.
     vector_dim
-        Dimension d_t of the vectors that ``tfidf-svd`` makes; a small data set gets fewer.
+        Dimension d_t of the ``tfidf-svd`` vectors; lower for small data sets.
     openai, sentence_transformers
-        Settings of those encoders.
+        Settings of the pretrained encoders.
     vector_cache
-        File where their vectors are kept, so that no text is encoded twice.
+        File that caches the vectors of pretrained encoders, so that no text is encoded twice.
     item_words, entity_words, user_words
-        Most words of a template profile of an item, an auxiliary entity and a user; those of the paper.
+        Maximum number of words of a template profile of an item, an auxiliary entity and a user. Defaults are the
+        paper's.
     neighbours
-        Most names a template lists of one relation.
+        Maximum number of names that a template lists per relation.
     without
-        Kinds of nodes whose profiles are left out: ``user``, ``item``, ``auxiliary`` (entities that are no items).
-        Profiles that were written from theirs keep what they quote.
+        Kinds of nodes whose profiles are removed: ``user``, ``item``, ``auxiliary`` (entities that are not items).
+        Other profiles that quote them stay unchanged.
     permute
-        Exchange the profiles among users, among items and among auxiliary entities: the same texts, at nodes that
-        they say nothing about.
+        Permute the profiles among users, among items and among auxiliary entities, as a control: the texts stay, but
+        no longer describe their nodes.
     seed
-        Of the randomised matrix factorisation in ``tfidf-svd``, and of `permute`.
+        Random seed of the matrix factorisation in ``tfidf-svd`` and of `permute`.
     """
 
     source: Literal["auto", "llm", "template", "none"] = "auto"
@@ -60,6 +64,7 @@ class ProfileOptions:
     texts: str | None = Field(default=None, min_length=1)
     llm: LlmOptions = Field(default_factory=LlmOptions)
     encoder: Literal["tfidf-svd", "openai", "sentence-transformers"] = "tfidf-svd"
+    encode_facts: bool = True
     vector_dim: int = Field(default=128, ge=1, le=65_536)
     openai: OpenAIEncoderOptions = Field(default_factory=OpenAIEncoderOptions)
     sentence_transformers: SentenceTransformersOptions = Field(default_factory=SentenceTransformersOptions)
@@ -74,6 +79,6 @@ class ProfileOptions:
 
     def __post_init__(self) -> None:
         if self.source == "none" and (self.without or self.permute):
-            raise ValueError("without and permute change profiles, and source is none: there are none")
+            raise ValueError("without and permute change profiles, but source is none: there are no profiles")
         if set(self.without) >= {"user", "item", "auxiliary"}:
-            raise ValueError("without leaves no profile at all; set source to none instead")
+            raise ValueError("without removes all profiles; set source to none instead")

@@ -1,7 +1,7 @@
-"""Are the profiles any good? What can be measured without asking anybody.
+"""Quality of profiles, as far as it can be measured without a judge.
 
-Length, coverage and repetition; texts that copy their prompt; users' texts that name held-out items; and whether
-the vectors carry meaning: nodes that belong together must be more alike than nodes drawn at random.
+Measured are length, coverage and duplicates, texts that copy their prompt, users' texts that name held-out items, and
+whether vectors are meaningful: linked nodes must be more similar than random pairs.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from spike_dgl.profiles.words import has_blanks, num_words, tokens
 from spike_dgl.typing import FloatArray, IndexArray
 
 COPIED_RUN = 8
-"""So many words in a row that stand in the prompt as well are copied; names and phrases of facts are shorter."""
+"""Number of consecutive words found in the prompt that count as copied. Names and phrases of facts are shorter."""
 COPIED_SHARE = 0.5
-"""Of a text's words: from here on it repeats its prompt instead of saying something."""
+"""Fraction of copied words from which a text counts as a copy of its prompt."""
 MOST_PAIRS = 20_000
 PERMUTATIONS = 20
 
 
 @dataclass(frozen=True)
 class TextQuality:
-    """The texts of one node type.
+    """Measurements of the texts of one node type.
 
     Parameters
     ----------
     node_type
-        ``item``, ``entity`` (auxiliary ones) or ``user``.
+        ``item``, ``entity`` (auxiliary entities) or ``user``.
     nodes
-        All nodes of the type.
+        Number of nodes of the type.
     sources
-        Nodes by where their text comes from; ``none`` has none.
+        Number of nodes by source of their text; ``none`` for nodes without text.
     words
-        10th, 50th and 90th percentile and maximum of the words a text has; zeros where there is no text.
+        10th, 50th and 90th percentile and maximum of the number of words; zeros if there are no texts.
     duplicates
-        Nodes whose text another node has too.
+        Number of nodes whose text occurs more than once.
     compared, copied
-        Texts that were compared with their prompt, and those that repeat it.
+        Number of texts that were compared with their prompt, and of those that copy it.
     rejected
-        How many of the compared texts would be rejected as an answer now, by reason; length does not count.
+        Number of compared texts that would now be rejected as an answer, by reason; length is not checked.
     """
 
     node_type: NodeType
@@ -65,25 +65,25 @@ class TextQuality:
 
     @property
     def coverage(self) -> float:
-        """Share of the nodes that have a text."""
+        """Fraction of the nodes that have a text."""
         return 1 - self.sources.get("none", 0) / max(self.nodes, 1)
 
 
 @dataclass(frozen=True)
 class Separation:
-    """How well the vectors tell pairs that belong together from random ones.
+    """Separation of linked pairs from random pairs by the similarity of their vectors.
 
     Parameters
     ----------
     pairs
-        What the pairs are.
+        Description of the pairs.
     number
-        How many were compared.
+        Number of pairs compared.
     auc
-        Area under the ROC curve of cosine similarity: how often a pair is more alike than a random one, 0.5 for
-        vectors without meaning. A random pair has the same first node, and another pair's second.
+        Area under the ROC curve of cosine similarity: the probability that a linked pair is more similar than a random
+        pair; 0.5 for meaningless vectors. A random pair has the same first node and the second node of another pair.
     control
-        The highest of `PERMUTATIONS` areas with the second nodes' vectors shuffled among the nodes: what chance does.
+        Highest of `PERMUTATIONS` areas with the second nodes' vectors shuffled among the nodes, as a chance level.
     """
 
     pairs: str
@@ -93,13 +93,13 @@ class Separation:
 
     @property
     def is_meaningful(self) -> bool:
-        """True where the vectors do better than any shuffled ones."""
+        """True if the vectors separate better than all shuffled ones."""
         return self.auc > self.control
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What `measure` found, for texts by node type, names of held-out items, and vectors."""
+    """Results of `measure`: texts by node type, names of held-out items, and separations of vectors."""
 
     texts: tuple[TextQuality, ...]
     names: tuple[Finding, ...]
@@ -114,18 +114,18 @@ def measure(
     Parameters
     ----------
     dataset
-        What the profiles are about. Test interactions are used to judge vectors and to look for leaks.
+        Data set of the profiles. Test interactions are used to assess vectors and to find leaks.
     profiles
         Texts and vectors of all nodes.
     options
-        What texts are asked for by: given ones are compared with the prompt that would be used.
+        Settings of the prompts. Ready-made texts are compared with the prompt that would be used.
     sample
-        Most texts of each node type that are compared with their prompt.
+        Maximum number of texts of each node type that are compared with their prompt.
     seed
-        Of that sample and of random pairs.
+        Random seed of that sample and of random pairs.
     """
     random = np.random.default_rng(seed)
-    # A template names what the knowledge graph links to training items, and cannot know more.
+    # Templates cannot leak: they contain only training items and what the knowledge graph links to them.
     sources = zip(profiles.user_texts, profiles.user_sources.tolist(), strict=True)
     users = {user: text for user, (text, source) in enumerate(sources) if text and source != "template"}
     prompts = PromptWriter(TrainingData.from_dataset(dataset), options.llm)
@@ -138,7 +138,7 @@ def measure(
 def texts_of(
     node_type: NodeType, profiles: Profiles, num_items: int
 ) -> tuple[int, Sequence[str], Sequence[str]]:
-    """First row, texts and sources of the nodes of a type."""
+    """Return first row, texts and sources of the nodes of a type."""
     if node_type == "user":
         return 0, profiles.user_texts, profiles.user_sources.tolist()
     rows = slice(num_items) if node_type == "item" else slice(num_items, None)
@@ -156,7 +156,7 @@ def _text_quality(
     first, texts, sources = texts_of(node_type, profiles, dataset.num_items)
     present = [text for text in texts if text]
     words = np.array([num_words(text) for text in present] or [0])
-    # Templates are made of facts on purpose.
+    # Templates copy facts by design.
     asked = [row for row, source in enumerate(sources) if texts[row] and source != "template"]
     chosen = random.permutation(np.array(asked, np.int64))[:sample] + first
     items = profiles.entity_texts[: dataset.num_items]
@@ -176,13 +176,13 @@ def _text_quality(
 
 
 def _rejected(texts: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """Texts, each with its prompt, that today's rules would not take for an answer, by reason."""
+    """Count the texts that would be rejected as an answer to their prompt, by reason."""
     found = (rejection(Candidate(text, num_words(text), prompt)) for text, prompt in texts)
     return dict(Counter(reason for reason, _ in filter(None, found)))
 
 
 def copied_share(text: str, prompt: str) -> float:
-    """Share of a text's words that stand in runs of `COPIED_RUN` or more which its prompt has as well."""
+    """Return the fraction of a text's words in runs of at least `COPIED_RUN` words that its prompt also contains."""
     words, source = tokens(text.casefold()), tokens(prompt.casefold())
     length = COPIED_RUN if has_blanks(text) else round(COPIED_RUN * len(words) / max(num_words(text), 1))
     runs = set(_runs(source, length))
@@ -218,7 +218,7 @@ def _separation(
     right_rows: IndexArray,
     random: np.random.Generator,
 ) -> Iterator[Separation]:
-    """The separation of one kind of pairs; nothing where there are no two pairs with vectors."""
+    """Yield the separation of one kind of pairs, nothing if fewer than two pairs have vectors."""
     encoded = np.flatnonzero(left[left_rows].any(axis=1) & right[right_rows].any(axis=1))
     chosen = np.sort(random.permutation(encoded)[:MOST_PAIRS])
     if len(chosen) < 2:
@@ -247,7 +247,7 @@ def _lengths(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def render(quality: Quality) -> str:
-    """A report to print."""
+    """Return a report to print."""
     rows = [
         ["nodes", "number", "with text", "words 10%", "median", "90%", "most", "duplicates", "copied prompt"]
     ]
@@ -273,7 +273,7 @@ def _sources(quality: Quality) -> Iterator[str]:
         yield f"{texts.node_type}: {counts}"
         if texts.rejected:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(texts.rejected.items()))
-            yield f"      of {texts.compared:,} compared, some would not pass as an answer now: {reasons}"
+            yield f"      of {texts.compared:,} compared, these would now be rejected as an answer: {reasons}"
 
 
 def _names(quality: Quality) -> Iterator[str]:

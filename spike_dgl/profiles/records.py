@@ -1,4 +1,4 @@
-"""Profiles of all nodes, and where they come from."""
+"""Profiles of all nodes, and their sources."""
 
 from __future__ import annotations
 
@@ -14,43 +14,42 @@ from spike_dgl.typing import FloatArray
 
 NodeType: TypeAlias = Literal["item", "entity", "user"]
 STAGES: tuple[NodeType, ...] = ("item", "entity", "user")
-"""Items first: entities and users are described by their profiles."""
+"""Order in which profiles are written: those of entities and users are based on those of items."""
 Kind: TypeAlias = Literal["user", "item", "auxiliary"]
-"""Nodes that a setting names: users, items, and auxiliary entities, which are no items."""
+"""Kinds of nodes in settings: users, items, and auxiliary entities, which are not items."""
 
 Sources: TypeAlias = NDArray[np.str_]
-"""Where the profile of each node comes from; see `Profiles`."""
+"""Source of the profile of each node; see `Profiles`."""
 
 
 def vocabulary_of(node_type: NodeType, data: HasVocabularies) -> Vocabulary:
-    """The vocabulary that holds a node type; auxiliary entities share that of all entities."""
+    """Return the vocabulary of a node type; that of auxiliary entities contains all entities."""
     return {"item": data.items, "entity": data.entities, "user": data.users}[node_type]
 
 
 def rows_of(node_type: NodeType, data: HasVocabularies) -> range:
-    """Rows of a node type in its vocabulary; auxiliary entities follow the items."""
+    """Return the rows of a node type in its vocabulary; auxiliary entities follow the items."""
     return range(data.num_items if node_type == "entity" else 0, len(vocabulary_of(node_type, data)))
 
 
 @dataclass(frozen=True)
 class Profiles:
-    """What is known in words about every node, and the vectors that models read.
+    """Profile texts of all nodes, and their vectors.
 
     Parameters
     ----------
     user_texts, entity_texts
-        Paragraphs of all users [U] and entities [N], items first; empty where there is none.
+        Paragraphs of all users [U] and entities [N], items first; empty if there is none.
     user_sources, entity_sources
-        Where each node's vector comes from: ``given`` (a ready-made text), ``llm:<model>``, ``template``, ``vector``
-        (a ready-made vector of the data set), or ``none`` (no text: a zero vector, or no vectors at all); with
-        ``permuted`` before it where it is that of another node.
+        Source of each node's vector: ``given`` (a ready-made text), ``llm:<model>``, ``template``, ``vector`` (a
+        ready-made vector of the data set), or ``none`` (no text: a zero vector, or no vectors at all). The prefix
+        ``permuted`` marks the vector of another node.
     user_vectors, entity_vectors
-        Text vectors [U, d_t] and [N, d_t]; None where profiles are switched off.
+        Text vectors [U, d_t] and [N, d_t]; None without profiles.
     encoder
-        Name of what made the vectors; ``given`` where the data set brought them without saying, ``none`` where there
-        are none.
+        Name of the encoder; ``given`` if the data set's vectors do not name theirs, ``none`` if there are no vectors.
     fitted_encoder
-        Encodes further texts into the same space; None where the vectors were ready-made.
+        Encoder for further texts in the same space; None if the vectors are ready-made.
     """
 
     user_texts: tuple[str, ...]
@@ -65,13 +64,13 @@ class Profiles:
 
 @dataclass(frozen=True)
 class ProfileSources:
-    """Where the profiles of all `users` [U] and `entities` [N], items first, come from."""
+    """Sources of the profiles of all `users` [U] and `entities` [N], items first."""
 
     users: Sources
     entities: Sources
 
 
 def counted(sources: Sources) -> dict[str, int]:
-    """How many nodes have each source."""
+    """Count the nodes by source."""
     names, counts = np.unique(sources, return_counts=True)
     return dict(zip(names.tolist(), counts.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The texts a run was trained with, in one compressed file: a JSON line a node, users first, then entities."""
+"""Texts that a run was trained with, in one compressed file: one line of JSON per node, users before entities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spike_dgl.errors import DataError
 from spike_dgl.profiles.records import Profiles, ProfileSources, Sources
 
 LEVEL = 3
-"""Of compression."""
+"""Compression level."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ def write_profile_texts(file: Path, dataset: Dataset, profiles: Profiles) -> Non
         *_records("user", dataset.users.ids, profiles.user_texts, profiles.user_sources),
         *_records("entity", dataset.entities.ids, profiles.entity_texts, profiles.entity_sources),
     ]
-    # No time and no file name in the header: equal texts, equal bytes. The highest level takes six times as long.
+    # No time and no file name in the header, so that equal texts give equal bytes. Level 9 takes six times as long.
     with file.open("wb") as stream, gzip.GzipFile("", "wb", LEVEL, fileobj=stream, mtime=0) as packed:
         packed.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode())
 
 
 def read_profile_texts(file: Path) -> ProfileTexts:
-    """Read what `write_profile_texts` wrote. Raises `DataError` where the file is missing or broken."""
+    """Read a file of `write_profile_texts`. Raises `DataError` if it is missing or damaged."""
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             records = [json.loads(line) for line in lines]

@@ -1,8 +1,8 @@
-"""Profiles without a language model: paragraphs filled in from facts, bottom-up.
+"""Template profiles, without a language model: paragraphs made from facts, bottom-up.
 
-Items are described by their facts, auxiliary entities by the items they are linked to, users by the items of
-their training history. Each stage reads what the one before wrote, so ready-made profiles of items shape those
-of entities and users. Nothing is random; `spike_dgl.profiles.neighbours` says which facts are told.
+Items are described by their facts, auxiliary entities by the items they are linked to, users by the items of their
+training history. Each stage quotes the profiles of the previous one, so ready-made profiles of items also affect
+those of entities and users. Nothing is random; `spike_dgl.profiles.neighbours` selects the facts.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.words import first_words, num_words
 
 RELATED = 16
-"""Entities two hops away that an item's profile names."""
+"""Maximum number of entities two hops away in an item's profile."""
 FAVOURITES = 12
-"""Attributes of the training items that a user's profile names."""
+"""Maximum number of attributes of the training items in a user's profile."""
 QUOTES = 6
-"""Items whose profiles are quoted in that of an auxiliary entity or a user."""
+"""Maximum number of items quoted in the profile of an auxiliary entity or a user."""
 ENTITY_QUOTE_WORDS, USER_QUOTE_WORDS = 20, 12
-"""Words of each quotation."""
+"""Maximum number of words per quotation."""
 
 
 class TemplateWriter:
-    """Writes template profiles for a data set, one stage after the other.
+    """Writer of template profiles for a data set, one stage at a time.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ class TemplateWriter:
         phrases = [phrase(name) for name in data.relations.names]
         self._labels = [known.label for known in phrases] + [known.inverse_label for known in phrases]
         self._neighbours = neighbours_of(data.triples, data.num_entities, data.num_relations)
-        told = self._neighbours.first_of_each_relation(options.neighbours)
-        self._told_nodes = as_lists(told.offsets, told.nodes)
-        self._told_relations = as_lists(told.offsets, told.relations)
+        listed = self._neighbours.first_of_each_relation(options.neighbours)
+        self._listed_nodes = as_lists(listed.offsets, listed.nodes)
+        self._listed_relations = as_lists(listed.offsets, listed.relations)
 
     def items(self) -> list[str]:
-        """Profiles of all items: title, description, facts by relation, and what is related at two hops."""
+        """Write the profiles of all items: title, description, facts by relation, and entities two hops away."""
         words = self._options.item_words
         related = related_entities(self._neighbours, self._data.num_items, RELATED)
         return [
@@ -62,7 +62,7 @@ class TemplateWriter:
         ]
 
     def auxiliary_entities(self, items: Sequence[str]) -> list[str]:
-        """Profiles of the entities that are no items: name, description, facts, quotes from linked items' profiles.
+        """Write the profiles of auxiliary entities: name, description, facts, and quotes from linked items' profiles.
 
         Parameters
         ----------
@@ -80,10 +80,10 @@ class TemplateWriter:
         ]
 
     def users(self, items: Sequence[str]) -> list[str]:
-        """Profiles of all users: description, favourite attributes, titles, quotes from the items' profiles.
+        """Write the profiles of all users: description, favourite attributes, titles, and quotes from items' profiles.
 
-        All of it comes from training items; attributes by frequency, titles rarest first. A user with neither
-        training items nor a description gets an empty text.
+        Only training items are used. Attributes are ordered by frequency, titles by popularity, lowest first. A user
+        with neither training items nor a description gets an empty text.
 
         Parameters
         ----------
@@ -104,9 +104,9 @@ class TemplateWriter:
         return texts
 
     def _about(self, entity: int, words: int) -> list[str]:
-        """Name, description, and one line a relation, the one with the most telling fact first."""
+        """Return name, description, and one sentence per relation, the one with the most informative fact first."""
         lines: dict[int, list[int]] = {}
-        for relation, node in zip(self._told_relations[entity], self._told_nodes[entity], strict=True):
+        for relation, node in zip(self._listed_relations[entity], self._listed_nodes[entity], strict=True):
             lines.setdefault(relation, []).append(node)
         return [
             _as_sentence(self._names[entity]),
@@ -115,24 +115,24 @@ class TemplateWriter:
         ]
 
     def _listing(self, label: str, entities: Iterable[int], words: int | None = None) -> str:
-        """``Label: name, name.`` with as many whole names as the number of words allows."""
+        """Return ``Label: name, name.`` with at most `words` words of names; no name is cut."""
         names = [self._names[entity] for entity in entities]
         if words is not None:
             names = _names_within(names, words)
         return _as_sentence(f"{label}: {', '.join(names)}") if names else ""
 
     def _quotes(self, chosen: Iterable[int], items: Sequence[str], words: int) -> list[str]:
-        """The beginnings of some items' profiles, with the title where the profile does not start with it."""
+        """Return the beginnings of the chosen items' profiles, after the title unless the profile starts with it."""
         return [_quote(self._names[item], items[item], words) for item in chosen]
 
 
 def limit_words(parts: Iterable[str], words: int) -> str:
-    """Join parts by spaces, empty ones left out; "..." marks where more than so many words were cut off."""
+    """Join parts by spaces and cut the text after `words` words; "..." marks the cut."""
     return first_words(" ".join(parts), words)
 
 
 def _description(descriptions: Mapping[int, str], row: int, words: int) -> str:
-    """A description, cut where it would take more than half of the words from the facts."""
+    """Return a description, cut after half of the words so that facts have room."""
     text = limit_words([descriptions.get(row, "")], max(words // 2, 1))
     return _as_sentence(text) if text else ""
 

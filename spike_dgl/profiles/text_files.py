@@ -1,6 +1,6 @@
 """Profile texts in the authors' files: ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``.
 
-Each holds an object from row numbers to texts. Auxiliary entities count from 0 after the items.
+Each contains a JSON object that maps row numbers to texts. Numbers of auxiliary entities start at 0.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from spike_dgl.profiles.records import STAGES, NodeType, rows_of
 
 
 def file_name(node_type: NodeType) -> str:
-    """The authors' name for the texts of a node type."""
+    """Return the authors' file name for the texts of a node type."""
     return f"{node_type}_profiles.json"
 
 
 def read_folder(folder: Path, data: TrainingData) -> NodeTexts:
-    """The texts of the files that a folder has.
+    """Read the text files of a folder.
 
     Raises
     ------
     DataError
-        Where there is none of the three files, one is broken, or names a row that the data set does not have.
+        If none of the three files exists, or one is damaged or has a row that the data set does not have.
     """
     files = {node_type: folder / file_name(node_type) for node_type in STAGES}
     found = {
@@ -35,22 +35,22 @@ def read_folder(folder: Path, data: TrainingData) -> NodeTexts:
     }
     if not found:
         names = ", ".join(map(file_name, STAGES))
-        raise DataError(folder, "holds no profile texts", f"Expected one at least of {names}.")
+        raise DataError(folder, "contains no profile texts", f"Expected at least one of {names}.")
     return NodeTexts(found.get("user", {}), found.get("item", {}) | found.get("entity", {}))
 
 
 def read_rows(file: Path, node_type: NodeType, data: TrainingData) -> dict[int, str]:
-    """Texts of one file by row of the data set. Raises `DataError` for a row it does not have."""
+    """Read the texts of one file by row of the data set. Raises `DataError` for a row that it does not have."""
     rows, texts = rows_of(node_type, data), read_text_map(file)
     outside = [row for row in texts if row >= len(rows)]
     if outside:
         problem = f"has a text of {node_type} {outside[0]}, but the data set has rows 0 to {len(rows) - 1}"
-        raise DataError(file, problem, "Is it the file of another data set, or of another node type?")
+        raise DataError(file, problem, "Check that the file belongs to this data set and node type.")
     return {rows[row]: text for row, text in texts.items()}
 
 
 def write_rows(file: Path, node_type: NodeType, texts: Mapping[int, str], data: TrainingData) -> None:
-    """Write texts by row of the data set in the authors' layout."""
+    """Write texts by row of the data set in the authors' format."""
     first = rows_of(node_type, data).start
     by_number = {str(row - first): texts[row] for row in sorted(texts)}
     file.write_text(json.dumps(by_number, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")

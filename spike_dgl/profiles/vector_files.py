@@ -1,7 +1,7 @@
 """Vectors in the authors' files: ``user_embeddings.npz``, ``item_embeddings.npz``, ``entity_embeddings.npz``.
 
-Each holds `ids` and `embeddings`; auxiliary entities count from 0 after the items. Ours also hold the name of the
-`encoder` and the `text_hashes`, by which vectors that no longer fit are found.
+Each contains `ids` and `embeddings`; ids of auxiliary entities start at 0. Files of this program also contain the name
+of the `encoder`, and `text_hashes` to find vectors whose text has changed.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ ENCODE_AGAIN = (
 
 
 def write_vectors(folder: Path, profiles: Profiles, num_items: int) -> list[Path]:
-    """Write the vectors of all nodes; gives the files' paths.
+    """Write the vectors of all nodes and return the files' paths.
 
     Parameters
     ----------
     folder
-        Is made where it is missing; files of these names are replaced.
+        Output folder, created if missing. Files with these names are replaced.
     profiles
-        With vectors and the texts they were made from.
+        Profiles with vectors and the texts they were made from.
     num_items
-        I: the entities after so many are auxiliary.
+        I; the entities after the first I are auxiliary.
     """
     if profiles.user_vectors is None or profiles.entity_vectors is None:
         raise ConfigError("profiles.source is 'none': there is nothing to encode")
@@ -61,22 +61,22 @@ def _write(file: Path, texts: Sequence[str], vectors: FloatArray, encoder: str) 
 
 
 def refuse_unfit_vectors(dataset: Dataset, vectors: NodeVectors, options: ProfileOptions) -> None:
-    """Check that a data set's vectors belong to its texts and to the encoder that is asked for.
+    """Check that a data set's vectors match its texts and the requested encoder.
 
-    Nodes whose text the data set does not bring are not checked, and neither are files that do not tell.
+    Nodes without a text in the data set are not checked, and neither are files without text hashes.
 
     Raises
     ------
     DataError
-        Where a text has changed since it was encoded.
+        If a text has changed since it was encoded.
     ConfigError
-        Where the settings name an encoder other than ``tfidf-svd``, and the vectors are of another one.
+        If the settings name an encoder other than ``tfidf-svd``, and the vectors are not of that encoder.
     """
     asked = pretrained_encoder(options)
     if asked is not None and asked.name != vectors.encoder:
-        made_by = f"of '{vectors.encoder}'" if vectors.encoder else "that do not name their encoder"
+        made_by = f"of '{vectors.encoder}'" if vectors.encoder else "of an unknown encoder"
         raise ConfigError(
-            f"profiles.encoder asks for '{asked.name}', but {dataset.name} brings vectors {made_by}\n"
+            f"profiles.encoder is '{asked.name}', but {dataset.name} has vectors {made_by}\n"
             f"  Leave out profiles.encoder to use them. {ENCODE_AGAIN}"
         )
     texts = dataset.profiles
@@ -96,7 +96,7 @@ def _refuse_stale(
     stale = [row for row, text in texts.items() if text_hash(text.strip()).encode() != hashes[row]]
     if stale:
         problem = (
-            f"{len(stale):,} of {len(texts):,} {kind} vectors were made from other texts than those that are "
-            f"there, first that of '{ids[min(stale)]}'"
+            f"{len(stale):,} of {len(texts):,} {kind} vectors do not match their texts, "
+            f"the first is that of '{ids[min(stale)]}'"
         )
         raise DataError(dataset.name, problem, ENCODE_AGAIN)

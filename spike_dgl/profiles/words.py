@@ -1,4 +1,4 @@
-"""Words of a text, also in scripts that put no blanks between them."""
+"""Words of a text, also in scripts without spaces between words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHARACTERS_A_WORD: Mapping[str, float] = {
     # Thai, Lao, Burmese, Khmer
     "\u0e01-\u0edf\u1000-\u109f\u1780-\u17df": 5.0,
 }
-"""Characters that count as one word, by the script's ranges of characters; other scripts have blanks."""
+"""Number of characters that count as one word, by ranges of characters; other scripts have spaces."""
 
 _COUNTED = {re.compile(f"[{ranges}]"): size for ranges, size in CHARACTERS_A_WORD.items()}
 _WITHOUT_BLANKS = re.compile(f"[{''.join(CHARACTERS_A_WORD)}\u3000-\u303f\uff00-\uff65]")
@@ -35,17 +35,17 @@ def num_words(text: str) -> int:
 
 
 def tokens(text: str) -> list[str]:
-    """Split a text at blanks, and scripts without blanks into characters."""
+    """Split a text at spaces, and scripts without spaces into characters."""
     return _TOKEN.findall(text)
 
 
 def has_blanks(text: str) -> bool:
-    """Return whether a text has no script without blanks."""
+    """Return whether all scripts of a text have spaces between words."""
     return _WITHOUT_BLANKS.search(text) is None
 
 
 def first_words(text: str, number: int) -> str:
-    """Cut a text after so many words; "..." marks where it was cut.
+    """Cut a text after `number` words; "..." marks the cut.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def first_words(text: str, number: int) -> str:
     'Heat 熱 is...'
     """
     if has_blanks(text):
-        words = text.split(maxsplit=number)  # what follows the limit is one piece, and left as it is
+        words = text.split(maxsplit=number)  # the last element is the rest of the text, not split
         return " ".join(words) if len(words) <= number else " ".join(words[:number]) + "..."
     text = " ".join(text.split())
     end = bisect_right(range(len(text)), number, key=lambda last: num_words(text[: last + 1]))

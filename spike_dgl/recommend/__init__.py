@@ -1,4 +1,4 @@
-"""Top-k lists, scores and similar items from a finished run, also for users and items that training never saw."""
+"""Top-k lists, scores and similar items from a finished run, also for cold-start users and items."""
 
 from spike_dgl.recommend.recommender import Item, NewItem, Recommender, ScoredItem
 

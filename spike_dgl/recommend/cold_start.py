@@ -1,4 +1,4 @@
-"""Users and items that came after a run's training: what it takes to embed them, opened when first needed."""
+"""Embedding of cold-start users and items with the model and encoder of a run, which are loaded lazily."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Value = TypeVar("Value")
 
 
 class Once(Generic[Value]):
-    """A value that is made when it is first asked for, by one thread, and shared by all."""
+    """Thread-safe lazy value: computed by the first call, and shared by all threads."""
 
     def __init__(self, make: Callable[[], Value]) -> None:
         self._make, self._lock = make, threading.Lock()
         self._made: list[Value] = []
 
     def __call__(self) -> Value:
-        """The value."""
+        """Return the value."""
         with self._lock:
             if not self._made:
                 self._made.append(self._make())
@@ -39,12 +39,13 @@ class Once(Generic[Value]):
 
 @dataclass(frozen=True)
 class ColdStart:
-    """Embeds users and items by the model of a run, and texts by its encoder.
+    """Embedder of new users and items by the model of a run, and of texts by its encoder.
 
     Parameters
     ----------
     fold_in, encoder
-        Open the model and the encoder. The first call takes seconds, for torch, DGL and the weights.
+        Functions that load the model and the encoder. The first call takes seconds, to import torch and DGL and to
+        load the weights.
     """
 
     fold_in: Callable[[], FoldIn]
@@ -52,7 +53,7 @@ class ColdStart:
 
     @classmethod
     def from_run(cls, folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> ColdStart:
-        """Those of a run folder."""
+        """Create from a run folder."""
 
         def open_model() -> FoldIn:
             from spike_dgl.runs.set_up import open_fold_in
@@ -62,49 +63,49 @@ class ColdStart:
         return cls(Once(open_model), Once(lambda: _unchanged(folder, open_encoder(folder))))
 
     def user_of_items(self, items: IndexArray) -> FloatArray:
-        """[D] of someone who likes some items, by row."""
+        """Embed [D] a new user who likes some items, given by row."""
         embedded: FloatArray = self.fold_in().users_of_items([items])[0]
         return embedded
 
     def user_of_text(self, text: str) -> FloatArray:
-        """[D] of someone who describes a taste."""
+        """Embed [D] a new user who describes their taste."""
         embedded: FloatArray = self.fold_in().users_of_profiles(self.encoded([text]))[0]
         return embedded
 
     def encoded(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors [n, d_t] of texts, zeros for empty ones. Raises `SpikeError` where no word of one is known."""
+        """Encode texts as vectors [n, d_t], zeros for empty ones. Raises `SpikeError` if no word of one is known."""
         vectors = self.encoder().encode(texts)
         for text, vector in zip(texts, vectors, strict=True):
             if text.strip() and not vector.any():
                 raise SpikeError(
-                    f"the run's encoder knows no word of '{text[:60]}'\n  Say it in words that the run's profiles use."
+                    f"the run's encoder knows no word of '{text[:60]}'\n  Use words that are in the run's profiles."
                 )
         return vectors
 
     def with_items(self, new: NewItems) -> tuple[ColdStart, FloatArray]:
-        """The same with further known items, and the embeddings [n, D] of these."""
+        """Return a copy with n more items, and the embeddings [n, D] of these."""
         fold_in, embedded = self.fold_in().with_items(new)
         return ColdStart(lambda: fold_in, self.encoder), embedded
 
 
 def _unchanged(folder: RunFolder, opened: Value) -> Value:
-    """What was opened just now. Raises `DataError` where the run is another than the embeddings were read from."""
+    """Return `opened`. Raises `DataError` if the run folder has changed since the embeddings were loaded."""
     folder.check_unchanged()
     return opened
 
 
 def open_encoder(folder: RunFolder) -> Encoder:
-    """What made the text vectors of a run.
+    """Load the text encoder of a run.
 
     Raises
     ------
     SpikeError
-        Where the run has no profiles, or their vectors came from elsewhere.
+        If the run has no profiles, or their vectors were made elsewhere.
     """
     used = folder.read_json("environment.json")["encoder"]
     if used == "none":
         raise SpikeError(
-            f"{folder.path} was trained without profiles, so it reads no text\n  Train with profiles."
+            f"{folder.path} was trained without profiles, so it cannot encode texts\n  Train with profiles."
         )
     if folder.file("encoder.npz").is_file():
         return TfidfSvdEncoder.load(folder.file("encoder.npz"))
@@ -112,7 +113,7 @@ def open_encoder(folder: RunFolder) -> Encoder:
     encoder = pretrained_encoder(options)
     if encoder is None or encoder.name != used:
         raise SpikeError(
-            f"the text vectors of {folder.path} were made by '{used}', which is not at hand\n"
-            "  Train with profiles.source=template or llm, whose texts the run encodes itself."
+            f"the text vectors of {folder.path} were made by '{used}', which is not available\n"
+            "  Train with profiles.source=template or llm, whose texts are encoded by the run itself."
         )
     return encoder

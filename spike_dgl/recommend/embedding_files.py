@@ -16,32 +16,32 @@ from spike_dgl.typing import FloatArray
 
 
 def write_embeddings(recommender: Recommender, folder: str | Path) -> None:
-    """Write what scores are made of: all files, or after an error none.
+    """Write the final embeddings of a run; after an error no files are left.
 
     ================================ =========================================================================
     ``users.npy``, ``items.npy``     float32 [U, D] and [I, D]; the score of a user and an item is their inner
-                                     product, likeness of two items the cosine of theirs
-    ``users.csv``, ``items.csv``     columns id and name, a line for each row of the array
-    ``embeddings.json``              sizes, the two relations above, and whether all items have length one
+                                     product, the similarity of two items is their cosine
+    ``users.csv``, ``items.csv``     columns id and name, one line per row of the array
+    ``embeddings.json``              sizes, how to compute scores and similarity, and whether items are normalised
     ================================ =========================================================================
 
     Parameters
     ----------
     recommender
-        Items that were added to it are written too.
+        Source of the embeddings; added items are included.
     folder
-        New or empty; it is made with the folders above it.
+        New or empty folder; missing parent folders are created.
 
     Raises
     ------
     SpikeError
-        Where the folder holds something.
+        If the folder is not empty.
     DataError
-        Where it cannot be written.
+        If it cannot be written.
     """
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()):
-        raise SpikeError(f"{folder} already holds files\n  Name another folder, or empty it.")
+        raise SpikeError(f"{folder} is not empty\n  Choose another folder, or empty it.")
     users, items = recommender.user_embeddings, recommender.item_embeddings
     with new_folder(folder) as partial:
         _write_side(partial, "users", users, recommender.users)
@@ -52,7 +52,7 @@ def write_embeddings(recommender: Recommender, folder: str | Path) -> None:
             "dimension": items.shape[1],
             "score": "inner product",
             "item_similarity": "cosine",
-            # Then inner product, cosine and distance order items alike, and any index will do.
+            # If so, inner product, cosine and distance rank items alike, and any type of index can be used.
             "items_have_length_one": bool(np.allclose(np.linalg.norm(items, axis=1), 1.0, atol=1e-4)),
         }
         text = json.dumps(facts, indent=2) + "\n"

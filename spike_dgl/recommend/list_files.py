@@ -1,4 +1,4 @@
-"""Lists of all users as one file: CSV, JSON lines or Parquet."""
+"""Top-k lists of all users in one file: CSV, JSON lines or Parquet."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from spike_dgl.errors import SpikeError
 from spike_dgl.recommend.recommender import Recommender, ScoredItem
 
 CHUNK = 2048
-"""Users whose lists are held in memory at a time."""
+"""Number of users whose lists are in memory at a time."""
 COLUMNS = ("user_id", "rank", "item_id", "item_name", "score")
 
 
 class UserList(NamedTuple):
-    """The list of a user, by raw id, and whether the model ranked it or popularity did."""
+    """List of a user, by raw id; it is ranked by the model if the user has a history, else by popularity."""
 
     user: str
     items: list[ScoredItem]
@@ -26,7 +26,7 @@ class UserList(NamedTuple):
 
 
 Chunks: TypeAlias = Iterator[list[UserList]]
-"""Lists of some users at a time, with the raw ids of these."""
+"""Iterator over lists, some users at a time."""
 
 
 def write_lists(
@@ -38,37 +38,36 @@ def write_lists(
     exclude_seen: bool = True,
     candidates: Sequence[str] | None = None,
 ) -> None:
-    """Write the lists that `Recommender.recommend` gives, for all users or some.
+    """Write the results of `Recommender.recommend` for all users, or some, to one file.
 
-    The lists of a few thousand users are in memory at a time. The file takes its place when all of it is written;
-    until then, and after an error, what stood there stays.
+    The file is written atomically, with the lists of a few thousand users in memory at a time.
 
     ============ ==========================================================================================
-    ``.csv``     a line an item: user_id, rank (from 1), item_id, item_name, score; the first line names them
-    ``.jsonl``   a line a user, as ``recommend --json`` prints it; lists of popular items, for users without training
-                 interactions, have ``"ranked_by": "popularity"``
+    ``.csv``     one line per item: user_id, rank (from 1), item_id, item_name, score; with a header line
+    ``.jsonl``   one line per user, as printed by ``recommend --json``; lists of users without training
+                 interactions have ``"ranked_by": "popularity"``
     ``.parquet`` the columns of the CSV file; needs pyarrow
     ============ ==========================================================================================
 
     Parameters
     ----------
     recommender
-        Gives the lists.
+        Source of the lists.
     file
-        Its name says the format. Missing folders above it are made.
+        File to write; its suffix determines the format. Missing parent folders are created.
     k, exclude_seen, candidates
-        As of `Recommender.recommend`.
+        See `Recommender.recommend`.
     users
-        Ids or names; all users in the order of the data by default.
+        Ids or names. Default: all users in the order of the data.
 
     Raises
     ------
     UnknownIdError
-        For a user or candidate that the run does not know; nothing is written.
+        If a user or candidate is unknown; nothing is written.
     SpikeError
-        For another ending of the name, and where pyarrow is missing.
+        If the suffix is unknown, or pyarrow is missing.
     DataError
-        Where the file cannot be written.
+        If the file cannot be written.
     """
     file = Path(file)
     write = _writer_for(file)
@@ -92,27 +91,25 @@ def _writer_for(file: Path) -> Callable[[Path, Chunks], None]:
     writers = {".csv": _write_csv, ".jsonl": _write_json_lines, ".parquet": _write_parquet}
     write = writers.get(file.suffix.lower())
     if write is None:
-        raise SpikeError(
-            f"{file}: its name does not say a format of lists\n  Let it end with {', '.join(writers)}."
-        )
+        raise SpikeError(f"{file}: the suffix is not a format of lists\n  Use one of {', '.join(writers)}.")
     if write is _write_parquet:
         try:
             import pyarrow.parquet  # noqa: F401
         except ModuleNotFoundError:
             raise SpikeError(
                 f"writing {file} needs the package pyarrow, which is not installed\n"
-                '  Install it: pip install "pyarrow>=16"; or name a .csv or .jsonl file.'
+                '  Install it (pip install "pyarrow>=16"), or use a .csv or .jsonl file.'
             ) from None
     return write
 
 
 def as_json(asked: dict[str, object], items: Sequence[ScoredItem]) -> str:
-    """A list as one line of JSON, after what was asked for."""
+    """Render a list as one line of JSON, with the request first."""
     return json.dumps({**asked, "items": [vars(item) for item in items]}, ensure_ascii=False)
 
 
 def asked_of_user(user: str, has_history: bool) -> dict[str, object]:
-    """Return what the JSON line of a user's list begins with; it says so where popularity ranks the list."""
+    """Return the first fields of the JSON line of a user's list; they include a ranking by popularity."""
     return {"user": user} if has_history else {"user": user, "ranked_by": "popularity"}
 
 
@@ -121,7 +118,7 @@ def _write_csv(file: Path, chunks: Chunks) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for chunk in chunks:
-            # Nine digits tell every two numbers of float32 apart.
+            # Nine digits distinguish all float32 numbers.
             writer.writerows((*place, f"{score:.9g}") for *place, score in _rows(chunk))
 
 
@@ -147,7 +144,7 @@ def _write_parquet(file: Path, chunks: Chunks) -> None:
 
 
 def _rows(chunk: Sequence[UserList]) -> Iterator[tuple[str, int, str, str, float]]:
-    """A row of `COLUMNS` for each item of each list."""
+    """Yield a row of `COLUMNS` for each item of each list."""
     for user, items, _ in chunk:
         for rank, item in enumerate(items, start=1):
             yield user, rank, item.id, item.name, item.score

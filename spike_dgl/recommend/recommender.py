@@ -1,4 +1,4 @@
-"""Recommendations from a finished run: raw ids or names in, raw ids and names out."""
+"""Recommendations from a finished run, by raw ids or names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Item:
-    """An item by its raw id and its name."""
+    """Item with raw id and name."""
 
     id: str
     name: str
@@ -30,9 +30,9 @@ class Item:
 
 @dataclass(frozen=True)
 class ScoredItem(Item):
-    """One place of a list: the item, and the number that ranks it, an inner product or a cosine.
+    """Entry of a list: an item and its score, an inner product or a cosine.
 
-    In lists of users without training interactions it is the number of the item's training users.
+    For users without training interactions, the score is the item's number of training users.
     """
 
     score: float
@@ -40,18 +40,18 @@ class ScoredItem(Item):
 
 @dataclass(frozen=True)
 class NewItem:
-    """An item that was not there in training.
+    """Item that was not in the training data.
 
     Parameters
     ----------
     id
-        Raw id that no other item has.
+        Raw id, not used by another item.
     triples
-        Pairs of a relation and the entity it leads to, each by raw id or name.
+        Pairs of relation and tail entity, each by raw id or name.
     text
-        Describes the item, as profiles do.
+        Description of the item, like a profile.
     name
-        Readable name; the raw id by default.
+        Readable name. Default: the raw id.
     """
 
     id: str
@@ -61,25 +61,25 @@ class NewItem:
 
 
 class Recommender:
-    """Ranks items for the users of a trained run, and for users and items that came later.
+    """Top-k recommendation for the users of a trained run, and for new users and items.
 
-    Users and items are named by raw id or by exact name; a name that several have is refused. Final embeddings that
-    training stored are read, which needs neither torch nor DGL; what is new is embedded by the run's model, which is
-    opened the first time. Nothing that can be asked for changes after construction, so threads may share one.
+    Users and items are given by raw id or exact name; ambiguous names are rejected. For users and items of the data it
+    uses the stored final embeddings, which needs neither torch nor DGL. New ones are embedded by the run's model,
+    which is loaded when first needed. A recommender is immutable, so threads may share it.
 
     Parameters
     ----------
     dataset
-        The data the run was trained on.
+        Data of the run.
     users, items
         Final embeddings, [U, D] and [I, D].
     cold_start
-        Embeds users and items that came later; None where only those of the data are asked for.
+        Embedder of new users and items; None if there are none.
 
     Attributes
     ----------
     users, items
-        Raw ids and names of all that are known, added items last.
+        Raw ids and names of all users and items, added items last.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class Recommender:
 
     @classmethod
     def load(cls, run: str | Path) -> Recommender:
-        """Open a run folder.
+        """Load from a run folder.
 
-        Raises `DataError` where it is unfinished, its model is not trained, or the data has changed since.
+        Raises `DataError` if the run is not finished, its model is untrained, or its data has changed.
         """
         folder = RunFolder.open(Path(run))
         embeddings = folder.read_arrays("embeddings.npz")
@@ -131,31 +131,31 @@ class Recommender:
         exclude_seen: bool = True,
         candidates: Sequence[str] | None = None,
     ) -> list[ScoredItem] | list[list[ScoredItem]]:
-        """The best k items of a user, or of each of several, best first; of equal scores the first item of the data.
+        """Return the top k items of one or several users, best first; ties are broken by the order of the data.
 
-        A user without training interactions gets the most popular items: the model never learned an embedding of them.
-        `has_history` tells who has some.
+        A user without training interactions gets the most popular items, since the model has no embedding for them;
+        see `has_history`.
 
         Parameters
         ----------
         users
             A user, or a sequence of users.
         k
-            Length of a list; shorter where fewer items are left.
+            Length of a list; lists are shorter if fewer items are left.
         exclude_seen
-            Leave out the items of the user's training and validation interactions.
+            Whether to exclude the items of the user's training and validation interactions.
         candidates
-            The only items that may be listed; all by default.
+            Items to rank. Default: all.
 
         Returns
         -------
         list of ScoredItem
-            For a sequence of users a list of such lists. A user's list is the same in any company, to the last bit.
+            Top k items; a list of such lists for a sequence of users. A user's list does not depend on other users.
 
         Raises
         ------
         UnknownIdError
-            For a user or candidate that the run does not know, or whose name others have too.
+            If a user or candidate is unknown or its name is ambiguous.
         """
         allowed = self._mask(candidates)
         if isinstance(users, str):
@@ -170,26 +170,26 @@ class Recommender:
         exclude_seen: bool = True,
         candidates: Sequence[str] | None = None,
     ) -> list[ScoredItem]:
-        """The best k items for someone new who likes some items.
+        """Return the top k items for a new user who likes some items.
 
         Parameters
         ----------
         items
-            What the person likes; one at least.
+            Items that the user likes; at least one.
         k
             Length of the list.
         exclude_seen
-            Leave those items out.
+            Whether to exclude these items.
         candidates
-            The only items that may be listed; all by default.
+            Items to rank. Default: all.
 
         Raises
         ------
         UnknownIdError
-            For an item that the run does not know, or whose name others have too.
+            If an item is unknown or its name is ambiguous.
         """
         if not items or isinstance(items, str):
-            raise SpikeError("someone new is known by a sequence of one liked item at least")
+            raise SpikeError("a new user needs a sequence of at least one liked item")
         liked, allowed = np.unique(self.items.find_all(items)), self._mask(candidates)
         user = self.cold_start.user_of_items(liked)
         return self._ranked(self._items @ user, k, liked if exclude_seen else None, allowed)
@@ -197,57 +197,59 @@ class Recommender:
     def recommend_for_text(
         self, text: str, k: int = 10, *, candidates: Sequence[str] | None = None
     ) -> list[ScoredItem]:
-        """The best k items for someone new who describes a taste, such as "dark synth-pop from the 80s".
+        """Return the top k items for a new user who describes their taste, such as "dark synth-pop from the 80s".
 
         Parameters
         ----------
         text
-            Is encoded by what made the vectors of the run's profiles.
+            Description; it is encoded by the encoder of the run's profiles.
         k
             Length of the list.
         candidates
-            The only items that may be listed; all by default.
+            Items to rank. Default: all.
 
         Raises
         ------
         SpikeError
-            Where the run has no profiles or its encoder is not there, or knows no word of the text.
+            If the run has no profiles, its encoder is not available, or it knows no word of the text.
         """
         if not text.strip():
-            raise SpikeError("there is no text that describes a taste")
+            raise SpikeError("the text that describes a taste is empty")
         allowed = self._mask(candidates)
         return self._ranked(self._items @ self.cold_start.user_of_text(text), k, None, allowed)
 
     def add_item(
         self, id: str, triples: Sequence[tuple[str, str]] = (), text: str = "", *, name: str = ""
     ) -> Recommender:
-        """A recommender that also knows an item which was not there in training; see `add_items`.
+        """Return a recommender with one more item; see `add_items`.
 
         Parameters
         ----------
         id, triples, text, name
-            Of the item; see `NewItem`.
+            See `NewItem`.
         """
         return self.add_items([NewItem(id, tuple(triples), text, name)])
 
     def add_items(self, items: Sequence[NewItem]) -> Recommender:
-        """A recommender that also knows some items which were not there in training; this one stays as it is.
+        """Return a recommender with additional items that were not in the training data; this one does not change.
 
-        Nothing is trained: an item is embedded from its neighbours in the knowledge graph and its text. What the others
-        are embedded as does not change.
+        Nothing is trained: a new item is embedded from its neighbours in the knowledge graph and its text. The
+        embeddings of the other items stay the same.
 
         Raises
         ------
         UnknownIdError
-            For a relation or entity that the run does not know, or whose name others have too.
+            If a relation or entity is unknown or its name is ambiguous.
         SpikeError
-            Where an id is taken, an item has neither triple nor text, or the run has no encoder for texts.
+            If an id is already used, an item has neither triples nor text, or the run has no text encoder.
         """
         for item in items:
             if item.id in self.items or [other.id for other in items].count(item.id) > 1:
-                raise SpikeError(f"there is an item '{item.id}' already\n  Give the new one another id.")
+                raise SpikeError(f"item '{item.id}' already exists\n  Use another id for the new item.")
             if not item.triples and not item.text.strip():
-                raise SpikeError(f"nothing is known of item '{item.id}'\n  Give it a triple or a text.")
+                raise SpikeError(
+                    f"item '{item.id}' has neither triples nor text\n  Give it at least one of them."
+                )
         cold_start, embedded = self.cold_start.with_items(self._new_items(items))
         grown = Recommender(self.dataset, self._users, np.concatenate([self._items, embedded]), cold_start)
         grown.items = Vocabulary(
@@ -274,20 +276,18 @@ class Recommender:
 
     @property
     def cold_start(self) -> ColdStart:
-        """What embeds users and items that came later. Raises `SpikeError` where there is none."""
+        """Embedder of new users and items. Raises `SpikeError` if there is none."""
         if self._cold_start is None:
-            raise SpikeError(
-                "users and items that are new need the run's model\n  Use Recommender.load(RUN)."
-            )
+            raise SpikeError("new users and items need the run's model\n  Use Recommender.load(RUN).")
         return self._cold_start
 
     def score(self, user: str, items: Sequence[str]) -> FloatArray:
-        """Scores [n] of some items for a user, as they rank lists; seen ones too."""
+        """Return the scores [n] of some items for a user; the items may be seen."""
         scores: FloatArray = self.scores_of(self.users.find(user))[self.items.find_all(items)]
         return scores
 
     def similar_items(self, item: str, k: int = 10) -> list[ScoredItem]:
-        """The k items whose final embeddings point most nearly the same way, by cosine; not the item itself."""
+        """Return the k items most similar to an item by cosine of final embeddings, without the item itself."""
         row = self.items.find(item)
         lengths = np.linalg.norm(self._items, axis=1)
         scale = lengths * lengths[row]
@@ -301,7 +301,7 @@ class Recommender:
         return bool(self._has_history[self.users.find(user)])
 
     def history(self, user: str) -> list[Item]:
-        """The items of a user's training and validation interactions, in the order of the data."""
+        """Return the items of a user's training and validation interactions, in the order of the data."""
         return [
             Item(self.items.ids[row], self.items.names[row])
             for row in self._seen_items(self.users.find(user)).tolist()
@@ -314,29 +314,29 @@ class Recommender:
 
     @property
     def user_embeddings(self) -> FloatArray:
-        """[U, D]."""
+        """Final user embeddings [U, D]."""
         return self._users
 
     @property
     def item_embeddings(self) -> FloatArray:
-        """[I, D], added items last: what a user's embedding is multiplied with."""
+        """Final item embeddings [I, D], added items last."""
         return self._items
 
     def scores_of(self, user: int) -> FloatArray:
-        """Scores [I] of all items for the user of a row: their popularity, for a user without training interactions."""
+        """Return the scores [I] of all items for a user row; popularity if the user has no training interactions."""
         if not self._has_history[user]:
             return self._popularity
-        # One user at a time and always all items, so that a score depends on nothing else that is asked for.
+        # One user at a time and always all items, so that a score does not depend on the rest of the request.
         scores: FloatArray = self._items @ self._users[user]
         return scores
 
     @cached_property
     def _popularity(self) -> FloatArray:
-        """[I] training users of each item, added items last."""
+        """Number of training users [I] of each item, added items last."""
         return np.bincount(self.dataset.train.items, minlength=len(self.items)).astype(np.float32)
 
     def _mask(self, candidates: Sequence[str] | None) -> np.ndarray | None:
-        """True [I] for the candidates; None for all."""
+        """Return True [I] for the candidates; None for all items."""
         if candidates is None:
             return None
         allowed = np.zeros(len(self.items), dtype=bool)
@@ -352,7 +352,7 @@ class Recommender:
         rows = np.flatnonzero(listed)
         of_rows = scores[rows]
         if k < len(rows):
-            # Everything from the k-th best score up, so that ties at the end are settled by the order of the data too.
+            # Keep all ties with the k-th best score, so that they are broken by the order of the data, too.
             rows = rows[of_rows >= np.partition(of_rows, -k)[-k]]
         best = rows[np.lexsort((rows, -scores[rows]))][:k]
         ids, names = self.items.ids, self.items.names

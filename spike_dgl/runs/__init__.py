@@ -1,1 +1,1 @@
-"""Runs: their settings, their folders, training and test, and tables of finished ones."""
+"""Runs: settings, folders, training and test, and tables of results."""

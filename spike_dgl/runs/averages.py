@@ -1,4 +1,4 @@
-"""Finished runs, averaged over seeds."""
+"""Results of finished runs, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Record: TypeAlias = dict[str, Any]
 """``result.json`` of a run."""
 
 NOT_COMPARED = ("seed", "threads", "device")
-"""Training settings in which runs may differ and yet be averaged."""
+"""Training settings that may differ between runs that are averaged."""
 
 COSTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -26,18 +26,18 @@ COSTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "peak_memory_mb": ("peak MB", ",.0f"),
     }
 )
-"""What runs cost: heading and number format by name in a record."""
+"""Costs of runs: heading and number format by name in a record."""
 
 
 def read_record(folder: RunFolder) -> Record:
-    """What a finished run found, and its `seconds_to_quality`. Raises `DataError` where it is not finished."""
+    """Read the result of a finished run, with `seconds_to_quality`. Raises `DataError` if it is not finished."""
     metric = folder.settings()["training"]["metric"]
     seconds = seconds_to_quality(folder.metrics().read(), metric)
     return {**folder.read_json("result.json"), "seconds_to_quality": seconds}
 
 
 def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recall@20", "ndcg@20")) -> str:
-    """Finished runs as one table: mean and standard deviation over the seeds of runs that are otherwise alike.
+    """Render finished runs as one table: mean and standard deviation over runs that differ in their seeds only.
 
     "s to 99 %" is `seconds_to_quality`.
 
@@ -51,7 +51,7 @@ def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recal
     Raises
     ------
     DataError
-        Where a run is not finished.
+        If a run is not finished.
     """
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for folder in folders:
@@ -71,12 +71,12 @@ def results_table(folders: Sequence[RunFolder], metrics: Sequence[str] = ("recal
 
 
 def seconds_to_quality(epochs: Iterable[Mapping[str, Any]], metric: str) -> float | None:
-    """Seconds of training until validation was first within 1 % of the best it ever reached; None without validation.
+    """Return the seconds until the validation metric was first within 1 % of its best; None without validation.
 
     Parameters
     ----------
     epochs
-        Records of ``metrics.jsonl``, in order.
+        Records of ``metrics.jsonl`` in order.
     metric
         Validation metric, such as ``ndcg@20``.
     """
@@ -88,27 +88,27 @@ def seconds_to_quality(epochs: Iterable[Mapping[str, Any]], metric: str) -> floa
 
 
 def spread(records: Sequence[Record], metric: str) -> tuple[float, float | None]:
-    """Mean and standard deviation of a test metric over runs; no deviation for a single one."""
+    """Return mean and standard deviation of a test metric over runs; None as deviation of a single run."""
     return mean_and_deviation([record["test"][metric] for record in records])
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation; no deviation of a single value."""
+    """Return mean and standard deviation; None as deviation of a single value."""
     return mean(values), stdev(values) if len(values) > 1 else None
 
 
 def render_spread(average: float, deviation: float | None) -> str:
-    """``0.1344 ± 0.0021``."""
+    """Render as ``0.1344 ± 0.0021``."""
     return f"{average:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
 
 
 def mean_cost(records: Sequence[Record], name: str) -> float | None:
-    """Mean of one of the `COSTS` over runs; None where a run does not know it."""
+    """Return the mean of one of the `COSTS` over runs; None if it is missing in a run."""
     values = [record[name] for record in records]
     return None if None in values else mean(values)
 
 
 def render_cost(records: Sequence[Record], name: str) -> str:
-    """The same for a table."""
+    """Render the `mean_cost` for a table."""
     value = mean_cost(records, name)
     return "unknown" if value is None else f"{value:{COSTS[name][1]}}"

@@ -34,7 +34,7 @@ DEFAULT_MODEL = "spike"
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All settings of a run, one section each.
+    """All settings of a run, by section.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class RunConfig:
     model_name
         Name of a registered model; ``model.name`` in files.
     model
-        The options dataclass of that model.
+        Options of that model.
     """
 
     model_name: str
@@ -55,7 +55,7 @@ class RunConfig:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> RunConfig:
-        """Check and fill all sections. Raises `ConfigError` for anything unknown or out of range."""
+        """Create from a mapping of sections. Raises `ConfigError` for anything unknown or out of range."""
         unknown = [name for name in mapping if name not in (*SECTIONS, "model")]
         if unknown:
             raise ConfigError(
@@ -75,17 +75,17 @@ class RunConfig:
 
     @property
     def validation(self) -> EvaluationOptions:
-        """`evaluation`, with the list length of ``training.metric``."""
+        """`evaluation` with the cutoff of ``training.metric`` added."""
         length = list_length(self.training.metric)
         return self.evaluation if length is None else self.evaluation.with_length(length)
 
     def to_mapping(self) -> dict[str, Any]:
-        """All settings, defaults included, as `from_mapping` reads them back."""
+        """Return all settings including defaults, the inverse of `from_mapping`."""
         model = {"model": {"name": self.model_name, **to_mapping(self.model)}}
         return model | {name: to_mapping(getattr(self, name)) for name in SECTIONS}
 
     def to_yaml(self) -> str:
-        """All settings, defaults included, as YAML that `load_config` reads back."""
+        """Render all settings including defaults as YAML, the inverse of `load_config`."""
         return write_yaml(self.to_mapping())
 
 
@@ -98,18 +98,19 @@ SECTIONS: dict[str, Any] = {
 
 
 def load_config(file: Path | None = None, overrides: Iterable[str] = ()) -> RunConfig:
-    """Settings from a YAML file (or the defaults) and ``section.key=value`` overrides.
+    """Load settings from a YAML file (or the defaults) and ``section.key=value`` overrides.
 
     Raises
     ------
     ConfigError
-        For an unreadable file, an unknown key (naming the nearest), or a value of the wrong type or range.
+        If the file cannot be read, a key is unknown (the message names the nearest), or a value has the wrong type
+        or range.
     """
     return _with_overrides(read_yaml(file) if file is not None else {}, overrides)
 
 
 def config_of(folder: RunFolder, overrides: Iterable[str] = ()) -> RunConfig:
-    """Settings of a run, with overrides. Raises `ConfigError` as `load_config` does."""
+    """Load the settings of a run, with overrides. Raises `ConfigError` like `load_config`."""
     return _with_overrides(folder.settings(), overrides)
 
 
@@ -121,7 +122,7 @@ def _with_overrides(mapping: dict[str, Any], overrides: Iterable[str]) -> RunCon
 
 
 def known_settings(model: str | None = None) -> list[str]:
-    """Dotted keys of all settings, with the options of a model where one is named."""
+    """Return the dotted keys of all settings, with the options of `model` if given."""
     known = ["model.name", *(dotted_keys(model_entry(model).options, "model") if model else ())]
     for section, options in SECTIONS.items():
         known += dotted_keys(options, section)
@@ -129,14 +130,14 @@ def known_settings(model: str | None = None) -> list[str]:
 
 
 def overrides_by_model(models: Iterable[str], overrides: Iterable[str]) -> dict[str, list[str]]:
-    """Of overrides meant for several models, those that each of them can take.
+    """Assign overrides to the models that have the setting.
 
-    A setting of one model, such as ``model.num_layers``, is nothing to a model that has no layers.
+    For example, ``model.num_layers`` does not apply to a model without layers.
 
     Raises
     ------
     ConfigError
-        For a setting that none of the models has, naming the nearest.
+        If none of the models has a setting; the message names the nearest.
     """
     taken: dict[str, list[str]] = {model: [] for model in models}
     for override in overrides:
@@ -157,7 +158,7 @@ def _models_with(key: str, models: Iterable[str]) -> list[str]:
 
 
 def name_of_model(mapping: Mapping[str, Any]) -> str:
-    """The model that settings of a run name, or the default."""
+    """Return the model name in the settings of a run, or the default."""
     return str(_section(mapping, "model").get("name", DEFAULT_MODEL))
 
 
@@ -169,7 +170,7 @@ def _section(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The settings with paths that also hold from another working directory, as a run folder records them."""
+    """Return the settings with absolute paths, so that they are valid in any working directory."""
     profiles = config.profiles
     llm = dataclasses.replace(profiles.llm, prompts=_absolute(profiles.llm.prompts))
     store, texts = (path and _absolute(path) for path in (profiles.store, profiles.texts))
@@ -185,5 +186,5 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def _absolute(path: str) -> str:
-    """A path made absolute; what is no file or folder is a word, such as that for the bundled data."""
+    """Return the absolute path of a file or folder; other values, such as the name of bundled data, unchanged."""
     return str(Path(path).resolve()) if Path(path).exists() else path

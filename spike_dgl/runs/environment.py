@@ -1,4 +1,4 @@
-"""The software and the machine that a run is made with."""
+"""Software versions and machine of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("spike_dgl", "torch", "dgl", "numpy", "scipy", "scikit-learn")
 
 
 def environment() -> dict[str, Any]:
-    """Versions and machine, for the run folder."""
+    """Return versions and machine, for the run folder."""
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -34,9 +34,9 @@ def _version(package: str) -> str:
 
 
 def peak_memory_mb() -> float | None:
-    """Largest resident memory of this process so far, in MB; None where the system does not tell."""
+    """Return the peak resident memory of this process in MB; None if the system does not report it."""
     status = Path("/proc/self/status")
-    if status.is_file():  # Linux; its getrusage counts the parent's memory at the time of the fork as well
+    if status.is_file():  # Linux, where getrusage includes the parent's memory at the time of the fork
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(fields["VmHWM"].split()[0]) / 1024
     try:
@@ -48,7 +48,7 @@ def peak_memory_mb() -> float | None:
 
 
 def available_memory_mb() -> float | None:
-    """Memory that this machine still has for new work, in MB; None where the system does not tell."""
+    """Return the available memory of this machine in MB; None if the system does not report it."""
     information = Path("/proc/meminfo")
     if not information.is_file():
         return None

@@ -1,4 +1,4 @@
-"""A run that is set up: its training, and the test at the end."""
+"""A run: its training, and the test at the end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from spike_dgl.training.trainer import Trainer, final_embeddings
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run that is set up: its folder, settings, data and model, and what it runs on."""
+    """Run that is set up: folder, settings, data, model, device and processes."""
 
     folder: RunFolder
     config: RunConfig
@@ -49,25 +49,25 @@ class Experiment:
     def train(
         self, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] = print
     ) -> Evaluation:
-        """Train, then test the reported epoch once; writes the result into the run folder.
+        """Train, test the reported epoch once, and write the result to the run folder.
 
-        Of several processes all must call it.
+        In data-parallel training all processes must call it.
 
         Parameters
         ----------
         resume
-            Go on from where the folder's ``last.pt`` was written.
+            Whether to resume from the folder's ``last.pt``.
         progress
-            Show a progress bar.
+            Whether to show a progress bar.
         say
-            Is told where a resumed run has nothing left to train.
+            Function called with a message if a resumed run has nothing left to train.
 
         Raises
         ------
         SpikeError
-            If another program writes to the run folder.
+            If another program is writing to the run folder.
         ConfigError
-            If a setting was changed that cannot be applied to a run that is resumed.
+            If a changed setting cannot be applied to a resumed run.
         """
         with self._only_writer():
             self._fit(resume, progress, say)
@@ -76,9 +76,9 @@ class Experiment:
     def train_untested(
         self, *, resume: bool = False, progress: bool = True, say: Callable[[str], None] = print
     ) -> None:
-        """As `train`, but nothing of the test split is ranked: for choosing settings.
+        """Train like `train`, but without the test, for hyperparameter search.
 
-        What the run reached on validation is written to ``validation.json``. `train` with `resume` tests it later.
+        Writes the validation result to ``validation.json``. A later `train` with `resume` runs the test.
         """
         with self._only_writer():
             self._fit(resume, progress, say)
@@ -107,7 +107,7 @@ class Experiment:
         trainer.fit()
 
     def _record_resumption(self, trainer: Trainer) -> None:
-        self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may be new
+        self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may have changed
         if not self.folder.file("last.pt").is_file():
             return
         self.folder.metrics().keep_before(trainer.epoch)
@@ -119,15 +119,15 @@ class Experiment:
         self.folder.add_resumption({"epoch": trainer.epoch, "step": trainer.step, "changed": changed})
 
     def best_scores(self) -> ScoreFunction:
-        """Scores by the weights of the epoch that is reported; an untrained model has no weights."""
+        """Return the score function with the weights of the reported epoch, if the model is trained."""
         if isinstance(self.model, EmbeddingModel):
             return self._best_embeddings(self.model).scores
         return self.model.score_function()
 
     def load_best(self) -> None:
-        """Give the model the weights of the epoch that is reported.
+        """Load the weights of the reported epoch into the model.
 
-        Raises `DataError` where there is no such epoch, or where the weights are of another model.
+        Raises `DataError` if there is no such epoch, or the weights are of another model.
         """
         load_best(self.model, self.folder, self.config)
 
@@ -137,7 +137,7 @@ class Experiment:
         if not (embeddings.users.isfinite().all() and embeddings.items.isfinite().all()):
             raise NotFiniteError(
                 f"some embeddings of {self.folder.path} are infinite or not a number\n"
-                "  Train with a smaller training.learning_rate, or check the profile vectors for broken values."
+                "  Train with a smaller training.learning_rate, or check the profile vectors for invalid values."
             )
         return embeddings
 
@@ -147,7 +147,7 @@ class Experiment:
 
     @cached_property
     def profile_sources(self) -> ProfileSources:
-        """Where the profile of each node came from."""
+        """Source of each node's profile."""
         return read_profile_texts(self.folder.file("profiles.jsonl.gz")).sources
 
     def _trainer(self, model: EmbeddingModel, progress: bool) -> Trainer:
@@ -178,7 +178,7 @@ class Experiment:
         return evaluate(scores, self.dataset, "valid", self.config.validation).means
 
     def _record_untrained(self) -> None:
-        """The one record of a model without epochs."""
+        """Append the single record of a model without epochs."""
         if self.folder.metrics().read():
             return
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Runs for other libraries to check: the split in their format, our lists and our metrics."""
+"""Export of runs for checking with other libraries: split, lists and metrics in their formats."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ ExportFormat: TypeAlias = Literal["recbole", "cornac"]
 FORMATS = {"recbole": recbole, "cornac": cornac}
 
 LIST_LENGTH = 100
-"""Items in the list of each test user."""
+"""Number of items in the list of each test user."""
 LEFT_OUT = "kgat_ndcg"
-"""It depends on the length of the lists, and other libraries have no such metric."""
+"""Metric that is not exported, because other libraries do not have it."""
 
-LISTS = f"""`relevant.tsv` and `*.lists.tsv` are qrels and runs of TREC, with tabs between the columns. A list has at
-most {LIST_LENGTH} items. Items of a user's training and validation part are in no list, and are not relevant. Of
-equal scores the rank says which comes first: the item that stands first in the data, also for `*.users.tsv`."""
+LISTS = f"""`relevant.tsv` and `*.lists.tsv` are TREC qrels and runs, separated by tabs. A list has at most
+{LIST_LENGTH} items. Items of a user's training and validation interactions are in no list, and are not relevant.
+Ties in scores are broken by the order of the items in the data, also in `*.users.tsv`."""
 
 
 def export_runs(runs: Mapping[str, Path], folder: Path, format: ExportFormat) -> None:
-    """Write the split of some runs, and for each its lists and metrics on the test part.
+    """Write the split of some runs, and the lists and metrics of each on the test split.
 
     ====================== =====================================================================
-    ``DATA/``              the split, as the other library reads it
-    ``relevant.tsv``       user, 0, item, 1: what counts as a hit (the qrels of TREC)
-    ``NAME.lists.tsv``     user, Q0, item, rank, score, NAME: the best 100 items (a run of TREC)
+    ``DATA/``              the split, in the other library's format
+    ``relevant.tsv``       user, 0, item, 1: relevant items (TREC qrels)
+    ``NAME.lists.tsv``     user, Q0, item, rank, score, NAME: the top 100 items (TREC run)
     ``NAME.users.tsv``     metrics of each test user
-    ``README.md``          how to read all of it
+    ``README.md``          description of the files
     ====================== =====================================================================
 
     Parameters
     ----------
     runs
-        Run folders by the names that their files get.
+        Run folders by the names of their files.
     folder
-        Is made; it must be new or empty.
+        Folder to create; must be new or empty.
     format
         ``recbole`` or ``cornac``.
 
     Raises
     ------
     SpikeError
-        Where the folder holds something, or a run is not trained to the end.
+        If the folder is not empty, or a run is not finished.
     ConfigError
-        Where the runs have different splits.
+        If the runs have different splits.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise SpikeError(f"{folder} already holds files\n  Name another folder, or empty it.")
+        raise SpikeError(f"{folder} is not empty\n  Choose another folder, or empty it.")
     split_hash: str | None = None
     for name, run in runs.items():
         experiment = reopen(RunFolder.open(run))
@@ -72,7 +72,7 @@ def export_runs(runs: Mapping[str, Path], folder: Path, format: ExportFormat) ->
             split_hash = dataset.split_hash
             _write_split(dataset, test, folder, format)
         elif dataset.split_hash != split_hash:
-            raise ConfigError(f"{run} has another split than the runs before it\n  Export it by itself.")
+            raise ConfigError(f"{run} has another split than the other runs\n  Export it separately.")
         write_table(folder / f"{name}.lists.tsv", _lists(dataset, test, scores, name))
         write_table(folder / f"{name}.users.tsv", _user_metrics(dataset, test))
 
@@ -93,13 +93,13 @@ def _lists(dataset: Dataset, test: Evaluation, scores: ScoreFunction, name: str)
         raw_user = dataset.users.ids[user]
         for rank, (item, value) in enumerate(zip(items, values, strict=True), start=1):
             if item != NO_ITEM:
-                # Nine digits tell every two numbers of float32 apart.
+                # Nine digits distinguish all float32 numbers.
                 yield raw_user, "Q0", dataset.items.ids[item], str(rank), f"{value:.9g}", name
 
 
 @torch.no_grad()
 def _list_scores(test: Evaluation, scores: ScoreFunction, chunk_size: int = 256) -> Iterator[list[float]]:
-    """Scores of each user's listed items."""
+    """Yield the scores of each user's listed items."""
     for start in range(0, len(test.users), chunk_size):
         chunk = slice(start, start + chunk_size)
         all_items = scores(torch.from_numpy(test.users[chunk])).cpu()

@@ -1,4 +1,4 @@
-"""The run folder: all that is needed to tell what was trained on what, how it went, and to use the result."""
+"""The run folder: settings, data checksums, logs, checkpoints and results of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spike_dgl.atomic_files import PARTIAL, atomic_write
 from spike_dgl.config import build, read_yaml
-from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.dataset import Dataset, NodeTexts
 from spike_dgl.data.options import DataOptions, load
 from spike_dgl.errors import DataError, SpikeError
 from spike_dgl.renamed import with_present_names
@@ -22,7 +22,7 @@ from spike_dgl.runs.folder_lock import LOCK, FolderLock
 from spike_dgl.runs.metrics_log import MetricsLog
 
 SET_UP_FILES = {"profiles.npz", "profiles.jsonl.gz", "encoder.npz", "environment.json", "config.yaml"}
-"""What a run writes before training, ``config.yaml`` last: with it a run can go on."""
+"""Files that a run writes before training, ``config.yaml`` last: with it a run can be resumed."""
 SERVED_FILES = (
     "config.yaml",
     "environment.json",
@@ -32,32 +32,32 @@ SERVED_FILES = (
     "profiles.npz",
     "profiles.jsonl.gz",
 )
-"""What answers are computed from, some of it read when first needed."""
+"""Files that recommendations are computed from; some are read lazily."""
 
 
 class RunFolder:
     """Files of one run.
 
     ====================== ============================================================
-    ``config.yaml``        every setting, defaults included
-    ``environment.json``   versions, machine, data checksum and split hash; the same of each time it was resumed
-    ``profiles.npz``       text vectors the model was given
-    ``profiles.jsonl.gz``  the texts they were made from, and where each comes from
-    ``encoder.npz``        what makes a vector of a further text, where the run fitted an encoder
-    ``metrics.jsonl``      one record an epoch
-    ``last.pt``            state to go on from
+    ``config.yaml``        all settings including defaults
+    ``environment.json``   versions, machine, data checksum and split hash, also of each resumption
+    ``profiles.npz``       text vectors of the profiles
+    ``profiles.jsonl.gz``  profile texts, and the source of each
+    ``encoder.npz``        text encoder, if the run fitted one
+    ``metrics.jsonl``      one record per epoch
+    ``last.pt``            checkpoint to resume from
     ``best.pt``            weights of the reported epoch
     ``embeddings.npz``     final user and item embeddings of the reported epoch
-    ``test_users.npz``     test metrics of every user, and the number of their training items
-    ``validation.json``    what was reached, in place of a result where nothing was tested
-    ``result.json``        test metrics, and what they were measured with
-    ``RESULT.md``          the same to read
+    ``test_users.npz``     test metrics and number of training items of each user
+    ``validation.json``    validation result, instead of a test result, with ``--no-test``
+    ``result.json``        test metrics, data, costs
+    ``RESULT.md``          the result for people
     ====================== ============================================================
 
     Parameters
     ----------
     path
-        The folder; `create` makes it, `open` expects it.
+        The folder; see `create` and `open`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,16 +66,16 @@ class RunFolder:
         self._stamps = self._served_files()
 
     def __reduce__(self) -> tuple[type[RunFolder], tuple[Path]]:
-        return RunFolder, (self.path,)  # another process does not hold the lock
+        return RunFolder, (self.path,)  # a copy in another process does not have the lock
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """Return a new folder, locked. Raises `SpikeError` where there already is something.
+        """Create and lock a new folder. Raises `SpikeError` if it exists and is not empty.
 
-        What a run leaves that was killed before it was set up is no more than input to training, and cleared away.
+        Files of a run that was killed during set-up are deleted.
         """
         exists = SpikeError(
-            f"{path} already exists\n  Go on with it (--resume {path}) or name another folder (--out)."
+            f"{path} already exists\n  Resume it (--resume {path}) or choose another folder (--out)."
         )
         if path.exists() and not path.is_dir():
             raise exists
@@ -84,7 +84,7 @@ class RunFolder:
             raise exists
         folder = cls(path)
         folder.lock()
-        if not _holds_set_up_files_only(path):  # another program was faster
+        if not _holds_set_up_files_only(path):  # another program created the run in the meantime
             raise exists
         for file in path.iterdir():
             if file.name != LOCK:
@@ -92,44 +92,44 @@ class RunFolder:
         return folder
 
     def lock(self) -> None:
-        """Let no other program write to the run until `unlock`, or until this process ends.
+        """Lock the run against other programs until `unlock`, or until this process ends.
 
-        Raises `SpikeError` if another program writes to it.
+        Raises `SpikeError` if another program has the lock.
         """
         if self._lock is None:
             self._lock = FolderLock(self.path)
 
     def unlock(self) -> None:
-        """Let other programs write to the run."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     @classmethod
     def next_free(cls, parent: Path, name: str) -> RunFolder:
-        """A new folder ``parent/name``, or ``parent/name-2``, ``-3`` ... where runs of that name exist."""
+        """Create the folder ``parent/name``, or ``parent/name-2``, ``-3`` ... if runs of that name exist."""
         number, path = 1, parent / name
         while True:
             if not path.exists():
-                with suppress(SpikeError):  # another program took the name just now
+                with suppress(SpikeError):  # another program created it in the meantime
                     return cls.create(path)
             number += 1
             path = parent / f"{name}-{number}"
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """A run that exists. Raises `DataError` where the folder holds none."""
+        """Open an existing run. Raises `DataError` if the folder is not a run folder."""
         if not (path / "config.yaml").is_file():
             raise DataError(
-                path, "is not a run folder (it has no config.yaml)", "Name a folder that train wrote."
+                path, "is not a run folder (it has no config.yaml)", "Give a folder that train wrote."
             )
         return cls(path)
 
     def check_unchanged(self) -> None:
-        """Raise `DataError` where the files of a finished run are others than when this object was made.
+        """Raise `DataError` if the files of a finished run have changed since this object was created.
 
-        What is read later would otherwise be of another run than what was read before: the folder was trained again
-        or resumed, or is a link that leads elsewhere now.
+        Otherwise files of different runs could be mixed, if the folder was trained again or resumed, or is a symbolic
+        link that has changed.
         """
         if self._served_files() != self._stamps:
             raise DataError(
@@ -140,43 +140,43 @@ class RunFolder:
         return [_stamp(self.file(name)) for name in SERVED_FILES]
 
     def remove_if_empty(self) -> None:
-        """Take the folder away again where nothing was written: a mistyped setting should leave no trace."""
+        """Remove the folder if it is empty, so that a failed start leaves nothing behind."""
         self.unlock()
         with suppress(OSError):
             self.path.rmdir()
 
     def file(self, name: str) -> Path:
-        """Path of one of the run's files."""
+        """Return the path of one of the run's files."""
         return self.path / name
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file as a whole or not at all."""
+        """Write a text file atomically."""
         with atomic_write(self.file(name)) as partial:
             partial.write_text(text, encoding="utf-8")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file as a whole or not at all."""
+        """Write a JSON file atomically."""
         self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON file of the run. Raises `DataError` where it is missing or broken."""
+        """Read a JSON file of the run. Raises `DataError` if it is missing or invalid."""
         file = self.file(name)
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(
-                file, f"cannot be read ({error})", "Did the run finish? Go on with --resume."
+                file, f"cannot be read ({error})", "If the run did not finish, resume it with --resume."
             ) from None
         return dict(content)
 
     def add_resumption(self, record: Mapping[str, Any]) -> None:
-        """Add to ``environment.json`` that the run was resumed: with what software, where, and what was changed."""
+        """Record a resumption in ``environment.json``: software, machine and changed settings."""
         started = self.read_json("environment.json")
         resumed = [*started.get("resumed", []), {**environment(), **record}]
         self.write_json("environment.json", started | {"resumed": resumed})
 
     def changed_when_resumed(self) -> list[str]:
-        """Settings that did not hold for the whole run, a clause each."""
+        """Return a clause for each setting that was changed during the run."""
         if not self.file("environment.json").is_file():
             return []
         return [
@@ -186,50 +186,54 @@ class RunFolder:
         ]
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
-        """Write an npz file as a whole or not at all."""
+        """Write an npz file atomically."""
         with atomic_write(self.file(name)) as partial, partial.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Read an npz file of the run. Raises `DataError` where it is missing or broken."""
+        """Read an npz file of the run. Raises `DataError` if it is missing or invalid."""
         file = self.file(name)
         try:
             with file.open("rb") as stream, np.load(stream) as stored:
                 return {key: stored[key] for key in stored.files}
-        # A damaged file makes numpy and zipfile raise almost anything.
+        # numpy and zipfile raise various exceptions for damaged files.
         except Exception as error:
             raise DataError(
                 file,
                 f"cannot be read ({error})",
-                "Was the model trained to the end? If not, go on with --resume.",
+                "Was the model trained to the end? If not, resume it with --resume.",
             ) from None
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """Settings as they were recorded, by section; those of an earlier version under their present names."""
+        """Return the recorded settings by section; old names are replaced with current ones."""
         recorded = read_yaml(self.file("config.yaml"))
         return {
             section: with_present_names(section, values, warn=False) for section, values in recorded.items()
         }
 
     def load_dataset(self) -> Dataset:
-        """The data of the run. Raises `DataError` where it is no longer what the run was trained on."""
+        """Load the data of the run. Raises `DataError` if it has changed since training.
+
+        Profile texts may have been added: the run has the texts that it was trained with in a file of its own.
+        """
         options = build(DataOptions, self.settings().get("data"), "data")
         dataset = load(options)
-        if dataset.checksum != self.read_json("environment.json")["data"]["checksum"]:
+        recorded = self.read_json("environment.json")["data"]["checksum"]
+        if recorded not in (dataset.checksum, dataset.replace(profiles=NodeTexts()).checksum):
             raise DataError(
                 options.path,
                 f"is no longer the data that {self.path} was trained on (its checksum differs)",
-                "Put the data back as it was, or train again.",
+                "Restore the data, or train again.",
             )
         return dataset
 
     def metrics(self) -> MetricsLog:
-        """The per-epoch records."""
+        """Return the log of the epochs."""
         return MetricsLog(self.file("metrics.jsonl"))
 
 
 def _holds_set_up_files_only(folder: Path) -> bool:
-    """Whether a folder holds no more than what a run writes before it is set up."""
+    """Return whether a folder contains only files that a run writes before its set-up is complete."""
     names = {file.name.removesuffix(PARTIAL) for file in folder.iterdir()}
     return names <= {*SET_UP_FILES, LOCK} and "config.yaml" not in names
 

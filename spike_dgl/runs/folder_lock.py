@@ -1,4 +1,4 @@
-"""A lock on a folder that ends with its process, however that ends."""
+"""Lock on a folder, which the system releases when its process ends."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 from spike_dgl.errors import SpikeError
 
 LOCK = ".lock"
-"""The file that is locked. A killed process leaves it behind, where it means nothing."""
+"""Name of the locked file. A killed process leaves the file behind, but not locked."""
 
 
 class FolderLock:
-    """Holds a folder against other programs that would write to it, until `release` or until the process ends.
+    """Lock on a folder against other programs, until `release` or until the process ends.
 
     Parameters
     ----------
     folder
-        Must exist.
+        An existing folder.
     inheritable
-        Whether the lock also lasts while a process that this one started is alive.
+        Whether child processes hold the lock, too.
 
     Raises
     ------
     SpikeError
-        If another program holds the lock.
+        If another program has the lock.
     """
 
     def __init__(self, folder: Path, *, inheritable: bool = False) -> None:
@@ -39,19 +39,19 @@ class FolderLock:
             os.set_inheritable(self._descriptor, inheritable)
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The program that held it may have removed the file after it was opened here.
+                # The program that had the lock may have removed the file after it was opened here.
                 taken = not os.path.samestat(os.fstat(self._descriptor), self._path.stat())
             except OSError:
                 taken = True
             if taken:
                 self._close()
                 raise SpikeError(
-                    f"{folder} is at work: another program writes to it, or a process that it started is still alive\n"
+                    f"{folder} is in use: another program, or a process that it started, is writing to it\n"
                     "  Wait until they have ended, or stop them."
                 )
 
     def release(self) -> None:
-        """Give the folder free."""
+        """Release the lock."""
         if self._descriptor is not None and os.getpid() == self._process:  # a fork shares the lock
             self._path.unlink(missing_ok=True)
         self._close()
@@ -67,7 +67,7 @@ class FolderLock:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Let only one program work in a folder, which is made where it is missing, and in processes that it starts."""
+    """Lock a folder, created if missing, for this program and its child processes."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(folder, inheritable=True)
     try:

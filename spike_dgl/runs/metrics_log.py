@@ -1,4 +1,4 @@
-"""The record of every epoch of a run."""
+"""Log of the epochs of a run."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from spike_dgl.atomic_files import atomic_write
 
 
 class MetricsLog:
-    """One JSON record an epoch, appended as it comes.
+    """JSONL file with one record per epoch.
 
     Parameters
     ----------
     file
-        A JSONL file, made on the first record.
+        The file; it is created with the first record.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add the record of an epoch."""
+        """Append the record of an epoch."""
         with self.file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """All records in order; a line that a kill cut short is left out."""
+        """Return all records in order, up to a line that is incomplete after a kill."""
         if not self.file.is_file():
             return []
         records = []
@@ -40,7 +40,7 @@ class MetricsLog:
         return records
 
     def keep_before(self, epoch: int) -> None:
-        """Forget the records of `epoch` and later ones, which a resumed run will write again."""
+        """Delete the records from `epoch` on, which a resumed run will write again."""
         kept = [record for record in self.read() if record["epoch"] < epoch]
         with atomic_write(self.file) as partial:
             partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Many runs, each in a process of its own, so that threads, memory and a crash are its own too."""
+"""Running many runs, each in its own process, which isolates threads, memory and crashes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that may be there already, in part or whole.
+    """Run to be done, which may have been started or finished already.
 
     Parameters
     ----------
     name
-        For messages.
+        Name in messages.
     config
-        All its settings, with absolute paths.
+        All settings, with absolute paths.
     folder
-        Its run folder. Beside it lie its settings (``.yaml``) and what it printed (``.log``).
+        Run folder. Next to it are its settings (``.yaml``) and its output (``.log``).
     is_tested
         False for a run that ends with validation.
     """
@@ -44,34 +44,34 @@ class PlannedRun:
 
     @property
     def is_started(self) -> bool:
-        """Whether it was set up, so that it can go on."""
+        """True if the run was set up, so that it can be resumed."""
         return (self.folder / "config.yaml").is_file()
 
     @property
     def is_finished(self) -> bool:
-        """Whether its result is there."""
+        """True if the result file exists."""
         return self.result.is_file()
 
     @property
     def result(self) -> Path:
-        """The file that says what it reached."""
+        """File with the result."""
         return self.folder / ("result.json" if self.is_tested else "validation.json")
 
     @property
     def log(self) -> Path:
-        """What the process prints."""
+        """File with the output of the process."""
         return self.folder.with_name(self.folder.name + ".log")
 
     @property
     def settings(self) -> Path:
-        """The configuration file the process reads."""
+        """Configuration file of the process."""
         return self.folder.with_name(self.folder.name + ".yaml")
 
     def check_settings(self) -> None:
-        """Raise `ConfigError` where the folder holds a run with other settings."""
+        """Raise `ConfigError` if the folder contains a run with other settings."""
         if not self.is_started:
             return
-        # Not filled up with defaults: a setting that is not there did not exist when the run was made.
+        # Without defaults: a setting that is missing did not exist when the run was started.
         folder = RunFolder(self.folder)
         there = flat(folder.settings())
         wanted = flat(self.config.to_mapping())
@@ -79,18 +79,18 @@ class PlannedRun:
             if there.get(key) != wanted.get(key):
                 was = f"with {key}={there[key]}" if key in there else f"by a version without {key}"
                 raise ConfigError(
-                    f"{self.folder} was run {was}, and now it is to be {wanted.get(key)}\n"
-                    "  Put the setting back, name another folder (--out), "
+                    f"{self.folder} was run {was}, but the setting is now {wanted.get(key)}\n"
+                    "  Restore the setting, choose another folder (--out), "
                     f"or delete {self.folder.parent} to run it again."
                 )
         if changed := folder.changed_when_resumed():
             raise ConfigError(
-                f"{self.folder} was not run with the same settings throughout: {'; '.join(changed)}\n"
-                "  Delete it to run it again, or name another folder (--out)."
+                f"{self.folder}: settings were changed during the run: {'; '.join(changed)}\n"
+                "  Delete it to run it again, or choose another folder (--out)."
             )
 
     def command(self, arguments: Sequence[str] = ()) -> list[str]:
-        """The ``train`` command that starts the run or goes on with it; writes the configuration file it reads."""
+        """Return the ``train`` command that starts or resumes the run; write its configuration file."""
         train = [sys.executable, "-m", "spike_dgl", "train", "--quiet", *arguments]
         train += [] if self.is_tested else ["--no-test"]
         if self.is_started:
@@ -108,28 +108,28 @@ def run_missing(
     arguments: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> dict[str, str]:
-    """Run what is not finished, in processes of its own.
+    """Run all runs that are not finished, each in its own process.
 
     Parameters
     ----------
     runs
-        In the order in which they are started.
+        Runs, in the order in which they are started.
     at_a_time
-        Processes at the same time.
+        Number of parallel processes.
     arguments
-        Further ones for ``train``.
+        Additional arguments of ``train``.
     say
-        Is told what ended.
+        Function called with progress messages.
 
     Returns
     -------
     dict of str
-        Why it failed, by name of the run, for those that did.
+        Reasons of failures by name of the run.
 
     Raises
     ------
     ConfigError
-        Before anything is run, where a folder holds a run with other settings.
+        If a folder contains a run with other settings; nothing is run then.
     Interrupted
         After Ctrl-C or SIGTERM, when all processes have saved their state and ended.
     """
@@ -149,12 +149,12 @@ def run_missing(
             if failure:
                 failures[run.name] = failure
     if stop.signal_number is not None:
-        raise Interrupted("stopped; all is saved, and the same command goes on from here", stop.signal_number)
+        raise Interrupted("stopped; everything is saved, and the same command resumes", stop.signal_number)
     return failures
 
 
 class _Processes:
-    """A few processes at the same time; leaving ends those that are left."""
+    """Context with parallel processes; remaining ones are killed on exit."""
 
     def __init__(self, at_a_time: int, arguments: Sequence[str]) -> None:
         self.at_a_time, self.arguments = at_a_time, arguments
@@ -164,27 +164,27 @@ class _Processes:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for _, process, _ in self._active:  # none, unless something broke
+        for _, process, _ in self._active:  # empty unless there was an exception
             process.kill()
             process.wait()
 
     def work_off(
         self, runs: Sequence[PlannedRun], stop: StopRequest
     ) -> Iterator[tuple[PlannedRun, float, str | None]]:
-        """Each run as it ends, with its seconds and why it failed; after a stop signal only those under way."""
-        waiting, told = list(runs), False
+        """Yield each run when it ends, with its seconds and reason of failure; start none after a stop signal."""
+        waiting, forwarded = list(runs), False
         while self._active or (waiting and stop.signal_number is None):
             while waiting and len(self._active) < self.at_a_time and stop.signal_number is None:
                 self._start(waiting.pop(0))
-            if stop.signal_number is not None and not told:
-                self._pass_on(stop.signal_number)
-                told = True
+            if stop.signal_number is not None and not forwarded:
+                self._forward(stop.signal_number)
+                forwarded = True
             time.sleep(POLL_SECONDS)
             for entry in [entry for entry in self._active if entry[1].poll() is not None]:
                 self._active.remove(entry)
                 run, process, started = entry
                 failure = None if run.is_finished else _why(run, process.returncode)
-                if not told or run.is_finished:
+                if not forwarded or run.is_finished:
                     yield run, time.monotonic() - started, failure
 
     def _start(self, run: PlannedRun) -> None:
@@ -196,26 +196,26 @@ class _Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=_environment(),
-                close_fds=False,  # so that the lock lasts
+                close_fds=False,  # the child inherits the lock
             )
         self._active.append((run, process, time.monotonic()))
 
-    def _pass_on(self, signal_number: int) -> None:
-        """Tell the processes to stop. A terminal sends Ctrl-C to all of them itself, and twice would cut them off."""
+    def _forward(self, signal_number: int) -> None:
+        """Forward a signal to the processes, except Ctrl-C, which the terminal sends to all; twice would kill them."""
         if signal_number != signal.SIGINT:
             for _, process, _ in self._active:
                 process.send_signal(signal_number)
 
 
 def _environment() -> dict[str, str]:
-    """That of this process, and the package is found from any working directory."""
+    """Return this process's environment, with the package on the Python path."""
     package = str(Path(__file__).parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _why(run: PlannedRun, code: int) -> str:
-    """The error a process ended with, as far as it said."""
+    """Return the error message that a process ended with."""
     if code < 0:
         return f"killed by signal {-code} (out of memory?); see {run.log}"
     lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()

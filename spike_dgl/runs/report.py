@@ -1,4 +1,4 @@
-"""What a run says of itself: ``result.json`` for programs, ``RESULT.md`` for people."""
+"""Results of a run: ``result.json`` for programs, ``RESULT.md`` for people."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from spike_dgl.training.checkpoint import load_checkpoint
 def record_of_training(
     folder: RunFolder, dataset: Dataset, model: nn.Module, sources: ProfileSources
 ) -> dict[str, Any]:
-    """All figures of a run but those of the test, as plain values.
+    """Return the results of a run without the test, as plain values.
 
     Parameters
     ----------
     folder
-        The run, with its epoch records and, where the model was trained, ``best.pt``.
+        The run, with its epoch records and, if the model is trained, ``best.pt``.
     dataset, model
-        What was trained, on what.
+        Data and model of the run.
     sources
-        Where the profiles came from.
+        Sources of the profiles.
     """
     records = folder.metrics().read()
     trained = folder.file("best.pt").is_file()
@@ -58,7 +58,7 @@ def record_of_training(
 
 
 def record_of_test(test: Evaluation, dataset: Dataset, sources: ProfileSources) -> dict[str, Any]:
-    """The figures of the reported epoch on the test split, as plain values; parameters as in `record_of_training`."""
+    """Return the test results of the reported epoch as plain values; for the parameters see `record_of_training`."""
     return {
         "test": test.means,
         "test_users": len(test.users),
@@ -80,16 +80,16 @@ def record_of_test(test: Evaluation, dataset: Dataset, sources: ProfileSources) 
 def render_result(
     record: Mapping[str, Any], title: str, dataset: Dataset, test: Evaluation, sources: ProfileSources
 ) -> str:
-    """``RESULT.md``: test metrics, how they came about, and who is served well."""
+    """Render ``RESULT.md``: test metrics, choice of the epoch, costs, and metrics of groups of users and items."""
     valid = record["valid"]
     reported, epochs, resumed = record["reported_epoch"], record["epochs"], record["changed_when_resumed"]
-    selection = f"Reported is the last of {epochs} epochs; there was no validation split to choose on."
+    selection = f"The last of {epochs} epochs is reported, since there is no validation split."
     if not epochs:
         selection = "This model is not trained."
     elif valid:
         selection = (
             f"The reported epoch, {reported} of {epochs}, was chosen on the validation split; the test split was "
-            "ranked once, at the end."
+            "evaluated once, at the end."
         )
     return (
         "\n\n".join(
@@ -108,7 +108,7 @@ def render_result(
 
 
 def metrics_table(means: Mapping[str, float], cutoffs: tuple[int, ...]) -> str:
-    """Metrics as rows, cut-offs as columns."""
+    """Render metrics as rows and cutoffs as columns."""
     rows = [[name, *(f"{means[f'{name}@{cutoff}']:.4f}" for cutoff in cutoffs)] for name in METRICS]
     return markdown_table([["", *(f"@{cutoff}" for cutoff in cutoffs)], *rows])
 
@@ -117,14 +117,14 @@ def _left_out(record: Mapping[str, Any]) -> str:
     users, without = record["test_users"], record["users_without_test_items"]
     text = f" Mean over {users:,} users; {without:,} without test items are left out"
     seen = record["test_pairs_seen_in_training"]
-    return text + (f", and {seen:,} test pairs that stand in training too do not count." if seen else ".")
+    return text + (f", and {seen:,} test pairs that are also in training do not count." if seen else ".")
 
 
 def _costs(record: Mapping[str, Any]) -> str:
     processes = record["processes"]
     parts = [
-        f"{record['seconds_per_epoch']:.2f} s an epoch (median)",
-        f"{record['seconds']:.0f} s in all",
+        f"{record['seconds_per_epoch']:.2f} s per epoch (median)",
+        f"{record['seconds']:.0f} s in total",
         f"{record['threads']} threads" + (f" in each of {processes} processes" if processes > 1 else ""),
         f"{record['parameters']:,} parameters",
     ]

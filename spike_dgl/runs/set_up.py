@@ -1,8 +1,9 @@
-"""Setting up a run, anew or from its folder: data, profiles, graph and model."""
+"""Set-up of a run, new or from its folder: data, profiles, graph and model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 import torch
@@ -35,8 +36,21 @@ from spike_dgl.training.sampling import check_trainable
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.typing import FloatArray
 
+RUNS = Path("runs")
+"""Folder of runs whose folder is not named."""
 Vectors: TypeAlias = dict[str, FloatArray]
-"""Text vectors of ``users`` [U, d_t] and ``entities`` [N, d_t], or nothing where a run has no profiles."""
+"""Text vectors of ``users`` [U, d_t] and ``entities`` [N, d_t]; empty if a run has no profiles."""
+
+
+def new_folder(config: RunConfig, path: Path | None = None) -> RunFolder:
+    """Create the folder of a new run: `path`, or by default ``runs/DATA-MODEL-seedN`` with a free number at the end.
+
+    Raises `SpikeError` if something is in `path` already.
+    """
+    if path is not None:
+        return RunFolder.create(path)
+    model = config.model_name.rpartition(":")[2]  # the class, of "package.module:Class"
+    return RunFolder.next_free(RUNS, f"{Path(config.data.path).name}-{model}-seed{config.training.seed}")
 
 
 def start(
@@ -47,11 +61,11 @@ def start(
     progress: bool = False,
     inspect: Callable[[Dataset], None] = lambda _: None,
 ) -> Experiment:
-    """Set up a new run: load the data, write profiles, build graph and model; records all of it in the folder.
+    """Set up a new run: load the data, build profiles, graph and model, and write the set-up files to the folder.
 
-    Of several processes all must call it. The first does as above, and the others then read what it wrote.
-    With `progress`, a bar is shown where encoding profiles takes long. `inspect` is given the data before anything is
-    made of it.
+    In data-parallel training all processes must call it. The first one does the work, and the others load the result.
+    With `progress`, a progress bar is shown if encoding profiles takes long. `inspect` is called with the data before
+    it is used.
     """
     processes = processes or Processes()
     started: list[Experiment] = []
@@ -70,7 +84,7 @@ def _start(
     progress: bool,
     inspect: Callable[[Dataset], None],
 ) -> Experiment:
-    _device_of(config, processes)  # where there is none, the run ends before anything is written
+    _device_of(config, processes)  # raises before anything is written if there is no such device
     dataset = load(config.data)
     inspect(dataset)
     _check_data(dataset, config)
@@ -92,7 +106,7 @@ def _start(
 
 
 def _check_data(dataset: Dataset, config: RunConfig) -> None:
-    """Raise `SpikeError` where the data has nothing to train or to test on, before anything is paid for or trained."""
+    """Raise `SpikeError` if there is nothing to train or test on, before any profile is paid for."""
     relevant_pairs(dataset, "test")
     if len(dataset.valid):
         relevant_pairs(dataset, "valid")
@@ -108,35 +122,34 @@ def reopen(
     section: str = "training",
     processes: Processes | None = None,
 ) -> Experiment:
-    """Set up a run again from its folder, to go on with training or to evaluate.
+    """Set up an existing run from its folder, to resume training or to evaluate.
 
     Parameters
     ----------
     folder
-        Of a run that was started.
+        Folder of a run that was started.
     overrides
         Settings to change, such as ``training.epochs=200``.
     section
-        The only section that may change, ``training.device`` apart: what the run was trained on and how its model
-        looks stays.
+        The only section that may change, besides ``training.device``: data and model stay the same.
     processes
-        Those that go on together; a single one by default.
+        Processes of data-parallel training. Default: a single one.
     """
     overrides = list(overrides)
     for override in overrides:
         if not override.startswith((f"{section}.", "training.device=")):
-            raise ConfigError(f"'{override}': here only settings of the {section} section can change")
+            raise ConfigError(f"'{override}': only settings of the {section} section can change here")
     config = config_of(folder, overrides)
     return _set_up(config, folder, folder.load_dataset(), _stored_vectors(folder), processes or Processes())
 
 
 def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> FoldIn:
-    """What embeds users and items that came after the training of a run. Works on the CPU.
+    """Return the fold-in of a run, which embeds users and items added after training. Runs on the CPU.
 
     Parameters
     ----------
     folder
-        Of a finished run.
+        Folder of a finished run.
     dataset
         Its data.
     embeddings
@@ -145,11 +158,11 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     Raises
     ------
     DataError
-        Where the run has no ``best.pt``, or that of another model.
+        If the run has no ``best.pt``, or one of another model.
     """
     config, vectors = config_of(folder), _stored_vectors(folder)
     model = _build_model(config, dataset, vectors, torch.device("cpu"))
-    assert isinstance(model, EmbeddingModel)  # others store no embeddings
+    assert isinstance(model, EmbeddingModel)  # only trained models store embeddings
     load_best(model, folder, config)
     linear = LinearFoldIn.fit(dataset, embeddings["users"], embeddings["items"], vectors)
     return model.eval().fold_in(linear)

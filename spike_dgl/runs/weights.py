@@ -17,9 +17,9 @@ from spike_dgl.training.checkpoint import load_checkpoint, weights_of
 
 
 def load_best(model: RecommenderModel, folder: RunFolder, config: RunConfig) -> None:
-    """Give a model the weights of the epoch that its run reports.
+    """Load the weights of a run's reported epoch into a model.
 
-    Raises `DataError` where there is no such epoch, or where the weights are of another model.
+    Raises `DataError` if there is no such epoch, or the weights are of another model.
     """
     state = load_checkpoint(folder.file("best.pt"))
     former_names = model.former_names if isinstance(model, EmbeddingModel) else ()
@@ -29,7 +29,7 @@ def load_best(model: RecommenderModel, folder: RunFolder, config: RunConfig) -> 
 
 @contextmanager
 def weights_fit(folder: RunFolder, config: RunConfig) -> Iterator[None]:
-    """Say so where weights that are loaded have other parts or sizes than the model of a run's settings."""
+    """Raise `DataError` if loaded weights have other names or sizes than the model of a run's settings."""
     try:
         yield
     except RuntimeError as error:
@@ -39,10 +39,8 @@ def weights_fit(folder: RunFolder, config: RunConfig) -> Iterator[None]:
         file = folder.file("config.yaml")
         there, model = flat(folder.settings()), flat({"model": to_mapping(config.model)})
         new = ", ".join(f"{key} (now {value})" for key, value in model.items() if key not in there)
-        remedy = "Put back the settings it was trained with, or train again."
+        remedy = "Restore the settings of the training, or train again."
         if new:
-            remedy = (
-                f"An older version trained it, without {new}: add what switches that off, or train again."
-            )
-        problem = f"describes another model than the weights are of ({' '.join(reasons).strip()})"
+            remedy = f"An older version trained it without {new}: set the value that switches it off, or train again."
+        problem = f"describes another model than the weights ({' '.join(reasons).strip()})"
         raise DataError(file, problem, remedy) from None

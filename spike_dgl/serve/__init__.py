@@ -1,6 +1,6 @@
-"""A finished run as a web server: an explorer for the browser, an HTTP API, and its OpenAPI page.
+"""Web server of a finished run: an explorer for the browser, an HTTP API, and its OpenAPI page.
 
-`api` says which questions can be asked, `messages` of which form questions and answers are, `security` who may ask
-and how much. `service` answers from one run, `deployment` puts a newer one in its place, `observation` and `metrics`
-tell how it goes, and `server` opens the port.
+`api` has the routes, `messages` the schemas of requests and responses, `security` the access control and limits.
+`service` answers from one run, `deployment` replaces it by a newer one, `observation` and `metrics` do logging and
+monitoring, and `server` opens the port.
 """

@@ -30,8 +30,8 @@ from spike_dgl.serve.service import Service, check_known, named
 
 PAGES = files("spike_dgl.serve") / "pages"
 DESCRIPTION = """\
-Ranked lists, similar items and explanations of one trained run. Users and items are named by their ids in the data,
-which `/api/users` and `/api/items` find by a part of their name.
+Ranking lists, similar items and explanations of one trained run. Requests name users and items by their raw ids in the
+data; `/api/users` and `/api/items` search for ids by name.
 """
 
 
@@ -52,40 +52,37 @@ router = APIRouter(
     responses={
         400: {"model": messages.Problem, "description": "The body is not JSON."},
         401: {"model": messages.Problem, "description": "The token is missing or wrong."},
-        404: {"model": messages.Problem, "description": "A user or item that the run does not know."},
+        404: {"model": messages.Problem, "description": "The run has no such user or item."},
         408: {"model": messages.Problem, "description": "The body did not arrive in time."},
-        409: {"model": messages.Problem, "description": "This run cannot answer such a question."},
+        409: {"model": messages.Problem, "description": "This run cannot answer the request."},
         413: {"model": messages.Problem, "description": "The body is too large."},
-        422: {"model": messages.Invalid, "description": "The question is not of the form it should have."},
-        503: {
-            "model": messages.Problem,
-            "description": "Too many slow questions wait already; ask again later.",
-        },
+        422: {"model": messages.Invalid, "description": "A parameter or the body is not valid."},
+        503: {"model": messages.Problem, "description": "The request queue is full; retry later."},
     },
 )
 
 
 @router.get("/run", tags=["about"])
 def describe_run(service: Served) -> messages.Run:
-    """What this server serves."""
+    """Describe the run that is served."""
     return service.describe()
 
 
 @router.get("/users", tags=["find"])
 def find_users(asked: Annotated[messages.SearchQuestion, Query()], service: Served) -> messages.Found:
-    """Users by a part of their name or id, without regard to case and accents."""
+    """Search users by a part of their name or id, ignoring case and accents."""
     return _found(service, service.users, asked)
 
 
 @router.get("/items", tags=["find"])
 def find_items(asked: Annotated[messages.SearchQuestion, Query()], service: Served) -> messages.Found:
-    """Items by a part of their name or id, without regard to case and accents."""
+    """Search items by a part of their name or id, ignoring case and accents."""
     return _found(service, service.items, asked)
 
 
 @router.get("/history", tags=["find"])
 def show_history(asked: Annotated[messages.HistoryQuestion, Query()], service: Served) -> messages.History:
-    """What a user interacted with, as far as the model knows it."""
+    """Return the items of a user's training and validation interactions."""
     check_known(service.users, [asked.user])
     items = service.recommender.history(asked.user)
     return messages.History(
@@ -97,7 +94,7 @@ def show_history(asked: Annotated[messages.HistoryQuestion, Query()], service: S
 
 @router.get("/recommendations", tags=["recommend"])
 def recommend(asked: Annotated[messages.UserQuestion, Query()], service: Served) -> messages.UserRanking:
-    """The best items for a user."""
+    """Return the top-k items for a user."""
     check_known(service.users, [asked.user])
     items = service.recommender.recommend(asked.user, asked.k, exclude_seen=asked.exclude_seen)
     return _ranking_of(asked.user, items, service)
@@ -105,7 +102,7 @@ def recommend(asked: Annotated[messages.UserQuestion, Query()], service: Served)
 
 @router.post("/recommendations", tags=["recommend"])
 def recommend_to_many(asked: messages.UsersBody, service: Served) -> messages.UserRankings:
-    """The best items for several users, of all items or of some."""
+    """Return the top-k items for several users, of all items or of `candidates`."""
     check_known(service.users, asked.users)
     check_known(service.items, asked.candidates or [])
     lists = service.recommender.recommend(
@@ -118,7 +115,7 @@ def recommend_to_many(asked: messages.UsersBody, service: Served) -> messages.Us
 
 @router.post("/recommendations/from-items", tags=["recommend"])
 async def recommend_for_items(asked: messages.LikedItemsBody, service: Served) -> messages.Ranking:
-    """The best items for somebody who is not in the data, by items they like."""
+    """Return the top-k items for a user who is not in the data, from items they like."""
     check_known(service.items, asked.items)
     items = await service.worker.run(lambda: service.recommender.recommend_for_items(asked.items, asked.k))
     return messages.Ranking(items=_scored(items))
@@ -126,21 +123,21 @@ async def recommend_for_items(asked: messages.LikedItemsBody, service: Served) -
 
 @router.post("/recommendations/from-text", tags=["recommend"])
 async def recommend_for_text(asked: messages.TasteBody, service: Served) -> messages.Ranking:
-    """The best items for somebody who is not in the data, by a description of what they like."""
+    """Return the top-k items for a user who is not in the data, from a description of what they like."""
     items = await service.worker.run(lambda: service.recommender.recommend_for_text(asked.text, asked.k))
     return messages.Ranking(items=_scored(items))
 
 
 @router.get("/similar-items", tags=["recommend"])
 def find_similar_items(asked: Annotated[messages.ItemQuestion, Query()], service: Served) -> messages.Ranking:
-    """Items most like an item."""
+    """Return the items most similar to an item."""
     check_known(service.items, [asked.item])
     return messages.Ranking(items=_scored(service.recommender.similar_items(asked.item, asked.k)))
 
 
 @router.post("/scores", tags=["recommend"])
 def score(asked: messages.ScoresBody, service: Served) -> messages.Ranking:
-    """The scores of some items for a user, in the order of the question."""
+    """Return the scores of given items for a user, in the order of the request."""
     check_known(service.users, [asked.user])
     check_known(service.items, asked.items)
     scores = service.recommender.score(asked.user, asked.items)
@@ -155,7 +152,7 @@ def score(asked: messages.ScoresBody, service: Served) -> messages.Ranking:
 
 @router.get("/explanations", tags=["explain"])
 async def explain(asked: Annotated[messages.ExplanationQuestion, Query()], service: Served) -> Explanation:
-    """Why an item is recommended to a user: the paths that lead to it, and what its score is made of."""
+    """Explain why an item is recommended to a user: paths from user to item, and the parts of the score."""
     check_known(service.users, [asked.user])
     check_known(service.items, [asked.item])
     return await service.explain(asked.user, asked.item, asked.num_paths, asked.over)
@@ -182,7 +179,7 @@ reloading = APIRouter(prefix=router.prefix, responses=router.responses)
 
 @reloading.post("/reload", tags=["about"])
 async def reload(deployment: Deployed) -> messages.Run:
-    """Open the run folder anew and answer from it; where that fails, the run served so far goes on."""
+    """Open the run folder again and serve the run that is there now. If that fails, the present run stays."""
     return (await deployment.reload()).describe()
 
 
@@ -191,17 +188,17 @@ pages = APIRouter()
 
 @pages.get("/health", tags=["about"])
 async def health() -> messages.Health:
-    """That the server answers; asks for no token. One that does not is to be restarted."""
+    """Liveness probe: always "ok". Needs no token; a server that does not answer should be restarted."""
     return messages.Health()
 
 
 @pages.get(
-    "/ready", tags=["about"], responses={503: {"model": messages.Readiness, "description": "Not now."}}
+    "/ready", tags=["about"], responses={503: {"model": messages.Readiness, "description": "Not ready."}}
 )
 async def ready(deployment: Deployed, response: Response) -> messages.Readiness:
-    """Whether to send questions here; asks for no token.
+    """Readiness probe: tells a load balancer whether to send requests here. Needs no token.
 
-    The model is still being loaded after the start, and nothing new is wanted before the end.
+    Not ready while the model is being loaded after the start, and while the server drains before it stops.
     """
     if deployment.state != "ready":
         response.status_code = 503
@@ -210,20 +207,20 @@ async def ready(deployment: Deployed, response: Response) -> messages.Readiness:
 
 @pages.get("/metrics", tags=["about"], response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
-    """Requests, queue and run, as Prometheus reads them."""
+    """Return metrics of requests, queue and run in Prometheus format."""
     answer: Response = request.app.state.metrics.answer(request.headers.get("accept"))
     return answer
 
 
 @pages.get("/", include_in_schema=False)
 async def explorer() -> FileResponse:
-    """The explorer."""
+    """Return the explorer's page."""
     return FileResponse(str(PAGES / "explorer.html"))
 
 
 @pages.get("/docs", include_in_schema=False)
 async def openapi_page() -> FileResponse:
-    """The OpenAPI page, from files of this server; FastAPI's own loads its script from another one."""
+    """Return the OpenAPI page. Its files are on this server; FastAPI's default page loads a script from elsewhere."""
     return FileResponse(str(PAGES / "openapi.html"))
 
 
@@ -235,27 +232,28 @@ def create_app(
     origins: Sequence[str] = (),
     root_path: str = "",
 ) -> FastAPI:
-    """The web application of a run.
+    """Create the web application of a run.
 
     Parameters
     ----------
     service
-        The opened run, or the first of several: ``app.state.deployment.reload()`` puts the next in its place. Closed
-        when the application ends.
+        The opened run. ``app.state.deployment.reload()`` replaces it by a newer one. The last one is closed when the
+        application ends.
     token
-        Asked for by everything but pages and probes; None: nothing asks, and no request reloads the run.
+        Bearer token that all requests but those for pages and probes need. None requires no token, and leaves out
+        the route that reloads the run.
     only_local_names
-        Answer only where the address names this machine. Without a token, a page of another site could otherwise read
-        a server on this machine through a name of its own that leads here (DNS rebinding).
+        Answer only requests whose Host header names this machine. Without a token, this prevents DNS rebinding: a page
+        of another site could otherwise read the server's responses.
     origins
-        Of pages elsewhere that may read answers (CORS), such as ``https://shop.example``.
+        Origins of other sites whose pages may read responses (CORS), such as ``https://shop.example``.
     root_path
-        Prefix under which a proxy shows the application, whether it passes the prefix on or strips it.
+        Path prefix under which a proxy publishes the application. The proxy may forward or strip it.
 
     Raises
     ------
     SpikeError
-        For an origin that no browser sends.
+        If an origin is not in the form that browsers send.
     """
     security.check_origins(origins)
     deployment = Deployment(service)
@@ -290,7 +288,7 @@ def create_app(
 
 
 def _methods(routers: Iterable[APIRouter]) -> dict[str, set[str]]:
-    """HTTP methods of each path."""
+    """Return the HTTP methods of each path."""
     methods = {"/openapi.json": {"GET"}}
     for route in (route for each in routers for route in each.routes):
         assert isinstance(route, APIRoute)
@@ -305,7 +303,7 @@ def _add_middleware(
     only_local_names: bool,
     origins: Sequence[str],
 ) -> None:
-    """What a request passes before it is routed; the last one added is the first one passed."""
+    """Add the middleware. A request passes through it before it is routed, last added first."""
     app.add_middleware(security.BodyLimit)
     app.add_middleware(Methods, methods=methods)
     app.add_middleware(security.RequestLimit)

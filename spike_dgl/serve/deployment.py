@@ -1,4 +1,4 @@
-"""The run that is served, and the newer one that takes its place."""
+"""Deployment of a run, and its replacement by a newer run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ logger = logging.getLogger(__name__)
 
 
 class Deployment:
-    """The service that answers, until `reload` puts another in its place.
+    """The service that answers requests; `reload` replaces it.
 
-    A request takes the service once, and keeps it to its end. So no request sees two runs, and the memory of the old
-    run is free after the last answer from it.
+    Each request reads `service` once and uses it to its end. So no request sees two runs, and the memory of the old
+    run is freed after its last answer.
 
     Parameters
     ----------
     service
-        Answers first.
+        First service.
 
     Attributes
     ----------
     draining
-        Whether the server is about to end, and wants no new requests.
+        True if the server is about to stop and should get no new requests.
     reloads
         Number of reloads by outcome.
     """
@@ -43,38 +43,38 @@ class Deployment:
 
     @property
     def state(self) -> Literal["ready", "loading", "draining"]:
-        """Readiness: while a newer run is opened, the old one is ready."""
+        """Readiness of the server. During a reload, the old run is still ready."""
         if self.draining:
             return "draining"
         return "ready" if self.service.is_open else "loading"
 
     async def reload(self) -> Service:
-        """Open the run folder anew, check it, and let it answer from then on.
+        """Open the run folder again, check the run, and serve it.
 
-        Raises `Busy` while another reload is under way, and `SpikeError` where the new run cannot be served; then
-        the old one goes on.
+        Raises `Busy` during another reload, and `SpikeError` if the new run cannot be served; the old run then
+        stays.
         """
         if self.is_reloading:
-            raise Busy("a reload is under way")
+            raise Busy("another reload is in progress")
         self.is_reloading, old, loop = True, self.service, asyncio.get_running_loop()
         try:
             self.service = await asyncio.to_thread(old.reopened)
-        except Exception as error:  # a damaged run can raise anything, and must not end what works
+        except Exception as error:  # a damaged run can raise anything, and must not stop the server
             self.reloads["failed"] += 1
             _return_memory(loop)
             reason = str(error) if isinstance(error, SpikeError) else f"{type(error).__name__}: {error}"
-            problem = f"the run was not reloaded, and {old.name} is served as before: {reason}"
+            problem = f"the run was not reloaded, {old.name} is still served: {reason}"
             logger.error(problem)
             raise SpikeError(problem) from None
         finally:
             self.is_reloading = False
         self.reloads["succeeded"] += 1
-        logger.info("%s is served, in place of %s", self.service.name, old.name)
+        logger.info("now serving %s instead of %s", self.service.name, old.name)
         weakref.finalize(old, _return_memory, loop).atexit = False
         return self.service
 
 
 def _return_memory(loop: asyncio.AbstractEventLoop) -> None:
-    """Give the system back what is freed now, in a second; the C library would keep it, as training wants it to."""
-    with suppress(RuntimeError):  # the loop is closed, the server ends
+    """Return freed memory to the system after one second; with the allocator's settings for training, it would stay."""
+    with suppress(RuntimeError):  # the loop is closed because the server stops
         loop.call_soon_threadsafe(loop.call_later, 1, loop.run_in_executor, None, return_freed_memory)

@@ -1,4 +1,4 @@
-"""How much one request may ask for: the answer to any of them fits a few megabytes and a few seconds."""
+"""Limits of requests, so that every response takes at most a few megabytes and a few seconds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LIST_LENGTH = 500
 MATCHES = 100
 PATHS = 20
 CONNECTIONS = 512
-"""Open at once, idle ones too; more are turned away with status 503."""
+"""Maximum number of open connections, including idle ones; more get status 503."""
 REQUESTS = 256
-"""Below `CONNECTIONS`, so that probes are answered, and the server is not restarted, while clients are turned away."""
+"""Maximum number of API requests in progress. It is below `CONNECTIONS`, so that probes are still answered."""
 RETRY_SECONDS = 2
 IDLE_SECONDS = 75
-"""Longer than proxies keep idle connections (60 s), or they would send requests into closed ones."""
+"""Keep-alive time. Longer than that of proxies (60 s), which would otherwise send requests to closed connections."""
 WAITING_CALLS = 16
-"""Slow calls, such as explanations, that may wait for their turn; more are turned away with status 503."""
+"""Capacity of the queue of slow calls, such as explanations; more get status 503."""

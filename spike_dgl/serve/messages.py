@@ -1,4 +1,4 @@
-"""Questions and answers of the HTTP API, as its OpenAPI page shows them."""
+"""Schemas of the HTTP API's requests and responses, shown on its OpenAPI page."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from spike_dgl.serve import limits
 
 RawId = Annotated[str, Field(min_length=1, max_length=limits.ID_LENGTH)]
 ListLength = Annotated[int, Field(ge=1, le=limits.LIST_LENGTH, description="Length of a list.")]
-ExcludeSeen = Annotated[bool, Field(description="Leave out what the user already interacted with.")]
+ExcludeSeen = Annotated[bool, Field(description="Exclude items that the user already interacted with.")]
 
 
 class Question(BaseModel):
-    """Parameters in the address: a misspelt one is an error."""
+    """Query parameters. An unknown one is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Body(BaseModel):
-    """A JSON body: a misspelt key is an error, and so is a number that is sent as text."""
+    """JSON body. An unknown key is an error, and so is a number sent as a string."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class SearchQuestion(Question):
-    """What to look for."""
+    """Search text and number of matches."""
 
     query: Annotated[
-        str, Field(max_length=limits.ID_LENGTH, description="Part of a name or id; empty: everything.")
+        str, Field(max_length=limits.ID_LENGTH, description="Part of a name or id; if empty, all match.")
     ] = ""
-    limit: Annotated[int, Field(ge=1, le=limits.MATCHES, description="Most matches to return.")] = 10
+    limit: Annotated[int, Field(ge=1, le=limits.MATCHES, description="Maximum number of matches.")] = 10
 
 
 class HistoryQuestion(Question):
-    """Whose history, and how much of it."""
+    """User and number of items."""
 
     user: RawId
-    limit: Annotated[int, Field(ge=1, le=limits.LIST_LENGTH, description="Most items to return.")] = 100
+    limit: Annotated[int, Field(ge=1, le=limits.LIST_LENGTH, description="Maximum number of items.")] = 100
 
 
 class UserQuestion(Question):
-    """Whose list, and how long."""
+    """User and length of the list."""
 
     user: RawId
     k: ListLength = 10
@@ -51,49 +51,49 @@ class UserQuestion(Question):
 
 
 class ItemQuestion(Question):
-    """Like which item, and how many."""
+    """Item and number of similar items."""
 
     item: RawId
     k: ListLength = 10
 
 
 class ExplanationQuestion(Question):
-    """Why that item for that user."""
+    """User and item to explain, and number and kind of paths."""
 
     user: RawId
     item: RawId
-    num_paths: Annotated[int, Field(ge=1, le=limits.PATHS, description="Most paths to return.")] = 5
-    over: Annotated[Over, Field(description="All paths, or those over facts alone.")] = "all"
+    num_paths: Annotated[int, Field(ge=1, le=limits.PATHS, description="Maximum number of paths.")] = 5
+    over: Annotated[Over, Field(description="All paths, or only those over facts.")] = "all"
 
 
 class UsersBody(Body):
-    """Several users at once."""
+    """Several users, and the length of their lists."""
 
     users: Annotated[list[RawId], Field(min_length=1, max_length=limits.USERS)]
     k: ListLength = 10
     exclude_seen: ExcludeSeen = True
     candidates: Annotated[
         list[RawId] | None,
-        Field(min_length=1, max_length=limits.CANDIDATES, description="Rank these items only."),
+        Field(min_length=1, max_length=limits.CANDIDATES, description="Rank only these items."),
     ] = None
 
 
 class LikedItemsBody(Body):
-    """A user who is not in the data, by items they like."""
+    """Items liked by a user who is not in the data."""
 
     items: Annotated[list[RawId], Field(min_length=1, max_length=limits.LIKED_ITEMS)]
     k: ListLength = 10
 
 
 class TasteBody(Body):
-    """A user who is not in the data, by a description of what they like."""
+    """Description of what a user who is not in the data likes."""
 
     text: Annotated[str, Field(min_length=1, max_length=limits.TEXT_LENGTH, pattern=r"\S")]
     k: ListLength = 10
 
 
 class ScoresBody(Body):
-    """Which items to score for whom."""
+    """User, and items to score."""
 
     user: RawId
     items: Annotated[list[RawId], Field(min_length=1, max_length=limits.CANDIDATES)]
@@ -107,16 +107,16 @@ class Named(BaseModel):
 
 
 class Scored(Named):
-    """An item and its score; the higher, the better it fits."""
+    """An item and its score; higher is better."""
 
     score: float
 
 
 class Found(BaseModel):
-    """Some of what matches, best first."""
+    """Matches, best first."""
 
     matches: list[Named]
-    total: Annotated[int, Field(description="How many match in all.")]
+    total: Annotated[int, Field(description="Number of all matches.")]
 
 
 class History(BaseModel):
@@ -124,7 +124,7 @@ class History(BaseModel):
 
     user: Named
     items: list[Named]
-    total: Annotated[int, Field(description="How many there are in all.")]
+    total: Annotated[int, Field(description="Number of all items.")]
 
 
 class Ranking(BaseModel):
@@ -139,63 +139,61 @@ class UserRanking(Ranking):
     user: str
     ranked_by: Annotated[
         Literal["model", "popularity"],
-        Field(
-            description="Popularity for a user without training interactions, of whom a model knows nothing."
-        ),
+        Field(description="Popularity if the user has no training interactions, otherwise the model."),
     ]
 
 
 class UserRankings(BaseModel):
-    """A list for every user that was asked for, in that order."""
+    """Lists of the requested users, in the order of the request."""
 
     rankings: list[UserRanking]
 
 
 class Run(BaseModel):
-    """What this server serves."""
+    """The run that is served."""
 
-    name: Annotated[str, Field(description="Of the run folder.")]
+    name: Annotated[str, Field(description="Name of the run folder.")]
     model: str
     data: str
     num_users: int
     num_items: int
-    trained: Annotated[str, Field(description="When training ended, ISO 8601; empty where unknown.")]
-    checksum: Annotated[str, Field(description="Of the data.")]
-    version: Annotated[str, Field(description="Of spike_dgl, which answers.")]
+    trained: Annotated[str, Field(description="Time when training ended, ISO 8601; empty if unknown.")]
+    checksum: Annotated[str, Field(description="Checksum of the data.")]
+    version: Annotated[str, Field(description="Version of spike_dgl on the server.")]
     explanations: Annotated[
         Literal["loading", "ready", "unavailable"],
-        Field(description="They need the whole model, which is loaded after the server has started."),
+        Field(description="State of explanations. They need the model, which is loaded after the start."),
     ]
-    remark: Annotated[str, Field(description="Why explanations are unavailable, or empty.")] = ""
+    remark: Annotated[str, Field(description="Reason why explanations are unavailable, or empty.")] = ""
 
 
 class Health(BaseModel):
-    """The server answers."""
+    """Liveness of the server."""
 
     status: Literal["ok"] = "ok"
 
 
 class Readiness(BaseModel):
-    """Whether to send requests here."""
+    """Readiness of the server for requests."""
 
     status: Literal["ready", "loading", "draining"]
 
 
 class Problem(BaseModel):
-    """Why there is no answer."""
+    """Error message."""
 
     detail: str
 
 
 class InvalidPart(BaseModel):
-    """One part of a question that cannot be."""
+    """An invalid value of a request."""
 
-    loc: Annotated[list[str | int], Field(description="Where it stands.")]
-    msg: Annotated[str, Field(description="What was expected.")]
+    loc: Annotated[list[str | int], Field(description="Location of the value in the request.")]
+    msg: Annotated[str, Field(description="Expected value.")]
     type: str
 
 
 class Invalid(BaseModel):
-    """What is wrong with a question."""
+    """Invalid values of a request."""
 
     detail: list[InvalidPart]

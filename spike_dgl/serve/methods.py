@@ -1,4 +1,4 @@
-"""Addresses as routes know them, and the HTTP methods that each takes."""
+"""Paths of requests inside the application, and the HTTP methods that each path supports."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def path_of(scope: Scope) -> str:
-    """Path of a request inside the application, without the prefix of a proxy or of an application around it.
+    """Return the path of a request without the prefix of a proxy or a mounting application.
 
-    To be asked for before the request is passed on: routes change the scope.
+    Call it before the request is forwarded, since routing changes the scope.
     """
     path, prefix = scope["path"], scope.get("root_path", "")
     inside: str = path[len(prefix) :] if f"{path}/".startswith(f"{prefix}/") else path
@@ -19,39 +19,39 @@ def path_of(scope: Scope) -> str:
 
 
 class Prefix:
-    """The prefix under which a proxy shows the application, whether it passes the prefix on or strips it."""
+    """Middleware for a path prefix of a proxy, which may forward or strip the prefix."""
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         self.app, self._prefix = app, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with its prefix."""
+        """Forward a request with the prefix as its root path."""
         await self.app({**scope, "root_path": self._prefix}, receive, send)
 
 
 class Methods:
-    """HEAD wherever there is GET, OPTIONS everywhere, and 405 with all methods of an address.
+    """Middleware for HEAD wherever there is GET, OPTIONS everywhere, and 405 with all methods of a path.
 
-    FastAPI's routes know neither HEAD nor OPTIONS, and name in a 405 the methods of one route of several. An address
-    with a slash too many leads to the one without by a relative redirect: FastAPI's would name scheme, host and path
-    as this server sees them, which behind a proxy are not the client's.
+    FastAPI's routes support neither HEAD nor OPTIONS, and their 405 names the methods of only one of several routes.
+    A path with a trailing slash is redirected to the path without it. The redirect is relative, since the scheme, host
+    and path that this server sees are not the client's behind a proxy.
 
     Parameters
     ----------
     methods
-        Of each path. Other paths pass.
+        HTTP methods of each path. Requests for other paths are forwarded.
     """
 
     def __init__(self, app: ASGIApp, methods: Mapping[str, Collection[str]]) -> None:
         self.app, self._methods = app, methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is about methods, and pass the rest on."""
+        """Answer OPTIONS, 405 and redirects, and forward the other requests."""
         answer = self._answer(scope) if scope["type"] == "http" else None
         if answer is not None:
             await answer(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "HEAD":
-            # The copy leaves HEAD where the server looks for it.
+            # A copy, because the server needs the original scope with HEAD.
             await self.app({**scope, "method": "GET"}, receive, _without_body(send))
         else:
             await self.app(scope, receive, send)
@@ -67,7 +67,7 @@ class Methods:
         return None if method in allowed else JSONResponse({"detail": "Method Not Allowed"}, 405, allow)
 
     def _redirect(self, path: str, scope: Scope) -> Response | None:
-        if path == "":  # the prefix alone, below which links of the pages lead
+        if path == "":  # the prefix without a slash, which would break the pages' relative links
             target = f"{scope['path'].split('/')[-1]}/"
         elif path.endswith("/") and path[:-1] in self._methods:
             target = f"../{path.split('/')[-2]}"

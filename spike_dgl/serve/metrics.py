@@ -14,19 +14,19 @@ from starlette.responses import Response
 from spike_dgl.serve.deployment import Deployment
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Bounds of the latency histogram: lists take about 1 ms, explanations 0.1 s and more."""
+"""Bucket bounds of the latency histogram: lists take about 1 ms, explanations 0.1 s and more."""
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 OTHER = "other"
-"""Label of what clients make up, such as unknown paths, lest each become a time series of its own."""
+"""Label for unknown paths and methods, so that clients cannot create any number of time series."""
 
 
 class Metrics:
-    """Requests as they end, and the run and the queue as they are when somebody asks.
+    """Metrics of finished requests, and of the run and the queue at the time of the request for metrics.
 
     Parameters
     ----------
     deployment
-        What is served.
+        Deployment to describe.
     """
 
     def __init__(self, deployment: Deployment) -> None:
@@ -35,13 +35,13 @@ class Metrics:
         self._registry.register(_Served(deployment))
         self._seconds = Histogram(
             "http_request_duration_seconds",
-            "Time from the request to the end of its answer; _count is the number of requests.",
+            "Time from the request to the end of its response; _count is the number of requests.",
             ["method", "route", "status"],
             buckets=SECONDS,
             registry=self._registry,
         )
         self.in_progress = Gauge(
-            "http_requests_in_progress", "Requests that are being answered.", registry=self._registry
+            "http_requests_in_progress", "Number of requests in progress.", registry=self._registry
         )
 
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -50,7 +50,7 @@ class Metrics:
         self._seconds.labels(method, route, str(status)).observe(seconds)
 
     def answer(self, accept: str | None) -> Response:
-        """All metrics, in the format that a client accepts."""
+        """Return all metrics in a format that the client accepts."""
         encode, content_type = choose_encoder(accept or "")
         return Response(encode(self._registry), headers={"Content-Type": content_type})
 
@@ -60,7 +60,7 @@ class _Served(Collector):
         self._deployment = deployment
 
     def collect(self) -> Iterator[Metric]:
-        """Describe the run that is served now, its queue, and reloads so far."""
+        """Yield metrics of the served run, its queue, and the reloads so far."""
         service, run = self._deployment.service, self._deployment.service.describe()
         about = {"run": run.name, "model": run.model, "data": run.data}
         yield InfoMetricFamily(
@@ -70,19 +70,21 @@ class _Served(Collector):
         )
         if service.trained is not None:
             yield GaugeMetricFamily(
-                "spike_dgl_run_trained_timestamp_seconds", "When training ended.", service.trained.timestamp()
+                "spike_dgl_run_trained_timestamp_seconds",
+                "Time when training ended.",
+                service.trained.timestamp(),
             )
         yield GaugeMetricFamily(
             "spike_dgl_slow_calls",
-            "Explanations and cold-start lists that wait or are being computed.",
+            "Number of explanations and cold-start lists that are queued or being computed.",
             service.worker.queued,
         )
         yield GaugeMetricFamily(
             "spike_dgl_ready",
-            "Whether the server is ready for requests.",
+            "1 if the server is ready for requests, otherwise 0.",
             float(self._deployment.state == "ready"),
         )
-        reloads = CounterMetricFamily("spike_dgl_reloads", "Reloads of the run.", labels=["outcome"])
+        reloads = CounterMetricFamily("spike_dgl_reloads", "Number of reloads.", labels=["outcome"])
         for outcome, number in self._deployment.reloads.items():
             reloads.add_metric([outcome], number)
         yield reloads

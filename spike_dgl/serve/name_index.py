@@ -1,4 +1,4 @@
-"""Finding users and items by a part of their name."""
+"""Search for users and items by a part of their name."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from spike_dgl.data.dataset import Vocabulary
 
 @dataclass(frozen=True)
 class Matches:
-    """Rows of a vocabulary that match, best first, and how many match in all."""
+    """Rows of a vocabulary that match, best first, and the number of all matches."""
 
     rows: list[int]
     total: int
 
 
 class NameIndex:
-    """Names and raw ids of a vocabulary, to be searched without regard to case and accents."""
+    """Index of the names and raw ids of a vocabulary. Search ignores case and accents."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._ids = [folded(raw) for raw in vocabulary.ids]
         self._names = [folded(name) for name in vocabulary.names]
 
     def search(self, query: str, limit: int) -> Matches:
-        """The rows whose name or id holds the query.
+        """Return the rows whose name or id contains the query.
 
-        First the one whose id or name it is, then names that start with it, names with a word that does, the others;
-        equal ones by length of name, then in row order. An empty query matches everything.
+        Order: ids or names equal to the query, names that start with it, names with a word that starts with it, the
+        others. Ties are ordered by length of the name, then by row. An empty query matches all rows.
         """
         wanted = folded(query.strip())
         if not wanted:
@@ -42,7 +42,7 @@ class NameIndex:
 
 
 def folded(text: str) -> str:
-    """Text without case and accents: 'Amélie' becomes 'amelie'."""
+    """Remove case and accents: 'Amélie' becomes 'amelie'."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 

@@ -1,4 +1,4 @@
-"""Each request observed: its metrics, its line of the access log, and its id."""
+"""Observation of requests: metrics, access log and request ids."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ REQUEST_ID = "X-Request-ID"
 VALID_ID = re.compile(r"[\w.:=+/-]{1,128}", re.ASCII)
 STATIC = "/static"
 PATH_LENGTH = 200
-"""Of a path in the access log."""
+"""Maximum length of a path in the access log."""
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("spike_dgl.serve.access")
 
 
 class Observation:
-    """Measure each request, log it, and give its answer the id that the client or a proxy sent, or a new one.
+    """Middleware that measures and logs each request, and sets its id in the response.
 
-    An error of this program is logged with the id, and answered with status 500. While the server drains, answers end
-    their connection, so that the next request opens one to another server.
+    The id is the one that the client or a proxy sent, or a new one. An unexpected exception is logged with the id, and
+    answered with status 500. While the server drains, responses close the connection, so that a load balancer sends
+    the next request to another server.
 
     Parameters
     ----------
     deployment
-        Says whether the server drains.
+        Deployment whose `draining` is read.
     metrics
-        Told of each request.
+        Metrics that record each request.
     routes
-        Paths that become labels of metrics.
+        Paths that become labels of the metrics.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Observation:
         self.app, self._deployment, self._metrics, self._routes = app, deployment, metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and observe the answer."""
+        """Forward a request, and observe the response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -75,7 +76,7 @@ class Observation:
                 if status:
                     raise
                 failed = JSONResponse(
-                    {"detail": f"the server failed; its log says why at request {request_id}"}, 500
+                    {"detail": f"internal server error; see the server's log for request {request_id}"}, 500
                 )
                 await failed(scope, receive, send_observed)
             finally:
@@ -85,7 +86,7 @@ class Observation:
         route = STATIC if path.startswith(f"{STATIC}/") else path if path in self._routes else OTHER
         self._metrics.record(scope["method"], route, status, seconds)
         if access_logger.isEnabledFor(logging.INFO):
-            # No query and no headers: they hold ids of users, and the token.
+            # No query and no headers: they contain user ids and the token.
             line = {
                 "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
                 "client": (scope.get("client") or [""])[0],

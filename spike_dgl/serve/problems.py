@@ -1,4 +1,4 @@
-"""Why there is no answer, as JSON with a status."""
+"""Error responses: a status and a JSON body with the reason."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from spike_dgl.serve.worker import Busy
 
 
 def problem(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with a status and what is wrong."""
-    # Pure ASCII: a question may hold half a character (a lone surrogate), which UTF-8 cannot carry back.
+    """Return a response with a status and the reason."""
+    # Pure ASCII, since `detail` may repeat a lone surrogate from the request, which UTF-8 cannot encode.
     content = json.dumps({"detail": detail})
     return Response(content, status, headers, media_type="application/json")
 
 
 def too_busy(reason: str) -> Response:
-    """Status 503, with the time after which to ask again."""
-    return problem(503, f"{reason}; ask again later", {"Retry-After": str(limits.RETRY_SECONDS)})
+    """Return a response with status 503 and the time after which to retry."""
+    return problem(503, f"{reason}; retry later", {"Retry-After": str(limits.RETRY_SECONDS)})
 
 
 async def _unknown_id(_: Request, error: Exception) -> Response:
@@ -39,7 +39,7 @@ async def _busy(_: Request, error: Exception) -> Response:
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
-    """What is wrong, without what was sent: that may be long, and may hold what is no valid text."""
+    """Return what is invalid, without the values sent, which may be long or invalid text."""
     assert isinstance(error, RequestValidationError)
     parts = [{key: part[key] for key in ("loc", "msg", "type")} for part in error.errors()]
     return problem(422, parts)

@@ -1,4 +1,4 @@
-"""Who may ask, how large a question may be, and what a browser may do with the answer."""
+"""Access control, limits on requests, and security headers of responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ORIGIN = re.compile(
 LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 HEADERS = {
-    # Scripts and styles come from files of this server alone; nothing is inline, nothing from elsewhere.
+    # Scripts and styles only from files of this server: nothing inline, nothing from other hosts.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -42,10 +42,10 @@ HEADERS = {
 
 
 def read_token(file: Path | None) -> str | None:
-    """The token from a file, else from the environment, else None.
+    """Read the token from `file`, or else from the environment; return None if there is none.
 
-    Neither shows in the list of processes, as an option of the command would. Raises `SpikeError` for a file that
-    cannot be read, and for a token that is short enough to be guessed or holds what no header can carry.
+    An option with the token itself would show it in the list of processes. Raises `SpikeError` for a file that cannot
+    be read, and for a token that is too short or contains characters that a header cannot have.
     """
     if file is not None:
         source = str(file)
@@ -62,13 +62,13 @@ def read_token(file: Path | None) -> str | None:
     if len(token) < SHORTEST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
         raise SpikeError(
             f"{source}: a token has at least {SHORTEST_TOKEN} printable ASCII characters and no space\n"
-            '  Make one: python -c "import secrets; print(secrets.token_urlsafe())"'
+            '  Generate one: python -c "import secrets; print(secrets.token_urlsafe())"'
         )
     return token
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Return whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -76,29 +76,29 @@ def is_local(host: str) -> bool:
 
 
 def check_origins(origins: Sequence[str]) -> None:
-    """Raise `SpikeError` for an origin that no browser sends, and for one that stands for all."""
+    """Raise `SpikeError` for an origin that is not in the form that browsers send, and for ``*``."""
     for origin in origins:
         if not ORIGIN.fullmatch(origin):
             raise SpikeError(
-                f"'{origin}' is no origin of pages as browsers name it\n"
-                "  Give scheme, host in lower case, and port unless it is the usual one: --cors-origin https://shop.example"
+                f"'{origin}' is not a valid origin\n"
+                "  Give scheme, lower-case host, and port unless it is the default: --cors-origin https://shop.example"
             )
 
 
 def is_open(scope: Scope) -> bool:
-    """Whether a request is for a page or a probe, which hold no data; whatever is not known to be one does."""
+    """Return whether a request is for a page or a probe, which contain no data. Unknown paths count as data."""
     path = path_of(scope)
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
 
 
 class SecurityHeaders:
-    """Every answer says what a browser may do with it; answers that hold data are not kept."""
+    """Middleware that adds security headers to every response, and forbids caches to store data."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer back with the headers."""
+        """Forward a request, and add the headers to the response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -113,18 +113,18 @@ class SecurityHeaders:
 
 
 class TokenGate:
-    """Everything but pages and probes asks for the token."""
+    """Middleware that requires the token for all requests but those for pages and probes."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self.app, self._expected = app, f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on where its Authorization header holds the token."""
+        """Forward a request if its Authorization header contains the token."""
         if scope["type"] == "http" and not is_open(scope):
             given = Headers(scope=scope).get("authorization", "").encode("latin-1")
             if not hmac.compare_digest(given, self._expected):
                 refused = JSONResponse(
-                    {"detail": "this server asks for its token: Authorization: Bearer TOKEN"},
+                    {"detail": "this server requires a token: Authorization: Bearer TOKEN"},
                     status_code=401,
                     headers={"WWW-Authenticate": "Bearer"},
                 )
@@ -134,13 +134,13 @@ class TokenGate:
 
 
 class RequestLimit:
-    """So many questions to the API at once; more are turned away, while pages, probes and metrics are answered."""
+    """Middleware that answers 503 above `limits.REQUESTS` concurrent API requests. Pages and probes have no limit."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app, self._in_progress = app, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on where there is room for it."""
+        """Forward a request, or answer 503 if there are too many."""
         if scope["type"] != "http" or not path_of(scope).startswith(API):
             await self.app(scope, receive, send)
         elif self._in_progress >= limits.REQUESTS:
@@ -154,13 +154,13 @@ class RequestLimit:
 
 
 class BodyLimit:
-    """A body that is too large, or takes too long to arrive, is not read to its end."""
+    """Middleware that rejects a body that is too large or arrives too slowly, without reading it to its end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body, and pass the request on with it."""
+        """Read the body, and forward the request with it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -168,7 +168,9 @@ class BodyLimit:
             body = await asyncio.wait_for(_read(receive), limits.BODY_SECONDS)
         except (_TooLarge, asyncio.TimeoutError) as error:
             status = 413 if isinstance(error, _TooLarge) else 408
-            message = f"a body has {limits.BODY_BYTES:,} bytes at most, and arrives within {limits.BODY_SECONDS:.0f} s"
+            message = (
+                f"a body may have {limits.BODY_BYTES:,} bytes and take {limits.BODY_SECONDS:.0f} s at most"
+            )
             refused = JSONResponse({"detail": message}, status_code=status, headers={"Connection": "close"})
             await refused(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Opening the port, and answering until told to stop."""
+"""The server process: open the port, answer requests, reload and stop on signals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LOGGING: dict[str, Any] = {
         "spike_dgl.serve.access": {"handlers": ["requests"], "propagate": False},
     },
 }
-"""Messages go to standard error, requests to standard output, as uvicorn has it."""
+"""Logging as in uvicorn: messages to standard error, the access log to standard output."""
 
 
 def serve(
@@ -57,31 +57,31 @@ def serve(
     drain_seconds: float = 0,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve a run until Ctrl-C or SIGTERM; questions under way are answered before it ends. SIGHUP reloads the run.
+    """Serve a run until Ctrl-C or SIGTERM, then answer the requests in progress. SIGHUP reloads the run.
 
     Parameters
     ----------
     run
         Run folder, or a link to one.
     host, port
-        Where to listen; port 0 takes a free one.
+        Address to listen on; port 0 uses a free one.
     token
-        What the API asks for; None: nothing.
+        Token that API requests need; None for no token.
     with_model
-        Open the model in the background, so that it can explain.
+        Load the model in the background, for explanations.
     origins, root_path
         See `create_app`.
     access_log
-        Write a line of JSON for each request to standard output.
+        Write one line of JSON per request to standard output.
     drain_seconds
-        How long to go on after SIGTERM, not ready, until proxies have noticed and send nothing any more.
+        Seconds to keep answering after SIGTERM as "not ready", until load balancers send no more requests.
     say
-        Told the address once it is open.
+        Called with the server's URL once the port is open.
 
     Raises
     ------
     SpikeError
-        Where the run cannot be opened, or nobody can listen there.
+        If the run cannot be opened, or the port cannot be used.
     """
     local = security.is_local(host)
     with closing(_listen(host, port)) as listening, ReloadRequest() as reload:
@@ -95,7 +95,7 @@ def serve(
         )
         config = uvicorn.Config(
             app,
-            # h11 refuses headers beyond a size, which faster parsers do not.
+            # h11 limits the size of headers, which faster parsers do not.
             http="h11",
             ws="none",
             lifespan="on",
@@ -114,16 +114,16 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Reloads when asked to, and drains before it stops.
+    """Uvicorn server that reloads on SIGHUP, and drains before it stops.
 
     Parameters
     ----------
     deployment
-        What is served.
+        Deployment to reload and to drain.
     reload
-        Looked at ten times a second, as uvicorn does with its own signals.
+        Reload request, checked ten times per second.
     drain_seconds
-        From SIGTERM to the end of listening. A second signal, and Ctrl-C, end it at once.
+        Seconds between SIGTERM and the end of listening. A second signal, or Ctrl-C, stops the server at once.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class _Server(uvicorn.Server):
         self._reloading: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain first, or stop."""
+        """Start draining, or stop."""
         if sig == signal.SIGTERM and self._drain_seconds and not self._deployment.draining:
             self._stop_at = time.monotonic() + self._drain_seconds
         else:
@@ -143,7 +143,7 @@ class _Server(uvicorn.Server):
         self._deployment.draining = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Do what signals asked for; true ends the server."""
+        """Start a requested reload, and stop after draining. Return whether the server should end."""
         if self._reload.asked and not self._deployment.is_reloading:
             self._reload.asked = False
             self._reloading = asyncio.create_task(self._try_reload())
@@ -158,20 +158,20 @@ class _Server(uvicorn.Server):
         except Busy:
             self._reload.asked = True
         except SpikeError:
-            pass  # the log says why
+            pass  # `Deployment.reload` has logged the reason
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # From here on the port is ours; who connects while the run is being opened waits.
+        # Bind the port before the run is opened; clients that connect meanwhile wait.
         listening = socket.create_server(address[:2], family=family, backlog=limits.CONNECTIONS)
     except OSError as error:
         raise SpikeError(
             f"cannot listen on {host}, port {port}: {error.strerror}\n"
-            "  Another program may use that port: name another one (--port), or 0 for any that is free."
+            "  Another program may use that port: choose another one with --port, or 0 for a free one."
         ) from None
-    # Connections inherit it. Else the body waits for the headers to be acknowledged, which takes 40 ms.
+    # Connections inherit this. Without it, the body waits 40 ms for the acknowledgement of the headers.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 

@@ -1,4 +1,4 @@
-"""A run, opened once, from which the server answers."""
+"""An opened run that answers the server's requests."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ if TYPE_CHECKING:
 
 
 SCORED_USERS = 10
-"""Users whose best item the model must give the score that their lists are made from."""
+"""Number of users whose best item's score is compared between the model and the stored embeddings."""
 SAME_SCORE = 0.05
-"""Largest difference, relative to the largest score: training in half precision or on a GPU rounds differently."""
+"""Tolerance, relative to the largest score: training in half precision or on a GPU rounds differently."""
 
 
 class Service:
-    """The recommender of a run, its explainer, and an index of its names.
+    """Recommender of a run, its explainer, and an index of its names.
 
-    The recommender is there at once. What needs the model, explanations and cold start, is opened on the worker's
-    thread, while other questions are answered already.
+    The recommender is available at once. Explanations and cold start need the model, which is loaded on the worker's
+    thread while other requests are already answered.
 
     Parameters
     ----------
     run
-        Run folder, or a link to one, which is followed once: everything is read from where it leads now.
+        Run folder, or a link to one. A link is resolved once, so that all files come from the same run.
     with_model
-        Open the model at once. Else the run does not explain, and the first cold-start request waits for the model.
+        Load the model in the background. If false, the run has no explanations, and the first cold-start request
+        waits for the model.
 
     Raises
     ------
     DataError
-        As `Recommender.load` does, and for embeddings that are no numbers.
+        See `Recommender.load`; also if embeddings are not finite.
     """
 
     def __init__(self, run: Path, *, with_model: bool = True) -> None:
@@ -66,7 +67,7 @@ class Service:
             self._open_model(folder.path)
 
     def _open_model(self, run: Path) -> None:
-        """Open in the background whatever the first question would otherwise wait for."""
+        """Load in the background everything that a first request would otherwise wait for."""
         recommender, first = self.recommender, self.items.ids[:1]
         self._explainer = self.worker.start(lambda: _open_explainer(run, recommender))
         self._opening = {
@@ -77,13 +78,13 @@ class Service:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing is being opened in the background any more."""
+        """True if loading in the background has ended."""
         return all(opened.done() for opened in self._opening.values())
 
     def reopened(self) -> Service:
-        """Open the run folder as it is now, and wait until it can do whatever this service can.
+        """Open the run folder again, and wait until the new service has all abilities of this one.
 
-        Raises `SpikeError` where it cannot, and `DataError` as the constructor does.
+        Raises `SpikeError` if it lacks one, and `DataError` as the constructor does.
         """
         new = Service(self.run, with_model=self.with_model)
         try:
@@ -92,16 +93,16 @@ class Service:
             for ability, opened in new._opening.items():
                 error = opened.exception()
                 if error is not None and self._opening[ability].exception() is None:
-                    raise SpikeError(f"it does not {ability}, as {self.name} does: {error}")
+                    raise SpikeError(f"the new run cannot {ability}, but {self.name} can: {error}")
         except BaseException:
             new.close()
             raise
         return new
 
     async def explain(self, user: str, item: str, num_paths: int, over: Over) -> Explanation:
-        """Why an item is recommended to a user; waits for the model where that is still loading.
+        """Explain why an item is recommended to a user; wait while the model is loading.
 
-        Raises `SpikeError` where the run cannot be explained, and `Busy` where too many wait already.
+        Raises `SpikeError` if the run cannot be explained, and `Busy` if the request queue is full.
         """
         explainer = self._explainer
         if explainer is None:
@@ -111,7 +112,7 @@ class Service:
         )
 
     def describe(self) -> Run:
-        """What is served."""
+        """Return the description of the run."""
         state, remark = self._explanations()
         return Run(
             name=self.name,
@@ -127,7 +128,7 @@ class Service:
         )
 
     def _explanations(self) -> tuple[Literal["loading", "ready", "unavailable"], str]:
-        """Whether explanations can be had, and why not."""
+        """Return the state of explanations, and why they are unavailable."""
         if self._explainer is None:
             return "unavailable", _WITHOUT_MODEL
         if not self._explainer.done():
@@ -136,11 +137,11 @@ class Service:
         return ("ready", "") if error is None else ("unavailable", str(error))
 
     def search(self, vocabulary: Vocabulary, query: str, limit: int) -> Matches:
-        """Rows of users or items by a part of their name or id."""
+        """Search users or items by a part of their name or id."""
         return self._indices[vocabulary.kind].search(query, limit)
 
     def close(self) -> None:
-        """Take no more slow calls."""
+        """Close the worker."""
         self.worker.close()
 
 
@@ -152,13 +153,18 @@ def _open_recommender(run: Path) -> Recommender:
     for embeddings in (recommender.user_embeddings, recommender.item_embeddings):
         if not np.isfinite(embeddings).all():
             raise DataError(
-                run / "embeddings.npz", "holds values that are no numbers: training diverged", "Train again."
+                run / "embeddings.npz",
+                "contains values that are not finite: training diverged",
+                "Train again.",
             )
     return recommender
 
 
 def _open_explainer(run: Path, recommender: Recommender) -> Explainer:
-    """Open the explainer, and compare some scores: a run that is trained on meanwhile has newer weights than lists."""
+    """Load the explainer and compare some scores with the recommender's.
+
+    They differ if training still writes to the run folder: its checkpoint is then newer than its embeddings.
+    """
     from spike_dgl.explain import Explainer
 
     explainer = Explainer.load(run)
@@ -169,14 +175,14 @@ def _open_explainer(run: Path, recommender: Recommender) -> Explainer:
         if abs(score - scores[best]) > SAME_SCORE * np.abs(scores).max():
             raise DataError(
                 run,
-                "has a best.pt that gives other scores than its embeddings.npz",
-                "Wait for its training to end, and reload.",
+                "has a best.pt whose scores differ from those of its embeddings.npz",
+                "Wait for training to end, and reload.",
             )
     return explainer
 
 
 def _trained(folder: RunFolder) -> datetime | None:
-    """When training ended; runs of older versions noted it without a time zone, which is taken to be this machine's."""
+    """Return when training ended, None if unknown. Times without a time zone, of older versions, count as local."""
     with suppress(DataError, KeyError, ValueError):
         return datetime.fromisoformat(folder.read_json("result.json")["finished"]).astimezone()
     return None
@@ -185,7 +191,7 @@ def _trained(folder: RunFolder) -> datetime | None:
 def check_known(vocabulary: Vocabulary, raw_ids: list[str]) -> None:
     """Raise `UnknownIdError` for the first id that is unknown.
 
-    `Vocabulary.index` also looks for the nearest id, which takes a second where there are 100,000 of them.
+    `Vocabulary.index` also searches for the nearest id, which takes a second for 100,000 ids.
     """
     for raw in raw_ids:
         if raw not in vocabulary:
@@ -195,5 +201,5 @@ def check_known(vocabulary: Vocabulary, raw_ids: list[str]) -> None:
 
 
 def named(vocabulary: Vocabulary, row: int) -> Named:
-    """A row of a vocabulary."""
+    """Return id and name of a row of a vocabulary."""
     return Named(id=vocabulary.ids[row], name=vocabulary.names[row])

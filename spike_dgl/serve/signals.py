@@ -1,4 +1,4 @@
-"""SIGHUP as a wish to serve the newest run."""
+"""SIGHUP as a request to reload the run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class ReloadRequest:
-    """While entered, SIGHUP sets `asked` instead of ending the program.
+    """Context in which SIGHUP sets `asked` instead of ending the program.
 
-    It still ends a server in the foreground whose terminal was closed, as the system sends SIGHUP then, too. Systems
-    without SIGHUP, such as Windows, never ask.
+    SIGHUP still ends a foreground server whose terminal was closed, since the system sends it then, too. On systems
+    without SIGHUP, such as Windows, `asked` stays false.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class ReloadRequest:
         # Python lets only the main thread handle signals.
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGHUP, self._ask)
-            # nohup, which has it ignored, is meant to outlive the terminal.
+            # Under nohup SIGHUP is ignored, and the server should outlive the terminal.
             self._ends_with_terminal = self._previous == signal.SIG_DFL and _has_terminal()
         return self
 

@@ -1,4 +1,4 @@
-"""Slow calls, one at a time."""
+"""A worker thread for slow calls."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ Result = TypeVar("Result")
 
 
 class Busy(Exception):  # noqa: N818  (a state of the server, no fault)
-    """No place is left for a request; the message says where."""
+    """A queue is full, or an operation is already in progress; the message says which."""
 
 
 class Worker:
-    """One thread for calls that take long: they run in the order they came in, and only so many may wait.
+    """Thread that runs slow calls in the order they arrive, with a bounded queue.
 
-    What runs here needs no lock, takes one core at most, and leaves the threads that answer quick calls alone. The
-    thread ends with the last reference to its worker, after the calls that still wait.
+    Calls need no lock, use one core at most, and do not block the threads that answer quick requests. The thread ends
+    after the queued calls once nothing refers to its worker.
 
     Parameters
     ----------
     name
-        Of the thread.
+        Name of the thread.
     capacity
-        Calls under way and waiting together.
+        Maximum number of calls, running and queued.
     """
 
     def __init__(self, name: str, capacity: int) -> None:
@@ -35,23 +35,23 @@ class Worker:
 
     @property
     def queued(self) -> int:
-        """Calls of clients, under way and waiting together."""
+        """Number of clients' calls, running and queued."""
         return len(self._queue)
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """The result of a call, once it is its turn. Raises `Busy` where the queue is full."""
+        """Queue a call and return its result. Raises `Busy` if the queue is full."""
         if self.queued >= self.capacity:
-            raise Busy("too many slow questions wait already")
+            raise Busy("the request queue is full")
         future = self._executor.submit(call)
         self._queue.add(future)
         future.add_done_callback(self._queue.discard)
-        # A client that goes away cancels its call as long as that still waits.
+        # If a client disconnects, its call is cancelled unless it already runs.
         return await asyncio.wrap_future(future)
 
     def start(self, call: Callable[[], Result]) -> Future[Result]:
-        """Put a call of the server itself in the line; it takes no place away."""
+        """Queue a call of the server itself, which does not count towards `capacity`."""
         return self._executor.submit(call)
 
     def close(self) -> None:
-        """Drop what waits; what is under way ends by itself."""
+        """Cancel queued calls. A running call continues to its end."""
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""How the C library keeps memory between training steps."""
+"""Settings of the C library's memory allocator for training."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ NEVER, NONE, SPARE_BYTES = -1, 0, 1 << 26
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep freed blocks for reuse instead of returning them to the system; true where that worked.
+    """Make glibc keep freed memory for reuse instead of returning it to the system; return whether that worked.
 
-    Every step allocates and frees the same tensors. By default glibc gives blocks of a few MB back at once, and the
-    system hands them out again page by page, zeroed, which can take as long as the arithmetic. The process
-    holds on to its peak memory instead. Elsewhere than with glibc nothing happens.
+    Every step allocates and frees the same tensors. By default glibc returns blocks of a few MB to the system at
+    once, and allocating them again, page by page and zeroed, can take as long as the arithmetic. With this setting the
+    process keeps its peak memory. It has no effect with other C libraries.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library; Windows has no library of that kind
+    except (AttributeError, OSError, TypeError):  # another C library, or Windows
         return False
     settings = ((M_MMAP_MAX, NONE), (M_TRIM_THRESHOLD, NEVER), (M_TOP_PAD, SPARE_BYTES))
     accepted = [mallopt(name, value) for name, value in settings]
@@ -26,6 +26,6 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> None:
-    """Let glibc give the system back what is free, so that the next peak does not hide in it; elsewhere nothing."""
+    """Make glibc return freed memory to the system, so that the next memory peak can be measured."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

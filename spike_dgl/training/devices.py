@@ -1,4 +1,4 @@
-"""On what a model is trained."""
+"""Choice of the training device."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 def choose_device(wanted: Device, local_rank: int = 0, local_number: int = 1) -> torch.device:
-    """The device of a process.
+    """Return the device of a process.
 
     Parameters
     ----------
     wanted
-        ``auto`` takes a GPU where torch finds one.
+        ``auto`` is a GPU if torch finds one, else the CPU.
     local_rank, local_number
-        Place of the process among those of its machine, and how many they are: each takes a GPU of its own.
+        Rank of the process on its machine, and number of processes there; each uses its own GPU.
 
     Raises
     ------
     ConfigError
-        Where there is no GPU, or fewer than processes.
+        If there is no GPU, or there are fewer GPUs than processes.
     """
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
@@ -45,10 +45,10 @@ def choose_device(wanted: Device, local_rank: int = 0, local_number: int = 1) ->
 
 
 def describe_device(device: torch.device) -> str:
-    """Its kind and name, for the record of a run."""
+    """Return the type and name of a device, for the record of a run."""
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 def peak_device_memory_mb(device: torch.device) -> float | None:
-    """Most GPU memory that tensors of this process have held at once, in MB; None on the CPU."""
+    """Return the peak GPU memory of this process's tensors in MB; None on the CPU."""
     return torch.cuda.max_memory_allocated(device) / 1024**2 if device.type == "cuda" else None

@@ -1,8 +1,7 @@
-"""Several processes that train one model: each computes on its share of every batch, and gradients are added up.
+"""Data-parallel training: each process computes the loss on its share of every batch, and gradients are added up.
 
-``torchrun`` starts them. They hold the same model, draw the same random numbers and see the same batches; only the
-loss is taken over a share of the batch. So the run is that of one process with the same settings, up to rounding,
-however many they are.
+``torchrun`` starts the processes. They have the same model, random numbers and batches. So the result is the same as
+with a single process, up to rounding, for any number of processes.
 """
 
 from __future__ import annotations
@@ -23,74 +22,75 @@ from spike_dgl.models.base import Batch
 Value = TypeVar("Value")
 
 TIMEOUT = timedelta(minutes=30)
-"""How long a process waits for the others: the first may take that long for profiles, or for a validation."""
+"""Maximum time that a process waits for the others, which the first may need for profiles or validation."""
 
 
 class ProcessLostError(SpikeError):
-    """Another process of the run has ended, or does not answer."""
+    """Another process of the run has ended or does not respond."""
 
 
 class FailedInFirstError(SpikeError):
-    """The first process of the run has raised a `SpikeError`, which it prints itself."""
+    """The first process of the run raised a `SpikeError`, which it prints itself."""
 
     same_in_all_processes = True
 
 
 class Processes:
-    """The processes of a run, as one of them sees them. This class is the run of a single process.
+    """Communication with the other processes of a run; this base class is for a run of one process.
 
-    All of them call the same methods in the same order.
+    All processes must call the same methods in the same order.
     """
 
     rank, number = 0, 1
-    """Place of this process among all, and how many they are."""
+    """Rank of this process, and number of processes."""
     local_rank, local_number = 0, 1
-    """The same among those on this machine."""
+    """Rank and number of processes on this machine."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes files and prints."""
+        """True for the process that writes files and prints."""
         return self.rank == 0
 
     def share_of(self, batch: Batch) -> tuple[Batch, float]:
-        """This process's part of a batch, and what part of the whole it is; all parts add up to 1.
+        """Return this process's share of a batch, and its weight; the weights of all processes add up to 1.
 
-        Gradients weighted by it add up to those of a mean over the whole batch, and of a term without the batch.
+        With these weights, gradients add up to those of a mean over the whole batch, also for loss terms that do not
+        depend on the batch.
         """
         return batch, 1.0
 
     def add_up(self, tensors: Sequence[Tensor], weight: float = 1.0) -> Sequence[Tensor]:
-        """Sums over all processes of tensors, each process's weighted by its own `weight`."""
+        """Return the sums of tensors over all processes, each process weighted by its `weight`."""
         del weight
         return tensors
 
     def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
-        """Write the values of the first process into the tensors of all."""
+        """Copy the values of the first process into the tensors of all."""
 
     def highest(self, value: int) -> int:
-        """The largest of all processes' values."""
+        """Return the maximum over all processes."""
         return value
 
     def gather(self, value: Value) -> list[Value]:
-        """The values of all processes."""
+        """Return the values of all processes."""
         return [value]
 
     def on_rank_zero(self, act: Callable[[], Value]) -> Value:
-        """What `act` returns in the first process, for all; a `SpikeError` that it raises ends all."""
+        """Call `act` in the first process and return its result in all; a `SpikeError` is raised in all."""
         return act()
 
 
 class TorchrunProcesses(Processes):
-    """The processes that ``torchrun`` started, on one machine or several; the parameters are as in `Processes`."""
+    """Communication between processes started by ``torchrun``, on one machine or several; see `Processes`."""
 
     def __init__(self, rank: int, number: int, local_rank: int, local_number: int) -> None:
         self.rank, self.number = rank, number
         self.local_rank, self.local_number = local_rank, local_number
 
     def share_of(self, batch: Batch) -> tuple[Batch, float]:
-        """Consecutive rows, at most one more than in other processes; a batch too small for all goes to all."""
+        """Return consecutive rows, as many as the others' or one more; a batch too small for all goes to all."""
         size = len(batch.users)
-        if size < self.number:  # the mean over an empty share would be no number
+        if size < self.number:  # the mean over an empty share would be nan
             return batch, 1.0 / self.number
         first, end = (size * rank // self.number for rank in (self.rank, self.rank + 1))
         part = slice(first, end)
@@ -98,7 +98,7 @@ class TorchrunProcesses(Processes):
         return share, (end - first) / size
 
     def add_up(self, tensors: Sequence[Tensor], weight: float = 1.0) -> Sequence[Tensor]:
-        """In one message; the results are parts of one buffer."""
+        """Add up all tensors in one message; the results are views of one buffer."""
         buffer = torch.cat([tensor.flatten() for tensor in tensors]) * weight
         with _others_may_be_lost():
             distributed.all_reduce(buffer)
@@ -106,27 +106,27 @@ class TorchrunProcesses(Processes):
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
     def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
-        """One message a tensor."""
+        """Broadcast each tensor."""
         with _others_may_be_lost():
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
 
     def highest(self, value: int) -> int:
-        """Between the hosts; no GPU is waited for."""
+        """Return the maximum, exchanged between CPUs so that no GPU is synchronised."""
         number = torch.tensor(value)
         with _others_may_be_lost():
             distributed.all_reduce(number, distributed.ReduceOp.MAX)
         return int(number)
 
     def gather(self, value: Value) -> list[Value]:
-        """Values are pickled."""
+        """Return the values of all processes, exchanged as pickles."""
         values: list[Any] = [None] * self.number
         with _others_may_be_lost():
             distributed.all_gather_object(values, value)
         return values
 
     def on_rank_zero(self, act: Callable[[], Value]) -> Value:
-        """The value is pickled; of an error the others get the message."""
+        """Call `act` in the first process; the others receive its pickled result, or the message of its error."""
         error: SpikeError | None = None
         answer: list[Any] = [None, None]
         if self.is_first:
@@ -144,14 +144,14 @@ class TorchrunProcesses(Processes):
 
 @contextmanager
 def join_processes() -> Iterator[Processes]:
-    """The processes that ``torchrun`` started, which wait here for each other; without it a single one."""
+    """Join the processes that ``torchrun`` started, waiting for all; without it, yield a single process."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Processes()
         return
-    # Its functions take the group as a default value when they are first imported, which an optimizer does later on.
+    # This module's functions capture the default group when it is first imported, which an optimiser does later.
     # The group, with its threads, would then outlive `destroy_process_group`, and could abort the process at exit.
     importlib.import_module("torch.distributed.nn.functional")
-    # What is on the CPU travels by gloo, what is on GPUs by nccl.
+    # gloo for CPU tensors, nccl for GPU tensors.
     has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
     distributed.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=TIMEOUT)
     try:
@@ -168,8 +168,8 @@ def _others_may_be_lost() -> Iterator[None]:
     except RuntimeError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ProcessLostError(
-            "another process of this run has ended, or does not answer\n"
-            "  What it printed says why; where that is nothing it was killed, perhaps for lack of memory.\n"
-            "  Go on from the last checkpoint with the same torchrun line and: main.py train --resume RUN\n"
+            "another process of this run has ended or does not respond\n"
+            "  See its output for the reason; without any output it was killed, perhaps for lack of memory.\n"
+            "  Resume from the last checkpoint with the same torchrun command and: main.py train --resume RUN\n"
             f"  (torch says: {reason[:160]})"
         ) from None

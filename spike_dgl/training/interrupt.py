@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop at the next safe place."""
+"""Stopping at the next safe point after Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from spike_dgl.errors import SpikeError
 
 
 class Interrupted(SpikeError):  # noqa: N818  (no error, like KeyboardInterrupt)
-    """Training stopped at the user's wish, with everything saved.
+    """Training was stopped by the user, with everything saved.
 
     Parameters
     ----------
     message
-        Where it stopped and how to go on.
+        Place where training stopped, and how to resume it.
     signal_number
-        Which signal asked for it.
+        Signal that stopped it.
     """
 
     same_in_all_processes = True
@@ -29,14 +29,14 @@ class Interrupted(SpikeError):  # noqa: N818  (no error, like KeyboardInterrupt)
 
 
 class StopRequest:
-    """While entered, SIGINT and SIGTERM set `signal_number` instead of ending the program; a second one ends it."""
+    """Context in which the first SIGINT or SIGTERM sets `signal_number`, and the second one ends the program."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        # Python lets only the main thread handle signals; in others they keep their effect.
+        # Python allows signal handlers in the main thread only; in others, signals keep their default effect.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._ask)

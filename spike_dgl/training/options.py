@@ -13,52 +13,52 @@ from spike_dgl.training.devices import Device
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingOptions:
-    """How a model is trained.
+    """Settings of training.
 
     Parameters
     ----------
     epochs
-        At most so many passes over the training interactions.
+        Maximum number of passes over the training interactions.
     batch_size
-        Interactions a step, of all processes together.
+        Number of interactions per step, over all processes.
     learning_rate
-        Adam's step size.
+        Learning rate of AdamW.
     schedule
-        ``constant``, or ``cosine``: down to a hundredth of the learning rate at the last epoch.
+        Learning rate schedule: ``constant``, or ``cosine`` decay to a hundredth at the last epoch.
     warmup_steps
-        Steps over which the learning rate rises from zero first.
+        Number of first steps over which the learning rate increases linearly from zero.
     weight_decay
         Decoupled weight decay of all parameters (AdamW); 0 is plain Adam.
     negative_popularity
-        Negatives are drawn in proportion to an item's number of training users to this power. 0 draws them uniformly,
-        as nearly all papers do; below 0 spares popular items, above 0 prefers them.
+        Exponent of popularity-based negative sampling: items are drawn with probability proportional to their number
+        of training users to this power. 0 is uniform, as in nearly all papers; values below 0 prefer unpopular items.
     negatives_from
-        ``all`` items, as in nearly all papers, or the ``seen`` ones, which have a training user: an item that came too
-        late for training is not one that users chose against.
+        Candidates of negative sampling: ``all`` items, as in nearly all papers, or ``seen`` items only, which have
+        training users. Users could not have interacted with an item that appeared after the training period.
     recency
-        0 draws every interaction once an epoch, as nearly all papers do. Above 0, recency-weighted sampling: a user's
-        later interactions are drawn more often, in proportion to their place in the user's history to this power.
-        Needs data with times.
+        Exponent of recency-weighted sampling: a user's interactions are drawn with probability proportional to their
+        position in the user's history to this power. 0 draws every interaction once per epoch, as in nearly all
+        papers. Above 0 needs data with times.
     metric
-        Validation metric that chooses the best epoch and stops training; its list length need not be one of
+        Validation metric for early stopping and for choosing the best epoch; its cutoff need not be one of
         ``evaluation.cutoffs``.
     evaluate_every
-        Epochs between two validations.
+        Number of epochs between validations.
     patience
-        Validations without a new best before training stops; null trains all epochs.
+        Number of validations without improvement before training stops; null disables early stopping.
     keep
-        ``best`` reports the epoch with the best validation metric, ``last`` the last one (the authors' code).
-        Without validation data it is the last one.
+        Epoch to report: ``best`` by the validation metric, or ``last`` (the authors' code). Without validation data
+        it is the last.
     seed
-        Of initial weights, dropout, shuffling and negatives.
+        Random seed of initial weights, dropout, shuffling and negative sampling.
     device
-        ``cpu``, ``cuda``, or ``auto``: the GPU where torch finds one.
+        ``cpu``, ``cuda``, or ``auto``: a GPU if torch finds one.
     precision
-        ``float32``, or ``bfloat16`` for the matrix products of a training step; losses and sums along edges stay in
-        float32, and so do parameters, validation and test.
+        ``float32``, or ``bfloat16`` for the matrix products of training steps. Losses, sums along edges, parameters,
+        validation and test are always in float32.
     threads
-        CPU threads for torch; null takes as many as there are CPUs to use, by the process's affinity and its
-        container's quota.
+        Number of CPU threads for torch; null uses all CPUs that the process's affinity and its container's quota
+        allow.
     """
 
     epochs: int = Field(default=200, ge=1)

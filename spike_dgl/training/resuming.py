@@ -1,4 +1,4 @@
-"""Settings that change when a run is resumed: each is applied from then on, or refused with the reason."""
+"""Settings changed when a run is resumed: they are applied from then on, or rejected with the reason."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from spike_dgl.errors import ConfigError
 from spike_dgl.training.options import TrainingOptions
 
 FIXED = {"seed": "initial weights and batches were drawn with it"}
-"""Settings that never change, and why."""
+"""Settings that cannot change, and why."""
 DRAWN_BY_EPOCH = ("batch_size", "negative_popularity", "negatives_from", "recency")
-"""Settings by which the batches of a whole epoch are drawn: they change between two epochs only."""
+"""Settings of the batches, which are drawn for a whole epoch: they can change between two epochs only."""
 EPOCHS_STAY_AS_THEY_WERE = ("patience", "evaluate_every", "threads", "device")
-"""Settings that may change without a trace: a run with the new value throughout trains the same epochs."""
+"""Settings that do not affect the trained epochs."""
 CHOOSE_THE_EPOCH = ("metric", "keep")
-"""Settings that say which epoch is reported; with other ones it is found anew."""
+"""Settings that determine which epoch is reported; after a change it is determined again."""
 
 
 def changed_settings(before: Mapping[str, Any], options: TrainingOptions) -> dict[str, tuple[Any, Any]]:
-    """Settings that differ from those a checkpoint was trained with: the old and the new value by name.
+    """Return the settings that differ from those of a checkpoint: old and new value by name.
 
     Parameters
     ----------
     before
-        The settings of the checkpoint. One that is not there did not exist then, and counts as unchanged.
+        Settings of the checkpoint. A missing one did not exist then, and counts as unchanged.
     options
-        The settings to go on with.
+        Settings to resume with.
     """
     after = to_mapping(options)
     return {
@@ -36,35 +36,35 @@ def changed_settings(before: Mapping[str, Any], options: TrainingOptions) -> dic
 
 
 def check_changes(changed: Mapping[str, tuple[Any, Any]], epoch: int, step: int) -> None:
-    """Raise `ConfigError` where a changed setting cannot be applied.
+    """Raise `ConfigError` if a changed setting cannot be applied.
 
     Parameters
     ----------
     changed
-        As `changed_settings` returns them.
+        Result of `changed_settings`.
     epoch, step
-        The epoch under way, and its steps that are done.
+        Current epoch, and number of its steps that are done.
     """
     for name, (old, new) in changed.items():
         if name in FIXED:
             raise ConfigError(
-                f"training.{name}={new} cannot be applied to a run that is resumed: {FIXED[name]}\n"
-                f"  Leave it at training.{name}={old}, or train a new run."
+                f"training.{name}={new} cannot be applied to a resumed run: {FIXED[name]}\n"
+                f"  Keep training.{name}={old}, or train a new run."
             )
         if step and name in DRAWN_BY_EPOCH:
             raise ConfigError(
-                f"training.{name}={new} cannot be applied in the middle of epoch {epoch}, whose batches are drawn\n"
+                f"training.{name}={new} cannot be applied in the middle of epoch {epoch}: its batches are drawn\n"
                 f"  Finish the epoch first (training.epochs={epoch}), or train a new run."
             )
 
 
 def chooses_anew(changed: Iterable[str]) -> bool:
-    """Whether changed settings may make another epoch the reported one."""
+    """Return whether changed settings may change which epoch is reported."""
     return any(name in CHOOSE_THE_EPOCH for name in changed)
 
 
 def alters_epochs(name: str, options: TrainingOptions) -> bool:
-    """Whether a run with the new value of a setting throughout would have trained other epochs."""
+    """Return whether the epochs so far would have been different with the new value of a setting."""
     if name == "epochs":
         return options.schedule != "constant"
     return name not in (*EPOCHS_STAY_AS_THEY_WERE, *CHOOSE_THE_EPOCH)

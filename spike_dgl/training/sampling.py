@@ -1,4 +1,4 @@
-"""Training batches: every interaction once an epoch, or recent ones more often, each with one negative item."""
+"""Training batches: interactions, each with one sampled negative item."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from spike_dgl.errors import MissingTimesError, SpikeError
 from spike_dgl.models.base import CPU, Batch
 
 REDRAWS = 8
-"""Times that a negative which hit a training positive is drawn by popularity again, before it is drawn uniformly."""
+"""Number of times that a popularity-sampled negative which is a positive is redrawn, before it is drawn uniformly."""
 
 
 def check_trainable(train: Interactions, num_items: int) -> None:
-    """Raise `SpikeError` where no user has both a positive and a negative item."""
+    """Raise `SpikeError` if no user has both a positive and a negative item."""
     degree = np.unique(train.users, return_counts=True)[1]
     if not (degree < num_items).any():
         raise SpikeError(
             "there is nothing to train on: no user has both a positive and a negative item\n"
-            "  Check the training pairs, and what data.cold_items, hidden_users and hidden_items leave of them."
+            "  Check the training interactions, and how many data.cold_items, hidden_users and hidden_items leave."
         )
 
 
 class BprSampler:
-    """Shuffled batches of training interactions with negatives that are never training positives of their user.
+    """Shuffled batches of training interactions with negatives that are not training positives of their user.
 
-    An epoch's batches depend on the seed and the epoch's number alone, so a resumed run sees the same ones.
+    The batches of an epoch depend only on the seed and the epoch number, so a resumed run draws the same ones.
     Users who interacted with every item have no negative; their interactions are left out (`num_left_out`).
 
     Parameters
@@ -41,16 +41,17 @@ class BprSampler:
     batch_size
         B; the last batch of an epoch is smaller.
     seed
-        Of shuffling and negatives.
+        Random seed of shuffling and negative sampling.
     popularity_exponent
-        Negatives are drawn in proportion to an item's number of training users to this power; 0 is uniform.
+        Negatives are drawn with probability proportional to an item's number of training users to this power.
     seen_negatives
-        Whether negatives are items with a training user only.
+        Whether to draw negatives from items with training users only.
     recency
-        0 takes every interaction once an epoch. Above 0 a user gives as many, drawn in proportion to their place in
-        the user's history (1 is the first) to this power.
+        0 draws every interaction once per epoch. Above 0, each user's n interactions are drawn n times with
+        replacement, with probability proportional to their position in the history (1 is the first) to this power.
     device
-        Where the batches go, an epoch at a time. They are drawn on the CPU, so they are the same everywhere.
+        Device of the batches, moved there an epoch at a time. They are drawn on the CPU, so they are the same on all
+        devices.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class BprSampler:
         check_trainable(train, num_items)
         self.batch_size, self.seed, self.device = batch_size, seed, device
         users, items = torch.from_numpy(train.users), torch.from_numpy(train.items)
-        # All that follows is about the items that negatives are drawn from, by their place among them.
+        # From here on, items are numbered by their position among the candidates of negative sampling.
         self._drawable: Tensor | None = None
         if seen_negatives:
             self._drawable, items = torch.unique(items, return_inverse=True)
@@ -78,7 +79,7 @@ class BprSampler:
         self._offsets = torch.from_numpy(train.offsets(num_users))
         self._degree = self._offsets.diff()
         # The r-th non-positive of a user is r + (the number of positives p_j with p_j - j <= r), j = 0, 1, ...
-        # since p_j - j counts the non-positives before p_j. One sorted key a positive answers for all users.
+        # since p_j - j counts the non-positives before p_j. One sorted key per positive does this for all users.
         before = items - (torch.arange(len(items)) - self._offsets[users])
         self._keys = users * (num_items + 1) + before
         self._pairs = users * num_items + items
@@ -91,11 +92,11 @@ class BprSampler:
         self.num_left_out = int((~has_negative).sum())
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Return the number of batches per epoch."""
         return -(-len(self._users) // self.batch_size)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, from the `skip`-th on."""
+        """Yield the batches of an epoch, without the first `skip`."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
         order = torch.randperm(len(self._users), generator=generator)
         if self._recency is not None:
@@ -108,7 +109,7 @@ class BprSampler:
             yield epoch.select(part)
 
     def negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        """One item for each of `users` [n], none of them a training positive of that user."""
+        """Draw one negative item for each of `users` [n]."""
         places = self._places_of_negatives(users, generator)
         return places if self._drawable is None else self._drawable[places]
 
@@ -131,14 +132,14 @@ class BprSampler:
         return rank + below - self._offsets[users]
 
     def _are_positives(self, users: Tensor, items: Tensor) -> Tensor:
-        """True [n] for each of the pairs that is a training interaction."""
+        """Return True [n] for the pairs that are training interactions."""
         pairs = users * self.num_items + items
         place = torch.searchsorted(self._pairs, pairs).clamp(max=len(self._pairs) - 1)
         return self._pairs[place] == pairs
 
 
 class _RecencySampling:
-    """Draws as many interactions of each user as there are, the later the likelier."""
+    """Recency-weighted sampling of n of each user's n interactions, with replacement."""
 
     def __init__(self, pairs: Interactions, recency: float) -> None:
         by_time = pairs.by_time()
@@ -150,9 +151,9 @@ class _RecencySampling:
         self._first = torch.searchsorted(users, users)
 
     def __call__(self, generator: torch.Generator) -> Tensor:
-        """[X] positions among the pairs, by user."""
-        # Inverse of the distribution function x^(1 + recency), at one random point in each n-th of its range: a user's
-        # draws are spread as evenly as n draws can be.
+        """Draw positions [X] among the pairs, in the order of users."""
+        # Stratified inverse transform sampling: the inverse of the distribution function x^(1 + recency), at one
+        # random point in each of n equal intervals.
         points = torch.rand(len(self._count), generator=generator, dtype=torch.float64)
         points += torch.arange(len(self._count)) - self._first
         place = ((points / self._count).pow(self._power) * self._count).long()
@@ -160,7 +161,7 @@ class _RecencySampling:
 
 
 def _bounds(items: Tensor, num_items: int, exponent: float) -> Tensor:
-    """[I] where each item's part of the interval from 0 to 1 ends; an item without users counts as with one."""
+    """Return the cumulative probabilities [I] of the items; an item without users counts as if it had one."""
     weights = torch.bincount(items, minlength=num_items).clamp(min=1).double().pow(exponent)
     return weights.cumsum(0) / weights.sum()
 

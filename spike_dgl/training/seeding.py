@@ -1,4 +1,4 @@
-"""One seed for everything random, and the state to go on from after a stop."""
+"""Random seeds, and random states to resume from."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """State of torch's generators for the CPU and a device, from which training alone draws; for a checkpoint."""
+    """Return the state of torch's generators for the CPU and a device, the only ones that training uses."""
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put back what `random_state` returned; on another kind of device than then, only what fits."""
+    """Restore a `random_state`; on another type of device, only the parts that apply."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,4 +1,4 @@
-"""The early-stopping rule, apart from the loop that follows it."""
+"""The early-stopping rule, independent of the training loop."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 @dataclass
 class EarlyStopping:
-    """Remembers the best value of a metric where more is better, and how long ago that was.
+    """Early stopping on a metric where higher is better.
 
     Parameters
     ----------
     patience
-        Evaluations without a new best after which `should_stop` is true; None never stops.
+        Number of evaluations without improvement after which `should_stop` is true; None never stops.
     best
         Best value so far.
     best_epoch
         Epoch of the best value; 0 before the first evaluation.
     since_best
-        Evaluations since then.
+        Number of evaluations since the best.
     """
 
     patience: int | None
@@ -28,7 +28,7 @@ class EarlyStopping:
     since_best: int = 0
 
     def update(self, value: float, epoch: int) -> bool:
-        """Take in the value of an epoch; true where it is a new best."""
+        """Record the value of an epoch; return whether it is the best so far."""
         if value > self.best:
             self.best, self.best_epoch, self.since_best = value, epoch, 0
             return True
@@ -37,17 +37,17 @@ class EarlyStopping:
 
     @property
     def should_stop(self) -> bool:
-        """Whether patience has run out."""
+        """True if there was no improvement for `patience` evaluations."""
         return self.patience is not None and self.since_best >= self.patience
 
     @classmethod
     def replay(cls, patience: int | None, values: Iterable[tuple[int, float]]) -> EarlyStopping:
-        """Return the rule as it stands after the values of some epochs.
+        """Create the rule in its state after some evaluations.
 
         Parameters
         ----------
         patience
-            Of the rule.
+            Patience of the rule.
         values
             Epoch and value of each evaluation, in order.
         """

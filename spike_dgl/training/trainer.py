@@ -26,7 +26,7 @@ from spike_dgl.training.stopping import EarlyStopping
 
 Validate = Callable[[Embeddings], Mapping[str, float]]
 STEPS_BETWEEN_CHECKS = 10
-"""How often the running loss is read for the progress bar and checked to be finite."""
+"""Number of steps between updates of the progress bar, which also check that the loss is finite."""
 
 
 class TrainingDivergedError(NotFiniteError):
@@ -34,7 +34,7 @@ class TrainingDivergedError(NotFiniteError):
 
 
 class EpochLog(Protocol):
-    """Keeps one record an epoch."""
+    """Log with one record per epoch."""
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Store a record whose key ``epoch`` counts from 1."""
@@ -44,26 +44,26 @@ class EpochLog(Protocol):
 
 
 class Trainer:
-    """Trains a `EmbeddingModel` with Adam, early stopping, and checkpoints to go on from.
+    """Training loop with AdamW, early stopping, and checkpoints to resume from.
 
     Parameters
     ----------
     model
-        Anything with `propagate`, `loss` and `embeddings`.
+        The model to train.
     sampler
-        Gives the batches of an epoch.
+        Sampler of the batches of an epoch.
     options
         See `TrainingOptions`.
     folder
-        Where ``last.pt`` and ``best.pt`` go.
+        Folder of the checkpoints ``last.pt`` and ``best.pt``.
     log
-        Receives a record of every epoch.
+        Log that receives a record of every epoch.
     validate
-        From embeddings to metrics; None where there is nothing to validate on.
+        Function from embeddings to validation metrics; None without a validation split.
     progress
         Whether to show a progress bar.
     processes
-        Those that train the model together; each has a trainer of its own, and the first one's writes.
+        Processes of data-parallel training. Each has its own trainer; the first one writes the files.
     """
 
     def __init__(
@@ -88,29 +88,29 @@ class Trainer:
         )
         self.stopping = EarlyStopping(options.patience)
         self.changed: dict[str, tuple[Any, Any]] = {}
-        """Settings that a resumed run was given anew: the old and the new value by name."""
+        """Settings changed when the run was resumed: old and new value by name."""
         self.epoch = 1
-        """The epoch under way, from 1."""
+        """Current epoch, from 1."""
         self.step = 0
-        """Steps of it that are done."""
+        """Number of steps done in the current epoch."""
         self.seconds = 0.0
-        """Seconds of training, validation included, over all sittings."""
+        """Seconds of training and validation so far, over all resumed parts of the run."""
         self._totals: dict[str, Tensor] = {}
         self._norms: dict[str, Tensor] = {}
         self._epoch_seconds = 0.0
         self._metrics: dict[str, float] = {}
 
     def fit(self) -> None:
-        """Train until the last epoch, or until patience runs out; ``best.pt`` then holds the model to report.
+        """Train until the last epoch or until early stopping; ``best.pt`` then contains the model to report.
 
         Raises
         ------
         Interrupted
-            After Ctrl-C or SIGTERM, when everything is saved.
+            After Ctrl-C or SIGTERM, with everything saved.
         TrainingDivergedError
-            If losses or parameters are no finite numbers.
+            If losses or parameters are not finite.
         ProcessLostError
-            Where another of several processes has ended.
+            If another process of data-parallel training has ended.
         """
         self.processes.copy_from_first(self.model.state_dict().values())
         with StopRequest() as stop:
@@ -127,24 +127,24 @@ class Trainer:
 
     @property
     def reports_best(self) -> bool:
-        """Whether the best epoch is reported, not the last."""
+        """True if the best epoch is reported, false if the last."""
         return self.validate is not None and self.options.keep == "best"
 
     @property
     def why_done(self) -> str:
-        """Reason why `fit` would train no further epoch, and the setting that changes this; empty if it would."""
+        """Reason why `fit` would not train another epoch, with the setting to change; empty if it would."""
         folder = f"python main.py train --resume {self.folder}"
         if self.stopping.should_stop:
             best, patience = self.stopping.best_epoch, self.options.patience
             return (
-                f"nothing left to train: {self.stopping.since_best} validations brought no better "
-                f"{self.options.metric} than epoch {best}, and training.patience is {patience}\n"
-                f"  To go on: {folder} training.patience=null"
+                f"nothing left to train: {self.stopping.since_best} validations did not improve "
+                f"{self.options.metric} over epoch {best}, and training.patience is {patience}\n"
+                f"  To continue: {folder} training.patience=null"
             )
         if self.epoch > self.options.epochs:
             return (
                 f"nothing left to train: all {self.options.epochs} epochs are done\n"
-                f"  To go on: {folder} training.epochs={2 * self.options.epochs}"
+                f"  To continue: {folder} training.epochs={2 * self.options.epochs}"
             )
         return ""
 
@@ -176,7 +176,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low_precision):
             try:
                 terms = self.model.loss(batch)
-            except RuntimeError:  # a factorisation of parameters that are not finite, for one
+            except RuntimeError:  # for example a Cholesky factorisation of parameters that are not finite
                 self._check_parameters()
                 raise
         self.optimizer.zero_grad(set_to_none=True)
@@ -197,7 +197,7 @@ class Trainer:
             parameter.grad = total
 
     def _backward_apart(self, terms: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:
-        """Backward one term after the other; the gradients add up as usual. Returns each term's gradient norm."""
+        """Compute the gradients of one loss term at a time, add them up, and return the norm of each term's."""
         norms = {}
         for position, (name, term) in enumerate(terms.items(), start=1):
             gradients = torch.autograd.grad(
@@ -217,23 +217,23 @@ class Trainer:
             group["lr"] = self.options.learning_rate * factor
 
     def _running_losses(self) -> dict[str, float]:
-        """Mean of each loss term over the epoch so far. Raises where one is not finite."""
+        """Return the mean of each loss term over the epoch so far; raise if one is not finite."""
         losses = {name: float(total) / self.step for name, total in self._totals_of_all().items()}
         if not all(map(math.isfinite, losses.values())):
-            raise self._diverged(f"the loss is no finite number in epoch {self.epoch}: {losses}")
+            raise self._diverged(f"the loss is not finite in epoch {self.epoch}: {losses}")
         return losses
 
     def _check_parameters(self) -> None:
-        """Raise where the last step, whose loss was still finite, left parameters that are not."""
+        """Raise if parameters are not finite; the last step may break them although its loss was finite."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.parameters):
-            raise self._diverged(f"some parameters are no finite numbers in epoch {self.epoch}")
+            raise self._diverged(f"some parameters are not finite in epoch {self.epoch}")
 
     def _diverged(self, problem: str) -> TrainingDivergedError:
         return TrainingDivergedError(
             f"{problem}\n"
             f"  Try training.learning_rate={self.options.learning_rate / 10:g}, training.warmup_steps=100, "
-            "or check the profile vectors for broken values.\n"
-            f"  The last whole epoch is kept in {self.folder}."
+            "or check the profile vectors for invalid values.\n"
+            f"  The last complete epoch is saved in {self.folder}."
         )
 
     def _totals_of_all(self) -> dict[str, Tensor]:
@@ -242,7 +242,7 @@ class Trainer:
         return dict(zip(self._totals, self.processes.add_up(list(self._totals.values())), strict=True))
 
     def _finish_epoch(self) -> dict[str, Any]:
-        """Validate where it is time, keep the best, and return the epoch's record."""
+        """Validate if due, save the best model, and return the record of the epoch."""
         started = time.perf_counter()
         losses = self._running_losses()
         self._check_parameters()
@@ -272,7 +272,7 @@ class Trainer:
         metrics = self.processes.on_rank_zero(lambda: dict(validate(final_embeddings(self.model))))
         if self.options.metric not in metrics:
             raise SpikeError(
-                f"training.metric is '{self.options.metric}', but validation gives: {', '.join(metrics)}"
+                f"training.metric is '{self.options.metric}', but validation measures: {', '.join(metrics)}"
             )
         return metrics
 
@@ -287,7 +287,7 @@ class Trainer:
             desc=f"epoch {self.epoch:3d}",
             unit="step",
             leave=False,
-            # None: off where the output is no terminal
+            # None: no progress bar if the output is not a terminal
             disable=None if self.progress and self.processes.is_first else True,
             dynamic_ncols=True,
         )
@@ -299,9 +299,9 @@ class Trainer:
             save_checkpoint({"epoch": epoch, "model": self.model.state_dict()}, self.folder / "best.pt")
 
     def save(self) -> None:
-        """Write ``last.pt``: all that `restore` needs to go on as if nothing had happened."""
+        """Write ``last.pt``, from which `restore` resumes exactly."""
         if self.step:
-            self._running_losses()  # a broken state must not replace a sound one
+            self._running_losses()  # raises before a diverged state replaces a valid one
             self._check_parameters()
         state = {
             "epoch": self.epoch,
@@ -320,14 +320,14 @@ class Trainer:
             save_checkpoint(state, self.folder / "last.pt")
 
     def restore(self) -> None:
-        """Go back to where ``last.pt`` was written, and apply the settings that have changed since then.
+        """Resume from ``last.pt``, and apply the settings changed since then.
 
         Raises
         ------
         DataError
-            If ``last.pt`` is missing, broken, or of another version.
+            If ``last.pt`` is missing, invalid, or of another version.
         ConfigError
-            If a changed setting cannot be applied, or the weights of the epoch that it makes the best were not kept.
+            If a changed setting cannot be applied, or makes an epoch the best whose weights were not saved.
         """
         file = self.folder / "last.pt"
         state = load_checkpoint(file)
@@ -336,7 +336,7 @@ class Trainer:
         check_changes(self.changed, state["epoch"], state["step"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:  # the learning rate is set by every step
+        for group in self.optimizer.param_groups:  # each step sets the learning rate
             group["weight_decay"] = self.options.weight_decay
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self._epoch_seconds, self._metrics = state["epoch_seconds"], state["metrics"]
@@ -344,7 +344,7 @@ class Trainer:
         share = 1.0 / self.processes.number
         self._totals = {name: total.to(self.device) * share for name, total in state["totals"].items()}
         self._restore_best()
-        # As many states as there were processes; these may be others.
+        # One random state per process; the number of processes may have changed.
         set_random_state(state["random"][self.processes.rank % len(state["random"])], self.device)
 
     def _restore_best(self) -> None:
@@ -355,39 +355,39 @@ class Trainer:
         if validated and self.reports_best and chooses_anew(self.changed):
             if len(values) < len(validated):
                 raise ConfigError(
-                    f"training.metric={self.options.metric} cannot choose among the epochs so far: validation did not "
-                    f"measure it\n  It measured: {', '.join(_valid(validated[0]))}."
+                    f"training.metric={self.options.metric} cannot choose the best of the epochs so far: validation "
+                    f"did not measure it\n  It measured: {', '.join(_valid(validated[0]))}."
                 )
             self.processes.on_rank_zero(self._find_best)
 
     def _find_best(self) -> None:
-        """Let ``best.pt`` hold the best epoch, or raise `ConfigError` where its weights were not kept."""
+        """Ensure that ``best.pt`` contains the best epoch; raise `ConfigError` if its weights were not saved."""
         file, best = self.folder / "best.pt", self.stopping.best_epoch
         if best == self.epoch - 1 and self.step == 0:
             self._save_best(best)
         elif not file.is_file() or load_checkpoint(file)["epoch"] != best:
             before = ", ".join(f"training.{name}={old}" for name, (old, _) in self.changed.items())
             raise ConfigError(
-                f"by training.metric={self.options.metric} and training.keep=best epoch {best} is to be reported, "
-                f"and its weights were not kept: the run was trained with {before}\n"
-                "  Put that back, or train a new run."
+                f"with training.metric={self.options.metric} and training.keep=best, epoch {best} would be reported, "
+                f"but its weights were not saved: the run was trained with {before}\n"
+                "  Restore this setting, or train a new run."
             )
 
     def _asked(self, stop: StopRequest) -> int:
-        """The signal that asked one of the processes to stop; 0 for none."""
+        """Return the signal that asked one of the processes to stop; 0 for none."""
         return self.processes.highest(stop.signal_number or 0)
 
     def _stop_if_asked(self, signal_number: int) -> None:
         if signal_number:
             raise Interrupted(
-                f"stopped in epoch {self.epoch} after {self.step} of {len(self.sampler)} steps; all is saved.\n"
-                f"  Go on with: python main.py train --resume {self.folder}",
+                f"stopped in epoch {self.epoch} after {self.step} of {len(self.sampler)} steps; everything is saved.\n"
+                f"  Resume with: python main.py train --resume {self.folder}",
                 signal_number,
             )
 
 
 def learning_rate_factor(step: int, total_steps: int, options: TrainingOptions) -> float:
-    """Share of the learning rate that a step uses; a function of its number, so a resumed run needs no state."""
+    """Return the share of the learning rate for a step; it depends on nothing else, so resuming needs no state."""
     if step < options.warmup_steps:
         return (step + 1) / options.warmup_steps
     if options.schedule == "constant":
@@ -397,7 +397,7 @@ def learning_rate_factor(step: int, total_steps: int, options: TrainingOptions) 
 
 
 def _valid(record: Mapping[str, Any]) -> list[str]:
-    """Metrics that validation measured in an epoch."""
+    """Return the names of the validation metrics in an epoch's record."""
     return [key.removeprefix("valid/") for key in record if key.startswith("valid/")]
 
 
@@ -408,7 +408,7 @@ def final_embeddings(model: EmbeddingModel) -> Embeddings:
     model.eval()
     try:
         final = model.scored_embeddings()
-        # Rows of a parameter ask for gradients even here.
+        # Slices of a parameter require gradients even under no_grad.
         return Embeddings(final.users.detach(), final.items.detach())
     finally:
         model.train(was_training)

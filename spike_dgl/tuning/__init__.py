@@ -1,1 +1,1 @@
-"""Tuning: each model searches its own grid, on validation or the inner split, with the same number of trials."""
+"""Hyperparameter search: each model has its own grid and the same number of trials."""

@@ -1,4 +1,4 @@
-"""What is tuned: models and the settings around their grids, from a bench file or a run's configuration."""
+"""Models to tune, with their settings and grids, from a bench file or a run configuration."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from spike_dgl.tuning.space import Grid, Point, as_grid
 
 Settings = Mapping[str, Any]
 BENCH_KEYS = ("base", "models", "variants", "axis")
-"""One of them tells a bench file from the configuration of a run."""
+"""Keys that distinguish a bench file from a run configuration."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A model to tune.
+    """Model to tune.
 
     Parameters
     ----------
     model
-        Its registered name.
+        Registered name.
     settings
-        Of its runs; a trial lays a point of the grid over them.
+        Settings of its runs; the point of a trial overrides them.
     grid
-        What is searched; empty for a model without settings to tune.
+        Search space; empty for a model without settings to tune.
     held
-        Settings of the model's grid that are not searched, because its variant in the bench file or the command line
-        sets them: a bench would keep to that, whatever tuning found beside another value.
+        Settings of the model's grid that are not tuned, because its variant in the bench file or the command line
+        sets them, which would override tuned values in the bench.
     """
 
     model: str
@@ -49,12 +49,12 @@ class Contender:
 
     @property
     def first(self) -> Point:
-        """The point that the settings describe before anything is tuned."""
+        """Point of the settings before tuning."""
         values = flat(self.config({}).to_mapping())
         return {key: values[key] for key in self.grid.values}
 
     def config(self, point: Point) -> RunConfig:
-        """All settings of a trial. Raises `ConfigError` that names the model."""
+        """Return all settings of a trial. Raises a `ConfigError` that names the model."""
         try:
             return with_absolute_paths(RunConfig.from_mapping(merge(self.settings, nested(point))))
         except ConfigError as error:
@@ -62,21 +62,21 @@ class Contender:
 
 
 def read_contenders(file: Path | None, models: Sequence[str], overrides: Iterable[str]) -> list[Contender]:
-    """The models to tune.
+    """Read the models to tune.
 
     Parameters
     ----------
     file
-        A bench file, or the configuration of a run; the defaults where there is none.
+        A bench file or a run configuration; None for the default settings.
     models
-        Their names; by default all of the bench file, or the one of the configuration.
+        Names of models. Default: all of the bench file, or the one of the configuration.
     overrides
-        ``section.key=value`` for all of them.
+        ``section.key=value`` for all models.
 
     Raises
     ------
     ConfigError
-        For a setting or model that does not exist, or a model that is not in the bench file.
+        If a setting or model does not exist, or a model is not in the bench file.
     """
     content = read_yaml(file) if file is not None else {}
     if any(key in content for key in BENCH_KEYS):
@@ -107,11 +107,11 @@ def _of_bench_file(content: Settings, models: Sequence[str], overrides: list[str
 def _contenders(
     settings: Mapping[str, Settings], given: Mapping[str, Set[str]], overrides: Iterable[str]
 ) -> list[Contender]:
-    """One of each model, from its settings before, and the keys of those that a bench file gives it."""
+    """Create the contenders from the settings of each model, and the keys that the bench file sets for it."""
     overrides = list(overrides)
     for override in overrides:
         if override.startswith("model.name="):
-            raise ConfigError(f"'{override}': name the models to tune without model.name=")
+            raise ConfigError(f"'{override}': give the models to tune by name, without model.name=")
     taken = overrides_by_model(settings, overrides)
     return [_contender(settings[name], given.get(name, set()), taken[name]) for name in settings]
 

@@ -1,4 +1,4 @@
-"""Which settings are tried next: at random, or where earlier trials were good."""
+"""Samplers of hyperparameters: random search, and Optuna's TPE."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from spike_dgl.tuning.space import Grid, Point
 SamplerName: TypeAlias = Literal["random", "optuna"]
 
 ATTEMPTS = 20
-"""How often optuna may propose what was tried already, before a combination is taken at random."""
+"""Number of times that Optuna may propose a point that was tried already, before a random point is used."""
 
 
 class Sampler(Protocol):
-    """Chooses points of a grid, none of them twice. It is a function of seed and results, so it can be repeated."""
+    """Sampler of points of a grid without repetition. It is deterministic, given the seed and the results."""
 
     def ask(self, number: int, at_a_time: int) -> list[Point]:
-        """The next points, at most `number`, of which so many will be tried at a time; none where all are tried."""
+        """Return the next points, at most `number`, to be tried `at_a_time` in parallel; empty if all were tried."""
 
     def tell(self, point: Point, value: float | None) -> None:
-        """What a point reached; None where it failed."""
+        """Report the value of a point; None if it failed."""
 
 
 def make_sampler(name: SamplerName, grid: Grid, first: Point, seed: int) -> Sampler:
-    """The sampler of that name, which starts with the point `first`, on the grid or off it."""
+    """Create the sampler of a name, which starts with the point `first`; this need not be on the grid."""
     return RandomSampler(grid, first, seed) if name == "random" else OptunaSampler(grid, first, seed)
 
 
 class RandomSampler:
-    """Random search without repetition. A smaller number of trials is the beginning of a larger one.
+    """Random search without repetition. With more trials, the first ones stay the same.
 
     Source: Bergstra and Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 2012.
     """
@@ -37,24 +37,24 @@ class RandomSampler:
     def __init__(self, grid: Grid, first: Point, seed: int) -> None:
         self._left = [first, *(point for point in grid.points_at_random(seed) if point != first)]
 
-    def ask(self, number: int, at_a_time: int) -> list[Point]:  # noqa: ARG002  (samplers are called alike)
-        """See `Sampler`: all that are wanted, at once."""
+    def ask(self, number: int, at_a_time: int) -> list[Point]:  # noqa: ARG002  (the signature of Sampler)
+        """Return `number` points at once."""
         points, self._left = self._left[:number], self._left[number:]
         return points
 
     def tell(self, point: Point, value: float | None) -> None:
-        """See `Sampler`: random search learns nothing."""
+        """Do nothing: random search does not use results."""
 
 
 class OptunaSampler:
-    """Tree-structured Parzen estimator of optuna, on the same grid.
+    """Tree-structured Parzen estimator (TPE) of Optuna, on the same grid.
 
     Source: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NIPS 2011.
 
     Raises
     ------
     ConfigError
-        Where optuna is not installed.
+        If Optuna is not installed.
     """
 
     def __init__(self, grid: Grid, first: Point, seed: int) -> None:
@@ -68,14 +68,14 @@ class OptunaSampler:
         self._asked: list[Point] = []
 
     def _distribution(self, key: str) -> Any:
-        """Positions among the values, which are in order where they are numbers."""
+        """Return a distribution of positions among the values, ordered if they are numbers."""
         values, kinds = self._grid.values[key], self._optuna.distributions
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             return kinds.IntDistribution(0, len(values) - 1)
         return kinds.CategoricalDistribution(list(range(len(values))))
 
     def ask(self, number: int, at_a_time: int) -> list[Point]:
-        """See `Sampler`: no more than are tried at a time, so that the next ones profit."""
+        """Return at most `at_a_time` points, so that the next ones use their results."""
         points: list[Point] = []
         for _ in range(min(number, at_a_time)):
             point = (self._proposed() if self._asked else None) or self._next_untried()
@@ -86,11 +86,13 @@ class OptunaSampler:
         return points
 
     def _proposed(self) -> Point | None:
-        """A point that is new; None where optuna keeps to those that were tried."""
+        """Return a new point; None if Optuna proposes only points that were tried."""
         for _ in range(ATTEMPTS):
             trial = self._study.ask(self._distributions)
             point = {key: values[trial.params[key]] for key, values in self._grid.values.items()}
-            self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)  # told anew with its value
+            self._study.tell(
+                trial, state=self._optuna.trial.TrialState.FAIL
+            )  # added again with its value in `tell`
             if point not in self._asked:
                 return point
         return None
@@ -102,7 +104,7 @@ class OptunaSampler:
         return None
 
     def tell(self, point: Point, value: float | None) -> None:
-        """See `Sampler`. A point off the grid, as the first one may be, teaches nothing."""
+        """Add a result to Optuna's study; points off the grid, as the first may be, are ignored."""
         positions = {
             key: values.index(point[key]) for key, values in self._grid.values.items() if point[key] in values
         }
@@ -117,6 +119,6 @@ def _import_optuna() -> Any:
     except ModuleNotFoundError:
         raise ConfigError(
             "--sampler optuna needs the package optuna\n"
-            '  Install it with pip install -e ".[optuna]", or leave --sampler out: random search is built in.'
+            '  Install it with pip install -e ".[optuna]", or leave out --sampler to use random search.'
         ) from None
     return optuna

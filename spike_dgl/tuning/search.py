@@ -1,4 +1,4 @@
-"""The search itself: trials in processes of their own, none of which ranks the data's test part."""
+"""Hyperparameter search: each trial runs in its own process, and none uses the test split."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from spike_dgl.tuning.space import Grid, Point
 
 @dataclass(frozen=True)
 class Budget:
-    """What each model is given.
+    """Search budget of each model.
 
     Parameters
     ----------
     trials
-        Runs of a model, at most; a grid that is smaller is tried as a whole.
+        Maximum number of runs per model; a smaller grid is tried completely.
     seed
-        Of the search. Initial weights, dropout and negatives have ``training.seed``, one for all trials.
+        Random seed of the search. All trials have the same ``training.seed``.
     sampler
         ``random`` or ``optuna``.
     jobs
-        Trials at a time.
+        Number of parallel trials.
     finalists, seeds
-        So many of the best trials are run with so many training seeds in all, and the best mean is chosen.
+        Number of best trials that are run with several training seeds, and number of these seeds. The best mean wins.
     """
 
     trials: int
@@ -46,20 +46,20 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trial:
-    """One point of a search.
+    """Trial of a search.
 
     Parameters
     ----------
     number
-        From 1, which is the model as it was before tuning.
+        Number from 1; trial 1 has the settings before tuning.
     point
-        What it tried.
+        Its point of the grid.
     run
-        Its run folder and settings.
+        Its run.
     failure
-        Why it failed; None where it did not.
+        Reason of failure; None if it succeeded.
     repeats
-        The same with other training seeds, for a finalist.
+        Runs with other training seeds, for a finalist.
     """
 
     number: int
@@ -70,17 +70,17 @@ class Trial:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What the first run reached, and what that cost."""
+        """Result of the first run."""
         return _record(self.run)
 
     @property
     def measured_on(self) -> str:
-        """What settings are chosen by: ``validation``, or the test part of a ``inner split``."""
+        """Data that settings are chosen on: ``validation``, or the test split of the ``inner split``."""
         return "inner split" if self.run.is_tested else "validation"
 
     @cached_property
     def value(self) -> float | None:
-        """The metric that settings are chosen by, a mean over seeds; None where the trial failed."""
+        """Metric that settings are chosen by, averaged over seeds; None if the trial failed."""
         if self.failure:
             return None
         part, metric = "test" if self.run.is_tested else "valid", self.run.config.training.metric
@@ -92,9 +92,9 @@ def _record(run: PlannedRun) -> dict[str, Any]:
 
 
 def best_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Finalists by their means, then the others by what they reached; of equal ones the earlier, failed ones last.
+    """Sort trials: finalists by mean, then others by value, ties by number, failed ones last.
 
-    The best of many single runs owes its place in part to luck: no other trial is set before a finalist.
+    Finalists are always first, because the best of many single runs is partly lucky.
     """
     return sorted(
         trials,
@@ -103,19 +103,19 @@ def best_first(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def fit_to_data(contenders: Sequence[Contender]) -> list[Contender]:
-    """The same without settings that need times, where the data has none.
+    """Return the contenders without settings that need times, if their data has none.
 
     Raises
     ------
     ConfigError
-        Where a model's data has no validation part.
+        If a model's data has no validation split.
     """
     has_times = {}
     for options in {contender.config({}).data for contender in contenders}:
         dataset = load(options)
         if not len(dataset.valid):
             raise ConfigError(
-                f"data set '{options.path}' has no validation part, and nothing is chosen on the test part\n"
+                f"dataset '{options.path}' has no validation split, and tuning must not use the test split\n"
                 "  Set data.valid_fraction above 0."
             )
         has_times[options] = dataset.train.times is not None
@@ -131,23 +131,23 @@ def _without_times(contender: Contender) -> Contender:
 
 
 def search(contender: Contender, budget: Budget, folder: Path, say: Callable[[str], None]) -> list[Trial]:
-    """Try points of a model's grid, beginning with the settings it has; what was tried before is not run again.
+    """Try points of a model's grid, starting with its current settings; finished trials are not repeated.
 
     Parameters
     ----------
     contender
         The model.
     budget
-        How often, and how points are chosen.
+        Number of trials and sampler.
     folder
-        Gets the run folders ``trial-1`` and so on.
+        Parent of the run folders ``trial-1`` and so on.
     say
-        Is told what ended.
+        Function called with progress messages.
 
     Returns
     -------
     list of Trial
-        In the order in which they were chosen; finalists with their repeats.
+        Trials in order; finalists with their repeats.
     """
     sampler = make_sampler(budget.sampler, contender.grid, contender.first, budget.seed)
     trials: list[Trial] = []
@@ -183,12 +183,12 @@ def _with_finalists_repeated(
 
 
 def _planned(contender: Contender, folder: Path, point: Point, number: int, more: int = 0) -> PlannedRun:
-    """The run of a trial; with `more` a repeat, whose training seed is higher by that."""
+    """Return the run of a trial, or with `more` a repeat with the training seed increased by `more`."""
     config, name = contender.config(point), f"trial {number}"
     if more:
         seed = config.training.seed + more
         config, name = contender.config({**point, "training.seed": seed}), f"{name} seed {seed}"
-    # The test part of the inner split is training data, and it is what the inner split is for.
+    # The test split of the inner split is training data, so it may be used to choose settings.
     is_tested = config.data.inner_split
     config = replace(config, evaluation=config.validation)
     return PlannedRun(f"{contender.model} {name}", config, folder / name.replace(" ", "-"), is_tested)

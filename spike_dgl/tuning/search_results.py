@@ -1,4 +1,4 @@
-"""What a search found: settings to use, and tables of all trials."""
+"""Results of a search: the best settings, and tables of all trials."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from spike_dgl.runs.environment import environment
 from spike_dgl.tuning.contenders import Contender
 from spike_dgl.tuning.search import Budget, Trial, best_first
 
-_PARTS = {"validation": "the validation part of", "inner split": "the test part of the inner split of"}
+_PARTS = {"validation": "the validation split of", "inner split": "the test split of the inner split of"}
 
 
 def render_trials(trials: Sequence[Trial]) -> str:
-    """All trials as a Markdown table, best first."""
+    """Render all trials as a Markdown table, best first."""
     lines = [_line(trial) for trial in best_first(trials)]
     return markdown_table([list(lines[0]), *([_cell(value) for value in line.values()] for line in lines)])
 
 
 def render_csv(trials: Sequence[Trial]) -> str:
-    """All trials as CSV, best first; cells are empty where there is no value."""
+    """Render all trials as CSV, best first; missing values are empty cells."""
     lines = [_line(trial) for trial in best_first(trials)]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
@@ -60,7 +60,7 @@ def _cell(value: Any) -> str:
 
 
 def render_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget) -> str:
-    """The best trial's settings as a partial configuration, which says how they were found."""
+    """Render the best trial's settings as a partial configuration, with comments on the search."""
     best, made = best_first(trials)[0], environment()
     config, values = best.run.config, _values(trials)
     deviation = f", standard deviation {stdev(values):.4f}" if len(values) > 1 else ""
@@ -82,7 +82,7 @@ def render_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget) 
 
 
 def _values(trials: Sequence[Trial]) -> list[float]:
-    """What the trials reached that did not fail, best first."""
+    """Return the values of the trials that did not fail, best first."""
     return [trial.value for trial in best_first(trials) if trial.value is not None]
 
 
@@ -98,9 +98,9 @@ def write_tables(trials: Sequence[Trial], folder: Path) -> None:
 
 
 def write_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget, folder: Path) -> Path:
-    """Write the settings to ``DATA/MODEL.yaml``, where bench files look for them, and return the file's path.
+    """Write the best settings to ``DATA/MODEL.yaml``, where bench files look for them, and return the path.
 
-    Raises `DataError` where that file was tuned on other data of the same name.
+    Raises `DataError` if the file was tuned on other data of the same name.
     """
     file = tuned_file(folder, contender.config({}).data.path, contender.model)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def write_tuned(contender: Contender, trials: Sequence[Trial], budget: Budget, f
 
 
 def check_tuned_file(file: Path, contender: Contender) -> None:
-    """Raise `DataError` where a file of tuned settings is there that is about other data than the contender's."""
+    """Raise `DataError` if the file exists and was tuned on other data than the contender's."""
     if not file.is_file():
         return
     there = (read_yaml(file).get("data") or {}).get("checksum")
@@ -119,14 +119,14 @@ def check_tuned_file(file: Path, contender: Contender) -> None:
     if there is not None and not checksum.startswith(str(there)):
         raise DataError(
             file,
-            f"holds settings tuned on other data of the name '{file.parent.name}': its checksum is {there}, "
-            f"that of this data {checksum[:16]}",
+            f"was tuned on other data of the name '{file.parent.name}': the checksum there is {there}, "
+            f"of this data {checksum[:16]}",
             "Write to another folder (--write), rename the data's folder, or delete the file.",
         )
 
 
 def render_summary(found: Sequence[Sequence[Trial]]) -> str:
-    """One line a model: before tuning, the best, and how much settings matter."""
+    """Render one line per model: value before tuning, best, mean and standard deviation over trials."""
     rows = [["model", "trials", "failed", "before tuning", "best", "mean", "deviation"]]
     for trials in found:
         values = _values(trials)

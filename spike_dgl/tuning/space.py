@@ -1,4 +1,4 @@
-"""The grid of settings that a model's tuning draws from."""
+"""Search space of a model: a grid of settings."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from spike_dgl.data.splits import random_priorities
 
 Point: TypeAlias = dict[str, Any]
-"""One value for each setting of a grid, by dotted key such as ``model.num_layers``."""
+"""Value of each setting of a grid, by dotted key such as ``model.num_layers``."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """All combinations of some values of some settings, numbered from 0.
+    """All combinations of the values of some settings, numbered from 0.
 
     Parameters
     ----------
     values
-        Those that each setting takes, by dotted key.
+        Values of each setting, by dotted key.
     """
 
     values: Mapping[str, Sequence[Any]]
@@ -31,7 +31,7 @@ class Grid:
         return math.prod(len(values) for values in self.values.values())
 
     def point(self, number: int) -> Point:
-        """The combination of that number."""
+        """Return the combination of a number."""
         point = {}
         for key, values in self.values.items():
             number, position = divmod(number, len(values))
@@ -39,13 +39,13 @@ class Grid:
         return point
 
     def points_at_random(self, seed: int) -> list[Point]:
-        """All combinations in random order, each once."""
+        """Return all combinations in random order."""
         order = np.argsort(random_priorities(len(self), seed), kind="stable")
         return [self.point(number) for number in order.tolist()]
 
 
 def as_grid(search: Mapping[str, Sequence[Any]]) -> Grid:
-    """A model's own grid, with tuples as the lists that they are in a configuration."""
+    """Create the grid of a model's search space, with tuples as lists, as in configurations."""
     return Grid(
         {
             key: [list(value) if isinstance(value, tuple) else value for value in values]

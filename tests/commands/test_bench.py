@@ -1,4 +1,4 @@
-"""``main.py bench`` as a user meets it, with real training in real processes on a tiny data set."""
+"""``main.py bench`` end to end, with real training in processes on a tiny dataset."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ reference: popularity
 
 
 def kill_when_trained_a_little(file: Path, out: Path) -> None:
-    """Start the study in a process group of its own, and kill the whole group in the middle of an epoch."""
+    """Start the study in its own process group, and kill the whole group in the middle of an epoch."""
     process = subprocess.Popen(
         [sys.executable, "main.py", "bench", "--config", str(file), "--out", str(out), "--jobs", "2"],
         cwd=ROOT,
@@ -87,7 +87,7 @@ def test_a_killed_study_goes_on_and_ends_as_if_nothing_had_happened(
     )
     assert all(np.array_equal(resumed[name], whole[name]) for name in whole.files)
 
-    # Nothing is left to do: the same table, with the file and without it.
+    # Nothing is left to do: the same table with and without the file.
     before = table(out)
     for arguments in (["--config", bench_file, "--out", out], ["--out", out]):
         code, shown, _ = run("bench", *arguments)
@@ -98,7 +98,7 @@ def test_a_killed_study_goes_on_and_ends_as_if_nothing_had_happened(
 
     code, _, error = run("bench", "--config", bench_file, "--out", out, "training.epochs=2")
     assert code == 2
-    assert "training.epochs=30, and now it is to be 2" in error
+    assert "training.epochs=30, but the setting is now 2" in error
     assert table(out) == before
     code, page, _ = run("bench", "report", report_file(tmp_path, out))
     assert code == 0
@@ -127,9 +127,9 @@ def test_a_failing_variant_does_not_lose_the_others(run, bench_file: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a bench file"),
+        ([], "give a bench file"),
         (["--config", "absent.yaml"], "absent.yaml: cannot be read"),
-        (["--out", "nowhere"], "nowhere: holds no study"),
+        (["--out", "nowhere"], "nowhere: is not the folder of a study"),
         (
             ["--config", "configs/bench/movielens.yaml", "model.embeding_dim=3"],
             "did you mean 'model.embedding_dim'",

@@ -1,4 +1,4 @@
-"""``main.py explain`` and ``bench fidelity`` as a user types them."""
+"""``main.py explain`` and ``bench fidelity`` end to end."""
 
 from __future__ import annotations
 

@@ -88,7 +88,11 @@ def test_a_dry_run_shows_the_price_and_sends_nothing(
 def test_a_dry_run_needs_no_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     code, out, _ = run(
-        "profile", "--dry-run", "profiles.llm.item.coverage=0.01", "profiles.llm.user.coverage=0"
+        "profile",
+        "--dry-run",
+        "profiles.source=llm",
+        "profiles.llm.item.coverage=0.01",
+        "profiles.llm.user.coverage=0",
     )
     assert code == 0
     assert re.search(r"item +\| gpt-4o-mini \| +20 ", out)
@@ -106,7 +110,7 @@ def test_run_status_export_import_and_train(
     assert calls == 46
 
     code, out, _ = run("profile", "--config", config, "--quiet")
-    assert "item: 24 stored before" in out
+    assert "item: 24 already stored" in out
     assert server.calls["/chat/completions"] == calls
 
     code, out, _ = run("profile", "status", "--config", config)
@@ -118,7 +122,7 @@ def test_run_status_export_import_and_train(
     code, out, message = run("profile", "import", tmp_path / "out/profiles.json", other, "--config", config)
     assert code == 0, message
     code, out, _ = run("profile", other, "--config", config, "--quiet")
-    assert "nothing to ask" in out
+    assert "no requests needed" in out
     assert server.calls["/chat/completions"] == calls
 
     code, out, message = run("train", "--config", config, "--out", tmp_path / "run", "--quiet")
@@ -176,7 +180,7 @@ def test_a_killed_run_goes_on_and_pays_nothing_twice(run: Run, server: OpenAISer
     store.close()
     code, out, message = run("profile", "--config", config, "--quiet")
     assert code == 0, message
-    assert "item: 24 stored before" in out
+    assert "item: 24 already stored" in out
     assert len(server.answered) == 46
     # The one that was under way when it was killed may have been answered to nobody.
     assert sum(server.answered.values()) <= 47
@@ -205,7 +209,7 @@ def test_much_money_wants_a_yes_and_a_limit_stops(
     spent = float(re.search(r"Paid in this run: \$(\d+\.\d+)\.", out).group(1))  # type: ignore[union-attr]
     assert 0 < spent <= 5
     code, out, _ = run("profile", "status", "--config", config)
-    assert f"Paid in all: ${spent:.4f}" in out
+    assert f"Paid in total: ${spent:.4f}" in out
 
 
 def test_a_wrong_key_is_one_message_without_the_key(
@@ -256,10 +260,10 @@ def test_cut_prompts_and_trouble_are_told_once(run: Run, server: OpenAIServer, c
     server.reply = reply
     code, out, message = run("profile", "--config", config, "--quiet", "profiles.llm.client.max_retries=1")
     assert code == 0, message
-    assert message.count("requests are sent again") == 1
-    assert "the last attempt ended with: rate limited. Set profiles.llm.client.requests_per_minute" in message
-    assert message.count("the server cuts prompts") == 1
-    assert "answers were written from less than was sent" in out
+    assert message.count("requests are retried") == 1
+    assert "the last attempt failed: rate limited. Set profiles.llm.client.requests_per_minute" in message
+    assert message.count("the server truncates prompts") == 1
+    assert "answers are based on a truncated prompt" in out
 
 
 def test_ctrl_c_says_what_it_waits_for_and_a_second_one_leaves_it(server: OpenAIServer, config: Path) -> None:
@@ -280,9 +284,9 @@ def test_ctrl_c_says_what_it_waits_for_and_a_second_one_leaves_it(server: OpenAI
         time.sleep(0.01)
     assert process.stderr is not None
     process.send_signal(signal.SIGINT)
-    assert "stopping: waiting for 16 requests that are under way" in process.stderr.readline()
+    assert "stopping: waiting for 16 requests that were sent" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    assert "the same command goes on" in process.communicate(timeout=20)[1]
+    assert "the same command continues the run" in process.communicate(timeout=20)[1]
     assert process.returncode == 130
 
 
@@ -301,13 +305,16 @@ def test_failures_are_told(run: Run, server: OpenAIServer, config: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["profile"], "no store named"),
+        (["profile"], "profiles.store is not set"),
         (["profile", "--dry-run", "profiles.llm.prompts=film"], "no domain 'film'"),
         (
             ["profile", "--dry-run", "profiles.llm.modle=x"],
             "unknown setting 'profiles.llm.modle'; did you mean 'model'",
         ),
-        (["profile", "--dry-run", "training.epochs=1"], "here only settings of data and profiles can change"),
+        (
+            ["profile", "--dry-run", "training.epochs=1"],
+            "this command has only settings of data and profiles",
+        ),
         (["profile", "--dry-run", "profiles.source=none"], "profiles.source is 'none'"),
         (["profile", "--dry-run", "profiles.llm=gpt"], "'profiles.llm' must be a mapping"),
         (["profile", "status", "profiles.store=absent.sqlite"], "no such store of profiles"),

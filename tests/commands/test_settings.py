@@ -1,4 +1,4 @@
-"""The page of settings says what the code declares."""
+"""The page of settings agrees with the code."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_every_setting_is_there_and_described() -> None:
     [
         "| `data.valid_fraction` | number, at least 0, below 1 | `0.1` | Share",
         "| `evaluation.cutoffs` | list: integer, at least 1, at most 1000000, length at least 1 | `[10, 20, 40]` |",
-        "| `training.patience` | integer or null, at least 1 | `20` | Validations without",
-        "| `training.keep` | `best`, `last` | `best` | `best` reports",
+        "| `training.patience` | integer or null, at least 1 | `20` | Number of validations without",
+        "| `training.keep` | `best`, `last` | `best` | Epoch to report",
         "| `model.l2_weight` | number, at least 0 | `0.004` |",
     ],
 )
@@ -45,7 +45,7 @@ def test_names_that_share_a_description_and_inherited_ones_have_it() -> None:
     options = registered_models()["diff-kg"].options
     fields = documented(options).fields
     assert fields["noise_min"] == fields["noise_max"]
-    assert fields["embedding_dim"] == "D."
+    assert fields["embedding_dim"] == "Embedding dimension D."
 
 
 def test_the_command_prints_the_models_asked_for_and_names_the_nearest(

@@ -1,4 +1,4 @@
-"""Studies whose runs are written by hand, so that every figure is known."""
+"""Studies with hand-written runs, so that every number is known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def study(folder: Path, content: Mapping[str, Any], *overrides: str) -> Study:
 def write_run(
     folder: Path, recall: Sequence[float], training_items: Sequence[int] | None = None, **changes: Any
 ) -> None:
-    """A finished run with the recall@20 of each test user; ndcg@20 is half of it. `changes` are of its record."""
+    """Write a finished run with the recall@20 of each test user; ndcg@20 is half. `changes` override the record."""
     folder.mkdir(parents=True)
     users = np.array(recall, dtype=np.float64)
     means = {"recall@20": float(users.mean()), "ndcg@20": float(users.mean()) / 2}

@@ -1,4 +1,4 @@
-"""Bench files: what they say, and what is wrong with them."""
+"""Bench files: their rows, and errors in them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_tuned_settings_lie_between_base_and_command_line(tmp_path: Path) -> Non
     ("content", "message"),
     [
         ("model: {name: lightgcn, num_lairs: 3}", "did you mean 'num_layers'"),
-        ("model: {name: spike}", "settings of spike, and its name is lightgcn's"),
+        ("model: {name: spike}", "settings of spike, but the file name is that of lightgcn"),
     ],
 )
 def test_a_mistake_in_a_tuned_file_names_it(tmp_path: Path, content: str, message: str) -> None:
@@ -106,8 +106,8 @@ def test_a_study_that_is_written_and_read_back_is_the_same(tmp_path: Path) -> No
         ({"seed": [1]}, [], "did you mean 'seeds'"),
         ({"seeds": []}, [], "seeds"),
         ({"seeds": [-1]}, [], "seeds"),
-        ({"seeds": [1, 2, 1]}, [], "seeds: the same one stands twice"),
-        ({"models": ["spike", "spike"]}, [], "'spike' stands twice"),
+        ({"seeds": [1, 2, 1]}, [], "seeds: a seed is listed twice"),
+        ({"models": ["spike", "spike"]}, [], "'spike' is listed twice"),
         ({"variants": {"A b": {}, "a-B": {}}}, [], "'A b' and 'a-B' would share a folder"),
         ({"variants": {"!": {}}}, [], "would share a folder"),
         ({"variants": {False: {}}}, [], "put it in quotes"),
@@ -117,11 +117,15 @@ def test_a_study_that_is_written_and_read_back_is_the_same(tmp_path: Path) -> No
         (
             {"variants": {"a": {"model": {"num_heads": 1}}}},
             ["model.num_heads=2"],
-            "undo what variant 'a' sets",
+            "conflicts with the value that variant 'a' sets",
         ),
-        ({"models": ["spike"]}, ["model.name=lightgcn"], "undo what variant 'spike' sets"),
+        (
+            {"models": ["spike"]},
+            ["model.name=lightgcn"],
+            "conflicts with the value that variant 'spike' sets",
+        ),
         ({"models": ["popularity", "spike"]}, ["model.num_lairs=2"], "did you mean 'model.num_layers'"),
-        ({}, ["training.seed=2"], "undo what the list of seeds sets"),
+        ({}, ["training.seed=2"], "conflicts with the value that the list of seeds sets"),
         ({"axis": {"name": "x", "setting": "training.epochs", "values": [1]}}, [], "axis.values"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of data."""
+"""Fixtures for the tests of spike_dgl.data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.data.shop import LINKS, NAMES, ORDERS, THINGS, TRIPLES
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """The folder of the shop's tables."""
+    """Return a folder with the shop's tables."""
     folder = tmp_path / "raw"
     folder.mkdir()
     files = {

@@ -1,4 +1,4 @@
-"""A shop whose tables `prepare tables` reads, and the data set that is made of them."""
+"""Tables of a small shop for `prepare tables`, and the expected data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spike_dgl.data import Dataset, load_dataset
 from spike_dgl.data.prepare import pipeline
 from spike_dgl.data.prepare.own_tables import OwnTablesOptions, own_tables
 
-# Three users who bought four things each; thing 9 is bought once.
+# Three users bought four things each; thing 9 was bought once.
 ORDERS = "customer\tthing\tstars\tday\topinion\n" + "".join(
     f"{user}\t{item}\t{stars}\t2020-01-0{day}\tReview of {item} by {user}.\n"
     for user, item, stars, day in [

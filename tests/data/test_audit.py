@@ -1,4 +1,4 @@
-"""Statistics and audit of data sets whose faults are known."""
+"""Statistics and audit of data sets with known errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def vocabulary(kind: str, size: int) -> Vocabulary:
 
 
 def dataset(**changes: object) -> Dataset:
-    """Two users, three items, five entities and two relations, without any fault."""
+    """Return a data set without errors: two users, three items, five entities and two relations."""
     clean = Dataset(
         name="tiny",
         users=vocabulary("user", 2),
@@ -207,7 +207,7 @@ def test_the_report_shows_numbers_and_advice(tmp_path: Path) -> None:
     assert "triples" in report
     assert "66.7%" in report
     assert "fail  test pairs in train" in report
-    assert "remove them" in report
+    assert "Remove them" in report
 
 
 def test_ml_1m_has_mislinked_titles(shared_data: Path) -> None:

@@ -1,4 +1,4 @@
-"""Mistakes of numbering in the files of a data set: each is found, and none is found in what is right."""
+"""Numbering mistakes in a data set's files are found, and correct files have no findings."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Files:
 
 
 def right() -> Files:
-    """User u likes items of genre u mod 10 alone, six to learn from and four to be found; each has a second genre."""
+    """Return files where user u has items of genre u mod 10, six in training, four in test; items have two genres."""
     random = np.random.default_rng(1)
-    genre = random.permutation(np.arange(ITEMS) % GENRES)  # so that an item's number says nothing
+    genre = random.permutation(np.arange(ITEMS) % GENRES)  # so that item numbers carry no information
     train, test = [], []
     for user in range(USERS):
         liked = random.permutation(np.flatnonzero(genre == user % GENRES))
@@ -67,13 +67,13 @@ def with_row(rows: np.ndarray, *row: int) -> np.ndarray:
 
 
 def numbered_apart(ends: int) -> np.ndarray:
-    """Tails (2) or heads (0) from 0 on, as KGCL's files have them; heads (or tails) are items."""
+    """Return triples whose tails (2) or heads (0) have their own numbers from 0, as in KGCL's files."""
     kg = RIGHT.kg if ends == 2 else RIGHT.kg[:, ::-1]
     return np.column_stack([kg[:, :ends], kg[:, ends] - ITEMS, kg[:, ends + 1 :]])
 
 
 def many_tails() -> np.ndarray:
-    """Each item has two tails of its own, numbered from 0 apart from the items: half of them land beyond these."""
+    """Return triples with two tails per item, numbered from 0 separately from the items; half exceed the items."""
     tails = np.arange(2 * ITEMS)
     return np.column_stack([tails // 2, 0 * tails, tails])
 
@@ -98,7 +98,7 @@ def test_what_is_right_has_no_finding(tmp_path: Path) -> None:
             {"kg": numbered_apart(2)},
             "tails that are items",
             "fail",
-            "without a gap: they are numbered apart from the items, which are entities 0 to 99. Add 100",
+            "without a gap: they are numbered separately from the items, which are entities 0 to 99. Add 100",
         ),
         (
             {"kg": many_tails()},
@@ -116,13 +116,13 @@ def test_what_is_right_has_no_finding(tmp_path: Path) -> None:
             {"kg": RIGHT.kg[:, [0, 1, 0]] // np.array([1, 1, 3]) * np.array([1, 1, 2])},
             "tails that are items",
             "warn",
-            "100% of all tails: right if relations join items to items",
+            "100% of all tails: correct if relations join items to items",
         ),
         (
             {"kg": RIGHT.kg[:, [0, 2, 1]]},
             "relations that are entities",
             "fail",
-            "all tails are among the first few items: columns have changed places",
+            "all tails are among the first few items: columns are swapped",
         ),
         ({"kg": RIGHT.kg[:, [1, 0, 2]]}, "relations that are entities", "fail", "all heads are among"),
         ({"kg": moved(RIGHT.kg, ITEMS, 0, ITEMS)}, "items without a triple", "fail", "is about other things"),
@@ -142,7 +142,7 @@ def test_what_is_right_has_no_finding(tmp_path: Path) -> None:
             {"kg": moved(RIGHT.kg, 1, 0, 1)},
             "files that count from 1 beside files that count from 0",
             "warn",
-            "The only item without a triple is the first: do items in the graph count from 1?",
+            "The only item without a triple is the first: check whether items in the graph count from 1.",
         ),
         (
             {"test": moved(RIGHT.test, 1, 0)},
@@ -166,33 +166,33 @@ def test_what_is_right_has_no_finding(tmp_path: Path) -> None:
             {"train": RIGHT.train[:, ::-1]},
             "training split without signal",
             "fail",
-            "users and items have changed places in the training split",
+            "users and items are swapped in the training split",
         ),
         (
             {"train": with_row(RIGHT.train, 0, 5_000)},
             "items without any interaction",
             "fail",
-            "5000 is taken for a row",
+            "5000 is used as a row",
         ),
         (
             {"train": with_row(RIGHT.train, 5_000, 0)},
             "users without any interaction",
             "fail",
-            "5000 is taken for a row",
+            "5000 is used as a row",
         ),
         (
             {"kg": with_row(RIGHT.kg, 0, 0, 5_000)},
             "auxiliary entities without a triple",
             "fail",
-            "5000 is taken for a row",
+            "5000 is used as a row",
         ),
         (
             {"kg": with_row(RIGHT.kg, 0, 500, 101)},
             "relations without a triple",
             "fail",
-            "500 is taken for a row",
+            "500 is used as a row",
         ),
-        ({"kg": with_row(RIGHT.kg, 0, 3, 101)}, "relations without a triple", "warn", "two types of edges"),
+        ({"kg": with_row(RIGHT.kg, 0, 3, 101)}, "relations without a triple", "warn", "two edge types"),
     ],
 )
 def test_a_mistake_is_found(
@@ -206,7 +206,7 @@ def test_a_mistake_is_found(
 def test_a_gap_of_numbers_is_found_although_the_rows_between_are_entities_with_triples(
     tmp_path: Path,
 ) -> None:
-    """One item's number that is too large makes items of the genres."""
+    """An item number that is too large turns genres into items."""
     found = audited(replace(RIGHT, train=with_row(RIGHT.train, 0, 168)), tmp_path)
     assert found["items without any interaction"].level == "fail"
 
@@ -217,9 +217,7 @@ def test_a_gap_of_numbers_is_found_although_the_rows_between_are_entities_with_t
         np.column_stack(
             [np.arange(ITEMS), np.zeros(ITEMS, int), np.roll(np.arange(ITEMS), 1)]
         ),  # items to items
-        RIGHT.kg[
-            :, [2, 1, 0]
-        ],  # a genre has items: the graph adds inverses, so the direction does not matter
+        RIGHT.kg[:, [2, 1, 0]],  # genre to items: the graph adds inverses, so the direction does not matter
         np.vstack([RIGHT.kg, moved(RIGHT.kg[:, [2, 1, 0]], 0, 2, 0)]),  # both directions
     ],
 )
@@ -310,7 +308,7 @@ class TestTraining:
 
 
 def test_real_files_and_a_mistake_in_them(shared_data: Path) -> None:
-    """A mistake in last.fm's files is found as in those that are made for it."""
+    """A numbering mistake is found in last.fm's real files too."""
     from spike_dgl.data import Triples
 
     def shifted(data: Dataset) -> Dataset:

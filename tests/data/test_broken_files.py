@@ -1,4 +1,4 @@
-"""Broken files: each gives one `DataError` with file and line, and nothing else ever escapes."""
+"""Broken files raise a `DataError` with file and line, and no other error."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ HUGE = "9" * 25
         ("kg_final.txt", b"", None, "is empty"),
         ("entity_names.txt", "Amélie\n".encode("latin-1"), 1, "not UTF-8"),
         ("user_profiles.json", b'{"0": "Likes\n', 1, "broken JSON"),
-        ("user_profiles.json", b'["Likes space."]', None, "holds a list, not an object"),
-        ("user_profiles.json", b'{"0": null}', None, "the id '0' has null where a text was expected"),
-        ("user_profiles.json", b'{"0": {"a": 1}}', None, "the id '0' has an object where"),
+        ("user_profiles.json", b'["Likes space."]', None, "is a list, not an object"),
+        ("user_profiles.json", b'{"0": null}', None, "the id '0' has null, expected a text"),
+        ("user_profiles.json", b'{"0": {"a": 1}}', None, "the id '0' has an object, expected"),
         ("user_profiles.json", b'{"ann": "Likes"}', None, "the id 'ann' is not a row number"),
         ("user_profiles.json", b'{"0": "a", "0": "b"}', None, "the id 0 occurs twice"),
-        ("user_profiles.json", b'{"0": "\\ud800"}', None, "half a character"),
+        ("user_profiles.json", b'{"0": "\\ud800"}', None, "an incomplete character"),
         ("user_profiles.json", b"[" * 100_000, None, "broken JSON"),
-        ("relation_list.txt", b"org_id remap_id\n", None, "lists nothing"),
+        ("relation_list.txt", b"org_id remap_id\n", None, "a header but no rows"),
     ],
 )
 def test_a_broken_file_of_the_spike_layout(
@@ -101,7 +101,7 @@ def short_line_inside(file: Path) -> None:
     [
         (not_a_zip, "not a readable zip archive"),
         (truncated_zip, "not a readable zip archive"),
-        (wrong_member, "one member called kg_final.txt, found 0; the archive holds 'kg.txt'"),
+        (wrong_member, "one member named kg_final.txt, found 0; the archive has 'kg.txt'"),
         (short_line_inside, "line 2: expected 3 numbers"),
     ],
 )
@@ -122,7 +122,7 @@ def test_an_npz_that_is_none(tmp_path: Path) -> None:
 
 @st.composite
 def mangled(draw: st.DrawFn, content: bytes) -> bytes:
-    """A file cut short, with some bytes replaced, with a piece taken out, or a piece put in."""
+    """Return a file truncated, with bytes replaced, with a piece removed, or with a piece inserted."""
     position = draw(st.integers(0, len(content) - 1))
     kind = draw(st.sampled_from(["cut", "replace", "remove", "insert"]))
     if kind == "cut":

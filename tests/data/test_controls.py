@@ -42,7 +42,7 @@ def test_permuting_items_keeps_every_degree(seed: int) -> None:
     num_items = dataset.num_items
 
     def degrees(data: Dataset) -> np.ndarray:
-        """By relation, direction and entity."""
+        """Return degrees by relation, direction and entity."""
         counts = np.zeros((data.num_relations, 2, data.num_entities), dtype=int)
         np.add.at(counts, (data.triples.relations, 0, data.triples.heads), 1)
         np.add.at(counts, (data.triples.relations, 1, data.triples.tails), 1)
@@ -97,7 +97,7 @@ def test_settings_change_the_data_the_same_way_each_time_and_say_so() -> None:
         plain.checksum,
     )
     [finding] = [finding for finding in audit(changed) if finding.check == "changed by settings"]
-    assert finding.count == 3
+    assert finding.count == 4  # the texts of users, too
     for setting in ("data.kg_fraction=0.5", "data.permute_kg=true", "data.cold_items=0.1"):
         assert setting in finding.message
     assert not any(finding.check == "changed by settings" for finding in audit(plain))
@@ -114,3 +114,13 @@ def test_nothing_changes_by_default() -> None:
 def test_impossible_values_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         build(DataOptions, values, "data")
+
+
+@pytest.mark.parametrize("setting", ["inner_split", "cold_items", "hidden_items"])
+def test_ready_made_texts_of_users_are_removed_where_their_interactions_are_held_out(setting: str) -> None:
+    value = True if setting == "inner_split" else 0.2
+    dataset = load(DataOptions(**{setting: value}))
+    assert load(DataOptions()).profiles.users
+    assert not dataset.profiles.users
+    assert dataset.profiles.entities
+    assert "profiles of users are removed" in dataset.altered[-1]

@@ -1,4 +1,4 @@
-"""The inner split knows nothing of what is held out, and holds out the end of what is left."""
+"""The inner split has no held-out pairs of the outer split, and holds out the latest training pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pairs(part: Interactions) -> list[tuple[int, int]]:
 
 
 def test_the_end_of_the_training_part_is_held_out_in_the_same_shares() -> None:
-    """Of ten interactions two are test and two validation pairs; of the six left that is one each."""
+    """Two of ten interactions are test and two validation pairs; of the remaining six, one each."""
     data = dataset(
         [(0, item) for item in range(6)],
         [],

@@ -1,4 +1,4 @@
-"""Interactions keep their times through what is done to them, and know their place in a user's history."""
+"""Interactions keep their times through all operations, and have the right positions in a user's history."""
 
 from __future__ import annotations
 

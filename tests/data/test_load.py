@@ -1,4 +1,4 @@
-"""Choosing a format, and known facts of real data sets."""
+"""Format detection, and known facts of real data sets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_unknown_format_names_the_nearest() -> None:
 
 def test_an_unknown_folder_says_what_each_format_needs(tmp_path: Path) -> None:
     write_folder(tmp_path, {"ratings.csv": "1,2\n"})
-    with pytest.raises(DataError, match=r"(?s)the folder holds ratings.csv.*spike: train.txt.*recbole: NAME"):
+    with pytest.raises(DataError, match=r"(?s)its files are ratings.csv.*spike: train.txt.*recbole: NAME"):
         load_dataset(tmp_path)
 
 

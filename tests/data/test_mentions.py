@@ -1,4 +1,4 @@
-"""Names of items in profile texts, and when they give away what is held out."""
+"""Item names in profile texts, and detection of leaks of held-out items."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def pairs(*rows: tuple[int, int]) -> Interactions:
 
 
 def data(texts: dict[int, str], **changes: object) -> Dataset:
-    """Twenty users and items; user u trained on item u, is validated on u + 1 and tested on u + 2."""
+    """Return a data set of twenty users and items; user u has u in training, u + 1 in validation, u + 2 in test."""
     users, items = np.arange(20), tuple(f"Item{row}" for row in range(20))
     names = Vocabulary("item", items)
     return Dataset(
@@ -94,7 +94,7 @@ def test_texts_that_name_the_answers_fail_with_an_example() -> None:
     found = finding(leaked, "test")
     assert (found.level, found.count) == ("fail", 20)
     assert "100.00% of its pairs" in found.message
-    assert "'Item2' in that of user u0" in found.message
+    assert "'Item2' in the profile of user u0" in found.message
     assert finding(leaked, "validation").level == "pass"
 
 
@@ -109,7 +109,7 @@ def test_a_few_names_are_a_warning() -> None:
 
 
 def test_a_name_that_every_text_holds_is_no_leak() -> None:
-    """Held out for half of the users, and a word that stands in every text."""
+    """An item is held out for half of the users, and its name is a word in every text."""
     texts = {user: f"Likes Item{user}. It is clear." for user in range(20)}
     names = ("It", *(f"Item{row}" for row in range(1, 20)))
     generic = data(
@@ -143,13 +143,13 @@ def test_users_without_a_text_do_not_count() -> None:
 
 
 def test_chance_is_how_often_strangers_texts_name_the_item() -> None:
-    """Item 7 stands in the texts of users 0 and 1, who have nothing to do with it; 17 users do not know it."""
+    """Item 7 is named in the texts of users 0 and 1, who did not interact with it; neither did 15 other users."""
     texts = {user: "Likes Item7." if user < 2 else "Likes nothing." for user in range(20)}
     assert named_items(data(texts), texts)["test"].expected == pytest.approx(2 / 17)
 
 
 def test_on_real_data_only_the_carved_validation_part_is_known_to_the_texts(shared_data: Path) -> None:
-    """The texts of lastfm were written from all training pairs, a tenth of which becomes the validation part."""
+    """The texts of lastfm were written from all training pairs, a tenth of which is used for validation."""
     lastfm = load_dataset(shared_data / "lastfm")
     assert finding(lastfm, "validation").level == "fail"
     test = finding(lastfm, "test")

@@ -1,4 +1,4 @@
-"""Lines of N-Triples: terms, escapes, comments, and what is none."""
+"""Lines of N-Triples: terms, escapes, comments, and invalid lines."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_nothing(line: str) -> None:
     ],
 )
 def test_no_triples(line: str) -> None:
-    with pytest.raises(ValueError, match=r"is no triple|has an escape"):
+    with pytest.raises(ValueError, match=r"is not a triple|has an invalid escape"):
         parse_triple(line)
 
 

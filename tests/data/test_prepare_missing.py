@@ -1,4 +1,4 @@
-"""Tables that match nothing, values that are missing, and ids that were saved as floats."""
+"""Tables without any match, missing values, and ids saved as floats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parts(data: Dataset) -> list[set[tuple[str, str]]]:
 
 
 class TestFloats:
-    """Every file may be the result of a join of pandas, which makes floats of whole numbers beside a missing one."""
+    """Any file may come from a join in pandas, which converts whole numbers to floats if one is missing."""
 
     def test_ids_are_the_same_in_whichever_file_they_are_floats(self, raw: Path) -> None:
         expected, _ = make(raw, **FILES)
@@ -108,7 +108,7 @@ class TestMissing:
     def test_ids_beside_whole_numbers_are_broken_rows(self, raw: Path) -> None:
         text = ORDERS + "ann\tnan\t5\t2020-02-01\tx\nann\tNULL\t5\t2020-02-02\tx\n"
         (raw / "orders.tsv").write_text(text)
-        problem = r"orders\.tsv, line 15: no id in column 'thing', whose other ids are whole numbers"
+        problem = r"orders\.tsv, line 15: missing id in column 'thing', whose other ids are whole numbers"
         with pytest.raises(DataError, match=problem):
             make(raw)
         expected = parts(make_without(raw, text, 15, 16))
@@ -146,7 +146,7 @@ class TestMissing:
         assert raw_triples(data) == {
             ("item:2", "made_by", "person:Bo"),
             ("item:2", "good_for", "good_for:tea"),
-            ("item:3", "made_by", "person:Null"),  # a name, not what a program writes
+            ("item:3", "made_by", "person:Null"),  # a name, not a spelling of a missing value
             ("item:10", "good_for", "good_for:gift"),
         }
         assert card["missing_values"] == {
@@ -275,8 +275,8 @@ class TestNoMatch:
                 renamed,
                 "none of its 2 rows matches the triples: an entity is 'Qclay' here and 'm.2' there",
             ),
-            ("things.jsonl", lambda _: "", "holds no row"),
-            ("kg.tsv", lambda _: "", "holds no row"),
+            ("things.jsonl", lambda _: "", "has no rows"),
+            ("kg.tsv", lambda _: "", "has no rows"),
             ("things.jsonl", lambda text: text.replace('"about"', '"abuot"'), "no row has 'about'"),
         ],
     )
@@ -322,5 +322,5 @@ class TestNTriples:
 
     def test_a_broken_escape_is_a_broken_row(self, raw: Path) -> None:
         (raw / "kg.nt").write_text('<m.2> <made_of> "\\u12" .\n<m.2> <made_of> <m.3> .\n')
-        with pytest.raises(DataError, match=r"kg\.nt, line 1: has an escape that stands for no character"):
+        with pytest.raises(DataError, match=r"kg\.nt, line 1: has an invalid escape"):
             make(raw, triples="kg.nt", links="links.tsv")

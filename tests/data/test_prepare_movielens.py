@@ -1,4 +1,4 @@
-"""MovieLens CSV files become a data set folder: right, repeatable, all or nothing."""
+"""Preparation of MovieLens CSV files is correct, reproducible and atomic."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import spike_dgl.data
 from spike_dgl.config import build
 from spike_dgl.data.dataset import Interactions
+from spike_dgl.data.load import load_dataset
 from spike_dgl.data.prepare.film_titles import readable_title, title_year
 from spike_dgl.data.prepare.interactions import InteractionLog, first_of_each_pair, k_core
 from spike_dgl.data.prepare.knowledge import attribute, link, without_rare
@@ -27,8 +28,9 @@ from spike_dgl.data.prepare.write import new_folder
 from spike_dgl.errors import ConfigError, DataError
 
 BUNDLED = Path(spike_dgl.data.__file__).parent / "movielens"
+PROFILES = ("PROFILES.md", *(f"{kind}_profiles.json.gz" for kind in ("user", "item", "entity")))
 
-# Film 30 is liked by one user, and user 9 likes one film: both leave the 2-core. Film 7 has no enriched row.
+# Film 30 is liked by one user, and user 9 likes one film: neither is in the 2-core. Film 7 has no enriched row.
 RATINGS = """userId,movieId,rating,timestamp
 2,7,4.0,30
 2,100,5.0,10
@@ -94,7 +96,7 @@ class TestFolder:
         assert lines(made / "item_list.txt") == ["org_id remap_id", "7 0", "20 1", "100 2"]
 
     def test_each_user_is_split_by_time(self, made: Path) -> None:
-        # User 2 saw 100, 20, 7 in this order, user 10 saw 20, 100, 7.
+        # Order in time: user 2 has 100, 20, 7; user 10 has 20, 100, 7.
         assert lines(made / "train.txt") == ["0 2", "1 1"]
         assert lines(made / "valid.txt") == ["0 1", "1 2"]
         assert lines(made / "test.txt") == ["0 0", "1 0"]
@@ -129,7 +131,7 @@ class TestFolder:
             "has_genre 2",
             "released_in 3",
         ]
-        # Only the enriched table knows genres of film 100. Science fiction and the 1960s belong to one film.
+        # Only the enriched table has genres of film 100. Science fiction and the 1960s occur with one film only.
         assert lines(made / "kg_final.txt") == [
             "0 2 5",
             *("1 0 6", "1 0 7", "1 2 4", "1 3 3"),
@@ -204,7 +206,7 @@ class TestBrokenInput:
             ("movies.csv", "Alone (1999)", '"Alone (1999)', 4, "not valid CSV"),
             ("movies.csv", "30,Alone", "20,Alone", 4, "film 20 has a second row"),
             ("movies.csv", "Alone (1999)", "", 4, "film 30 has no title"),
-            # The title of film 100 has no year, so that the date is needed.
+            # The title of film 100 has no year, so the date is used.
             ("movies_enriched.csv", "1994-01-26", "soon", 3, "'soon' in column 'released'"),
         ],
     )
@@ -230,7 +232,7 @@ class TestBrokenInput:
 
     def test_films_and_ratings_of_two_archives(self, source: Path, tmp_path: Path) -> None:
         (source / "movies.csv").write_text(MOVIES.replace("100,Babylon", "101,Babylon"))
-        with pytest.raises(DataError, match=r"movies\.csv: has no row for 1 of the films .*, such as 100"):
+        with pytest.raises(DataError, match=r"movies\.csv: has no row for 1 of the rated films, such as 100"):
             prepare(source, tmp_path / "made", OPTIONS)
 
     def test_text_that_is_not_utf8(self, source: Path, tmp_path: Path) -> None:
@@ -259,7 +261,7 @@ class TestBrokenInput:
 class TestDestination:
     def test_a_data_set_is_replaced_only_on_demand(self, source: Path, made: Path) -> None:
         (made / "stale.txt").touch()
-        with pytest.raises(DataError, match="already holds a data set"):
+        with pytest.raises(DataError, match="already has a data set"):
             prepare(source, made, OPTIONS)
         prepare(source, made, MovieLensOptions(k_core=1), overwrite=True)
         assert json.loads((made / "dataset.json").read_text())["options"]["k_core"] == 1
@@ -316,7 +318,7 @@ class TestInteractions:
         core = k_core(InteractionLog.from_raw(users, items, np.arange(len(rows))), k)
         found = set(zip(core.user_ids[core.users].tolist(), core.item_ids[core.items].tolist(), strict=True))
         expected = set(rows)
-        while True:  # take away one offending pair at a time: the order does not matter
+        while True:  # remove one violating pair at a time: the order does not matter
             offender = next(
                 (
                     pair
@@ -410,17 +412,32 @@ class TestTitles:
 class TestBundled:
     def test_is_what_prepare_makes(self, shared_data: Path, tmp_path: Path) -> None:
         prepare(shared_data / "movielens-small", tmp_path / "again", MovieLensOptions(ties="item"))
-        assert contents(tmp_path / "again") == contents(BUNDLED)
+        again, bundled = contents(tmp_path / "again"), contents(BUNDLED)
+        for name in PROFILES:
+            del bundled[name]
+        card = json.loads(bundled.pop("dataset.json"))
+        del card["profiles"]
+        assert card == json.loads(again.pop("dataset.json"))
+        assert again == bundled
 
     def test_is_small_and_carries_its_licence(self) -> None:
-        assert sum(file.stat().st_size for file in BUNDLED.iterdir()) <= 1_500_000
+        assert sum(file.stat().st_size for file in BUNDLED.iterdir()) <= 2_000_000
         assert "may redistribute the data set" in (BUNDLED / "README.txt").read_text(encoding="utf-8")
 
     def test_checksums_hold(self) -> None:
         card = json.loads((BUNDLED / "dataset.json").read_text(encoding="utf-8"))
         found = {name: hashlib.sha256(data).hexdigest() for name, data in contents(BUNDLED).items()}
-        del found["dataset.json"]
-        assert card["outputs"] == found
+        del found["dataset.json"], found["PROFILES.md"]
+        assert card["outputs"] | card["profiles"]["files"] == found
+
+    def test_profiles_are_of_this_split_and_of_every_node(self) -> None:
+        dataset = load_dataset("movielens")
+        card = json.loads((BUNDLED / "dataset.json").read_text(encoding="utf-8"))
+        assert card["profiles"]["split_hash"] == dataset.split_hash
+        assert dataset.profiles.users.keys() == set(range(dataset.num_users))
+        assert dataset.profiles.entities.keys() == set(range(dataset.num_entities))
+        for row, title in enumerate(dataset.items.names):
+            assert dataset.profiles.entities[row].startswith(title[:8])
 
     def test_parts_are_disjoint_and_every_user_is_in_each(self) -> None:
         parts = [read_pairs(BUNDLED / f"{split}.txt") for split in ("train", "valid", "test")]

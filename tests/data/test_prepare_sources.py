@@ -1,4 +1,4 @@
-"""Small samples in the exact layouts of public raw data run the whole way: prepare, load, audit."""
+"""Small samples in the exact layouts of public raw data can be prepared, loaded and audited."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ITEMS = ("B1", "B2", "B3", "B4")
 
 
 class Command:
-    """Runs ``prepare`` and loads what it made."""
+    """Runner of ``prepare`` that loads the resulting data set."""
 
     def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str], folder: Path) -> None:
         self._patch, self._capture, self.folder = patch, capture, folder
@@ -38,7 +38,7 @@ class Command:
         return data
 
     def reviews(self) -> list[dict[str, Any]]:
-        """What is kept for profiles."""
+        """Return the reviews kept for profiles."""
         text = (self.folder / "made" / "reviews.jsonl").read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines()]
 
@@ -49,7 +49,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 
 def write_lines(file: Path, rows: Sequence[object]) -> Path:
-    """Lines as they are, objects as JSON; packed if the name says so."""
+    """Write lines unchanged and objects as JSON; compressed according to the file name."""
     text = "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows)
     file.write_bytes(gzip.compress(text.encode()) if file.suffix == ".gz" else text.encode())
     return file
@@ -330,7 +330,7 @@ def test_a_missing_file_is_named(
 ) -> None:
     code, _, errors = run_command(monkeypatch, capsys, "prepare", source, tmp_path, tmp_path / "made")
     assert code == 2
-    assert "is missing\n  Name the folder, or the zip archive, of the files of" in errors
+    assert "is missing\n  Give the folder or the zip archive with the files of" in errors
 
 
 def test_lastfm_of_hetrec(command: Command, tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_lastfm_of_hetrec(command: Command, tmp_path: Path) -> None:
     write_lines(tmp_path / "user_taggedartists.dat", [header, *tagged])
     data = command("lastfm", tmp_path, *FRACTIONS)
     assert data.items.names == ("MALICE MIZER", '"Weird Al" Yankovic', "The", "4")
-    # The tag that one listener gave to artist 3 would point to this listener's pair.
+    # The tag that a single listener gave to artist 3 would reveal this listener's pair.
     assert triples(data) == {
         ("MALICE MIZER", "has tag", "visual kéi"),
         ('"Weird Al" Yankovic', "has tag", "visual kéi"),

@@ -1,4 +1,4 @@
-"""Your own tables become a data set: prepare, load, audit."""
+"""Your own tables can be prepared, loaded and audited."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class TestSplits:
     def test_of_all(self, raw: Path) -> None:
         data, _ = make(raw, split="global-time", valid_fraction=0.2, test_fraction=0.2)
         assert raw_pairs(data, "test") == {("zoe", "3"), ("zoe", "4")}
-        # Three pairs are of the fourth and fifth day; the two of the fourth are of one moment.
+        # Three pairs are on the fourth and fifth day; the two on the fourth have the same time.
         assert raw_pairs(data, "valid") == {("zoe", "2")}
 
     def test_the_audit_knows_whether_training_knows_the_future(self, raw: Path) -> None:
@@ -200,7 +200,7 @@ class TestTriples:
 
     def test_rare_entities_go_until_none_is_left(self, raw: Path) -> None:
         data, _ = make(raw, triples="kg.tsv", links="links.tsv", min_entity_items=2)
-        # "Bo" makes one thing. The earth is joined to the clay alone, which two things are made of.
+        # "Bo" makes one thing. Earth is linked to clay only, and two things are made of clay.
         assert set(data.entities.ids[4:]) == {"person:Ann_Potter", "good_for:tea", "good_for:gift", "m.clay"}
         data, _ = make(raw, triples="kg.tsv", links="links.tsv", min_relation_triples=3)
         assert set(data.relations.ids) == {"made_by", "good_for"}
@@ -210,7 +210,7 @@ class TestTriples:
         assert raw_triples(data) == FACTS | {(tail, f"{r}_inverse", head) for head, r, tail in FACTS}
 
     def test_triples_without_links(self, raw: Path) -> None:
-        with pytest.raises(ConfigError, match="triples and links belong together"):
+        with pytest.raises(ConfigError, match="triples and links need each other"):
             make(raw, triples="kg.tsv")
 
 
@@ -219,9 +219,9 @@ class TestMistakes:
         ("changes", "problem"),
         [
             ({"k_core": 9}, "of 13 rows, 12 are at least 2.0, and none is left in their 9-core"),
-            ({"from_date": "2030-01-01"}, "0 lie within the dates"),
-            ({"test_fraction": 0.0}, "none of 10 interactions falls into the test part"),
-            ({"min_entity_items": 4}, "no fact joins any of 4 items to an entity of at least 4"),
+            ({"from_date": "2030-01-01"}, "0 are within the dates"),
+            ({"test_fraction": 0.0}, "none of 10 interactions is in the test split"),
+            ({"min_entity_items": 4}, "no fact links any of 4 items to an entity with at least 4"),
             ({"items": [{"file": "orders.tsv", "item": "product"}]}, "no column 'product'"),
             ({"items": [{"file": "nowhere.csv", "item": "id"}]}, "no such file"),
             (
@@ -237,7 +237,7 @@ class TestMistakes:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
     def test_disk_full(self, raw: Path) -> None:
-        """The system itself refuses to write on: no file may grow beyond 4 kB, as on a disk that is full."""
+        """The operating system limits files to 4 kB, which fails like a full disk."""
         import resource
 
         with (raw / "orders.tsv").open("a") as file:
@@ -246,7 +246,7 @@ class TestMistakes:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
         try:
-            with pytest.raises(DataError, match="cannot be written: File too large\n  Make room"):
+            with pytest.raises(DataError, match="cannot be written: File too large\n  Free disk space"):
                 make(raw)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -257,9 +257,12 @@ class TestMistakes:
         [
             ({"k_cor": 3}, "did you mean 'k_core'"),
             ({"from_date": "1.1.2020"}, "expected a day such as 2018-07-07"),
-            ({"test_fraction": 0.9}, "less than 1 together"),
+            ({"test_fraction": 0.9}, "sum to less than 1"),
             ({"name": "../up"}, "pattern"),
-            ({"items": [{"file": "x.csv", "item": "i", "kinds": {"a": "b"}}]}, "has a kind but no relation"),
+            (
+                {"items": [{"file": "x.csv", "item": "i", "kinds": {"a": "b"}}]},
+                "has an entry in kinds but none in relations",
+            ),
         ],
     )
     def test_settings(self, raw: Path, changes: dict[str, Any], problem: str) -> None:
@@ -291,7 +294,7 @@ def test_any_table_becomes_a_sound_data_set_or_a_clear_error(
     try:
         data, _ = make(raw, **changes)
     except DataError as error:
-        assert "none is in the 2-core" in str(error) or "interactions falls into the" in str(error)  # noqa: PT017
+        assert "none is in the 2-core" in str(error) or "interactions is in the" in str(error)  # noqa: PT017
         assert not (tmp_path / "made").exists()
         return
     together = set.union(*(raw_pairs(data, part) for part in ("train", "valid", "test")))

@@ -1,4 +1,4 @@
-"""One table in all the ways in which people save it: encodings, line ends, types, arrays."""
+"""One table saved in different ways: encodings, line ends, types, arrays."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def test_blank_lines_before_the_header(tmp_path: Path, end: str) -> None:
 @pytest.mark.parametrize(
     ("content", "remedy"),
     [
-        (TEXT.replace(",", ";").encode(), r"Its columns are separated otherwise: delimiter: ';'\."),
+        (TEXT.replace(",", ";").encode(), r"It has another delimiter: set delimiter: ';'\."),
         (TEXT.replace(",", "\t").encode(), r"delimiter: '\\t'"),
-        (TEXT.encode("utf-16-le"), "name the encoding, such as encoding: utf-16-le"),
+        (TEXT.encode("utf-16-le"), "set the encoding, such as encoding: utf-16-le"),
         (TEXT.replace("rating", "ratings").encode(), "columns user,item,rating; did you mean 'ratings'"),
     ],
 )
@@ -118,9 +118,9 @@ class TestArrays:
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ('[{"user": 1},\n{"user": 2}', "line 2: holds an array that breaks off or is not valid JSON"),
-            ('[{"user": 1},\n{"user" 2}]', "line 2: holds an array .*: Expecting ':' delimiter"),
-            ('[{"user": 1}]\n{"user": 2}', "line 1: goes on after the end of its array"),
+            ('[{"user": 1},\n{"user": 2}', "line 2: has an array that is incomplete or not valid JSON"),
+            ('[{"user": 1},\n{"user" 2}]', "line 2: has an array .*: Expecting ':' delimiter"),
+            ('[{"user": 1}]\n{"user": 2}', "line 1: has text after the end of its array"),
         ],
     )
     def test_an_array_that_is_none(self, tmp_path: Path, text: str, problem: str) -> None:
@@ -135,7 +135,7 @@ class TestArrays:
 
     def test_an_object_over_several_lines(self, tmp_path: Path) -> None:
         (tmp_path / "t.json").write_text('{\n "user": 1\n}\n')
-        with pytest.raises(DataError, match=r"line 1: .*an object must not go on in the next line"):
+        with pytest.raises(DataError, match=r"line 1: .*each object must be on one line"):
             read(tmp_path / "t.json")
 
 
@@ -216,7 +216,7 @@ columns_of_words = st.lists(words, min_size=1, max_size=8).map(lambda column: ["
     data=st.data(),
 )
 def test_a_table_is_the_same_in_all_formats(tmp_path: Path, raw: list[str], data: st.DataObject) -> None:
-    """Whole numbers may be saved as integers, floats or text; words stay as they are."""
+    """Whole numbers may be saved as integers, floats or text; words stay unchanged."""
     items = data.draw(st.lists(numbers, min_size=len(raw), max_size=len(raw)))
     times = data.draw(st.lists(st.integers(-(10**9), 10**9), min_size=len(raw), max_size=len(raw)))
     are_numbers = raw[0] != "ann"

@@ -1,4 +1,4 @@
-"""Reading raw tables: the fast way and the exact way agree, and broken rows are named."""
+"""Fast and exact reading of raw tables agree, and errors name the broken rows."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_wrong_columns(tmp_path: Path, header: str, problem: str) -> None:
 
 
 def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"the ending '\.docx' does not say"):
+    with pytest.raises(DataError, match=r"has the unknown file extension '\.docx'"):
         read(tmp_path / "t.docx.gz")
 
 
@@ -182,7 +182,7 @@ def as_csv(rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_written_by_hand(rows: Sequence[Sequence[str]]) -> str:
-    """Quotes wherever they are, and line ends too."""
+    """Quotes and line ends at any position."""
     return "".join(",".join(row) + "\n" for row in [[column.name for column in COLUMNS], *rows])
 
 
@@ -247,7 +247,7 @@ def test_rows_one_by_one_know_their_lines(tmp_path: Path) -> None:
 
 
 def test_arrow_reads_a_copy_of_its_own() -> None:
-    """Its threads may outlive a call, and abort the process if they let go of a Python object while Python exits."""
+    """Arrow's threads can outlive a call, and abort the process if they release a Python object while Python exits."""
     content = b"user,item\n" * 1000
     holders = sys.getrefcount(content)
     source = raw_rows.in_arrow_memory(content)

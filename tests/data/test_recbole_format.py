@@ -118,10 +118,10 @@ def test_a_sequence_of_numbers_is_checked_but_does_not_describe(tmp_path: Path) 
     ("file", "content", "message"),
     [
         ("t.link", "item_id:token\tentity_id:words\n", "t.link, line 1: the column 'entity_id:words'"),
-        ("t.link", "item_id\tentity_id\n", "has none of the types"),
+        ("t.link", "item_id\tentity_id\n", "does not have one of the types"),
         ("t.link", "item_id:token\tentity:token\na\tb\n", "expected a column entity_id:token, found only"),
         ("t.link", "item_id:float\tentity_id:token\n1\tb\n", "item_id:token, found the type float"),
-        ("t.link", "item_id:token\titem_id:token\na\tb\n", "two columns called 'item_id'"),
+        ("t.link", "item_id:token\titem_id:token\na\tb\n", "two columns named 'item_id'"),
         ("t.link", LINK_HEADER, "a header but no rows"),
         (
             "t.link",
@@ -139,7 +139,7 @@ def test_a_sequence_of_numbers_is_checked_but_does_not_describe(tmp_path: Path) 
             "t.item, line 4: the item_id 'b' occurs twice, first in line 2",
         ),
         ("t.entity", "entity_id:token\nm.1\n", "t.entity, line 1: expected a column name"),
-        ("t.inter", "user_id:token\titem_id:token\nu\ta\n", "holds t.inter, and files split from it"),
+        ("t.inter", "user_id:token\titem_id:token\nu\ta\n", "has both t.inter and files of its splits"),
         ("other.inter", "user_id:token\titem_id:token\nu\ta\n", "expected one data set, found other, t"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
 
 
 def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
-    """Quotes, semicolons and spaces belong to the cell: the layout has no quoting."""
+    """Quotes, semicolons and spaces are part of the cell: the format has no quoting."""
     item = 'item_id:token\ttitle:token_seq\na\t"Alien; or, 1979"\n'
     dataset = load_dataset(write_folder(tmp_path, RECBOLE, t__item=item))
     assert dataset.items.names[0] == '"Alien; or, 1979"'
@@ -190,7 +190,7 @@ def test_names_of_linked_entities_and_late_pairs(tmp_path: Path) -> None:
     )
     assert data.linked_names == {data.items.index("a"): "Blade Runner"}
     assert data.items.names[data.items.index("a")] == "Alien"
-    # Of u1 item b came after the test pair at 5; u2's validation pair is the latest.
+    # u1's item b is later than the test pair at time 5; u2's validation pair is the latest.
     late = {found.check: found.count for found in audit(data)}
     assert late["training pairs after validation pairs of their user"] == 0
     assert late["training pairs after test pairs of their user"] == 1
@@ -200,7 +200,7 @@ INTER, KG = "user_id:token\titem_id:token\n", "head_id:token\trelation_id:token\
 
 
 def numbered(**changes: str) -> dict[str, str]:
-    """A data set whose ids are whole numbers, one file written otherwise."""
+    """Return a data set whose ids are whole numbers, with one file spelt differently."""
     files = {
         "t.train.inter": INTER + "1\t10\n1\t20\n2\t30\n",
         "t.test.inter": INTER + "1\t30\n2\t10\n",

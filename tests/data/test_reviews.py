@@ -1,4 +1,4 @@
-"""Which reviews are told about a node, and that none of a held-out interaction ever is."""
+"""Choice of reviews for profiles; reviews of held-out interactions are never used."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_reviews_of_other_interactions_alone_are_an_error(tiny: Dataset) -> None
     )
     with pytest.raises(DataError, match=problem):
         choose(tiny)
-    write_reviews(tiny.review_file.parent, rows[1:])  # so few may all be of held-out interactions
+    write_reviews(tiny.review_file.parent, rows[1:])  # so few reviews may all be of held-out interactions
     assert choose(tiny) == ChosenReviews({}, {})
 
 

@@ -1,4 +1,4 @@
-"""A knowledge graph that tells what users like, and one that does not."""
+"""Signal of an informative and of an uninformative knowledge graph."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def vocabulary(kind: str, size: int) -> Vocabulary:
 
 
 def dataset(informative: bool, num_users: int = USERS) -> Dataset:
-    """User u likes items of genre u mod 5 alone, ten to learn from and all ten others to be found.
+    """Return a data set where user u has the items of genre u mod 5: ten in training, the ten others in test.
 
-    Item i is of genre i mod 5; an uninformative graph says that it is of genre i // 20.
+    Item i is of genre i mod 5; in the uninformative graph, it is of genre i // 20.
     """
     items = np.arange(ITEMS)
     users = np.repeat(np.arange(num_users), 10)

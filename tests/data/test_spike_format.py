@@ -1,4 +1,4 @@
-"""The SPiKE and KGAT layout: what each file contributes."""
+"""The SPiKE and KGAT format, file by file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_everything_that_the_layout_may_hold(tmp_path: Path) -> None:
     assert dataset.triples.relations.tolist() == [0, 0, 1]
     assert dataset.triples.tails.tolist() == [4, 4, 5]
     assert dataset.profiles.users == {0: "Likes space.", 2: "Likes Paris."}
-    assert dataset.profiles.entities == {0: "A ship.", 5: "A director."}  # an empty text is none
+    assert dataset.profiles.entities == {0: "A ship.", 5: "A director."}  # an empty text is a missing value
     assert dataset.dropped == {}
 
 
@@ -75,7 +75,7 @@ def test_times_say_what_training_knows_of_the_future(tmp_path: Path) -> None:
 )
 def test_times_of_other_pairs_are_an_error(tmp_path: Path, times: str) -> None:
     folder = write_folder(tmp_path, SPIKE | {"train_times.txt": times})
-    with pytest.raises(DataError, match=r"train_times\.txt: does not have the users of train\.txt"):
+    with pytest.raises(DataError, match=r"train_times\.txt: does not have the same users .* as train\.txt"):
         load_dataset(folder)
 
 
@@ -145,18 +145,18 @@ def test_without_a_validation_file_a_part_is_carved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("train.txt", "0 0\n1 9\n", "train.txt, line 2: item 9 is out of range: by item_list.txt"),
-        ("train.txt", "0 0\n5\n", "train.txt, line 2: user 5 is out of range: by user_list.txt"),
+        ("train.txt", "0 0\n1 9\n", "train.txt, line 2: item 9 is out of range: according to item_list.txt"),
+        ("train.txt", "0 0\n5\n", "train.txt, line 2: user 5 is out of range: according to user_list.txt"),
         ("kg_final.txt", "0 0 4\n0 0 6\n", "kg_final.txt, line 2: entity 6 is out of range"),
         ("kg_final.txt", "0 0 4\n0 2 5\n", "kg_final.txt, line 2: relation 2 is out of range"),
         ("item_profiles.json", '{"4": "x"}', "item_profiles.json: item 4 is out of range"),
-        ("entity_profiles.json", '{"2": "x"}', "entity 2 is out of range.* from 0 to 1"),
-        ("entity_names.txt", "a\nb\nc\n", "names 3 entities, but entity_list.txt lists 6"),
-        ("entity_list.txt", "org_id remap_id\na 0\nb 0\n", "entity_list.txt, line 3: .* 0 occurs twice"),
+        ("entity_profiles.json", '{"2": "x"}', "entity 2 is out of range.* 0 to 1"),
+        ("entity_names.txt", "a\nb\nc\n", "has 3 lines, but entity_list.txt lists 6"),
+        ("entity_list.txt", "org_id remap_id\na 0\nb 0\n", "entity_list.txt, line 3: .* 0 is repeated"),
         ("user_list.txt", "org_id remap_id\na 0\na 1\nb 2\n", "rows 0 and 1 have the same raw id 'a'"),
         ("relation_list.txt", "hasGenre 0\n", "relation_list.txt, line 1: expected the header"),
         ("item_list.txt", "org_id remap_id\nx 0\nB02\n", "item_list.txt, line 3: expected a raw id"),
-        ("entity_names.txt", "a\n\nb\nc\nd\ne\n", "entity_names.txt, line 2: an empty line"),
+        ("entity_names.txt", "a\n\nb\nc\nd\ne\n", "entity_names.txt, line 2: expected a name"),
     ],
 )
 def test_contradictions_between_files(tmp_path: Path, file: str, content: str, message: str) -> None:
@@ -180,7 +180,7 @@ def test_ids_that_nobody_renumbered(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"ids": np.array([0, 1, 1])}, "the id 1 occurs twice"),
-        ({"ids": np.array([0, 1, 3])}, "has 3 rows for 4 nodes; 2 is missing"),
+        ({"ids": np.array([0, 1, 3])}, "has 3 rows for 4 nodes; id 2 is missing"),
         ({"ids": np.array([0, -1, 2])}, "the id -1 is out of range"),
         ({"ids": np.array([0, 1])}, "has 2 ids for 3 embeddings"),
         ({"ids": np.array([0.0, 1.0, 2.5])}, "`ids` has shape .* type float64"),
@@ -212,7 +212,7 @@ def test_an_npz_that_lacks_an_array(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, NEEDED)
     write_vectors(folder)
     np.savez(folder / "item_embeddings.npz", ids=np.arange(4), vectors=np.zeros((4, 3)))
-    with pytest.raises(DataError, match=r"no array called 'embeddings', only 'ids', 'vectors'"):
+    with pytest.raises(DataError, match=r"no array named 'embeddings', only 'ids', 'vectors'"):
         load_dataset(folder)
 
 

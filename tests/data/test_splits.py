@@ -1,4 +1,4 @@
-"""Splits: sizes, order in time, determinism, and what users with few pairs keep."""
+"""Splits: sizes, order in time, determinism, and users with few pairs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_equal_times_are_ordered_at_random_whatever_the_order_of_rows() -> None:
 
 
 def one_day_a_user() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """300 users with 12 of 100 items each, lower numbers far more popular, all of a user's on one day."""
+    """Return 300 users with 12 of 100 items each, lower numbers far more popular, one day per user."""
     random = np.random.default_rng(1)
     weights = 1 / np.arange(1, 101)
     items = [random.choice(100, 12, replace=False, p=weights / weights.sum()) for _ in range(300)]
@@ -120,7 +120,7 @@ def test_a_split_of_ties_is_as_hard_as_a_random_one(split: str) -> None:
 
 
 def found_by_popularity(train: Interactions, test: Interactions) -> float:
-    """Share of the test pairs whose item is among the 20 most popular ones of training."""
+    """Share of the test pairs whose item is among the 20 most popular items of training."""
     return float(np.isin(test.items, np.bincount(train.items, minlength=100).argsort()[-20:]).mean())
 
 
@@ -131,7 +131,7 @@ def test_histories_put_ties_in_random_order_too() -> None:
     later = timed.items[timed.by_time().reshape(300, 12)[:, 6:]].mean()
     assert later == pytest.approx(timed.items.mean(), rel=0.05)
     assert not np.array_equal(timed.by_time(), replace(timed, tie_seed=5).by_time())
-    some = timed.select(timed.items % 3 > 0)  # the order of those that are left stays
+    some = timed.select(timed.items % 3 > 0)  # the order of the others stays
     whole_order = [pair for pair in timed.by_time().tolist() if timed.items[pair] % 3 > 0]
     kept = np.flatnonzero(timed.items % 3 > 0)
     assert kept[some.by_time()].tolist() == whole_order

@@ -1,4 +1,4 @@
-"""Titles and entity names that mean one thing, or not."""
+"""Titles and entity names with the same or different meanings."""
 
 from __future__ import annotations
 

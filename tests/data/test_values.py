@@ -1,4 +1,4 @@
-"""The one rule for ids and missing values."""
+"""The rules for ids and missing values."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_ids_are_judged_by_their_column(different: set[str], corrections: dict[s
         ({"1999.0", "nan"}, {"1999.0": "1999", "nan": ""}),
         ({"7.0", "7.5"}, {}),
         ({"Acme", "nan", "NULL", "\\N", "<NA>"}, {"nan": "", "NULL": "", "\\N": "", "<NA>": ""}),
-        ({"Null", "none", "Nan", "Na"}, {}),  # people and places; no program writes a missing value so
+        ({"Null", "none", "Nan", "Na"}, {}),  # people and places; not spellings of a missing value
         ({"DE", "FR", "NA"}, {}),  # Namibia
         ({"DE", "NA", "nan"}, {"nan": ""}),
         ({"Germany", "NA"}, {"NA": ""}),
@@ -82,7 +82,7 @@ def test_an_id(value: object, expected: str) -> None:
         (2.0**53, "write it as text or as an integer"),
         ("1.23457E+12", "its last digits were lost"),
         ("1e+20", "its last digits were lost"),
-        ({"0": "ann"}, "an object a row"),
+        ({"0": "ann"}, "one object per row"),
     ],
 )
 def test_values_that_look_like_an_id(value: object, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Tiny valid data sets in each layout, small enough to work out by hand.
+"""Tiny valid data sets in each format, small enough to check by hand.
 
 Three users, four items, six entities (two auxiliary: a genre and a director) and two relations.
 """
@@ -46,7 +46,7 @@ RECBOLE: dict[str, str] = {
 
 
 def write_folder(folder: Path, files: Mapping[str, str], **changes: str | None) -> Path:
-    """Write files to a new folder; a change replaces a file (its dots as two underscores), None leaves it out."""
+    """Write files to a new folder; `changes` replace files (two underscores for a dot), None omits a file."""
     folder.mkdir(parents=True, exist_ok=True)
     replaced = {name.replace("__", "."): content for name, content in changes.items()}
     for name, content in {**files, **replaced}.items():
@@ -56,7 +56,7 @@ def write_folder(folder: Path, files: Mapping[str, str], **changes: str | None) 
 
 
 def write_vectors(folder: Path, dimension: int = 3) -> None:
-    """Vectors of the tiny data set in the authors' files, ids in descending order; row i is filled with i."""
+    """Write vectors in the authors' format, ids in descending order; row i is filled with i."""
     for kind, size in (("user", 3), ("item", 4), ("entity", 2)):
         ids = np.arange(size)[::-1]
         embeddings = np.repeat(ids[:, None], dimension, axis=1).astype(np.float32)

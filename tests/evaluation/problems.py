@@ -1,4 +1,4 @@
-"""Small recommendation problems, and metrics written the slow and obvious way."""
+"""Small recommendation problems, and simple, slow reference metrics."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def items_of(pairs: Interactions, user: int) -> set[int]:
 
 
 def slow_ranking(scores: Iterable[float], seen: set[int], k: int) -> list[int]:
-    """Unseen items by descending score, equal scores by ascending row."""
+    """Return unseen items by descending score, ties by ascending row."""
     unseen = [(-score, item) for item, score in enumerate(scores) if item not in seen]
     return [item for _, item in sorted(unseen)[:k]]
 
 
 def slow_metrics(ranked: list[int], relevant: set[int], k: int, longest: int) -> dict[str, float]:
-    """All metrics of one user, from the list of items and the set of relevant ones."""
+    """Return all metrics of one user, from the list of items and the set of relevant items."""
     hits = [item in relevant for item in ranked]
     gain = sum(1 / math.log2(place + 2) for place in range(min(k, len(hits))) if hits[place])
 

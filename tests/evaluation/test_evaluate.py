@@ -20,7 +20,7 @@ CUTOFFS = EvaluationOptions(cutoffs=(1, 3))
 
 
 def test_by_hand() -> None:
-    """Item scores fall from item 0 on, for everyone.
+    """Item scores decrease from item 0, for all users.
 
     user 0: items 0 and 1 are seen, list 2 3 4, relevant 2 and 4   -> recall@3 1, mrr 1
     user 1: item 0 is seen, list 1 2 3, relevant 3                 -> recall@1 0, recall@3 1, mrr 1/3
@@ -61,7 +61,7 @@ def test_user_who_has_seen_everything_is_left_out() -> None:
 
 
 def test_the_filling_of_short_lists_is_no_hit() -> None:
-    """User 1 has one unseen item, a miss for validation; -1 must not be read as the last item of user 0."""
+    """User 1 has one unseen item, a miss in validation; -1 must not be taken as the last item of user 0."""
     data = problem(2, 2, train=[(1, 0)], valid=[(0, 1), (1, 1)], test=[])
     result = evaluate(Embeddings(torch.ones(2, 1), torch.ones(2, 1)).scores, data, "valid", CUTOFFS)
     assert result.per_user["precision@3"].tolist() == pytest.approx([1 / 3, 1 / 3])
@@ -126,7 +126,7 @@ def read_pairs(file: Path) -> list[tuple[int, int]]:
 
 
 def test_popularity_reaches_its_known_score_on_real_data(shared_data: Path) -> None:
-    """An untrained baseline through the same code; 0.125 was measured with other software."""
+    """An untrained baseline evaluated with this code; 0.125 was measured with other software."""
     train, test = (read_pairs(shared_data / "lastfm" / f"{part}.txt") for part in ("train", "test"))
     data = problem(1859, 2813, train, [], test)
     popularity = torch.from_numpy(np.bincount(data.train.items, minlength=data.num_items)).float()

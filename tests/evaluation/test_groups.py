@@ -60,11 +60,11 @@ def test_items_by_popularity(tiny: tuple[Evaluation, Dataset]) -> None:
         ("4 training users", {"items": 1, "users": 0}),
     ]
     cold, rare, popular = (group.means for group in table.groups)
-    # Of the cold items 3 and 5, user 2 finds item 3 at place 2, user 3 at place 1.
+    # Of the cold items 3 and 5, item 3 is at rank 2 for user 2 and at rank 1 for user 3.
     assert cold["recall@2"] == pytest.approx((0 + 0 + 1 / 2 + 1 / 2) / 4)
     ideal = 1 + 1 / math.log2(3)
     assert cold["ndcg@2"] == pytest.approx((1 / math.log2(3) + 1) / ideal / 4)
-    # Item 2 stands at place 2 for users 0 and 1, at place 1 for user 2.
+    # Item 2 is at rank 2 for users 0 and 1, and at rank 1 for user 2.
     assert rare == pytest.approx({"recall@2": 1.0, "ndcg@2": (2 / math.log2(3) + 1) / 3})
     assert popular == {}
 

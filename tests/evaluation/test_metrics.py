@@ -21,7 +21,7 @@ def values(hits: list[list[int]], relevant: list[int], cutoffs: list[int]) -> di
 
 
 def test_by_hand() -> None:
-    """Relevant items at places 2 and 4 of 4; the user has 3 of them."""
+    """Relevant items are at ranks 2 and 4 of 4; the user has 3 relevant items."""
     by_hand = {
         "recall@2": 1 / 3,
         "recall@4": 2 / 3,
@@ -33,7 +33,7 @@ def test_by_hand() -> None:
         "mrr@4": 1 / 2,
         "ndcg@2": DISCOUNT[1] / (DISCOUNT[0] + DISCOUNT[1]),
         "ndcg@4": (DISCOUNT[1] + DISCOUNT[3]) / (DISCOUNT[0] + DISCOUNT[1] + DISCOUNT[2]),
-        # Both hits count in the ideal list at 2, though one of them stands at place 4.
+        # Both hits count in the ideal list at cutoff 2, although one of them is at rank 4.
         "kgat_ndcg@2": DISCOUNT[1] / (DISCOUNT[0] + DISCOUNT[1]),
         "kgat_ndcg@4": (DISCOUNT[1] + DISCOUNT[3]) / (DISCOUNT[0] + DISCOUNT[1]),
     }
@@ -73,8 +73,8 @@ def test_ndcg_equals_scikit_learn(problem: tuple[list[list[int]], list[int]]) ->
     for k in range(1, length + 1):
         computed = values(hits, relevant, [k])[f"ndcg@{k}"]
         for row, count, value in zip(hits, relevant, computed, strict=True):
-            # The relevant items that were not found stand behind the list; one irrelevant item more, since
-            # scikit-learn wants two items at least.
+            # Relevant items that were not found are appended to the list, and one irrelevant item, since
+            # scikit-learn needs at least two items.
             truth = [*row, *[1] * (count - sum(row)), 0]
             scores = np.arange(len(truth))[::-1]
             assert value == pytest.approx(ndcg_score([truth], [scores], k=k))

@@ -43,7 +43,7 @@ def test_only_the_users_asked_for_are_ranked() -> None:
 
 def test_scores_given_stay_as_they_are() -> None:
     popularity = torch.tensor([3.0, 2.0, 1.0])
-    shared = popularity.expand(2, 3)  # memory of one row: masking it in place would mask for every user
+    shared = popularity.expand(2, 3)  # one row in memory: masking in place would mask for every user
     lists = rank(
         lambda users: shared[: len(users)], torch.arange(2), interactions([(0, 0)]), num_items=3, k=2
     )
@@ -54,7 +54,7 @@ def test_scores_given_stay_as_they_are() -> None:
 @given(data=st.data())
 def test_equals_sorting_each_user_whatever_the_chunks(data: st.DataObject) -> None:
     num_users, num_items = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 8))
-    # Few different values, so that there are many ties.
+    # Few distinct values, for many ties.
     row = st.lists(st.integers(-1, 2).map(float), min_size=num_items, max_size=num_items)
     scores = data.draw(st.lists(row, min_size=num_users, max_size=num_users))
     pair = st.tuples(st.integers(0, num_users - 1), st.integers(0, num_items - 1))

@@ -1,4 +1,4 @@
-"""Paired tests, their correction, and the bootstrap."""
+"""Paired tests, correction for multiple testing, and the bootstrap."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_no_difference_is_no_finding_and_a_constant_one_is_certain() -> None:
     same = paired_test(values, values)
     assert (same.difference, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
     assert paired_test(values + 1, values).p_value == 0.0
-    assert paired_test(values[:1] + 1, values[:1]).p_value == 1.0  # one user says nothing about others
+    assert paired_test(values[:1] + 1, values[:1]).p_value == 1.0  # no inference from a single user
 
 
 def test_users_must_be_the_same() -> None:
@@ -52,7 +52,7 @@ def test_bootstrap_interval_is_that_of_the_normal_distribution_for_many_users() 
 
 
 def test_without_a_difference_five_percent_are_called_one() -> None:
-    # Recall-like values of two models, given to the two at random: 1000 experiments, 3 standard errors are 2.1 %.
+    # Recall-like values, assigned to two models at random: 1000 experiments, 3 standard errors are 2.1 %.
     random = np.random.default_rng(5)
     rejected = 0
     for _ in range(1000):
@@ -64,7 +64,7 @@ def test_without_a_difference_five_percent_are_called_one() -> None:
 
 
 def test_holm_by_hand() -> None:
-    # Sorted .005 x 4, .01 x 3, .03 x 2, .04 x 1, none below the one before.
+    # Sorted: .005 x 4, .01 x 3, .03 x 2, .04 x 1, none below the previous one.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.6]) == [1.0, 1.0]
     assert holm([]) == []

@@ -1,4 +1,4 @@
-"""Pictures of explanations: all nodes and links of the paths, from left to right, whatever names hold."""
+"""Drawings of explanations: all nodes and links of the paths, from left to right, with any names."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_links_are_as_wide_as_the_drops_of_their_paths(figure) -> None:
     }
     for ends, drop in expected.items():
         assert widths.pop(ends) == pytest.approx(WIDEST * drop / widest)
-    # The score rises without these.
+    # Removing these raises the score.
     assert widths == {("Casino", "user"): THINNEST, ("user u8", "A$AP"): THINNEST}
 
 

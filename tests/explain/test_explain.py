@@ -1,4 +1,4 @@
-"""Explanations: paths and drops known by hand, removals equal to a whole pass, and texts that are safe to draw."""
+"""Explanations: known paths and drops, removals equal to a full pass, and texts that are safe to draw."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def one_path() -> Explainer:
 
 
 def without(found: Explainer, links: np.ndarray) -> torch.Tensor:
-    """Final representations by a whole pass over a graph that lacks some arcs."""
+    """Compute final embeddings by a full pass over a graph without some arcs."""
     arcs, model = found.arcs, found.model
     kept = np.setdiff1d(np.arange(len(arcs)), links)
     attended = kept < arcs.num_attended
@@ -66,7 +66,7 @@ def test_the_only_path_and_its_drop(one_path: Explainer) -> None:
     ]
     assert path.fidelity.random_drop is None
     assert path.links[0].attention == (1.0, 1.0)  # a history of one item
-    # Without its links nothing reaches u0, and i1 is reached by its user alone, whom i1 alone reaches.
+    # Without its links u0 receives no messages, and i1 only those of its user, who receives only those of i1.
     user, item = one_path.rows("u0", "i1")
     (links,) = one_path.paths(user, item)[0].links(one_path.arcs)
     final = without(one_path, links)
@@ -173,7 +173,7 @@ def test_a_path_over_texts_is_told_as_such_and_is_no_fact() -> None:
     (path,) = found.explain("u0", "i1").paths
     assert [node.id for node in path.nodes] == ["u0", "i0", "i1"]
     assert [link.relation for link in path.links] == ["interacts", "similar text"]
-    # Which of the two is the head says which way the message goes.
+    # The dst of the message is the head.
     assert path.sentence in {
         "The user's history has i0. i0 is described like i1.",
         "The user's history has i0. i1 is described like i0.",

@@ -1,4 +1,4 @@
-"""The measurement of cold start: its figures, and the runs it refuses."""
+"""Evaluation of cold start: its results, and the runs it rejects."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ def test_cold_users_and_items_of_a_genre_are_served_better_than_by_popularity(
 def test_a_run_that_hid_nothing_is_refused(run, data_folder: Path, tmp_path: Path) -> None:
     code, _, error = run("bench", "cold", train(run, data_folder, tmp_path / "run"))
     assert code == 2
-    assert "Train with data.hidden_users=0.2" in error
+    assert "Train with, for example, data.hidden_users=0.2" in error

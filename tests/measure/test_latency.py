@@ -1,4 +1,4 @@
-"""Times of a run: every kind of call is there once, and they are in order of size where that is known."""
+"""Latency of a run: each kind of call occurs once, in the expected order of size."""
 
 from __future__ import annotations
 

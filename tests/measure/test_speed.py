@@ -1,4 +1,4 @@
-"""The reference implementation computes the same as the golden values, and as the model it is compared with."""
+"""The reference implementation agrees with the golden values and with the model it is compared with."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_table_has_a_row_for_everything_promised() -> None:
 
 
 def figures(table: str, row: str) -> list[str]:
-    """The cells of a row after its name."""
+    """Return the cells of a row after its name."""
     (line,) = (line for line in table.splitlines() if line.startswith(f"| {row}"))
     return [cell.strip() for cell in line.split("|")[2:-1]]
 

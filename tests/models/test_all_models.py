@@ -1,4 +1,4 @@
-"""What every registered model must do."""
+"""Tests that every registered model must pass."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ WITH_HEADS = [
     name for name in TRAINED if "num_heads" in {option.name for option in fields(model_entry(name).options)}
 ]
 UNPERSONAL = {"popularity"}
-"""Models that give everyone the same list, and so cannot tell the colours apart."""
+"""Models with the same list for all users, which cannot learn the colours."""
 
 
 def build(name: str, **options: Any) -> RecommenderModel:
     seed_everything(1)
     entry = model_entry(name)
-    # Texts that know the colour of even and odd rows, as profiles should.
+    # Texts that contain the colour of even and odd rows, as profiles should.
     colours = (torch.eye(2)[torch.arange(n) % 2] for n in (DATA.num_users, DATA.num_entities))
     vectors = [torch.cat([colour, 0.3 * torch.rand(len(colour), 4)], dim=1) for colour in colours]
     return entry.model(ModelInputs(build_graph(DATA), *vectors), entry.options(**options))
@@ -62,7 +62,7 @@ def test_it_learns_the_checkerboard(name: str, tmp_path: Path) -> None:
         model = trained(model, tmp_path)
     model.eval()
     with torch.no_grad():
-        # Two of the four items left of a user's colour are in the test part, two in validation, which is masked.
+        # Two of the four remaining items of a user's colour are in the test split, two in validation, which is masked.
         result = evaluate(model.score_function(), DATA, "test", EvaluationOptions(cutoffs=(2,)))
     assert result.means["recall@2"] > 0.95
 

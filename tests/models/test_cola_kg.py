@@ -22,7 +22,7 @@ def build(**options: float) -> CoLaKG:
 
 
 def fused_by_hand(model: CoLaKG) -> torch.Tensor:
-    """[h_u ; h'_i], item by item and neighbour by neighbour."""
+    """Compute [h_u ; h'_i], item by item and neighbour by neighbour."""
     texts, (others, neighbours) = model.item_texts, text_neighbours(model.item_texts, 3)
     users, items = (
         (ids + functional.elu(vectors @ adapter.linear.weight.T + adapter.linear.bias)) / 2

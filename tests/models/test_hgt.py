@@ -32,7 +32,7 @@ def hgt(**options: object) -> Hgt:
 
 
 def hop_over_edges(layer: HeterogeneousAttention, model: Hgt, state: torch.Tensor) -> torch.Tensor:
-    """The equation, node by node."""
+    """Compute the equation node by node."""
     graph, rows = model.graph, []
     for target in range(graph.num_nodes):
         own, heads = int(target >= DATA.num_users), []

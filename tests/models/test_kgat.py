@@ -26,7 +26,7 @@ def kgat(**options: object) -> Kgat:
 
 
 def dense_attention(model: Kgat) -> Tensor:
-    """[U + N, U + N], parallel edges added up."""
+    """Return [U + N, U + N] with parallel edges added up."""
     graph, e, W = model.graph, model.embedding, model.relation_matrices
     weights = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.float64)
     for node in graph.dst.unique().tolist():

@@ -26,14 +26,14 @@ def build(**changes: Any) -> KGRec:
 
 
 def edges() -> list[tuple[int, int, int]]:
-    """Head, relation row and tail of every edge, inverses included."""
+    """Return head, relation row and tail of every edge, including inverses."""
     triples = DATA.triples
     rows = list(zip(triples.heads.tolist(), triples.relations.tolist(), triples.tails.tolist(), strict=True))
     return rows + [(tail, DATA.num_relations + relation, head) for head, relation, tail in rows]
 
 
 def dense_attention(model: KGRec, entities: Tensor) -> dict[tuple[int, int, int], Tensor]:
-    """omega of every edge, [H]."""
+    """Return omega [H] of every edge."""
     heads = model.options.num_heads
     query = (entities @ model.conv.query_projection).view(N, heads, -1)
     relation = model.conv.relation_embedding.view(-1, heads, query.shape[-1])
@@ -155,7 +155,7 @@ def test_items_are_scored_by_the_edges_at_either_end() -> None:
             if end == entity
         ]
         torch.testing.assert_close(found, torch.stack(own).mean() if own else torch.ones_like(found))
-    # As head alone each mean would be one, and no item would stand out.
+    # Over the edges as head alone each mean would be one.
     assert _mean_of_edges(messages, scores)[:I].std() > 0.001
 
 

@@ -11,7 +11,7 @@ from tests.models.dense import BATCH, I, U, bpr, inputs, mean_of_powers, normali
 
 
 def l2_of_batch(ids: torch.Tensor) -> torch.Tensor:
-    """Half the squared norm of what the batch names, node by node, over the number of interactions."""
+    """Compute half the squared norm of the batch's nodes, one by one, over the number of interactions."""
     rows = [*BATCH.users.tolist(), *(BATCH.positives + U).tolist(), *(BATCH.negatives + U).tolist()]
     return torch.stack([ids[row].square().sum() for row in rows]).sum() / (2 * len(BATCH.users))
 

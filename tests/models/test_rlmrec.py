@@ -1,4 +1,4 @@
-"""RLMRec against dense matrices, and what texts may and may not do."""
+"""RLMRec against dense matrices, and the effects of texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build(**options: float) -> RLMRec:
 
 
 def projected(model: RLMRec) -> torch.Tensor:
-    """s, written out."""
+    """Compute s."""
     first, _, last = model.projection
     hidden = functional.leaky_relu(model.vectors @ first.weight.T + first.bias, 0.01)
     return hidden @ last.weight.T + last.bias

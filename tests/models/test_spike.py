@@ -1,4 +1,4 @@
-"""SPiKE's options do what they say, and every registered model learns the checkerboard."""
+"""SPiKE's options have the documented effects."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_idle_relations_are_those_of_the_data() -> None:
 
 
 def test_without_users_among_neighbours_a_users_profile_acts_through_matching_alone() -> None:
-    # In the authors' code user states are read by no hop, so injection and removal cancel.
+    # In the authors' code user states send no messages, so injection and removal cancel.
     model = spike(item_neighbours="kg").double().eval()
     before = model.propagate().final
     with torch.no_grad():
@@ -123,7 +123,7 @@ def test_matching_samples_and_all_nodes() -> None:
 
 
 def some_without_profiles(**options: object) -> Spike:
-    """The first three users and the entities 1 and 12 have none."""
+    """Return vectors; the first three users and the entities 1 and 12 have none."""
     data = random_dataset(4)
     seed_everything(0)
     users, entities = torch.randn(data.num_users, 5), torch.randn(data.num_entities, 5)

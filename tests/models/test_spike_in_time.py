@@ -1,4 +1,4 @@
-"""SPiKE where the order of time counts: only newest interactions pass messages, and steps learn what came after."""
+"""SPiKE in the order of time: only newest interactions send messages, and steps predict interactions after the cut."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_step_ranks_what_came_after_the_cut_alone(monkeypatch: pytest.MonkeyPa
     whole, late = (model.loss(part)["softmax"] for part in (batch, batch.select(torch.tensor([6, 7]))))
     assert whole == late
     early = model.loss(batch.select(torch.tensor([0, 1])))["softmax"]
-    assert early.isfinite()  # nothing is to come, so that all of it counts
+    assert early.isfinite()  # nothing is after the cut, so the whole batch counts
     assert early != late
     assert model.eval().loss(batch)["softmax"] != late
 
@@ -108,7 +108,7 @@ def test_without_user_embeddings_a_user_is_what_the_items_say(fanout: tuple[int,
 
 def test_data_without_times_and_sampled_neighbourhoods_are_refused() -> None:
     inputs = ModelInputs(build_graph(random_dataset(1)))
-    with pytest.raises(ConfigError, match="does not say when interactions happened"):
+    with pytest.raises(ConfigError, match="does not say when"):
         Spike(inputs, SpikeOptions(newest_interactions=5))
     with pytest.raises(ConfigError, match="leave out fanout"):
         build(SpikeOptions, {"newest_interactions": 5, "fanout": (3, 3)}, "model")

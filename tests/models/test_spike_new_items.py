@@ -1,4 +1,4 @@
-"""SPiKE trained with some items taken for new ones: what that leaves out, and what it is for."""
+"""SPiKE trained with item dropout: what it drops, and its effect on cold items."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def spike(data: Dataset = DATA, **options: object) -> Spike:
 
 
 def share_of_own_colour_first(model: Spike, folder: Path, **sampling: bool) -> float:
-    """How often a user has the cold item of their colour before all items of the other colour."""
+    """Return the share of users whose list has the cold item of their colour before all items of the other colour."""
     options = TrainingOptions(epochs=60, batch_size=64, learning_rate=1e-2, patience=None)
     sampler = BprSampler(DATA.train, DATA.num_users, DATA.num_items, batch_size=64, seed=1, **sampling)
     folder.mkdir()

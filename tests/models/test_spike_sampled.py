@@ -1,4 +1,4 @@
-"""SPiKE on sampled neighbourhoods: every neighbour gives the whole graph's result, and no other node is touched."""
+"""SPiKE with neighbour sampling: sampling all neighbours equals the whole graph, and no other node is used."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_evaluation_mode_scores_on_the_whole_graph() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fanout": [10]}, "one number a layer"),
+        ({"fanout": [10]}, "one number per layer"),
         ({"fanout": [10, 0]}, "at least 1"),
         ({"fanout": [10, -2]}, "at least 1"),
         ({"fanout": "10,10"}, "fanout"),

@@ -1,4 +1,4 @@
-"""Untrained baselines, by hand."""
+"""Untrained baselines against hand-computed values."""
 
 from __future__ import annotations
 

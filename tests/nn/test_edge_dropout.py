@@ -1,4 +1,4 @@
-"""Edge dropout keeps the promised share of each relation, and drops an interaction for user and item alike."""
+"""Edge dropout keeps the given share of each relation, and drops an interaction in both directions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_share_is_rounded_up() -> None:
 
 
 def counts(messages: MessageGraph) -> list[int]:
-    """Edges of each relation row."""
+    """Return the number of edges of each relation row."""
     return messages.relation.bincount(minlength=7).tolist()
 
 

@@ -1,4 +1,4 @@
-"""Histories cut at a random moment: what passes messages, and what is still to come."""
+"""Histories cut at a random time: interactions that send messages, and interactions after the cut."""
 
 from __future__ import annotations
 

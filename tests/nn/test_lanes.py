@@ -1,4 +1,4 @@
-"""Vectors within compiled loops against what NumPy makes of the same rows."""
+"""Vectors in compiled loops against NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses against their textbook forms, and the matching loss where float32 would cancel."""
+"""Losses against textbook implementations, and precision of the matching loss in float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spike_dgl.nn.losses import bpr_loss, l2_loss, matching_loss
 
 
 def dense_matching(embeddings: Tensor, profiles: Tensor) -> Tensor:
-    """The definition, with its k x k matrices."""
+    """Compute the definition with k x k matrices."""
     ours = cosine_similarity(embeddings[:, None], embeddings[None], dim=-1)
     theirs = cosine_similarity(profiles[:, None], profiles[None], dim=-1)
     return (ours - theirs).square().mean()
@@ -113,7 +113,7 @@ def test_contrast_is_the_cross_entropy_of_the_same_row_among_all(monkeypatch: py
 
 
 def test_contrast_by_hand() -> None:
-    # Cosines 1 and 0 at temperature 1: log(e + 1) - 1 for each row, whatever the lengths.
+    # Cosines 1 and 0 at temperature 1: log(e + 1) - 1 for each row, for any lengths.
     rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     expected = math.log(math.e + 1) - 1
     assert losses.contrastive_loss(rows, 5 * rows, 1.0).item() == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""Sampled neighbourhoods: what they hold, how often, and that all fan-outs together are the whole graph."""
+"""Neighbour sampling: sampled edges, their frequencies, and the whole graph with unlimited fan-outs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def whole(data: Dataset, *, users: bool = True) -> MessageGraph:
 
 
 def edges(messages: MessageGraph, nodes: torch.Tensor | None = None) -> list[Edge]:
-    """Sender, relation (or POOLED) and receiver of every edge, as rows of the whole graph."""
+    """Return src, relation (or POOLED) and dst of every edge, as rows of the whole graph."""
     users, averaged = messages.num_users, messages.pooled
     if nodes is None:
         nodes = torch.arange(messages.num_nodes)
@@ -38,7 +38,7 @@ def edges_of(block: Block) -> list[Edge]:
 
 
 def test_a_chain_is_followed_hop_by_hop_against_the_triples() -> None:
-    # User 0 (row 0) likes item 0 (row 1), which has the fact (0, r0, 1), and entity 1 the fact (1, r0, 2).
+    # User 0 (row 0) likes item 0 (row 1), which has the triple (0, r0, 1), and entity 1 the triple (1, r0, 2).
     messages = whole(dataset([(0, 0)], [(0, 0, 1), (1, 0, 2)], sizes=(1, 1, 3, 1)))
     flow = NeighbourSampler(messages, [ALL, ALL, ALL]).draw(torch.tensor([0]))
     third, second, first = (sorted(edges_of(block)) for block in flow.blocks)
@@ -66,7 +66,7 @@ def test_a_fan_out_of_one_draws_one_of_the_neighbours_and_every_one_in_turn() ->
 def test_no_node_receives_more_than_the_fan_out_and_none_twice_the_same(fanout: int) -> None:
     data = random_dataset(2, density=80)
     messages = whole(data)
-    degrees = Counter(receiver for _, _, receiver in edges(messages))
+    degrees = Counter(dst for _, _, dst in edges(messages))
     seeds = torch.tensor([3, 0, 12, 3, 20])
     flow = NeighbourSampler(messages, [fanout, fanout]).draw(seeds)
     assert flow.seeds.tolist() == [0, 3, 12, 20]
@@ -77,7 +77,7 @@ def test_no_node_receives_more_than_the_fan_out_and_none_twice_the_same(fanout: 
         assert len(set(drawn)) == len(drawn)
         assert set(drawn) <= set(edges(messages))
         expected = {row: min(fanout, degrees[row]) for row in block.nodes[block.dst].tolist()}
-        assert Counter(receiver for _, _, receiver in drawn) == Counter(expected)
+        assert Counter(dst for _, _, dst in drawn) == Counter(expected)
 
 
 def test_what_one_hop_receives_the_next_one_sends() -> None:
@@ -107,7 +107,7 @@ def test_the_last_fan_out_is_that_of_the_seeds() -> None:
     for fanouts, drawn in (([1, ALL], 4), ([ALL, 1], 1)):
         flow = NeighbourSampler(messages, fanouts).draw(torch.tensor([1]))
         assert len(edges_of(flow.blocks[1])) == drawn
-        assert Counter(receiver for _, _, receiver in edges_of(flow.blocks[0]))[1] == 5 - drawn
+        assert Counter(dst for _, _, dst in edges_of(flow.blocks[0]))[1] == 5 - drawn
 
 
 def test_relations_keep_their_shares_in_a_sample() -> None:
@@ -141,8 +141,8 @@ def test_a_dropped_edge_is_gone_in_all_hops_and_an_interaction_for_both_its_ends
     sampler = NeighbourSampler(messages, [ALL, ALL], kg_dropout=0.5, interaction_dropout=0.5)
     earlier, later = (set(edges_of(block)) for block in sampler.draw(torch.arange(60)).blocks)
     assert earlier == later
-    pooled = {(sender, receiver) for sender, relation, receiver in earlier if relation == POOLED}
-    sent_back = {(receiver, sender) for sender, relation, receiver in earlier if relation == 6}
+    pooled = {(src, dst) for src, relation, dst in earlier if relation == POOLED}
+    sent_back = {(dst, src) for src, relation, dst in earlier if relation == 6}
     assert pooled == sent_back
     assert 0 < len(pooled) < len(messages.pooled)
 
@@ -170,7 +170,7 @@ def test_parts_hold_every_edge_once_and_their_receivers_in_order(
     assert torch.cat([part.nodes[part.dst] for part in parts]).tolist() == list(range(22))
     assert sorted(edge for part in parts for edge in edges_of(part)) == sorted(edges(messages))
     assert (len(parts) == 1) == (rows == 10_000)
-    heaviest = max(Counter(receiver for _, _, receiver in edges(messages)).values()) + 1
+    heaviest = max(Counter(dst for _, _, dst in edges(messages)).values()) + 1
     assert all(len(edges_of(part)) + len(part.dst) <= rows + heaviest for part in parts)
 
 

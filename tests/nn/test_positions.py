@@ -1,4 +1,4 @@
-"""Positions in compiled passes are those that torch finds, and what they are said to be."""
+"""Compiled index arithmetic agrees with torch and with the definitions."""
 
 from __future__ import annotations
 

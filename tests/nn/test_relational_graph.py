@@ -1,4 +1,4 @@
-"""The one graph of users and entities, by hand and against the heterograph."""
+"""The graph of users and entities, by hand and against the heterograph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout drops its share, independently, and keeps the mean; together with its neighbours it equals torch's."""
+"""Fused dropout drops its share independently and keeps the mean; the fused functions equal torch's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_rows_columns_and_repeats_are_independent() -> None:
     shifts += [(first[:-by], first[by:]) for by in (1, 2, 64)]
     for a, b in [(first, second), *shifts]:
         assert (a == b).double().mean().item() == pytest.approx(0.5, abs=0.006)
-    # Rows and columns as a whole vary as those of fair coins do.
+    # Row and column means have the variance of independent draws.
     for sums, size in ((first.sum(0), 2000), (first.sum(1), 100)):
         assert sums.double().var().item() == pytest.approx(size / 4, rel=0.5)
 

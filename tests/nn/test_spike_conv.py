@@ -28,7 +28,7 @@ def messages_of(graph: DGLGraph) -> MessageGraph:
 
 
 def random_graph(seed: int) -> DGLGraph:
-    """Users, items with text neighbours, and entities of which one has no edge."""
+    """Return users, items with text neighbours, and entities, one of them without edges."""
     graph = build_graph(random_dataset(seed))
     return with_similar_items(graph, torch.tensor([0, 0, 3, 4]), torch.tensor([1, 3, 0, 2]))
 
@@ -41,7 +41,7 @@ def random_features(graph: DGLGraph, dim: int = 6) -> dict[str, torch.Tensor]:
 
 
 def test_one_entity_with_two_neighbours_by_hand() -> None:
-    # Item 0 has the facts (0, r0, 1) and (0, r1, 2); D = H = 1, W_Q = 1, relations 2 and 3 (and 5 for inverses).
+    # Item 0 has the triples (0, r0, 1) and (0, r1, 2); D = H = 1, W_Q = 1, relations 2 and 3 (and 5 for inverses).
     graph = build_graph(dataset([(0, 0)], [(0, 0, 1), (0, 1, 2)], sizes=(1, 1, 3, 2)))
     conv = conv_of(graph, dim=1, heads=1)
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_a_block_gives_the_states_of_its_destinations(backend: str) -> None:
 
 
 def test_one_head_without_relations_is_dgls_dot_product_attention() -> None:
-    """With relations of one it is `dgl.nn.DotGatConv` without its projection of values."""
+    """With relation embeddings of one it equals `dgl.nn.DotGatConv` without the projection of values."""
     graph = build_graph(random_dataset(3, sizes=(5, 8, 8, 1), density=60))
     etype = ("user", "interacts", "entity")
     conv = SpikeConv(6, 1, [etype], backend="dgl").double()
@@ -173,7 +173,7 @@ def test_gradients_match_finite_differences() -> None:
 
 
 class Aggregated(torch.nn.Module):
-    """What a hop aggregates, as a module's call."""
+    """Module whose call returns the aggregated messages of a hop."""
 
     def __init__(self, conv: SpikeConv) -> None:
         super().__init__()

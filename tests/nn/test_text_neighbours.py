@@ -1,4 +1,4 @@
-"""The items whose texts are most similar."""
+"""Text neighbours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of language models share."""
+"""Fixtures for tests of language models."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.profiles.openai_server import OpenAIServer
 
 @pytest.fixture
 def server() -> Iterator[OpenAIServer]:
-    """A local server that answers like OpenAI's."""
+    """Local server with OpenAI's API."""
     with OpenAIServer() as running:
         yield running
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A new store of answers."""
+    """Empty store of answers."""
     with Store.open(tmp_path / "profiles.sqlite") as opened:
         yield opened

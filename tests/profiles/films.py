@@ -1,4 +1,4 @@
-"""A tiny film data set whose profiles can be written by hand."""
+"""Tiny film data set whose profiles can be written by hand."""
 
 from __future__ import annotations
 

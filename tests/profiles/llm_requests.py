@@ -1,4 +1,4 @@
-"""Requests to a language model, and how the server of the tests names them."""
+"""Requests to a language model, and their identity on the test server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEY = "sk-test-4b7d0c2f9e"
 
 
 def some_requests(number: int, **options: object) -> list[Request]:
-    """Different requests about items 0, 1, 2 ..."""
+    """Create distinct requests about items 0, 1, 2 ..."""
     chosen = CompletionOptions(**options)  # type: ignore[arg-type]
     return [
         Request("item", str(place), "You write profiles.", f"Write about film {place}.", 150, chosen)
@@ -22,10 +22,10 @@ def some_requests(number: int, **options: object) -> list[Request]:
 
 
 def client_of(server: OpenAIServer, **changes: object) -> ClientOptions:
-    """Options for the local server."""
+    """Create options for the local server."""
     return ClientOptions(base_url=server.base_url, **{"timeout": 20.0, **changes})  # type: ignore[arg-type]
 
 
 def identity(request: Request) -> str:
-    """`Call.identity` of a request."""
+    """Return `Call.identity` of a request."""
     return hashlib.sha256(json.dumps(body(request, ClientOptions()), sort_keys=True).encode()).hexdigest()

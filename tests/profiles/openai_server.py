@@ -1,4 +1,4 @@
-"""A local server that speaks OpenAI's protocol, counts what it is asked and answers, and fails on request.
+"""Local server with OpenAI's API that counts requests and answers, and fails on request.
 
 It serves chat completions, embeddings, models, files and batches over HTTP/1.1 with keep-alive, from a thread
 of its own::
@@ -6,8 +6,8 @@ of its own::
     with OpenAIServer() as server:
         client = openai.OpenAI(base_url=server.base_url, api_key="any")
 
-Two requests with the same body are the same request: `Call.identity` is a hash of it. `server.answered` counts the
-good answers given to each, which is what a real server would charge for. `server.reply` decides about each call::
+Requests with the same body are the same request: `Call.identity` is a hash of the body. `server.answered` counts the
+successful answers to each, which a real server would charge. `server.reply` chooses the reply to each call::
 
     server.reply = lambda call: rate_limited(seconds=1) if call.attempt == 1 else None
 """
@@ -32,13 +32,13 @@ from typing import Any, Literal
 Json = dict[str, Any]
 JUNK = b'{"id": "chatcmpl-1", "choices": [{"mess'
 TLS = b"\x16"
-"""Begins what a client says that takes the server for one of https."""
+"""First byte sent by a client that expects https."""
 PLACE = re.compile(r"^(?:http://[^/]+)?(?:/v1)?")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One HTTP request: its path without ``/v1``, JSON body, how often that body came (from 1), headers and query."""
+    """HTTP request: path without ``/v1``, JSON body, number of requests with that body so far, headers and query."""
 
     path: str
     body: Json
@@ -50,18 +50,18 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server does instead of giving a plain answer.
+    """Reply of the server instead of a normal answer.
 
     Parameters
     ----------
     status, headers, body
-        Of the response; without a body, an answer that holds `choice`.
+        Parts of the response; without a body, an answer with `choice`.
     choice
         Overrides of the answer's ``choices[0]``, such as ``{"finish_reason": "length"}``.
     delay
-        Seconds before it.
+        Seconds before the reply.
     drop
-        Close the connection, before or after an answer is counted, without sending it.
+        Close the connection without a reply, before or after an answer is counted.
     """
 
     status: int = 200
@@ -73,83 +73,84 @@ class Reply:
 
 
 def error(status: int, message: str, code: str | None = None, **headers: str) -> Reply:
-    """An error as OpenAI words it."""
+    """Create an error in OpenAI's format."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return Reply(status, names, {"error": {"message": message, "code": code, "type": "error", "param": None}})
 
 
 def rate_limited(seconds: float) -> Reply:
-    """429 with Retry-After."""
+    """Create a 429 with Retry-After."""
     return error(429, "Rate limit reached", "rate_limit_exceeded", retry_after=f"{seconds:g}")
 
 
 def quota_exhausted() -> Reply:
-    """429 that does not end by waiting."""
+    """Create a 429 that waiting does not fix."""
     return error(429, "You exceeded your current quota, please check your plan.", "insufficient_quota")
 
 
 def server_error() -> Reply:
-    """500."""
+    """Create a 500."""
     return error(500, "The server had an error")
 
 
 def dropped() -> Reply:
-    """A connection that breaks before the answer was made."""
+    """Drop the connection before an answer is counted."""
     return Reply(drop="before the answer")
 
 
 def slow(seconds: float) -> Reply:
-    """A good answer that takes its time."""
+    """Delay a normal answer."""
     return Reply(delay=seconds)
 
 
 def junk() -> Reply:
-    """200 with half a JSON document."""
+    """Create a 200 with half a JSON document."""
     return Reply(body=JUNK)
 
 
 def says(content: str | None, finish_reason: str = "stop", refusal: str | None = None) -> Reply:
-    """An answer with this content."""
+    """Create an answer with a content."""
     message = {"role": "assistant", "content": content, "refusal": refusal}
     return Reply(choice={"message": message, "finish_reason": finish_reason})
 
 
 class OpenAIServer:
-    """The server; listens while entered.
+    """The server; listens inside the context.
 
     Parameters
     ----------
     api_key
-        The one key it accepts; any where it is None.
+        Key that the server accepts; None for any.
     models
-        Names it knows; all where it is None.
+        Names of models; None for any.
     port
-        Where to listen; a free port where it is 0.
+        Port to listen on; 0 for a free one.
 
     Attributes
     ----------
     reply
-        Decides about each chat or embedding call, and each line of a batch; None gives a plain answer.
+        Function that returns the reply to each chat or embedding call and each line of a batch; None for a normal
+        answer.
     answer
-        Makes the text of a plain answer to a chat body.
+        Function that returns the text of a normal answer to a chat body.
     calls
-        Requests by path, batches' lines not included.
+        Number of requests by path, without lines of batches.
     answered
-        Good chat and embedding answers by identity, whether they came one by one or in a batch.
+        Number of successful chat and embedding answers by identity, single or in a batch.
     keys
         Authorization headers seen.
     targets
-        What requests were for, which is a whole address where this server is taken for a proxy.
+        Request targets; whole URLs if this server is used as a proxy.
     most_at_once
-        The largest number of chat and embedding calls that were open at one time.
+        Maximum number of concurrent chat and embedding calls.
     arrivals
         `time.monotonic` of each chat and embedding call.
     batch_polls
-        How often a batch is asked about before it has ended.
+        Number of status requests before a batch ends.
     lose_next
-        Paths whose next request of files or batches is carried out, but its answer lost with the connection.
+        Paths of files or batches whose next request is processed, but its response lost.
     batch_end
-        How it ends. An expired one has answered its first half; a failed one nothing.
+        Final status of batches. An expired batch has answered its first half, a failed batch nothing.
     """
 
     def __init__(self, api_key: str | None = None, models: set[str] | None = None, port: int = 0) -> None:
@@ -174,7 +175,7 @@ class OpenAIServer:
 
     @property
     def base_url(self) -> str:
-        """What a client is given."""
+        """Base URL for clients."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> OpenAIServer:
@@ -209,13 +210,13 @@ class OpenAIServer:
             while await self._exchange(reader, writer):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the client has gone, or the server stops
+            pass  # the client has disconnected, or the server stops
         finally:
             self._connections.discard(task)
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Read one request and answer it; False where the connection is to be closed."""
+        """Read and answer a request; return False if the connection is to be closed."""
         first = await reader.readexactly(1)
         if first == TLS:
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -264,7 +265,7 @@ class OpenAIServer:
         return reply
 
     def _complete(self, path: str, body: Json, headers: dict[str, str], query: str = "") -> Reply:
-        """The reply to one chat or embedding body, counted as answered where it is a good answer."""
+        """Return the reply to a chat or embedding body, and count successful answers."""
         identity = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         self.seen[identity] += 1
         if self.models is not None and body["model"] not in self.models:
@@ -293,7 +294,7 @@ class OpenAIServer:
         }
 
     def _store(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Reply:
-        """Files, batches and the list of models."""
+        """Answer requests for files, batches and the list of models."""
         parts = path.strip("/").split("/")
         known: dict[str, Json] = {"files": self.files, "batches": self.batches}.get(parts[0], {})
         if len(parts) > 1 and parts[1] not in known:
@@ -385,20 +386,20 @@ class OpenAIServer:
 
 
 def default_answer(body: Json) -> str:
-    """A short text that differs from prompt to prompt, and names what it is about."""
+    """Return a short text that differs between prompts, and names its subject."""
     digest = hashlib.sha256(json.dumps(body["messages"]).encode()).hexdigest()[:12]
     return f"{subject(body)} is number {digest} of what is worth knowing."
 
 
 def subject(body: Json) -> str:
-    """The first piece of data in a prompt: a title or name, or the first item of a user."""
+    """Return the first piece of data in a prompt: a title or name, or the first item of a user."""
     prompt = str(body["messages"][-1]["content"])
     told = re.search(r"^<\w+>\n(?:- )?(.{1,60})", prompt, re.MULTILINE)
     return told[1] if told else "It"
 
 
 def embedding(text: str, dimensions: int) -> list[float]:
-    """A vector that depends on the text alone."""
+    """Return a vector that depends only on the text."""
     digest = hashlib.sha256(text.encode()).digest()
     return [digest[place % len(digest)] / 127.5 - 1 for place in range(dimensions)]
 

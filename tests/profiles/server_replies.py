@@ -1,6 +1,6 @@
-"""Replies of real servers to one request, as they are sent, and what must come of each.
+"""Replies of real servers to one request, and the expected result of each.
 
-A server's quirk is one row of `ROWS`. All rows answer `REQUEST`, so that texts can be judged by its data.
+Each row of `ROWS` is a quirk of a server. All rows answer `REQUEST`, so that texts can be checked against its data.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ TEXT = (
     "For those who like crime told slowly and exactly."
 )
 COUNTED = math.ceil(REQUEST.prompt_bytes / 4), math.ceil(len(TEXT) / 4)
-"""Tokens where a server counts none."""
+"""Tokens if the server reports none."""
 USAGE = {"prompt_tokens": 120, "completion_tokens": 40, "total_tokens": 160}
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The text that is stored."""
+    """A text is stored."""
 
     text: str = TEXT
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The node fails for a reason, and a word of the detail."""
+    """The node fails with a reason and a detail."""
 
     reason: str
     detail: str = ""
@@ -66,7 +66,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stops:
-    """The run ends at once, counts nothing against the node, and says these words."""
+    """The run ends at once with a message, and the node does not count as failed."""
 
     words: str
     more: str = ""
@@ -74,23 +74,23 @@ class Stops:
 
 @dataclass(frozen=True)
 class SentAgain:
-    """The request is sent again after a while."""
+    """The request is retried."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A reply and what comes of it.
+    """A reply and its expected result.
 
     Parameters
     ----------
     name
         Server and quirk.
     reply
-        As the server sends it.
+        Reply of the server.
     becomes
-        What must come of it.
+        Expected result.
     tokens
-        Of prompt and answer that must be booked.
+        Tokens of prompt and answer that must be recorded.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Row:
 
 
 def completion(message: Json, finish: object = "stop", usage: object = USAGE, **more: Any) -> Reply:
-    """A chat completion."""
+    """Create a chat completion."""
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
     return Reply(
         body={
@@ -115,17 +115,17 @@ def completion(message: Json, finish: object = "stop", usage: object = USAGE, **
 
 
 def says(content: object, finish: object = "stop", **message: object) -> Reply:
-    """A chat completion with a content."""
+    """Create a chat completion with a content."""
     return completion({"content": content, **message}, finish)
 
 
 def counts(usage: object, content: str = TEXT) -> Reply:
-    """A chat completion with a usage of its own."""
+    """Create a chat completion with a usage."""
     return completion({"content": content}, usage=usage)
 
 
 def named(*rows: tuple[Any, ...]) -> list[Row]:
-    """Rows from name, reply, what becomes of it, and tokens."""
+    """Create rows from name, reply, expected result and tokens."""
     return [Row(*row) for row in rows]
 
 
@@ -260,8 +260,8 @@ COMPLETIONS = named(
     ("parts of an unknown kind", says([1, 2]), Failed("unreadable")),
     ("a number", says(3), Failed("unreadable")),
     ("vLLM: thoughts apart", says(TEXT, reasoning_content=THOUGHTS, tool_calls=[]), Kept()),
-    ("Ollama: all of it thoughts", says("", reasoning=THOUGHTS), Failed("empty", "nothing but thoughts")),
-    ("Ollama: thoughts to the limit", says("", "length", reasoning=THOUGHTS), Failed("cut off", "thinking")),
+    ("Ollama: all of it thoughts", says("", reasoning=THOUGHTS), Failed("empty", "only reasoning")),
+    ("Ollama: thoughts to the limit", says("", "length", reasoning=THOUGHTS), Failed("cut off", "during reasoning")),
     ("cut off", says(TEXT[:60], "length"), Failed("cut off")),
     ("Mistral: cut off", says(TEXT[:60], "model_length"), Failed("cut off")),
     ("TGI: ended", says(TEXT, "eos_token"), Kept()),
@@ -287,7 +287,7 @@ COMPLETIONS = named(
 
 
 def _read_error(entry: Mapping[str, Any]) -> Row:
-    """One entry of ``server_errors.yaml``."""
+    """Create a row from an entry of ``server_errors.yaml``."""
     content = json.dumps(entry["body"]) if "body" in entry else entry["text"]
     becomes: Kept | Failed | Stops | SentAgain = SentAgain()
     if "fails" in entry:

@@ -1,4 +1,4 @@
-"""Chat completions, whatever a server makes of them; `server_replies` has what real servers send."""
+"""Reading of arbitrary chat completions; `server_replies` has those of real servers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_judge_answers_in_json() -> None:
 @pytest.mark.parametrize(
     "text", ["[]", "{}", "null", "1", '{"choices": []}', '{"choices": [{}]}', "", "<html>"]
 )
-def test_anything_else_is_unreadable(text: str) -> None:
+def test_other_bodies_are_unreadable(text: str) -> None:
     result = read_completion(text, asked()).result
     assert isinstance(result, Failure)
     assert result.reason == "unreadable"
@@ -102,7 +102,7 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON)
-def test_whatever_a_server_sends_is_an_answer_or_a_failure(body: object, content: object) -> None:
+def test_any_body_is_an_answer_or_a_failure(body: object, content: object) -> None:
     for sent in (body, completion(content)):
         read = read_body(sent, asked())
         assert isinstance(read.result, Failure) or read.result.encode("utf-8")
@@ -111,16 +111,16 @@ def test_whatever_a_server_sends_is_an_answer_or_a_failure(body: object, content
 
 
 @given(JSON)
-def test_usage_is_read_whatever_it_is(usage: object) -> None:
+def test_any_usage_is_read(usage: object) -> None:
     for sizes in (read_usage({"usage": usage}), read_usage(usage)):
         assert all(isinstance(size, int) and size >= 0 for size in sizes)
 
 
-def test_half_characters_do_not_get_through() -> None:
+def test_lone_surrogates_are_replaced() -> None:
     assert read_completion(json.dumps(completion("A \ud800 film")), asked()).result == "A ? film"
 
 
-def test_error_bodies_of_all_shapes() -> None:
+def test_error_bodies_of_all_formats() -> None:
     assert read_error({"error": {"message": "no", "code": "bad"}}) == ErrorBody("no", "bad")
     assert read_error([{"error": {"message": "no", "status": "BAD"}}]) == ErrorBody("no", "BAD")
     assert read_error({"message": "no", "code": None}) == ErrorBody("no")
@@ -138,14 +138,14 @@ def test_error_bodies_of_all_shapes() -> None:
 @given(JSON)
 @example({"detail": [{"loc": 3}]})
 @example({"message": "{" * 99_999})
-def test_whatever_an_error_is_it_has_words(body: object) -> None:
+def test_any_error_body_gives_a_message(body: object) -> None:
     for sent in (body, {"detail": body}, {"error": {"message": body, "code": body, "param": body}}):
         read = read_error(sent)
         assert all(isinstance(part, str) for part in (read.message, read.code, read.parameter))
 
 
 @given(JSON, st.sampled_from([200, 201, 400, 401, 404, 418, 422, 429, 500, 503]), st.text(max_size=9))
-def test_whatever_a_server_sends_has_a_meaning(body: object, status: int, wait: str) -> None:
+def test_any_error_is_classified(body: object, status: int, wait: str) -> None:
     error = server_error(status, {"retry-after": wait}, json.dumps(body).encode())
     assert status < 400 or error is not None
     if error is not None:

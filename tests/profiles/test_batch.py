@@ -1,4 +1,4 @@
-"""The Batch API: the same store and checks, half the price, and nothing paid twice."""
+"""Batch API: the same store and checks, half the price, and nothing paid twice."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_submit_then_collect(server: OpenAIServer, store: Store) -> None:
     assert server.calls["/chat/completions"] == 0
 
 
-def test_answers_are_those_that_complete_gets(server: OpenAIServer, store: Store, tmp_path: Path) -> None:
+def test_answers_equal_those_of_complete(server: OpenAIServer, store: Store, tmp_path: Path) -> None:
     requests, client = some_requests(3), client_of(server)
     submit(requests, store, client)
     collect(store, client)
@@ -57,7 +57,7 @@ def test_answers_are_those_that_complete_gets(server: OpenAIServer, store: Store
         assert other.texts("item") == store.texts("item")
 
 
-def test_half_the_price(server: OpenAIServer, store: Store) -> None:
+def test_batches_cost_half_the_price(server: OpenAIServer, store: Store) -> None:
     client, budget = client_of(server), Budget(prices=PRICES)
     submit(some_requests(4), store, client, budget)
     assert store.reserved() > 0
@@ -106,7 +106,7 @@ def test_an_expired_batch_keeps_its_answers_and_frees_the_rest(server: OpenAISer
     assert set(server.answered.values()) == {1}
 
 
-def test_a_failed_batch_says_why_and_frees_its_requests(server: OpenAIServer, store: Store) -> None:
+def test_a_failed_batch_has_a_reason_and_frees_its_requests(server: OpenAIServer, store: Store) -> None:
     client = client_of(server)
     server.batch_end = "failed"
     submit(some_requests(3), store, client)
@@ -131,7 +131,7 @@ def test_large_jobs_become_several_batches(
     assert len(store.texts("item")) == 30
 
 
-def test_one_model_a_batch(server: OpenAIServer, store: Store) -> None:
+def test_a_batch_has_one_model(server: OpenAIServer, store: Store) -> None:
     submit([*some_requests(3), *some_requests(3, model="gpt-4o")], store, client_of(server))
     for content in server.contents.values():
         assert len({json.loads(line)["body"]["model"] for line in content.splitlines()}) == 1
@@ -181,7 +181,7 @@ def test_killed_around_the_creation_of_a_batch(server: OpenAIServer, tmp_path: P
         client = client_of(server)
         assert submit(some_requests(6), store, client).in_batch == 6, "it may still be alive"
         assert collect(store, client) == ()
-        store.database.execute("UPDATE owners SET until = 0")  # as if its lease had passed
+        store.database.execute("UPDATE owners SET until = 0")  # as if its lease had expired
         assert submit(some_requests(6), store, client).in_batch == 6
         collect(store, client)
         assert len(store.texts("item")) == 6
@@ -189,7 +189,7 @@ def test_killed_around_the_creation_of_a_batch(server: OpenAIServer, tmp_path: P
     assert set(server.answered.values()) == {1}
 
 
-def test_a_batch_whose_creation_was_not_heard_of_is_not_created_twice(
+def test_a_batch_whose_creation_response_was_lost_is_not_created_twice(
     server: OpenAIServer, store: Store
 ) -> None:
     server.lose_next = {"/batches"}

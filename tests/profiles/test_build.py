@@ -49,10 +49,10 @@ def test_without_texts_all_nodes_get_templates() -> None:
     assert not profiles.user_vectors[2].any()
 
 
-def test_given_texts_are_used_and_flow_into_the_templates_of_the_others() -> None:
+def test_given_texts_are_used_and_quoted_in_templates() -> None:
     profiles = build_profiles(films(profiles=GIVEN), ProfileOptions())
     assert profiles.entity_texts[HEAT] == "Heat is tense."
-    assert profiles.entity_texts[ALI].startswith("Ali. Directed by")  # a blank text is none
+    assert profiles.entity_texts[ALI].startswith("Ali. Directed by")  # a blank text counts as missing
     assert profiles.entity_sources.tolist() == ["given", *["template"] * 6]
     assert "Heat is tense." in profiles.entity_texts[3]  # Michael Mann
     assert "Heat is tense." in profiles.user_texts[0]
@@ -71,7 +71,7 @@ def test_given_vectors_are_used() -> None:
     assert profiles.entity_texts[HEAT] == "Heat is tense."
 
 
-def test_template_ignores_what_the_data_brings() -> None:
+def test_template_ignores_texts_of_the_data_set() -> None:
     rich = films(profiles=GIVEN, vectors=VECTORS)
     options = ProfileOptions(source="template")
     assert_equal(build_profiles(rich, options), build_profiles(films(), options))
@@ -94,7 +94,7 @@ def test_the_encoder_takes_further_texts() -> None:
     assert np.argmax(profiles.entity_vectors @ wish[0]) in (ALI, 4)
 
 
-def test_twice_the_same() -> None:
+def test_building_is_deterministic() -> None:
     assert_equal(build_profiles(films(), ProfileOptions()), build_profiles(films(), ProfileOptions()))
 
 
@@ -103,13 +103,13 @@ held_out = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=9)
 
 @settings(max_examples=25)
 @given(held_out, held_out)
-def test_validation_and_test_interactions_leave_no_trace(valid: object, test: object) -> None:
+def test_validation_and_test_interactions_have_no_influence(valid: object, test: object) -> None:
     changed = build_profiles(films(valid=valid, test=test), ProfileOptions())
     assert_equal(changed, build_profiles(films(), ProfileOptions()))
 
 
-def test_training_interactions_do_matter() -> None:
-    """The test above would pass as well if interactions were never read."""
+def test_training_interactions_have_influence() -> None:
+    """Check that the test above does not pass only because interactions are never read."""
     changed = build_profiles(films(train=interactions([(2, ALI)])), ProfileOptions())
     assert changed.user_texts != build_profiles(films(), ProfileOptions()).user_texts
 
@@ -135,7 +135,7 @@ def lastfm(shared_data: Path) -> Dataset:
 
 
 @pytest.mark.parametrize("source", ["template", "auto"])
-def test_on_real_data_linked_nodes_are_more_alike_than_random_ones(lastfm: Dataset, source: str) -> None:
+def test_on_real_data_linked_nodes_are_more_similar_than_random_nodes(lastfm: Dataset, source: str) -> None:
     profiles = build_profiles(lastfm, ProfileOptions(source=source))  # type: ignore[arg-type]
     vectors = profiles.entity_vectors
     assert vectors is not None
@@ -147,10 +147,10 @@ def test_on_real_data_linked_nodes_are_more_alike_than_random_ones(lastfm: Datas
     linked = (vectors[heads] * vectors[tails]).sum(axis=1)
     random = (vectors[heads] * vectors[np.random.default_rng(0).permutation(tails)]).sum(axis=1)
     separated = np.searchsorted(np.sort(random), linked).mean() / len(random)
-    assert separated > 0.85  # area under the ROC curve; 0.5 without any meaning
+    assert separated > 0.85  # area under the ROC curve; 0.5 for meaningless vectors
 
 
-def test_on_real_data_users_are_closer_to_items_they_turn_to_next(lastfm: Dataset) -> None:
+def test_on_real_data_users_are_more_similar_to_their_test_items(lastfm: Dataset) -> None:
     profiles = build_profiles(lastfm, ProfileOptions(source="template"))
     assert profiles.user_vectors is not None
     assert profiles.entity_vectors is not None

@@ -1,4 +1,4 @@
-"""Sending requests to a real local server that fails in all the ways that servers fail."""
+"""Requests to a local server with all kinds of failures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.profiles.openai_server import (
 
 ROOT = Path(__file__).parents[2]
 PRICES = PriceTable({"gpt-4o-mini": Price(input=1000.0, output=1000.0)}, {}, "", "")
-"""A tenth of a cent a token, on any server."""
+"""0.1 cents per token, on any server."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def first_time(reply: Reply) -> Callable[[Call], Reply | None]:
-    """This reply to the first attempt of every request."""
+    """Return a reply to the first attempt of every request."""
     return lambda call: reply if call.attempt == 1 else None
 
 
@@ -74,7 +74,7 @@ def test_answers_are_stored_and_not_asked_for_again(server: OpenAIServer, store:
     assert server.calls["/chat/completions"] == 5
 
 
-def test_what_is_sent(server: OpenAIServer, store: Store) -> None:
+def test_request_bodies(server: OpenAIServer, store: Store) -> None:
     sent: list[Call] = []
     server.reply = lambda call: sent.append(call)
     complete(some_requests(1), store, client_of(server))
@@ -105,7 +105,7 @@ def test_requests_with_one_prompt_are_paid_once(server: OpenAIServer, store: Sto
 
 
 @pytest.mark.parametrize("fault", [server_error(), rate_limited(0.05), dropped(), error(409, "locked")])
-def test_the_client_tries_again(server: OpenAIServer, store: Store, fault: Reply) -> None:
+def test_the_client_retries(server: OpenAIServer, store: Store, fault: Reply) -> None:
     server.reply = first_time(fault)
     outcome = complete(some_requests(3), store, client_of(server))
     assert outcome.is_complete
@@ -159,7 +159,7 @@ def test_rejected_answers_are_paid_for(server: OpenAIServer, store: Store) -> No
     assert store.spent() == pytest.approx((outcome.prompt_tokens + outcome.completion_tokens) / 1000)
 
 
-def test_trouble_of_the_server_is_no_reason_to_give_up(server: OpenAIServer, store: Store) -> None:
+def test_server_errors_do_not_count_as_rejected_attempts(server: OpenAIServer, store: Store) -> None:
     server.reply = always(server_error())
     client = client_of(server, max_retries=0, attempts=1)
     assert [complete(some_requests(1), store, client).failed for _ in range(3)] == [1, 1, 1]
@@ -185,7 +185,7 @@ def test_a_time_out_is_a_failure(server: OpenAIServer, store: Store) -> None:
         (rate_limited(3600), "3600 s"),
     ],
 )
-def test_hopeless_errors_stop_the_run_at_once(
+def test_errors_of_the_settings_stop_the_run_at_once(
     server: OpenAIServer, store: Store, reply: Reply, words: str
 ) -> None:
     server.reply = lambda call: reply if len(server.arrivals) > 10 else None
@@ -244,7 +244,7 @@ def test_without_a_key_local_servers_work_and_others_say_what_to_do(
     assert KEY not in str(caught.value)
 
 
-def test_nobody_there_is_said_after_one_request(store: Store) -> None:
+def test_an_unreachable_server_stops_the_run_after_one_request(store: Store) -> None:
     with OpenAIServer() as gone:
         client = client_of(gone, max_retries=0, concurrency=2)
     with pytest.raises(LanguageModelError, match=r"no connection.*127\.0\.0\.1"):
@@ -252,15 +252,15 @@ def test_nobody_there_is_said_after_one_request(store: Store) -> None:
     assert store.failures()[0].nodes <= 2
 
 
-def test_many_failures_in_a_row_stop_the_run(server: OpenAIServer, store: Store) -> None:
+def test_many_consecutive_failures_stop_the_run(server: OpenAIServer, store: Store) -> None:
     server.reply = lambda call: says("") if len(server.arrivals) > 10 else None
-    with pytest.raises(LanguageModelError, match="5 failures in a row"):
+    with pytest.raises(LanguageModelError, match="5 consecutive failures"):
         complete(some_requests(100), store, client_of(server, stop_after=5, concurrency=2))
     assert len(store.texts("item")) == 10
     assert store.failures()[0].nodes <= 5 + 2
 
 
-def test_concurrency_and_requests_a_minute(server: OpenAIServer, store: Store) -> None:
+def test_concurrency_and_requests_per_minute(server: OpenAIServer, store: Store) -> None:
     server.reply = always(slow(0.05))
     complete(some_requests(40), store, client_of(server, concurrency=7))
     assert 2 <= server.most_at_once <= 7
@@ -270,13 +270,13 @@ def test_concurrency_and_requests_a_minute(server: OpenAIServer, store: Store) -
     assert 19 * 0.05 - 0.1 < server.arrivals[-1] - server.arrivals[0] < 3
 
 
-def test_tokens_a_minute(server: OpenAIServer, store: Store) -> None:
+def test_tokens_per_minute(server: OpenAIServer, store: Store) -> None:
     # Each request may take 400 tokens and a few for its prompt: 240,000 a minute are less than 10 requests a second.
     complete(some_requests(11), store, client_of(server, tokens_per_minute=240_000))
     assert 1.0 < server.arrivals[-1] - server.arrivals[0] < 3
 
 
-def test_a_cost_limit_is_not_passed(server: OpenAIServer, store: Store) -> None:
+def test_a_cost_limit_is_not_exceeded(server: OpenAIServer, store: Store) -> None:
     server.reply = always(slow(0.01))
     server.answer = lambda body: " ".join(f"word{number}" for number in range(180))
     budget = Budget(max_cost=2.0, prices=PRICES)
@@ -297,14 +297,14 @@ def test_a_cost_limit_needs_prices(server: OpenAIServer, store: Store) -> None:
     assert complete(some_requests(1), store, client_of(server), unknown).cost == 0.0
 
 
-def test_progress_is_told_from_the_start(server: OpenAIServer, store: Store) -> None:
+def test_progress_is_reported_from_the_start(server: OpenAIServer, store: Store) -> None:
     told: list[Outcome] = []
     final = complete(some_requests(9), store, client_of(server), progress=told.append)
     assert [outcome.answered for outcome in told] == list(range(10)), "at once, and after every response"
     assert told[-1] == final
 
 
-def test_a_slow_server_is_told_of_before_it_answers(
+def test_progress_is_reported_before_a_slow_server_answers(
     server: OpenAIServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(completion, "HEARTBEAT_SECONDS", 0.05)
@@ -328,10 +328,10 @@ def test_a_slow_server_is_told_of_before_it_answers(
         ("映画", 2.0, False),
     ],
 )
-def test_prompts_that_a_server_cuts_are_counted(
+def test_truncated_prompts_are_counted(
     server: OpenAIServer, store: Store, word: str, reported: float | None, cut: bool
 ) -> None:
-    """Tokens are given as a share of a quarter of the characters; Ollama reads the last 4,096 and says nothing."""
+    """Token counts are fractions of characters / 4. Ollama silently drops all but the last 4,096 tokens."""
     request = dataclasses.replace(some_requests(1)[0], prompt=f"{word} " * 1000)
     usage = (
         {"prompt_tokens": reported * len(request.prompt) / 4, "completion_tokens": 5} if reported else None
@@ -347,10 +347,10 @@ def test_prompts_that_a_server_cuts_are_counted(
     assert complete([short], store, client_of(server)).cut_prompts == 0
 
 
-def test_prompts_that_lose_a_third_are_noticed_once_the_server_has_counted_others(
+def test_slightly_truncated_prompts_are_detected_by_measured_ratios(
     server: OpenAIServer, store: Store
 ) -> None:
-    """Ollama with a context of 4,096 reads 2,050 of 3,000 tokens."""
+    """Check Ollama with a context of 4,096, which reads 2,050 of 3,000 tokens."""
     client = client_of(server)
     complete(some_requests(30), store, client)
     assert store.usage().prompt_tokens > 0
@@ -370,7 +370,7 @@ def test_works_inside_a_running_event_loop(server: OpenAIServer, store: Store) -
     assert asyncio.run(notebook()).is_complete
 
 
-def test_a_prompt_that_is_no_unicode_fails_alone(server: OpenAIServer, store: Store) -> None:
+def test_only_the_prompt_with_invalid_unicode_fails(server: OpenAIServer, store: Store) -> None:
     requests = some_requests(3)
     broken = type(requests[0])(**{**vars(requests[0]), "node": "9", "prompt": "half a pair: \ud800"})
     outcome = complete([*requests, broken], store, client_of(server))
@@ -402,14 +402,12 @@ def start(path: Path, server: OpenAIServer, number: int, concurrency: int = 8) -
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=os.environ,
-        # A shell's job in the background, as the tests may be, hands down that Ctrl-C is ignored.
+        # If the tests run as a shell's background job, child processes inherit that Ctrl-C is ignored.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
-def test_killed_and_run_again_pays_nothing_twice_but_what_was_under_way(
-    server: OpenAIServer, tmp_path: Path
-) -> None:
+def test_after_a_kill_only_requests_in_progress_are_paid_twice(server: OpenAIServer, tmp_path: Path) -> None:
     server.reply = always(slow(0.02))
     path = tmp_path / "profiles.sqlite"
     for enough in (60, 150):
@@ -423,13 +421,13 @@ def test_killed_and_run_again_pays_nothing_twice_but_what_was_under_way(
     with Store.open(path) as store:
         before = len(store.texts("item"))
         assert before >= 150 - 2 * 8
-        store.database.execute("UPDATE owners SET until = 0")  # as if the lease of 30 s had passed
+        store.database.execute("UPDATE owners SET until = 0")  # as if the lease of 30 s had expired
         assert complete(some_requests(300), store, client_of(server)).is_complete
     assert len(server.answered) == 300
     assert sum(server.answered.values()) <= 300 + 2 * 8
 
 
-def test_a_killed_process_keeps_its_requests_only_for_a_while(server: OpenAIServer, tmp_path: Path) -> None:
+def test_claims_of_a_killed_process_expire(server: OpenAIServer, tmp_path: Path) -> None:
     path = tmp_path / "profiles.sqlite"
     with Store.open(path) as dead, Store.open(path) as store:
         requests = some_requests(4)
@@ -454,7 +452,7 @@ def test_two_processes_share_one_store(server: OpenAIServer, tmp_path: Path) -> 
     assert set(server.answered.values()) == {1}
 
 
-def test_ctrl_c_keeps_what_is_under_way(server: OpenAIServer, tmp_path: Path) -> None:
+def test_ctrl_c_waits_for_requests_in_progress(server: OpenAIServer, tmp_path: Path) -> None:
     if sys.version_info < (3, 11):
         pytest.skip("before Python 3.11, asyncio cannot take Ctrl-C as a wish")
     server.reply = always(slow(0.3))
@@ -486,7 +484,7 @@ def test_ctrl_c_ends_retries(server: OpenAIServer, tmp_path: Path) -> None:
 
 
 def faulty(seed: int) -> Callable[[Call], Reply | None]:
-    """Every third request meets one or two faults first, which depend on the request alone."""
+    """Return a reply function with one or two faults for every third request, determined by the request."""
     faults = [
         rate_limited(0.02), server_error(), dropped(), slow(0.2), junk(), says(""), says("I cannot assist with that."),
         says("A film", "length"),
@@ -501,10 +499,10 @@ def faulty(seed: int) -> Callable[[Call], Reply | None]:
 
 
 @pytest.mark.parametrize("number", [500, pytest.param(5000, marks=pytest.mark.slow)])
-def test_through_all_faults_every_request_is_answered_and_paid_once(
+def test_despite_all_faults_every_request_is_answered_and_paid_once(
     server: OpenAIServer, store: Store, number: int
 ) -> None:
-    """A dropped connection counts as unpaid here: the server drops it before it answers."""
+    """Dropped connections are not charged here: the server drops them before it answers."""
     server.reply = faulty(number)
     requests = some_requests(number)
     runs = 0

@@ -1,4 +1,4 @@
-"""Addresses, keys, proxies and certificates: what reaches a server, and that no secret reaches anything else."""
+"""Addresses, keys, proxies and certificates: connections work, and no secret is shown or stored."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://8.8.8.8/v1", False),
     ],
 )
-def test_what_is_local(address: str, local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_addresses(address: str, local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ClientOptions(base_url=address)
     assert options.is_local is local
 
@@ -114,8 +114,8 @@ def test_an_address_with_a_secret_is_refused_and_never_shown(
         '"http://a/v1"',
     ],
 )
-def test_what_is_no_address_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"^profiles\.llm\.client\.base_url .* no address"):
+def test_invalid_addresses_are_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"^profiles\.llm\.client\.base_url .* not the address of a server"):
         build(ClientOptions, {"base_url": address}, "client")
     monkeypatch.setenv("OPENAI_BASE_URL", address)
     with pytest.raises(ConfigError, match="OPENAI_BASE_URL"):
@@ -127,7 +127,7 @@ def test_an_address_of_one_endpoint_is_refused() -> None:
         ClientOptions(base_url="http://a/v1/chat/completions")
 
 
-def test_openai_s_own_variable_names_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_base_url_sets_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", " http://localhost:1/v1\n")
     assert ClientOptions().address == "http://localhost:1/v1"
     assert ClientOptions(base_url="http://localhost:2/v1").address == "http://localhost:2/v1"
@@ -144,7 +144,7 @@ def test_the_variable_of_the_environment_is_named_where_its_address_is_wrong(
         complete(some_requests(1), store, ClientOptions())
 
 
-def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown() -> None:
+def test_a_key_instead_of_its_variable_is_refused_and_not_shown() -> None:
     for options, place in ((ClientOptions, "profiles.llm.client"), (OpenAIEncoderOptions, "profiles.openai")):
         with pytest.raises(ConfigError, match=rf"^{place}\.api_key_variable must be the name") as caught:
             options(api_key_variable=KEY)  # type: ignore[operator]
@@ -179,7 +179,7 @@ def test_settings_that_real_servers_need_reach_them(server: OpenAIServer, store:
     assert [message["role"] for message in call.body["messages"]] == ["developer", "user"]
 
 
-def test_azure_gets_its_version_and_its_own_header(server: OpenAIServer, store: Store) -> None:
+def test_azure_gets_the_api_version_and_its_header(server: OpenAIServer, store: Store) -> None:
     base_url = server.base_url.removesuffix("/v1") + "/openai"
     call = sent(
         server, store, ClientOptions(base_url=base_url, api_version="2024-10-21"), model="my-deployment"
@@ -190,7 +190,7 @@ def test_azure_gets_its_version_and_its_own_header(server: OpenAIServer, store: 
     assert "authorization" not in call.headers
 
 
-def test_further_parameters_are_part_of_what_is_asked() -> None:
+def test_further_parameters_are_sent_and_change_the_key() -> None:
     plain, same = some_requests(1)[0], some_requests(1, extra_body={}, reasoning_effort=None)[0]
     assert plain.key == same.key == "0d863287d55f138d8d850626514fd775dc54769ccac475f1d981d181e69e58da"
     one, two = ({"a": {"x": 1, "y": 2}, "b": 3}, {"b": 3, "a": {"y": 2, "x": 1}})
@@ -201,13 +201,13 @@ def test_further_parameters_are_part_of_what_is_asked() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"seed": 1}, "'seed' has no place there"),
-        ({"stream": True}, "'stream' has no place there"),
-        ({"messages": []}, "'messages' has no place there"),
-        ({"api_key": KEY}, "must hold no secret"),
+        ({"seed": 1}, "'seed' is not allowed here"),
+        ({"stream": True}, "'stream' is not allowed here"),
+        ({"messages": []}, "'messages' is not allowed here"),
+        ({"api_key": KEY}, "must not contain a secret"),
     ],
 )
-def test_further_parameters_are_neither_ours_nor_secrets(values: dict[str, object], message: str) -> None:
+def test_further_parameters_must_not_be_reserved_or_secret(values: dict[str, object], message: str) -> None:
     for options, place in ((LlmOptions, "profiles.llm"), (OpenAIEncoderOptions, "profiles.openai")):
         with pytest.raises(ConfigError, match=rf"^{place}\.extra_body.*{message}") as caught:
             build(options, {"extra_body": values}, place)
@@ -236,12 +236,16 @@ def test_private_hosts_bypass_every_proxy(
 @pytest.mark.parametrize(
     ("name", "proxy", "message"),
     [
-        ("ALL_PROXY", f"socks5://me:{PASSWORD}@127.0.0.1:9", "ALL_PROXY names a SOCKS proxy.*socksio"),
-        ("all_proxy", "socks5h://127.0.0.1:9", "all_proxy names a SOCKS proxy"),
-        ("HTTPS_PROXY", f"socks://me:{PASSWORD}@127.0.0.1:9", "HTTPS_PROXY names a proxy of a kind"),
-        ("HTTP_PROXY", f"http://me:{PASSWORD}@proxy:99999", "HTTP_PROXY names is no address"),
-        ("http_proxy", f"http://me:{PASSWORD}@", "http_proxy names is no address"),
-        ("HTTP_PROXY", f"http://me:{PASSWORD}@127.0.0.1:9", r"no connection: .* by the proxy of HTTP_PROXY"),
+        ("ALL_PROXY", f"socks5://me:{PASSWORD}@127.0.0.1:9", "ALL_PROXY has a SOCKS proxy.*socksio"),
+        ("all_proxy", "socks5h://127.0.0.1:9", "all_proxy has a SOCKS proxy"),
+        ("HTTPS_PROXY", f"socks://me:{PASSWORD}@127.0.0.1:9", "HTTPS_PROXY has a proxy of an unknown kind"),
+        ("HTTP_PROXY", f"http://me:{PASSWORD}@proxy:99999", "HTTP_PROXY is not an address"),
+        ("http_proxy", f"http://me:{PASSWORD}@", "http_proxy is not an address"),
+        (
+            "HTTP_PROXY",
+            f"http://me:{PASSWORD}@127.0.0.1:9",
+            r"no connection: .* through the proxy in HTTP_PROXY",
+        ),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
@@ -271,7 +275,7 @@ def test_other_hosts_take_the_proxy(
     assert "word-42" not in str(caught.value)
 
 
-def test_a_password_of_a_proxy_is_blacked_out_wherever_a_server_repeats_it(
+def test_a_proxy_password_is_hidden_where_a_server_repeats_it(
     server: OpenAIServer, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:{PASSWORD}@proxy:3128")
@@ -289,12 +293,12 @@ def test_a_password_of_a_proxy_is_blacked_out_wherever_a_server_repeats_it(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("SSL_CERT_FILE", "which is not there"),
-        ("SSL_CERT_DIR", "which is not there"),
-        ("", "holds no certificates"),
+        ("SSL_CERT_FILE", "which does not exist"),
+        ("SSL_CERT_DIR", "which does not exist"),
+        ("", "contains no certificates"),
     ],
 )
-def test_certificates_that_are_not_there_are_named(
+def test_missing_certificates_are_named(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, message: str
 ) -> None:
     file = tmp_path / "certificates.pem"
@@ -302,11 +306,11 @@ def test_certificates_that_are_not_there_are_named(
         file.write_text("nothing")
     monkeypatch.setenv(name or "SSL_CERT_FILE", str(file))
     for base_url in ("https://models.example/v1", "https://gpu-box/v1"):
-        with pytest.raises(ConfigError, match=rf"(?s){name or 'SSL_CERT_FILE'} names '.*{message}"):
+        with pytest.raises(ConfigError, match=rf"(?s){name or 'SSL_CERT_FILE'} is '.*{message}"):
             complete(some_requests(1), store, ClientOptions(base_url=base_url))
 
 
-def test_http_in_the_place_of_https_is_suggested(server: OpenAIServer, store: Store) -> None:
+def test_http_instead_of_https_is_suggested(server: OpenAIServer, store: Store) -> None:
     client = ClientOptions(base_url=server.base_url.replace("http:", "https:"), max_retries=0)
     with pytest.raises(LanguageModelError, match=r"profiles\.llm\.client\.base_url=http://"):
         complete(some_requests(1), store, client)

@@ -16,7 +16,7 @@ KINDS = {"user": ("user", slice(None)), "item": ("entity", slice(I)), "auxiliary
 
 
 def of(profiles: Profiles, kind: str) -> tuple[list[str], list[str], np.ndarray]:
-    """Texts, sources and vectors of a kind of nodes."""
+    """Return texts, sources and vectors of a kind of nodes."""
     side, rows = KINDS[kind]
     texts, sources, vectors = (
         getattr(profiles, f"{side}_{field}")[rows] for field in ("texts", "sources", "vectors")
@@ -24,7 +24,7 @@ def of(profiles: Profiles, kind: str) -> tuple[list[str], list[str], np.ndarray]
     return list(texts), sources.tolist(), vectors
 
 
-def test_permuted_profiles_are_those_of_others_of_the_same_kind() -> None:
+def test_permuted_profiles_are_of_other_nodes_of_the_same_kind() -> None:
     permuted = build_profiles(films(), ProfileOptions(permute=True))
     again = build_profiles(films(), ProfileOptions(permute=True))
     for kind in KINDS:
@@ -64,6 +64,6 @@ def test_profiles_are_left_out_for_some_kinds_only(kinds: tuple[str, ...]) -> No
         {"without": ["entity"]},
     ],
 )
-def test_settings_that_mean_nothing_are_refused(values: dict[str, object]) -> None:
+def test_contradictory_settings_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"none|without"):
         build(ProfileOptions, values, "profiles")

@@ -1,4 +1,4 @@
-"""Encoders that bring a model along, and the cache of their vectors, against a real local server and real files."""
+"""Pretrained encoders and the cache of their vectors, with a local server and real files."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_another_model_or_dimension_has_vectors_of_its_own(server: OpenAIServer,
     assert server.calls["/embeddings"] == 3
 
 
-def test_the_name_tells_model_dimension_and_server_apart() -> None:
+def test_the_name_contains_model_dimension_and_server() -> None:
     def name(**changes: object) -> str:
         return OpenAIEncoder(OpenAIEncoderOptions(**changes)).name  # type: ignore[arg-type]
 
@@ -111,7 +111,7 @@ def test_the_name_tells_model_dimension_and_server_apart() -> None:
 
 
 @pytest.mark.parametrize("fault", [rate_limited(0.01), server_error(), dropped()])
-def test_passing_trouble_is_retried(server: OpenAIServer, tmp_path: Path, fault: Reply) -> None:
+def test_temporary_failures_are_retried(server: OpenAIServer, tmp_path: Path, fault: Reply) -> None:
     server.reply = lambda call: fault if call.attempt == 1 else None
     assert encode(server, tmp_path / "cache", TEXTS[:4]) == pytest.approx(expected(TEXTS[:4]), abs=1e-6)
     assert server.calls["/embeddings"] == 2
@@ -127,7 +127,7 @@ def _fails_from_batch(number: int, fault: Reply) -> object:
 @pytest.mark.parametrize(
     ("fault", "message", "calls"),
     [
-        (quota_exhausted(), "account is used up", 2),
+        (quota_exhausted(), "account has no credit left", 2),
         (server_error(), "server error", 4),
         (junk(), "no list of vectors|vectors", 2),
     ],
@@ -145,7 +145,7 @@ def test_what_was_encoded_before_a_failure_is_kept(
     assert max(server.answered.values()) == 1
 
 
-def test_a_wrong_key_is_named_by_its_variable_and_stands_nowhere(
+def test_a_wrong_key_is_named_by_its_variable_and_never_stored(
     server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encode(server, tmp_path / "cache", TEXTS[:4])
@@ -182,7 +182,7 @@ def _answers(vectors: list[list[float]]) -> Reply:
     ("answer", "message"),
     [
         (_answers([[1.0, 2.0]]), "1 vectors for 2 texts"),
-        (_answers([[1.0, 2.0], [1.0]]), r"lengths \[1, 2\]"),
+        (_answers([[1.0, 2.0], [1.0]]), r"dimensions \[1, 2\]"),
         (_answers([[1.0, 2.0], [1.0, 2.0]]), "dimension 2, not 3"),
         (_answers([[1.0, 2.0, 3.0], [1.0, 2.0, float("nan")]]), "not finite"),
         (_answers([]), "vectors"),
@@ -201,7 +201,7 @@ def test_vectors_that_do_not_fit_the_texts_are_refused(
 def test_a_model_that_changes_under_its_name_is_refused(server: OpenAIServer, tmp_path: Path) -> None:
     encode(server, tmp_path / "cache", TEXTS[:1])
     server.reply = lambda call: _answers([[1.0, 2.0]])
-    with pytest.raises(DataError, match=r"dimension 8 .* now gives 2"):
+    with pytest.raises(DataError, match=r"dimension 8 .* now returns 2"):
         encode(server, tmp_path / "cache", TEXTS[:2])
 
 
@@ -246,7 +246,7 @@ REPLIES = {
 
 @pytest.mark.parametrize("name", REPLIES)
 def test_replies_of_real_servers_are_read(server: OpenAIServer, name: str) -> None:
-    """Tokens that a server does not count are estimated: four texts of 16 bytes are 16."""
+    """Check that tokens are estimated if not reported: four texts of 16 bytes have 16."""
     server.reply = lambda call: Reply(
         body={"object": "list", "model": "m", **REPLIES[name](call.body["input"])}
     )
@@ -305,18 +305,18 @@ def test_requests_that_are_too_large_are_halved(server: OpenAIServer, tmp_path: 
     assert set(server.answered.values()) == {1}
 
 
-def test_a_text_that_is_too_long_is_cut_and_this_is_said(server: OpenAIServer, tmp_path: Path) -> None:
+def test_a_text_that_is_too_long_is_truncated_with_a_warning(server: OpenAIServer, tmp_path: Path) -> None:
     message = "This model's maximum context length is 8192 tokens, however you requested 9000 tokens"
     server.reply = lambda call: error(400, message) if max(map(len, call.body["input"])) > 100 else None
     texts = [*TEXTS, "long " * 60, *(f"{text} again" for text in TEXTS)]
-    with pytest.warns(SpikeWarning, match=r"1 of 21 texts are longer than the text that openai/"):
+    with pytest.warns(SpikeWarning, match=r"1 of 21 texts exceed the limit of openai/"):
         vectors = encode(server, tmp_path / "cache", texts, batch_size=8)
     assert vectors == pytest.approx(expected([*texts[:10], texts[10][:75], *texts[11:]]), abs=1e-6)
     assert server.calls["/embeddings"] == 10, "texts after it are sent together again"
     assert np.array_equal(encode(server, tmp_path / "cache", texts), vectors)
 
 
-def test_what_is_refused_one_by_one_is_an_error(server: OpenAIServer, tmp_path: Path) -> None:
+def test_texts_rejected_one_by_one_are_an_error(server: OpenAIServer, tmp_path: Path) -> None:
     server.reply = lambda call: error(400, "Nope") if TEXTS[2] in call.body["input"] else None
     with pytest.raises(LanguageModelError, match="invalid: 400: Nope"):
         encode(server, tmp_path / "cache", TEXTS[:4])
@@ -341,7 +341,7 @@ def test_errors_name_settings_of_the_encoder(server: OpenAIServer, reply: Reply,
         OpenAIEncoder(options(server, dimensions=3, encoding_format="float", max_retries=0)).encode(TEXTS[:2])
 
 
-def test_a_bar_shows_from_the_start_and_why_it_stands(
+def test_a_progress_bar_shows_the_start_and_the_reason_of_retries(
     server: OpenAIServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     server.reply = lambda call: rate_limited(0.01) if call.attempt == 1 else None
@@ -349,16 +349,16 @@ def test_a_bar_shows_from_the_start_and_why_it_stands(
         encode_once(OpenAIEncoder(options(server)), TEXTS[:4], cache, progress=True)
     shown = capfd.readouterr().err
     assert "encoding:   0%" in shown
-    assert "sent again: rate limited" in shown
+    assert "retry: rate limited" in shown
 
 
 @pytest.mark.parametrize("address", ["localhost:1", "http://me:secret@host/v1", "ftp://host"])
-def test_addresses_that_cannot_be_meant_are_refused(address: str) -> None:
+def test_invalid_encoder_addresses_are_refused(address: str) -> None:
     with pytest.raises(ConfigError, match=r"profiles\.openai\.base_url"):
         build(ProfileOptions, {"openai": {"base_url": address}}, "profiles")
 
 
-def test_settings_lead_to_the_encoder(server: OpenAIServer, tmp_path: Path) -> None:
+def test_settings_select_the_encoder(server: OpenAIServer, tmp_path: Path) -> None:
     profile_options = ProfileOptions(
         encoder="openai", openai=options(server, dimensions=5), vector_cache=str(tmp_path / "new" / "cache")
     )
@@ -369,7 +369,7 @@ def test_settings_lead_to_the_encoder(server: OpenAIServer, tmp_path: Path) -> N
 
 
 class Lengths:
-    """Encodes a text by its length; remembers what it was given."""
+    """Encoder that returns a text's length, and records its inputs."""
 
     name = "lengths"
 
@@ -385,7 +385,7 @@ class Lengths:
 
 @settings(max_examples=30, deadline=None)
 @given(runs=st.lists(st.lists(st.sampled_from(["", "a", "bb", "ccc", "dddd", "ö"]), max_size=8), max_size=4))
-def test_whatever_the_runs_each_text_is_encoded_once(
+def test_over_any_runs_each_text_is_encoded_once(
     runs: list[list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file, encoder = tmp_path_factory.mktemp("cache") / "vectors", Lengths()
@@ -440,7 +440,7 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database, but longer than the header of one would be " * 20)
     with (
-        pytest.raises(DataError, match=r"notes\.txt: cannot be used to keep vectors"),
+        pytest.raises(DataError, match=r"notes\.txt: cannot be used as a vector cache"),
         VectorCache.open(file),
     ):
         pass
@@ -449,13 +449,13 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with (
-        pytest.raises(DataError, match="cache: cannot be made"),
+        pytest.raises(DataError, match="cache: cannot be created"),
         VectorCache.open(tmp_path / "file" / "cache"),
     ):
         pass
 
 
-def test_errors_of_others_pass_through_the_cache_as_they_are(tmp_path: Path) -> None:
+def test_errors_of_the_encoder_pass_through_the_cache(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError),
         VectorCache.open(tmp_path / "cache"),
@@ -463,7 +463,7 @@ def test_errors_of_others_pass_through_the_cache_as_they_are(tmp_path: Path) -> 
         (tmp_path / "missing").read_text()
 
 
-def test_the_cache_holds_nothing_but_vectors_and_hashes(tmp_path: Path) -> None:
+def test_the_cache_contains_only_vectors_and_hashes(tmp_path: Path) -> None:
     with VectorCache.open(tmp_path / "cache") as cache:
         encode_once(Lengths(), ["a private text"], cache)
     rows = sqlite3.connect(tmp_path / "cache").execute("SELECT * FROM vectors").fetchall()
@@ -472,7 +472,7 @@ def test_the_cache_holds_nothing_but_vectors_and_hashes(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def local_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sentence-transformers model of a few hundred random weights."""
+    """Create a sentence-transformers model with a few hundred random weights."""
     reason = "needs the package sentence-transformers"
     package = pytest.importorskip("sentence_transformers", reason=reason)
     models = pytest.importorskip("sentence_transformers.models", reason=reason)
@@ -512,7 +512,7 @@ def test_texts_that_are_longer_than_the_model_reads_are_counted(local_model: Pat
     texts = ["jazz night", "film " * 6, "film " * 7, "night " * 300]
     with VectorCache.open(tmp_path / "cache") as cache:
         with pytest.warns(
-            SpikeWarning, match=r"2 of 4 texts are longer than the 8 tokens that sentence-transformers/"
+            SpikeWarning, match=r"2 of 4 texts exceed the limit of 8 tokens of sentence-transformers/"
         ):
             encode_once(encoder, texts, cache)
         encode_once(encoder, texts, cache)

@@ -33,7 +33,7 @@ def test_the_key_is_what_decides_an_answer() -> None:
 
 
 def test_keys_stay_the_same_from_version_to_version() -> None:
-    # A key that changes makes every user pay again for what they have.
+    # If the key changed, all users would have to pay for their answers again.
     request = Request("item", "1", "system", "prompt", 150, CompletionOptions())
     assert request.key == "343a317c5d4191de2eae5da97a1e470d8295128f506f5ffec2468097b0e88e89"
 

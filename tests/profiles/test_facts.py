@@ -22,7 +22,7 @@ def test_relations_become_words(relation: str, words: str) -> None:
     assert relation_words(relation) == words
 
 
-def test_a_known_relation_reads_both_ways() -> None:
+def test_a_known_relation_has_a_phrase_for_both_directions() -> None:
     assert sentence("Heat", "directed_by", "Michael Mann") == "Heat is directed by Michael Mann."
     assert sentence("Heat", "directed_by", "Michael Mann", inverse=True) == "Michael Mann directed Heat."
 
@@ -30,7 +30,7 @@ def test_a_known_relation_reads_both_ways() -> None:
 @pytest.mark.parametrize(
     "relation", ["directed_by", "director", "directed_by_director", "film.film.directed_by"]
 )
-def test_spellings_of_one_relation_read_alike(relation: str) -> None:
+def test_spellings_of_one_relation_give_the_same_phrase(relation: str) -> None:
     assert sentence("Heat", relation, "Mann") == "Heat is directed by Mann."
 
 
@@ -39,7 +39,7 @@ def test_an_unknown_relation_is_named_by_its_words() -> None:
     assert sentence("Heat", "chartPosition", "1", inverse=True) == "1 - chart position of: Heat."
 
 
-def test_a_phrase_may_be_known_one_way_only() -> None:
+def test_a_phrase_may_be_known_for_one_direction_only() -> None:
     assert sentence("Heat", "released_in", "1995") == "Heat was released in 1995."
     assert sentence("Heat", "released_in", "1995", inverse=True) == "1995 - year of: Heat."
 

@@ -45,19 +45,19 @@ def facts_of(neighbours: Neighbours, entity: int) -> list[tuple[int, int]]:
     return list(zip(neighbours.relations[place].tolist(), neighbours.nodes[place].tolist(), strict=True))
 
 
-def test_rare_neighbours_come_first_and_those_linked_to_nothing_else_last() -> None:
+def test_rare_neighbours_come_first_and_neighbours_without_other_links_last() -> None:
     """Drama and Mann occur in three facts each, so the relation decides; Smith in one."""
     assert facts_of(film_neighbours(), ALI) == [(DIRECTED, MANN), (GENRE, DRAMA), (STARRING, SMITH)]
 
 
-def test_facts_are_read_both_ways_and_self_loops_left_out() -> None:
+def test_facts_have_both_directions_and_no_self_loops() -> None:
     neighbours = film_neighbours()
     assert facts_of(neighbours, CHICAGO) == [(BIRTH + R, MANN)]
     # Heat occurs in two facts, Ali in three, Big Fish in this one only.
     assert facts_of(neighbours, DRAMA) == [(GENRE + R, HEAT), (GENRE + R, ALI), (GENRE + R, FISH)]
 
 
-def test_limits_a_row_and_a_relation() -> None:
+def test_limits_per_row_and_relation() -> None:
     neighbours = film_neighbours()
     assert facts_of(neighbours.first(2), MANN) == [(DIRECTED + R, HEAT), (DIRECTED + R, ALI)]
     kept = neighbours.first_of_each_relation(1)
@@ -72,7 +72,7 @@ triples = st.lists(
 
 
 @given(triples, st.integers(1, 4))
-def test_limits_equal_the_slow_way(triples: Triples, limit: int) -> None:
+def test_limits_equal_the_reference_implementation(triples: Triples, limit: int) -> None:
     neighbours = neighbours_of(triples, 7, 3)
     first, of_each = neighbours.first(limit), neighbours.first_of_each_relation(limit)
     for entity in range(7):
@@ -84,7 +84,7 @@ def test_limits_equal_the_slow_way(triples: Triples, limit: int) -> None:
 
 
 @given(triples)
-def test_related_entities_equal_the_slow_way(triples: Triples) -> None:
+def test_related_entities_equal_the_reference_implementation(triples: Triples) -> None:
     neighbours = neighbours_of(triples, 7, 3)
     followed = neighbours.first(PATHS)
     for entity, related in enumerate(related_entities(neighbours, 7, limit=3)):
@@ -104,7 +104,7 @@ def test_entities_related_through_rare_ones_come_first() -> None:
 
 
 def test_a_hub_is_followed_a_bounded_number_of_times() -> None:
-    """A thousand items share one genre: not a million paths, and each item still finds related ones."""
+    """Check a thousand items with one genre: there are not a million paths, and each item has related items."""
     rows = np.stack([np.arange(1000), np.zeros(1000), np.full(1000, 1000)], axis=1)
     neighbours = neighbours_of(Triples.from_rows(rows), 1001, 1)
     related = related_entities(neighbours, 1000, limit=50)

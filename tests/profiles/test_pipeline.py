@@ -1,4 +1,4 @@
-"""Generation from end to end against a server: bottom-up, each prompt paid once, and what training gets of it."""
+"""Generation with a server from end to end: bottom-up, each prompt paid once, and used by training."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(options: ProfileOptions, dataset: Dataset | None = None, **others: objec
 
 
 def words(number: int) -> str:
-    """A text of some length that names what the films of the tests are about."""
+    """Return a longer text with words of the test films' data."""
     return " ".join(
         ["Heat", "Mann", "Ali", "Fish", "Chicago", *(f"say{place}" for place in range(number))][:number]
     )
@@ -62,7 +62,7 @@ def paid(server: OpenAIServer) -> int:
     return sum(server.answered.values())
 
 
-def test_each_stage_is_told_what_the_one_before_wrote(server: OpenAIServer, file: Path) -> None:
+def test_each_stage_quotes_the_previous_stage(server: OpenAIServer, file: Path) -> None:
     prompts: list[str] = []
 
     def answer(body: Json) -> str:
@@ -114,21 +114,21 @@ def test_a_changed_prompt_or_model_asks_only_for_what_depends_on_it(
     content["item"]["system"] = "You describe films in verse."
     own.write_text(yaml.safe_dump(content))
     run(settings(server, file, prompts=str(own)))
-    # Chicago is linked to no item, so its prompt is as it was.
+    # Chicago is linked to no item, so its prompt has not changed.
     assert paid(server) == 9 + 2 + 4 + (3 + 3 + 2)
     run(settings(server, file))
     assert paid(server) == 23, "and back again costs nothing"
 
 
-def test_held_out_interactions_reach_no_request(server: OpenAIServer, file: Path) -> None:
+def test_held_out_interactions_are_in_no_request(server: OpenAIServer, file: Path) -> None:
     run(settings(server, file))
     other = films(valid=interactions([(0, FISH)]), test=interactions([(1, FISH), (2, HEAT)]))
     run(settings(server, file), other)
     assert server.calls["/chat/completions"] == 9
 
 
-def test_answers_to_another_training_part_are_not_used(server: OpenAIServer, file: Path) -> None:
-    """A store written on one split leaks nothing into another one."""
+def test_answers_for_another_training_split_are_not_used(server: OpenAIServer, file: Path) -> None:
+    """Check that a store written on one split leaks nothing into another split."""
     options = settings(server, file)
     run(options, films(train=interactions([(0, HEAT), (0, ALI), (1, HEAT), (1, FISH)])))
     profiles = build_profiles(films(), options)
@@ -160,7 +160,7 @@ def test_a_node_without_an_answer_keeps_its_template_also_in_later_prompts(
     assert paid(server) - before == 1 + 3 + 1, "Ali, three entities linked to it, and one of the users"
 
 
-def test_a_passing_failure_is_tried_again_before_the_next_stage(server: OpenAIServer, file: Path) -> None:
+def test_a_temporary_failure_is_retried_before_the_next_stage(server: OpenAIServer, file: Path) -> None:
     server.reply = lambda call: server_error() if call.attempt == 1 else None
     generation = run(settings(server, file))
     assert generation.unanswered == 0
@@ -168,7 +168,7 @@ def test_a_passing_failure_is_tried_again_before_the_next_stage(server: OpenAISe
     assert [outcome.answered for outcome in generation.stages.values()] == [3, 4, 2]
 
 
-def test_coverage_takes_those_of_highest_degree_and_uses_every_answer_there_is(
+def test_coverage_starts_at_the_highest_degree_and_all_stored_answers_are_used(
     server: OpenAIServer, file: Path
 ) -> None:
     half = {"item": StageOptions(coverage=0.5), "entity": StageOptions(coverage=0.25)}
@@ -186,9 +186,7 @@ def test_coverage_takes_those_of_highest_degree_and_uses_every_answer_there_is(
         assert [(stage.done, stage.left) for stage in everything] == [(2, 1), (1, 3), (0, 2)]
 
 
-def test_texts_of_the_data_set_are_taken_as_they_are_unless_told_otherwise(
-    server: OpenAIServer, file: Path
-) -> None:
+def test_texts_of_the_data_set_are_used_unless_disabled(server: OpenAIServer, file: Path) -> None:
     dataset = films(profiles=NodeTexts(users={1: "Bob."}, entities={HEAT: "Heat, given."}))
     options = settings(server, file)
     generation = run(options, dataset)
@@ -199,7 +197,7 @@ def test_texts_of_the_data_set_are_taken_as_they_are_unless_told_otherwise(
     assert build_profiles(dataset, anew).entity_sources[HEAT] == "llm:gpt-4o-mini"
 
 
-def test_the_limit_of_cost_stops_before_the_next_stage(server: OpenAIServer, file: Path) -> None:
+def test_the_cost_limit_stops_before_the_next_stage(server: OpenAIServer, file: Path) -> None:
     server.answer = lambda body: words(150)
     options = settings(server, file)
     items = estimate_generation(films(), options, DEAR)[0]
@@ -215,7 +213,7 @@ def test_the_limit_of_cost_stops_before_the_next_stage(server: OpenAIServer, fil
     assert paid(server) == 9
 
 
-def test_the_estimate_is_close_to_what_is_paid_where_answers_are_as_long_as_asked(
+def test_the_estimate_is_close_to_the_cost_if_answers_have_the_requested_length(
     server: OpenAIServer, file: Path
 ) -> None:
     server.answer = lambda body: words(100 if "taste" in prompt_of(body) else 150)
@@ -249,7 +247,7 @@ def test_a_refused_batch_is_an_error_and_an_expired_one_is_submitted_again(
     server: OpenAIServer, file: Path
 ) -> None:
     server.batch_end = "failed"
-    with pytest.raises(LanguageModelError, match="was refused: Enqueued token limit reached"):
+    with pytest.raises(LanguageModelError, match="was rejected: Enqueued token limit reached"):
         run(settings(server, file), batch=True)
     server.batch_end = "expired"
     run(settings(server, file), batch=True)
@@ -266,7 +264,7 @@ def test_a_wrong_key_stops_at_once_and_loses_nothing(server: OpenAIServer, file:
     assert run(settings(server, file)).stages["item"].stored == 1
 
 
-def test_export_and_import_carry_everything_to_another_store(
+def test_export_and_import_copy_everything_to_another_store(
     server: OpenAIServer, file: Path, tmp_path: Path
 ) -> None:
     options = settings(server, file)
@@ -295,7 +293,7 @@ def test_export_and_import_carry_everything_to_another_store(
     assert set(build_profiles(films(), texts).entity_sources) == {"given"}
 
 
-def test_the_authors_files_are_imported_and_shape_later_stages(
+def test_the_authors_files_are_imported_and_quoted_in_later_stages(
     server: OpenAIServer, file: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "item_profiles.json").write_text(
@@ -338,16 +336,16 @@ def test_a_broken_file_imports_nothing(
         assert not store.imported("item")
 
 
-def test_a_store_that_does_not_fit_is_refused(server: OpenAIServer, file: Path, tmp_path: Path) -> None:
+def test_a_store_of_other_settings_is_refused(server: OpenAIServer, file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such store"):
         build_profiles(films(), ProfileOptions(store=str(tmp_path / "absent.sqlite")))
     assert not (tmp_path / "absent.sqlite").exists()
     run(settings(server, file, model="large"))
-    with pytest.raises(SpikeError, match="holds no answer to the prompts that these settings lead to"):
+    with pytest.raises(SpikeError, match="has no answers to the prompts of these settings"):
         build_profiles(films(), settings(server, file))
 
 
-def test_sources_that_leave_the_model_aside(server: OpenAIServer, file: Path, tmp_path: Path) -> None:
+def test_sources_that_ignore_the_model(server: OpenAIServer, file: Path, tmp_path: Path) -> None:
     options = settings(server, file)
     run(options)
     aside = dataclasses.replace(options, source="template")
@@ -359,7 +357,7 @@ def test_sources_that_leave_the_model_aside(server: OpenAIServer, file: Path, tm
 
 
 def test_texts_of_a_folder_come_first(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no profile texts"):
+    with pytest.raises(DataError, match="contains no profile texts"):
         build_profiles(films(), ProfileOptions(texts=str(tmp_path)))
     (tmp_path / "entity_profiles.json").write_text('{"3": "Chicago, in a folder."}')
     brought = films(

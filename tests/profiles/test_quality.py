@@ -1,4 +1,4 @@
-"""Quality of profiles whose faults are known, and the judge against a local server."""
+"""Quality of profiles with known faults, and the judge with a local server."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def test_copied_share_by_hand() -> None:
     assert copied_share("", prompt) == 0.0
 
 
-def test_texts_that_would_not_pass_as_an_answer_are_counted() -> None:
+def test_texts_that_would_be_rejected_as_an_answer_are_counted() -> None:
     texts = {HEAT: "<think>A film.</think>", ALI: "Ali is a boxer's life, told at length.", FISH: "N/A"}
     found = quality(films(profiles=NodeTexts(entities=texts)))
     assert found.texts[0].rejected == {"markup": 1, "empty": 1}
-    assert "of 3 compared, some would not pass as an answer now: 1 empty, 1 markup" in render(found)
+    assert "of 3 compared, these would now be rejected as an answer: 1 empty, 1 markup" in render(found)
 
 
 def test_copied_share_of_a_script_without_blanks() -> None:
@@ -75,12 +75,12 @@ def test_copied_share_of_a_script_without_blanks() -> None:
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=20), st.lists(st.sampled_from("abc"), max_size=20))
-def test_copied_share_is_a_share_and_all_of_a_copy(first: list[str], second: list[str]) -> None:
+def test_copied_share_is_a_fraction_and_1_for_a_copy(first: list[str], second: list[str]) -> None:
     assert 0 <= copied_share(" ".join(first), " ".join(second)) <= 1
     assert len(first) < 8 or copied_share(" ".join(first), " ".join([*second, *first])) == 1
 
 
-def test_names_of_held_out_items_are_looked_for_except_in_templates() -> None:
+def test_names_of_held_out_items_are_searched_except_in_templates() -> None:
     leaking = films(
         profiles=NodeTexts(users={0: "Likes Heat.", 1: "Likes Heat and Big Fish."}),
         train=interactions([(0, HEAT), (1, HEAT)]),
@@ -90,7 +90,7 @@ def test_names_of_held_out_items_are_looked_for_except_in_templates() -> None:
 
 
 def _clustered(dataset: Dataset, profiles: Profiles, meaning: float) -> Profiles:
-    """Vectors of noise, with as much as `meaning` of a direction that linked nodes share."""
+    """Create noise vectors plus `meaning` times a direction that linked nodes share."""
     random = np.random.default_rng(0)
     group = np.arange(dataset.num_entities) % 10
     directions = random.normal(size=(10, 16))
@@ -103,7 +103,7 @@ def _clustered(dataset: Dataset, profiles: Profiles, meaning: float) -> Profiles
 
 @pytest.fixture(scope="module")
 def grouped() -> Dataset:
-    """Entities 0 to 199, joined to the next one of their group of ten."""
+    """Create triples that link each of the entities 0 to 199 to the next one of its group of ten."""
     from spike_dgl.data.dataset import Triples, Vocabulary
 
     heads = np.arange(190)
@@ -131,7 +131,7 @@ def test_without_vectors_there_is_nothing_to_separate() -> None:
     assert "no vectors" in render(quality(films(), source="none"))
 
 
-def test_on_real_data_the_vectors_mean_something(shared_data: Path) -> None:
+def test_on_real_data_the_vectors_are_meaningful(shared_data: Path) -> None:
     found = quality(load_dataset(shared_data / "lastfm"))
     assert [separation.is_meaningful for separation in found.separations] == [True, True]
     assert all(separation.control < 0.53 for separation in found.separations)
@@ -154,7 +154,7 @@ MARKS = {"persuasiveness": 4, "relevance": 5, "faithfulness": 2}
         ("Good.", None),
     ],
 )
-def test_marks_are_read_only_where_there_is_one_for_each_criterion(
+def test_marks_are_read_only_if_there_is_one_for_each_criterion(
     text: str, marks: dict[str, int] | None
 ) -> None:
     assert read_marks(text) == marks
@@ -194,7 +194,7 @@ def invoke(*arguments: object) -> str:
     return result.output
 
 
-def test_a_judge_is_asked_with_the_parameters_that_the_server_takes(
+def test_the_judge_s_requests_have_the_parameters_of_the_server(
     folder: Path, server: OpenAIServer, tmp_path: Path
 ) -> None:
     sent: list[Call] = []
@@ -222,10 +222,10 @@ def test_quality_with_a_judge_is_paid_once(folder: Path, server: OpenAIServer, t
     assert server.calls["/chat/completions"] == asked
 
 
-def test_options_of_a_judge_want_a_judge(folder: Path) -> None:
+def test_options_of_a_judge_need_a_judge(folder: Path) -> None:
     result = CliRunner().invoke(cli, ["profile", "quality", f"data.path={folder}", "--max-cost", "1"])
     assert result.exit_code == 2
-    assert "add --judge N" in result.output
+    assert "need --judge N" in result.output
 
 
 def test_quality_shows_texts_names_and_similarity(folder: Path) -> None:
@@ -258,8 +258,8 @@ def test_encoded_vectors_are_read_back_and_refused_when_a_text_changes(
 
     write_folder(folder, {}, user_profiles__json=json.dumps({"0": "Likes the sea.", "2": "Likes Paris."}))
     refused = CliRunner().invoke(cli, ["train", f"data.path={folder}", "--out", str(tmp_path / "run")])
-    assert "1 of 2 user vectors were made from other texts" in str(refused.exception)
-    assert "first that of 'ann'" in str(refused.exception)
+    assert "1 of 2 user vectors do not match their texts" in str(refused.exception)
+    assert "that of 'ann'" in str(refused.exception)
     assert "tokens" in invoke("encode", *local, "--out", folder)
     assert server.calls["/embeddings"] == 2
     build_profiles(load_dataset(folder), ProfileOptions())
@@ -275,15 +275,13 @@ def _options(server: OpenAIServer, folder: Path) -> ProfileOptions:
     )
 
 
-def test_vectors_of_another_encoder_than_asked_for_are_refused(
-    folder: Path, server: OpenAIServer, tmp_path: Path
-) -> None:
+def test_vectors_of_another_encoder_are_refused(folder: Path, server: OpenAIServer, tmp_path: Path) -> None:
     from spike_dgl.errors import ConfigError
 
     invoke("encode", f"data.path={folder}", "--out", folder)
     dataset = load_dataset(folder)
     assert build_profiles(dataset, ProfileOptions()).encoder.startswith("tfidf-svd/")
-    with pytest.raises(ConfigError, match=r"asks for 'openai/.*', but data brings vectors of 'tfidf-svd/"):
+    with pytest.raises(ConfigError, match=r"is 'openai/.*', but data has vectors of 'tfidf-svd/"):
         build_profiles(dataset, _options(server, tmp_path))
 
 
@@ -295,6 +293,6 @@ def test_files_of_two_encoders_are_refused(folder: Path, tmp_path: Path) -> None
     invoke("encode", f"data.path={folder}", "profiles.source=template", "--out", folder)
     (folder / "item_embeddings.npz").write_bytes(kept)
     with pytest.raises(
-        DataError, match=r"item_embeddings.npz: vectors of the encoder 'tfidf-svd/.*but those of"
+        DataError, match=r"item_embeddings.npz: has vectors by the encoder 'tfidf-svd/.*but user"
     ):
         load_dataset(folder)

@@ -1,4 +1,4 @@
-"""Replies of real servers, sent by a local one: what is stored, what fails, and what ends the run."""
+"""Replies of real servers, sent by a local server: stored answers, failures, and ends of the run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def rows(*kinds: type) -> pytest.MarkDecorator:
 
 
 def has_json(row: Row) -> bool:
-    """Whether a batch can hold a reply, which has no headers there."""
+    """Return whether a batch can contain a reply, which has no headers there."""
     try:
         is_json = not isinstance(row.reply.body, bytes) or bool(json.loads(row.reply.body))
     except ValueError:
@@ -63,7 +63,7 @@ def has_json(row: Row) -> bool:
 
 
 @rows(Kept, Failed)
-def test_an_answer_is_stored_or_rejected_and_booked_either_way(
+def test_an_answer_is_stored_or_rejected_and_its_cost_is_recorded(
     shared_server: OpenAIServer, store: Store, row: Row
 ) -> None:
     shared_server.reply = lambda call: row.reply
@@ -83,7 +83,7 @@ def test_an_answer_is_stored_or_rejected_and_booked_either_way(
 
 
 @rows(Stops)
-def test_a_mistake_of_the_set_up_ends_the_run_and_counts_against_no_node(
+def test_wrong_settings_end_the_run_and_no_node_counts_as_failed(
     shared_server: OpenAIServer, store: Store, row: Row
 ) -> None:
     assert isinstance(row.becomes, Stops)
@@ -98,7 +98,7 @@ def test_a_mistake_of_the_set_up_ends_the_run_and_counts_against_no_node(
     assert shared_server.calls["/chat/completions"] == 1
 
 
-def test_requests_that_met_trouble_are_sent_again(shared_server: OpenAIServer, store: Store) -> None:
+def test_failed_requests_are_retried(shared_server: OpenAIServer, store: Store) -> None:
     troubled = [row for row in ROWS if isinstance(row.becomes, SentAgain)]
     requests = [dataclasses.replace(REQUEST, node=row.name, prompt=row.name) for row in troubled]
     replies = dict(zip(map(identity, requests), (row.reply for row in troubled), strict=True))
@@ -117,7 +117,7 @@ def test_requests_that_met_trouble_are_sent_again(shared_server: OpenAIServer, s
 
 
 @pytest.mark.parametrize("row", list(filter(has_json, [*COMPLETIONS, *ERRORS])), ids=lambda row: row.name)
-def test_the_batch_api_judges_alike(shared_server: OpenAIServer, store: Store, row: Row) -> None:
+def test_the_batch_api_has_the_same_rules(shared_server: OpenAIServer, store: Store, row: Row) -> None:
     client = client_of(shared_server)
     shared_server.reply = lambda call: row.reply
     submit([REQUEST], store, client)
@@ -136,7 +136,7 @@ def test_the_batch_api_judges_alike(shared_server: OpenAIServer, store: Store, r
         assert [failure.reason in allowed for failure in store.failures()] == [True]
 
 
-def test_trouble_that_does_not_pass_is_told_in_the_server_s_words(
+def test_permanent_server_errors_are_shown_with_the_server_s_message(
     shared_server: OpenAIServer, store: Store
 ) -> None:
     for row in (row for row in ROWS if row.name.startswith("OpenRouter: 502")):
@@ -147,10 +147,10 @@ def test_trouble_that_does_not_pass_is_told_in_the_server_s_words(
         assert failure.example in ("502: Provider returned error", "502: overloaded")
 
 
-def test_answers_in_parts_reach_the_limit_of_cost(
+def test_unreadable_answers_reach_the_cost_limit(
     shared_server: OpenAIServer, store: Store, tmp_path: Path
 ) -> None:
-    """Each costs 16 cents, and none of them can be read."""
+    """Check the cost limit with unreadable answers of 16 cents each."""
     shared_server.reply = lambda call: says([1, 2])
     requests = [
         dataclasses.replace(REQUEST, node=str(number), prompt=f"Film {number}") for number in range(99)
@@ -162,22 +162,22 @@ def test_answers_in_parts_reach_the_limit_of_cost(
     assert 1.3 < store.spent() <= 2.0
 
 
-def test_a_server_that_refuses_everything_is_set_up_wrongly(
+def test_a_server_that_rejects_everything_is_an_error_of_the_settings(
     shared_server: OpenAIServer, store: Store
 ) -> None:
-    """In words that nobody has foreseen."""
+    """Check rejections with an unknown message."""
     requests = [
         dataclasses.replace(REQUEST, node=str(number), prompt=f"Film {number}") for number in range(30)
     ]
     shared_server.reply = lambda call: next(row for row in ROWS if row.name.startswith("one 400")).reply
-    with pytest.raises(LanguageModelError, match="refuses all requests: 400: Bad words"):
+    with pytest.raises(LanguageModelError, match="rejects all requests: 400: Bad words"):
         complete(requests, store, client_of(shared_server, concurrency=2))
     assert store.failures() == ()
     shared_server.reply = lambda call: None
     assert complete(requests, store, client_of(shared_server)).is_complete
 
 
-def test_a_batch_that_is_refused_line_by_line_counts_against_no_node(
+def test_a_batch_rejected_line_by_line_is_an_error_of_the_settings(
     shared_server: OpenAIServer, store: Store
 ) -> None:
     requests = [
@@ -185,13 +185,13 @@ def test_a_batch_that_is_refused_line_by_line_counts_against_no_node(
     ]
     shared_server.reply = lambda call: next(row for row in ROWS if row.name.startswith("one 400")).reply
     submit(requests, store, client_of(shared_server))
-    with pytest.raises(LanguageModelError, match="refuses all requests"):
+    with pytest.raises(LanguageModelError, match="rejects all requests"):
         collect(store, client_of(shared_server))
     assert store.failures() == ()
     assert store.in_batch(request.key for request in requests) == set()
 
 
-def test_a_batch_of_requests_that_were_refused_before_is_no_mistake_of_the_set_up(
+def test_a_batch_of_requests_rejected_before_is_not_an_error_of_the_settings(
     shared_server: OpenAIServer, store: Store
 ) -> None:
     requests = [
@@ -207,7 +207,7 @@ def test_a_batch_of_requests_that_were_refused_before_is_no_mistake_of_the_set_u
     assert (failure.nodes, failure.attempts) == (8, 24)
 
 
-def test_requests_that_are_refused_among_others_count_against_their_nodes(
+def test_single_rejected_requests_count_as_failures_of_their_nodes(
     shared_server: OpenAIServer, store: Store
 ) -> None:
     requests = [

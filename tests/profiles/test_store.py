@@ -1,4 +1,4 @@
-"""The store of answers, failures and costs."""
+"""Store of answers, failures and costs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def changed(request: Request, **fields: object) -> Request:
     return Request(**{**{name: getattr(request, name) for name in request.__dataclass_fields__}, **fields})
 
 
-def test_texts_of_before_are_kept_whatever_today_s_rules_say(store: Store) -> None:
-    """They were paid for; `profile quality` counts them."""
+def test_stored_texts_stay_although_present_rules_reject_them(store: Store) -> None:
+    """Check that such answers stay, since they were paid for; `profile quality` counts them."""
     request = some_requests(1)[0]
     text = "The user wants a film.</think>I'm sorry, but I can't help with that."
     store.record(request, Completion(text, "m", 5, 5), 0.1)
@@ -67,7 +67,7 @@ def test_the_first_answer_stays(store: Store) -> None:
     assert store.spent() == 2.0, "but both were paid"
 
 
-def test_spent_takes_in_what_other_processes_paid(store: Store, tmp_path: Path) -> None:
+def test_spent_includes_the_cost_of_other_processes(store: Store, tmp_path: Path) -> None:
     requests = some_requests(3)
     with Store.open(tmp_path / "profiles.sqlite") as other:
         store.record(requests[0], good(), 0.5)
@@ -96,7 +96,7 @@ def test_imported_texts_are_answers(store: Store) -> None:
     assert store.spent() == 0
 
 
-def test_a_store_is_found_again(tmp_path: Path) -> None:
+def test_a_store_can_be_reopened(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "profiles.sqlite"
     (request,) = some_requests(1)
     with Store.open(path) as store:
@@ -150,7 +150,7 @@ def test_a_damaged_store_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["", "file/inside.sqlite"])
-def test_a_place_that_cannot_be_written(tmp_path: Path, place: str) -> None:
+def test_a_path_that_cannot_be_written(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be"):
         Store.open(tmp_path / place)

@@ -22,11 +22,11 @@ def writer(**changes: object) -> TemplateWriter:
     return TemplateWriter(TrainingData.from_dataset(films(**changes)), ProfileOptions())
 
 
-def test_items_tell_their_facts_and_what_is_two_hops_away() -> None:
+def test_items_have_facts_and_entities_two_hops_away() -> None:
     assert writer().items() == [HEAT_TEXT, ALI_TEXT, "Big Fish. Genre: Drama. Related: Heat, Ali."]
 
 
-def test_auxiliary_entities_tell_their_facts_and_quote_the_items_linked_to_them() -> None:
+def test_auxiliary_entities_have_facts_and_quotes_of_linked_items() -> None:
     items = ["Heat is tense.", "A boxer's life.", "A tall tale."]
     texts = writer().auxiliary_entities(items)
     assert len(texts) == 4
@@ -36,7 +36,7 @@ def test_auxiliary_entities_tell_their_facts_and_quote_the_items_linked_to_them(
     assert texts[CHICAGO - 3] == "Chicago. Birthplace of: Michael Mann."
 
 
-def test_users_tell_favourites_titles_and_quotes_of_their_training_items() -> None:
+def test_users_have_favourites_titles_and_quotes_of_their_training_items() -> None:
     items = ["Heat is tense.", "A boxer's life.", "A tall tale."]
     assert writer().users(items) == [
         "Prefers: Michael Mann, Drama, Will Smith. Liked: Ali, Heat. Ali: A boxer's life. Heat is tense.",
@@ -67,14 +67,14 @@ def test_a_long_description_leaves_room_for_facts() -> None:
     assert len(text.split()) <= 150
 
 
-def test_at_most_so_many_names_of_one_relation() -> None:
+def test_the_limit_of_names_per_relation() -> None:
     options = ProfileOptions(neighbours=1)
     text = TemplateWriter(TrainingData.from_dataset(films()), options).auxiliary_entities([""] * 3)[MANN - 3]
     assert "Directed: Heat. Born in: Chicago." in text
 
 
-def test_user_names_titles_whole_or_not_at_all() -> None:
-    """Half of six words have room for one title of two words."""
+def test_titles_in_user_profiles_are_never_cut() -> None:
+    """Check that half of six words fit one title of two words."""
     named = Vocabulary("entity", ("Heat of day", "Ali and me", *NAMES[2:]))
     data = films(entities=named, triples=NO_TRIPLES)
     assert (

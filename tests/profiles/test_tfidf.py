@@ -34,7 +34,7 @@ def test_fitted_on_other_texts_it_has_another_name() -> None:
     assert fit(TEXTS)[0].name == fit(TEXTS)[0].name != fit([*TEXTS, "one more"])[0].name
 
 
-def test_texts_that_share_words_are_alike() -> None:
+def test_texts_with_common_words_are_similar() -> None:
     _, vectors = fit(TEXTS)
     cosine = vectors @ vectors.T
     assert cosine[3, 4] > 0.1 > abs(cosine[3, 0])
@@ -50,7 +50,7 @@ def test_the_fitted_encoder_encodes_as_it_did_when_fitting() -> None:
     assert np.array_equal(encoder.encode(TEXTS), vectors)
 
 
-def test_new_texts_land_near_their_like() -> None:
+def test_new_texts_are_near_similar_texts() -> None:
     encoder, vectors = fit(TEXTS)
     new = encoder.encode(["an evening of jazz", "never seen words"])
     assert np.argmax(vectors @ new[0]) in (3, 4)
@@ -58,7 +58,7 @@ def test_new_texts_land_near_their_like() -> None:
 
 
 def test_weights_by_hand() -> None:
-    """With as many dimensions as texts the projection keeps cosines: those of (1 + ln count) * idf."""
+    """Check that a projection to n dimensions for n texts preserves the cosines of (1 + ln count) * idf."""
     _, vectors = fit(["red red blue", "blue green"], dim=10)
     idf = {1: np.log(3 / 2) + 1, 2: 1.0}
     log = 1 + np.log(2)

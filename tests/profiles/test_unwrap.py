@@ -1,4 +1,4 @@
-"""Texts that must stay as they are, however much they look like what is taken out or rejected."""
+"""Texts that must stay unchanged although they resemble markup, refusals or prefaces."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ PROFILES = [
 
 
 @pytest.mark.parametrize("text", PROFILES)
-def test_profiles_stay_as_they_are_and_pass(text: str) -> None:
+def test_profiles_stay_unchanged_and_are_accepted(text: str) -> None:
     assert unwrap(text) == text
     assert rejection(Candidate(text, 150, REQUEST.prompt)) is None
 
@@ -106,7 +106,7 @@ def test_profiles_stay_as_they_are_and_pass(text: str) -> None:
         {"title": ["It"]},
     ],
 )
-def test_texts_are_judged_by_data_of_their_own_language_alone(data: dict[str, list[str]]) -> None:
+def test_texts_are_only_checked_against_data_of_the_same_language(data: dict[str, list[str]]) -> None:
     text = "It is for those who want what lasts: the hydraulic pump of M.I.A. and what is known of it."
     prompt = load_prompts("generic").item
     empty = {"title": [], "description": [], "facts": [], "related_facts": [], "reviews": []}
@@ -119,7 +119,7 @@ def test_texts_are_judged_by_data_of_their_own_language_alone(data: dict[str, li
 
 
 @pytest.mark.parametrize("text", [*WRAPPED.values(), *(text for text, _ in REJECTED.values()), *PROFILES])
-def test_what_has_been_taken_out_stays_as_it_is(text: str) -> None:
+def test_unwrapping_is_idempotent(text: str) -> None:
     assert unwrap(unwrap(text)) == unwrap(text)
 
 
@@ -129,13 +129,13 @@ WORDS = st.sampled_from([*SOME.split(), "(1995)", "熱", "ですから", "model"
 
 @given(st.lists(WORDS, min_size=1, max_size=60).map(" ".join))
 def test_words_alone_are_never_lost(text: str) -> None:
-    """A text of whatever words, without markup and line breaks, keeps its words but for a preface of one line."""
+    """Check that any text without markup and line breaks loses at most a preface of one line."""
     left = unwrap(text)
     assert left == text or re.match(r"[Hh]ere|Answer|Response|Output|Profile|answer|profile", text)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
-def test_any_text_is_judged(text: str) -> None:
+def test_any_text_is_accepted_or_rejected(text: str) -> None:
     left = unwrap(text)
     rejection(Candidate(left, 20, REQUEST.prompt))
     assert left == left.strip()

@@ -1,7 +1,7 @@
-"""Requests a second that `complete` gets through, beside what the local server can answer.
+"""Benchmark of `complete`: requests per second, compared with the capacity of the local server.
 
-``python -m tests.profiles.throughput`` runs the server as a process of its own, and asks it the same requests in
-turn through `complete` (openai's client, checks, store) and through bare sockets that only wait for each answer.
+``python -m tests.profiles.throughput`` runs the server as a process of its own. It sends the same requests through
+`complete` (openai's client, checks, store) and through bare sockets that only wait for each answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from spike_dgl.profiles.llm.store import Store
 
 
 def prompts(number: int) -> list[Request]:
-    """Requests of a usual size: 3,000 characters each."""
+    """Create requests of a typical size: 3,000 characters each."""
     text = "A sentence about a film and its cast. " * 75
     return [
         Request("item", str(n), "You write profiles.", f"{n}: {text}", 150, CompletionOptions())
@@ -33,7 +33,7 @@ def prompts(number: int) -> list[Request]:
 
 
 async def ask_bare(base_url: str, bodies: list[bytes], connections: int) -> None:
-    """Send bodies over keep-alive connections and read the answers, without looking at them."""
+    """Send bodies over keep-alive connections and read the answers without parsing them."""
     host, port = base_url.removeprefix("http://").removesuffix("/v1").split(":")
     left = list(bodies)
 
@@ -54,7 +54,7 @@ async def ask_bare(base_url: str, bodies: list[bytes], connections: int) -> None
 
 
 def rates(base_url: str, number: int, concurrency: int) -> tuple[float, float]:
-    """Requests a second through `complete`, and through bare sockets."""
+    """Return requests per second through `complete`, and through bare sockets."""
     requests, client = prompts(number), ClientOptions(base_url=base_url, concurrency=concurrency)
     with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "profiles.sqlite") as store:
         started = time.perf_counter()
@@ -71,12 +71,12 @@ def rates(base_url: str, number: int, concurrency: int) -> tuple[float, float]:
 @click.option("--concurrency", default=32, show_default=True)
 @click.option("--repeats", default=5, show_default=True)
 def main(number: int, concurrency: int, repeats: int) -> None:
-    """Print the median of some repeats."""
+    """Print the median of several repeats."""
     command = [sys.executable, "-m", "tests.profiles.openai_server", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         base_url = server.stdout.readline().strip()
-        rates(base_url, 100, concurrency)  # imports, and the server's first connections
+        rates(base_url, 100, concurrency)  # warm-up: imports, and the server's first connections
         ours, bare = zip(*(rates(base_url, number, concurrency) for _ in range(repeats)), strict=True)
         server.terminate()
     click.echo(

@@ -1,4 +1,4 @@
-"""Users and items that came after training, on data where the right answer is known."""
+"""Cold-start users and items, on data with known answers."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_of_known_items_nothing_changes(recommender: Recommender) -> None:
 
 
 def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path) -> None:
-    """An item with the facts and text of another one, whose ID embedding is zero and whom no user liked."""
+    """Add an item with the triples and text of another one, whose ID embedding is zero and whom no user liked."""
     folder = RunFolder.open(spike)
     dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
     fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
@@ -108,7 +108,7 @@ def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path)
         profile = model.inject.project()[model.num_users]
         injected = model.inject.entity_gate(torch.zeros(1, 64), profile[None])[0] * profile
         states, relation = model.propagate().layers, model.conv.relation_embedding[row]
-        # The one fact has all of the attention: only items without facts attend to text neighbours.
+        # The only triple has all of the attention: only items without triples attend to text neighbours.
         hops = [torch.nn.functional.normalize(state[tail] * relation, dim=0) for state in states[:-1]]
         expected = injected + sum(hops) - injected
     torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)
@@ -130,7 +130,7 @@ def test_spike_embeds_an_item_of_which_there_is_a_text_only_among_its_text_neigh
     with torch.no_grad():
         states, relation = model.propagate().layers, model.conv.relation_embedding[-1]
         of_nearest = [state[model.num_users + int(nearest)] for state in states[:-1]]
-        # The one neighbour has all of the attention, and what is injected is removed again.
+        # The only neighbour has all of the attention, and the injected profile is removed again.
         expected = sum(torch.nn.functional.normalize(state * relation, dim=0) for state in of_nearest)
     torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)
 
@@ -154,7 +154,7 @@ def test_a_text_finds_what_it_names(spike: Path) -> None:
 
 
 def test_a_text_unlike_those_of_training_scores_in_their_range(recommender: Recommender) -> None:
-    """The texts of 30 alike users span fewer directions than a text vector has."""
+    """The texts of 30 similar users span fewer dimensions than a text vector has."""
     most = np.abs(recommender.user_embeddings).max()
     for text in ("40", "Prefers 40", "relation", "Liked: 4, 6"):
         assert np.abs(recommender.cold_start.user_of_text(text)).max() < 3 * most
@@ -162,7 +162,7 @@ def test_a_text_unlike_those_of_training_scores_in_their_range(recommender: Reco
 
 @pytest.mark.parametrize("common", [0.0, 0.5])
 def test_an_input_that_never_varied_in_training_has_no_say(data_folder: Path, common: float) -> None:
-    """Rounding errors of 1e-8 are all that one input of the users' texts varies by, or that all of them vary by."""
+    """One input of the users' texts, or all of them, vary by rounding errors of 1e-8 only."""
     dataset, random = load_dataset(data_folder), np.random.default_rng(0)
     users, items = (random.normal(size=(size, 8)).astype(np.float32) for size in (30, 40))
     noise = random.normal(scale=1e-8, size=(30, 2))
@@ -195,20 +195,20 @@ def test_the_model_is_not_opened_once_the_folder_holds_another_run(spike: Path, 
 
 def test_what_cannot_be_answered_says_why(spike: Path, data_folder: Path, tmp_path: Path) -> None:
     recommender = Recommender.load(spike)
-    with pytest.raises(SpikeError, match="one liked item at least"):
+    with pytest.raises(SpikeError, match="at least one liked item"):
         recommender.recommend_for_items([])
-    with pytest.raises(SpikeError, match="no text"):
+    with pytest.raises(SpikeError, match="text that describes a taste is empty"):
         recommender.recommend_for_text("  ")
     with pytest.raises(SpikeError, match="knows no word of 'qwertz'"):
         recommender.recommend_for_text("qwertz")
-    with pytest.raises(SpikeError, match="there is an item '3' already"):
+    with pytest.raises(SpikeError, match="item '3' already exists"):
         recommender.add_item("3", text="40")
-    with pytest.raises(SpikeError, match="nothing is known of item 'new'"):
+    with pytest.raises(SpikeError, match="item 'new' has neither triples nor text"):
         recommender.add_item("new")
     with pytest.raises(UnknownIdError, match="unknown relation 'genre'"):
         recommender.add_item("new", [("genre", "40")])
-    silent = Recommender.load(trained(data_folder, tmp_path / "run", profiles="none"))
+    without_profiles = Recommender.load(trained(data_folder, tmp_path / "run", profiles="none"))
     with pytest.raises(SpikeError, match="without profiles"):
-        silent.recommend_for_text("40")
-    relation = silent.dataset.relations.ids[0]
-    assert len(silent.add_item("new", [(relation, "40")]).items) == 41
+        without_profiles.recommend_for_text("40")
+    relation = without_profiles.dataset.relations.ids[0]
+    assert len(without_profiles.add_item("new", [(relation, "40")]).items) == 41

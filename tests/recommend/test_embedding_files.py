@@ -1,4 +1,4 @@
-"""Embeddings as files: rows that fit their ids, and products that are the scores."""
+"""Embedding files: rows match the ids, and inner products are the scores."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_nothing_is_overwritten_and_nothing_left_by_halves(
     recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SpikeError, match="already holds files"):
+    with pytest.raises(SpikeError, match="is not empty"):
         write_embeddings(recommender, tmp_path)
-    with pytest.raises(DataError, match="Name a new folder"):
+    with pytest.raises(DataError, match="Give a new folder"):
         write_embeddings(recommender, tmp_path / "file")
 
     def full(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Lists of all users as files: the same as one by one, whole or not at all."""
+"""List files of all users: equal to single lists, and written atomically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = (".csv", ".jsonl", ".parquet")
 
 @pytest.fixture
 def recommender(monkeypatch: pytest.MonkeyPatch) -> Recommender:
-    """Seven users, whose lists are written two by two."""
+    """Return seven users, whose lists are written two at a time."""
     monkeypatch.setattr(list_files, "CHUNK", 2)
     random = np.random.default_rng(0)
     data = random_dataset(0)
@@ -32,7 +32,7 @@ def recommender(monkeypatch: pytest.MonkeyPatch) -> Recommender:
 
 
 def read(file: Path) -> list[tuple[str, int, str, str, float]]:
-    """The rows of a file, whatever its format."""
+    """Read the rows of a file of any format."""
     if file.suffix == ".jsonl":
         lists = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         return [
@@ -106,7 +106,7 @@ def test_an_error_on_the_way_leaves_what_was_there(
 
 
 def test_what_cannot_be_written_says_why(recommender: Recommender, tmp_path: Path) -> None:
-    with pytest.raises(SpikeError, match=r"end with \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(SpikeError, match=r"Use one of \.csv, \.jsonl, \.parquet"):
         write_lists(recommender, tmp_path / "lists.txt")
     with pytest.raises(DataError, match="is a folder"):
         write_lists(recommender, tmp_path.rename(tmp_path.with_suffix(".csv")))
@@ -126,6 +126,6 @@ def test_without_pyarrow_other_formats_are_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
-    with pytest.raises(SpikeError, match=r"needs the package pyarrow.*\n.*name a \.csv or \.jsonl"):
+    with pytest.raises(SpikeError, match=r"needs the package pyarrow.*\n.*use a \.csv or \.jsonl"):
         write_lists(recommender, tmp_path / "lists.parquet")
     write_lists(recommender, tmp_path / "lists.csv")

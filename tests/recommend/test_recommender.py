@@ -1,4 +1,4 @@
-"""Lists by raw id: right order, seen items left out, and one user's list whatever the company."""
+"""Lists by raw id: order, exclusion of seen items, and independence of other users in the request."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_name_does_for_an_id_unless_several_have_it(recommender: Recommender) 
     named = Recommender(recommender.dataset.replace(items=names), USERS, ITEMS)
     assert named.score("u0", ["Alien"]) == named.score("u0", ["i0"])
     assert named.score("u0", ["i1"]) == pytest.approx(0.9)  # an id comes before a name
-    with pytest.raises(UnknownIdError, match="more than one item is called 'Twin': 'i1', 'i2'"):
+    with pytest.raises(UnknownIdError, match="more than one item has the name 'Twin': 'i1', 'i2'"):
         named.similar_items("Twin")
     with pytest.raises(UnknownIdError, match="did you mean 'Alien'"):
         named.similar_items("Alienn")

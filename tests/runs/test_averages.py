@@ -1,4 +1,4 @@
-"""What is said about finished runs."""
+"""Averages of finished runs."""
 
 from __future__ import annotations
 

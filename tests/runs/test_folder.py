@@ -1,4 +1,4 @@
-"""Run folders: nothing is overwritten, nothing half-written is believed, and only plain data is loaded."""
+"""Run folders: nothing is overwritten, incomplete files are rejected, and only plain data is loaded."""
 
 from __future__ import annotations
 

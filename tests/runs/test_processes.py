@@ -1,4 +1,4 @@
-"""Runs in processes of their own, with stand-ins for training that take no time."""
+"""Runs in separate processes, with fake training."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_stop_signal_reaches_the_processes_and_starts_no_more(tmp_path: Path) 
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop_when_ready).start()
-    with pytest.raises(Interrupted, match="the same command goes on from here") as caught:
+    with pytest.raises(Interrupted, match="the same command resumes") as caught:
         run_missing(runs, say=lambda _: None)
     assert caught.value.signal_number == signal.SIGTERM
     assert (tmp_path / "a" / "saved").exists()
@@ -107,7 +107,7 @@ def test_other_settings_are_named_before_anything_runs(tmp_path: Path) -> None:
         stand_in(tmp_path / "fine"),
         PlannedRun("spike", load_config(None, ["training.epochs=6"]), folder),
     ]
-    with pytest.raises(ConfigError, match=r"training\.epochs=5, and now it is to be 6") as caught:
+    with pytest.raises(ConfigError, match=r"training\.epochs=5, but the setting is now 6") as caught:
         run_missing(runs, say=lambda _: None)
     assert f"delete {folder.parent}" in str(caught.value)
     assert not runs[0].folder.exists()
@@ -122,13 +122,13 @@ def test_a_run_of_a_version_that_lacked_a_setting_is_not_taken_for_one_with_its_
     run.check_settings()
     (run.folder / "config.yaml").write_text(run.config.to_yaml().replace("  similar_items: 10\n", ""))
     with pytest.raises(
-        ConfigError, match=r"by a version without model\.similar_items, and now it is to be 10"
+        ConfigError, match=r"by a version without model\.similar_items, but the setting is now 10"
     ):
         run.check_settings()
 
 
 def test_one_program_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
-    with only_one(tmp_path), pytest.raises(SpikeError, match="is at work"), only_one(tmp_path):
+    with only_one(tmp_path), pytest.raises(SpikeError, match="is in use"), only_one(tmp_path):
         pass
     with only_one(tmp_path):
         pass

@@ -1,4 +1,4 @@
-"""A small trained run, and the web application that serves it."""
+"""Fixtures: a small trained run, and the web application that serves it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NASTY_USER = 'a/b?c=d&e#ü "7"'
 
 
 def train(data: Path, run: Path, model: str, *, seed: int = 2020) -> Path:
-    """A run of one epoch."""
+    """Train a run of one epoch."""
     settings = {
         "data": {"path": str(data)},
         "model": {"name": model},
@@ -37,7 +37,7 @@ def train(data: Path, run: Path, model: str, *, seed: int = 2020) -> Path:
 
 @pytest.fixture(scope="session")
 def data_with_names(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small data set, whose films and people have names, one of them hostile."""
+    """Small data set with names of films and people, one of them with HTML."""
     folder = tmp_path_factory.mktemp("serve") / "films"
     folder.mkdir()
     for file in data_folder.iterdir():
@@ -53,26 +53,26 @@ def data_with_names(data_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def run(data_with_names: Path) -> Path:
-    """A run of SPiKE on it."""
+    """Run of SPiKE on the data set."""
     return train(data_with_names, data_with_names.parent / "spike", "spike")
 
 
 @pytest.fixture(scope="session")
 def newer(data_with_names: Path) -> Path:
-    """Another run on it, with other answers."""
+    """Another run on the data set, with other answers."""
     return train(data_with_names, data_with_names.parent / "newer", "spike", seed=2021)
 
 
 @pytest.fixture(scope="session")
 def service(run: Path) -> Iterator[Service]:
-    """The run, opened."""
+    """Opened run."""
     opened = open_service(run)
     yield opened
     opened.close()
 
 
 def open_service(run: Path) -> Service:
-    """A service whose model is open."""
+    """Open a service, and wait until its model is loaded."""
     opened = Service(run)
     opened.worker.start(lambda: None).result()
     return opened
@@ -80,23 +80,23 @@ def open_service(run: Path) -> Service:
 
 @pytest.fixture(scope="session")
 def client(service: Service) -> TestClient:
-    """Asks the application without a token, as the browser on this machine does."""
+    """Client without a token, such as a browser on this machine."""
     return local_client(service)
 
 
 def local_client(service: Service, **options: Any) -> TestClient:
-    """A client of an application that answers to local names; an error of the server comes as status 500."""
+    """Create a client of an application for local names; exceptions of the server become status 500."""
     app = create_app(service, only_local_names=True, **options)
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
 
 
 def connect(address: str) -> HTTPConnection:
-    """A connection to a server, to be kept for several requests."""
+    """Open a connection to a server for several requests."""
     return HTTPConnection(urlsplit(address).netloc, timeout=30)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Ask again and again; give up after 20 s."""
+    """Wait until a condition holds, at most 20 s."""
     for _ in range(400):
         if holds():
             return

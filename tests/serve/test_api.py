@@ -1,4 +1,4 @@
-"""The HTTP API: the answers of Python, and a plain word where there is none."""
+"""HTTP API: the same answers as in Python, and clear error messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def listed(items: list[ScoredItem]) -> list[dict]:
     return [vars(item) for item in items]
 
 
-def test_lists_are_those_of_python(client: TestClient, recommender: Recommender) -> None:
+def test_lists_equal_those_in_python(client: TestClient, recommender: Recommender) -> None:
     asked = {"user": NASTY_USER, "k": 3}
     one = client.get("/api/recommendations", params=asked)
     assert one.status_code == 200
@@ -54,7 +54,7 @@ def test_a_list_by_popularity_says_so(client: TestClient, monkeypatch: pytest.Mo
     assert [ranking["ranked_by"] for ranking in rankings] == ["popularity", "model"]
 
 
-def test_scores_similar_items_and_history_are_those_of_python(
+def test_scores_similar_items_and_history_equal_those_in_python(
     client: TestClient, recommender: Recommender
 ) -> None:
     scores = client.post("/api/scores", json={"user": "0", "items": ["4", "2"]}).json()["items"]
@@ -71,7 +71,7 @@ def test_scores_similar_items_and_history_are_those_of_python(
     assert history["total"] == len(known)
 
 
-def test_someone_new(client: TestClient, recommender: Recommender) -> None:
+def test_new_users(client: TestClient, recommender: Recommender) -> None:
     by_items = client.post("/api/recommendations/from-items", json={"items": ["0", "2"], "k": 4})
     assert by_items.json() == {"items": listed(recommender.recommend_for_items(["0", "2"], 4))}
     by_text = client.post("/api/recommendations/from-text", json={"text": "comedy", "k": 4})
@@ -81,7 +81,9 @@ def test_someone_new(client: TestClient, recommender: Recommender) -> None:
     assert "knows no word" in unheard.json()["detail"]
 
 
-def test_an_explanation_is_that_of_python(client: TestClient, run: Path, recommender: Recommender) -> None:
+def test_an_explanation_equals_that_in_python(
+    client: TestClient, run: Path, recommender: Recommender
+) -> None:
     answer = client.get("/api/explanations", params={"user": NASTY_USER, "item": "2", "num_paths": 2})
     assert answer.status_code == 200
     assert answer.json() == json.loads(
@@ -157,9 +159,7 @@ def test_an_unknown_id_is_named(client: TestClient, method: str, path: str, aske
         ("POST", "scores", {"user": "0", "items": ["2"] * (limits.CANDIDATES + 1)}),
     ],
 )
-def test_a_question_of_the_wrong_form_is_refused(
-    client: TestClient, method: str, path: str, asked: dict
-) -> None:
+def test_an_invalid_request_is_refused(client: TestClient, method: str, path: str, asked: dict) -> None:
     where = {"params": asked} if method == "GET" else {"json": asked}
     answer = client.request(method, f"/api/{path}", **where)
     assert answer.status_code == 422
@@ -196,7 +196,7 @@ def test_a_body_that_is_not_json_or_too_large_is_refused(client: TestClient) -> 
     assert posted(b" " * (limits.BODY_BYTES + 1)) == 413
 
 
-def test_the_token_is_asked_for_below_api_alone(service: Service) -> None:
+def test_only_api_paths_need_the_token(service: Service) -> None:
     client = local_client(service, token=TOKEN)
     for headers in ({}, {"Authorization": f"Bearer {TOKEN}x"}, {"Authorization": f"Basic {TOKEN}"}):
         answer = client.get("/api/run", headers=headers)
@@ -226,12 +226,12 @@ def test_only_names_of_this_machine_are_answered(client: TestClient, host: str, 
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/health", "/static/explorer.js", "/api/run", "/nothing"])
-def test_every_answer_tells_the_browser_what_it_may_do(client: TestClient, path: str) -> None:
+def test_every_response_has_security_headers(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
     assert "default-src 'none'; script-src 'self'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers.get("Cache-Control") == ("no-store" if path in ("/api/run", "/nothing") else None)
-    # No page of another site may read an answer.
+    # Pages of other sites must not read responses.
     assert "Access-Control-Allow-Origin" not in headers
 
 
@@ -246,7 +246,7 @@ def test_no_other_file_is_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
-def test_too_many_slow_questions_are_turned_away(
+def test_too_many_slow_requests_get_503(
     client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.worker, "capacity", 0)

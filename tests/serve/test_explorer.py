@@ -1,4 +1,4 @@
-"""The explorer in headless Chromium, as somebody uses it."""
+"""The explorer in headless Chromium."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ TOKEN = "a-token-of-some-length"
 
 @contextmanager
 def listening(service: Service, token: str | None = None) -> Iterator[str]:
-    """The address of a server on a thread of this process."""
+    """URL of a server on a thread of this process."""
     with socket.create_server(("127.0.0.1", 0)) as opened:
         app = create_app(service, token=token, only_local_names=token is None)
-        # Without lifespan, whose end would close the service that other tests ask too.
+        # Without lifespan, whose end would close the service that other tests share.
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
         thread.start()
@@ -54,13 +54,13 @@ def address(service: Service) -> Iterator[str]:
 
 
 class Browser:
-    """A window, and what to wait for in it."""
+    """A browser window, with functions that wait for content."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
     def one(self, selector: str) -> WebElement:
-        """The first visible element, once it is there."""
+        """Wait for a visible element and return the first one."""
 
         def visible(driver: webdriver.Chrome) -> WebElement | None:
             found = driver.find_elements(By.CSS_SELECTOR, selector)
@@ -81,7 +81,7 @@ class Browser:
         )
 
     def requested(self) -> list[str]:
-        """The addresses of everything that pages loaded since the last call."""
+        """Return the URLs of everything that pages loaded since the last call."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         return [
             event["params"]["request"]["url"]
@@ -104,14 +104,14 @@ def driver() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def browser(driver: webdriver.Chrome, address: str) -> Iterator[Browser]:
-    """An empty page before, no error of a page and no request to another host after."""
+    """Browser with an empty page; checks afterwards for errors and requests to other hosts."""
     driver.get("about:blank")
     window = Browser(driver)
     window.requested()
     yield window
     assert [url for url in window.requested() if not url.startswith(("http://127.0.0.1:", "data:"))] == []
     wrong = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-    # The browser notes every question that is refused, as some here should be.
+    # The browser logs every response with status 4xx, and some tests expect one.
     assert [message for message in wrong if "status of 4" not in message] == []
 
 
@@ -119,7 +119,7 @@ def names(items: list) -> list[str]:
     return [item.name for item in items]
 
 
-def test_pick_a_user_see_the_list_click_an_item_see_why(
+def test_choose_a_user_and_an_item_to_see_list_and_explanation(
     browser: Browser, address: str, service: Service
 ) -> None:
     browser.driver.get(address)
@@ -144,10 +144,10 @@ def test_pick_a_user_see_the_list_click_an_item_see_why(
     assert browser.one("#reasons details[open] table").is_displayed()
     assert browser.texts("#reasons .similar li") == names(service.recommender.similar_items(explained.id, 6))
 
-    # What is shown stands in the address, so it can be sent and gone back to.
+    # The address contains the choice, so that it can be shared and the browser's back button works.
     shown = browser.driver.current_url
     browser.driver.back()
-    browser.wait_for("#reasons .empty", ["Choose an item of the list to see what speaks for it."])
+    browser.wait_for("#reasons .empty", ["Choose an item of the list to see why it is recommended."])
     browser.driver.get("about:blank")
     browser.driver.get(shown)
     browser.wait_for("#reasons h3.item", [explained.name])
@@ -167,7 +167,9 @@ def test_a_hostile_title_is_shown_as_text_everywhere(browser: Browser, address: 
     assert browser.driver.find_elements(By.CSS_SELECTOR, "main img, main script, main b") == []
 
 
-def test_someone_new_by_liked_items_and_by_words(browser: Browser, address: str, service: Service) -> None:
+def test_new_users_by_liked_items_and_by_description(
+    browser: Browser, address: str, service: Service
+) -> None:
     recommender: Recommender = service.recommender
     browser.driver.get(address)
     browser.one("#tab-items").click()
@@ -183,7 +185,7 @@ def test_someone_new_by_liked_items_and_by_words(browser: Browser, address: str,
     browser.one("#panel-text button").click()
     browser.wait_for("#ranking .name", names(recommender.recommend_for_text("comedy")))
     browser.one("#ranking button").click()
-    assert "this one is new" in browser.texts("#reasons .hint")[0]
+    assert "this user is new" in browser.texts("#reasons .hint")[0]
     browser.one("#taste").clear()
     browser.one("#taste").send_keys("qqq")
     browser.one("#panel-text button").click()

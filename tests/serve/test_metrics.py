@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNT = "http_request_duration_seconds_count"
 
 
 def samples(client: TestClient) -> list[tuple[str, dict[str, str], float]]:
-    """Name, labels and value of everything, as Prometheus' own parser reads it."""
+    """Return names, labels and values of all metrics, read by Prometheus' own parser."""
     answer = client.get("/metrics")
     assert answer.headers["Content-Type"].startswith("text/plain")
     return [
@@ -67,7 +67,7 @@ def test_requests_are_counted_by_route_and_status_and_never_by_id(service: Servi
     assert buckets[-1] == 3
 
 
-def test_they_say_what_is_served_and_how_it_does(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_describe_the_run_and_the_queue(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     client = local_client(service)
     values = {name: (labels, value) for name, labels, value in samples(client)}
     trained = client.get("/api/run").json()["trained"]
@@ -81,7 +81,7 @@ def test_they_say_what_is_served_and_how_it_does(service: Service, monkeypatch: 
     }
     assert values["spike_dgl_run_trained_timestamp_seconds"][1] == datetime.fromisoformat(trained).timestamp()
     assert values["spike_dgl_slow_calls"][1] == 0
-    assert values["http_requests_in_progress"][1] == 1  # this one
+    assert values["http_requests_in_progress"][1] == 1  # this request
     assert values["process_resident_memory_bytes"][1] > 1e7
 
     monkeypatch.setattr(service.worker, "capacity", 0)
@@ -89,10 +89,10 @@ def test_they_say_what_is_served_and_how_it_does(service: Service, monkeypatch: 
     assert counted(client)["GET", "/api/explanations", "503"] == 1
 
 
-def test_runs_of_older_versions_say_less_about_their_training(run: Path, tmp_path: Path) -> None:
+def test_metrics_of_runs_of_older_versions(run: Path, tmp_path: Path) -> None:
     older = Path(shutil.copytree(run, tmp_path / "older"))
     result = older / "result.json"
-    result.write_text(json.dumps({"finished": "2025-01-02 03:04:05"}))  # of this machine
+    result.write_text(json.dumps({"finished": "2025-01-02 03:04:05"}))  # local time
     local = datetime(2025, 1, 2, 3, 4, 5).astimezone()
     assert Service(older, with_model=False).describe().trained == local.isoformat()
     result.unlink()
@@ -101,14 +101,14 @@ def test_runs_of_older_versions_say_less_about_their_training(run: Path, tmp_pat
     assert "spike_dgl_run_trained_timestamp_seconds" not in {name for name, _, _ in samples(client)}
 
 
-def test_openmetrics_is_spoken_too(service: Service) -> None:
+def test_openmetrics_format(service: Service) -> None:
     client = local_client(service)
     answer = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert list(open_parser.text_string_to_metric_families(answer.text))
 
 
-def test_they_ask_for_the_token_as_the_api_does(service: Service) -> None:
+def test_metrics_need_the_token_as_the_api_does(service: Service) -> None:
     client = local_client(service, token="a-token-of-some-length")
     assert client.get("/metrics").status_code == 401
     assert (

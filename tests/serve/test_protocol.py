@@ -1,4 +1,4 @@
-"""HTTP around the questions: methods, addresses, pages of other sites, proxies with a prefix, probes, and overload."""
+"""HTTP protocol: methods, paths, pages of other sites, proxies with a prefix, probes, and overload."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
         "/api/recommendations?user=0",
     ],
 )
-def test_head_is_get_without_the_body(client: TestClient, path: str) -> None:
+def test_head_is_get_without_body(client: TestClient, path: str) -> None:
     got, head = client.get(path), client.head(path)
     assert head.status_code == got.status_code == 200
     assert head.content == b""
@@ -52,7 +52,7 @@ def test_head_is_get_without_the_body(client: TestClient, path: str) -> None:
         ("/api/recommendations", "GET, HEAD, OPTIONS, POST"),
     ],
 )
-def test_an_address_names_all_its_methods(client: TestClient, path: str, allowed: str) -> None:
+def test_a_path_returns_all_its_methods(client: TestClient, path: str, allowed: str) -> None:
     options = client.options(path)
     assert (options.status_code, options.headers["Allow"]) == (204, allowed)
     refused = client.delete(path)
@@ -63,7 +63,7 @@ def test_an_address_names_all_its_methods(client: TestClient, path: str, allowed
 
 
 @pytest.mark.parametrize("prefix", ["", "/rec"])
-def test_a_slash_too_many_leads_to_the_address_behind_any_proxy(service: Service, prefix: str) -> None:
+def test_a_trailing_slash_is_redirected_behind_any_proxy(service: Service, prefix: str) -> None:
     client = local_client(service, root_path=prefix)
     moved = client.get("/api/history/?user=0&limit=2", follow_redirects=False)
     assert (moved.status_code, moved.headers["Location"]) == (307, "../history?user=0&limit=2")
@@ -72,7 +72,7 @@ def test_a_slash_too_many_leads_to_the_address_behind_any_proxy(service: Service
     assert client.get("/api/nothing/").status_code == 404
 
 
-def test_no_page_of_another_site_may_read_unless_it_is_named(service: Service) -> None:
+def test_only_pages_of_allowed_origins_may_read(service: Service) -> None:
     preflight = {
         "Origin": SHOP,
         "Access-Control-Request-Method": "POST",
@@ -88,7 +88,7 @@ def test_no_page_of_another_site_may_read_unless_it_is_named(service: Service) -
     assert allowed.status_code == 200
     assert allowed.headers["Access-Control-Allow-Origin"] == SHOP
     assert client.get("/api/run", headers={"Origin": SHOP}).status_code == 401
-    for headers in ({}, BEARER):  # a page must be able to read that its token is wrong
+    for headers in ({}, BEARER):  # pages must be able to read the 401
         assert (
             client.get("/api/run", headers={"Origin": SHOP, **headers}).headers["Access-Control-Allow-Origin"]
             == SHOP
@@ -123,13 +123,13 @@ def test_origins_as_browsers_send_them(origin: str) -> None:
         "https://shop.example\n",
     ],
 )
-def test_an_origin_that_no_browser_sends_is_refused(service: Service, origin: str) -> None:
+def test_an_invalid_origin_is_refused(service: Service, origin: str) -> None:
     with pytest.raises(SpikeError, match=r"--cors-origin https://shop\.example"):
         create_app(service, origins=[origin])
 
 
 @pytest.mark.parametrize("path", ["/rec/api/run", "/api/run"], ids=["prefix passed on", "prefix stripped"])
-def test_a_proxy_may_show_it_under_a_prefix(service: Service, path: str) -> None:
+def test_a_proxy_may_publish_the_server_under_a_prefix(service: Service, path: str) -> None:
     client = local_client(service, token=TOKEN, root_path="/rec/")
     assert client.get(path).status_code == 401
     assert client.get(path, headers=BEARER).status_code == 200
@@ -139,7 +139,7 @@ def test_a_proxy_may_show_it_under_a_prefix(service: Service, path: str) -> None
     assert client.get("/rec/openapi.json").json()["servers"] == [{"url": "/rec"}]
 
 
-def test_the_token_is_asked_for_inside_another_application_too(service: Service) -> None:
+def test_the_token_is_needed_inside_another_application_too(service: Service) -> None:
     outer = FastAPI()
     outer.mount("/rec", create_app(service, token=TOKEN))
     client = TestClient(outer)
@@ -160,7 +160,7 @@ def test_an_answer_has_the_id_of_its_request(client: TestClient) -> None:
     assert {len(request) for request in made} == {32}
 
 
-def test_an_error_of_the_server_is_json_and_leads_to_its_log(
+def test_an_internal_error_is_json_and_refers_to_the_log(
     client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(service, "describe", lambda: 1 / 0)
@@ -172,7 +172,7 @@ def test_an_error_of_the_server_is_json_and_leads_to_its_log(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_the_access_log_holds_neither_users_nor_tokens(
+def test_the_access_log_contains_neither_users_nor_tokens(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = local_client(service, token=TOKEN)
@@ -190,21 +190,21 @@ def test_the_access_log_holds_neither_users_nor_tokens(
     assert TOKEN not in caplog.text
 
 
-def test_probes_are_answered_while_others_are_turned_away(
+def test_probes_are_answered_while_other_requests_get_503(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "REQUESTS", 0)
     refused = client.get("/api/recommendations?user=0")
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) > 0
-    assert "ask again later" in refused.json()["detail"]
+    assert "retry later" in refused.json()["detail"]
     for path in ("/health", "/ready", "/metrics"):
         assert client.get(path).status_code == 200
 
 
 @pytest.fixture
 def opening(run: Path) -> Iterator[tuple[Service, threading.Event]]:
-    """A service whose model is being opened until the event is set."""
+    """Create a service whose model is loading until the event is set."""
     service, go_on = Service(run, with_model=False), threading.Event()
     service.worker.start(lambda: go_on.wait(20))
     service._open_model(run)
@@ -213,7 +213,7 @@ def opening(run: Path) -> Iterator[tuple[Service, threading.Event]]:
     service.close()
 
 
-def test_it_is_ready_once_the_model_is_open(opening: tuple[Service, threading.Event]) -> None:
+def test_the_server_is_ready_once_the_model_is_loaded(opening: tuple[Service, threading.Event]) -> None:
     service, go_on = opening
     client = local_client(service)
     assert client.get("/health").status_code == 200

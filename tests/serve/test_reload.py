@@ -1,4 +1,4 @@
-"""A newer run takes the place of the one that is served: no request fails, and a broken run is refused."""
+"""Reload: a newer run replaces the served run, no request fails, and a damaged run is rejected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def lead(link: Path, run: Path) -> Path:
-    """A link that leads to a run, changed at once, as `mv -T` does."""
+    """Point a link to a run, atomically as `mv -T` does."""
     new = link.with_name("new-link")
     new.symlink_to(run)
     os.replace(new, link)
@@ -44,7 +44,7 @@ def lead(link: Path, run: Path) -> Path:
 
 
 class Client(threading.Thread):
-    """Asks one question again and again, and keeps every answer."""
+    """Thread that repeats a request and collects the responses."""
 
     def __init__(self, address: str, path: str, *, keep_alive: bool = True) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Client(threading.Thread):
                 except OSError as error:
                     self.answers.append((0, repr(error)))
                 if not self.keep_alive:
-                    connection.close()  # the next request opens it again
+                    connection.close()  # the next request reopens it
 
 
 def ask(connection: http.client.HTTPConnection, path: str) -> tuple[int, str]:
@@ -113,8 +113,8 @@ def test_no_request_fails_while_a_newer_run_takes_over(run: Path, newer: Path, t
         assert change > 0
         assert set(answers[:change]) == {old[client.path]}
         assert set(answers[change:]) == {new[client.path]}
-    assert "INFO newer is served, in place of spike" in said
-    assert "ERROR the run was not reloaded, and newer is served as before" in said
+    assert "INFO now serving newer instead of spike" in said
+    assert "ERROR the run was not reloaded, newer is still served" in said
     assert "is not a run folder" in said
 
 
@@ -126,7 +126,7 @@ def first_list(client: TestClient) -> list[dict]:
     return client.get("/api/recommendations?user=0&k=3", headers=BEARER).json()["items"]
 
 
-def test_a_request_reloads_only_where_a_token_is_asked_for(run: Path, newer: Path, tmp_path: Path) -> None:
+def test_a_request_reloads_only_if_a_token_is_set(run: Path, newer: Path, tmp_path: Path) -> None:
     link = lead(tmp_path / "latest", run)
     with TestClient(create_app(Service(link), token=TOKEN)) as client:
         lead(link, newer)
@@ -140,24 +140,27 @@ def test_a_request_reloads_only_where_a_token_is_asked_for(run: Path, newer: Pat
         link.unlink()
         refused = client.post("/api/reload", headers=BEARER)
         assert refused.status_code == 409
-        assert "newer is served as before" in refused.json()["detail"]
+        assert "newer is still served" in refused.json()["detail"]
         assert first_list(client) == listed(newer)
 
         client.app.state.deployment.is_reloading = True
         busy = client.post("/api/reload", headers=BEARER)
-        assert (busy.status_code, busy.json()["detail"]) == (503, "a reload is under way; ask again later")
+        assert (busy.status_code, busy.json()["detail"]) == (
+            503,
+            "another reload is in progress; retry later",
+        )
         assert busy.headers["Retry-After"]
     with TestClient(create_app(Service(newer, with_model=False))) as client:
         assert client.post("/api/reload").status_code == 404
 
 
-def test_the_same_folder_may_hold_another_run(run: Path, newer: Path, tmp_path: Path) -> None:
+def test_the_same_folder_may_contain_another_run(run: Path, newer: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "nightly"))
     deployment = Deployment(Service(folder, with_model=False))
     old = deployment.service.recommender
     shutil.rmtree(folder)
     shutil.copytree(newer, folder)
-    # The old one cannot open its model any more, and must not open that of the other.
+    # The old service cannot load its model any more, and must not load the other run's model.
     with pytest.raises(SpikeError, match="has changed since it was opened"):
         old.recommend_for_items(["2"], 3)
     with pytest.raises(SpikeError, match="has changed since it was opened"):
@@ -170,7 +173,7 @@ def test_the_same_folder_may_hold_another_run(run: Path, newer: Path, tmp_path: 
 
 
 def cut(file: str) -> Callable[[Path], None]:
-    """Damage that a full disk does."""
+    """Return a function that truncates a file, as a full disk does."""
 
     def damage(run: Path) -> None:
         content = (run / file).read_bytes()
@@ -187,7 +190,7 @@ def diverge(run: Path) -> None:
 
 
 def train_on(run: Path) -> None:
-    """Weights of a training that goes on, beside the lists of the one before."""
+    """Write the checkpoint of a continued training next to the embeddings of the previous one."""
     shutil.copy(run.parent / "other" / "best.pt", run / "best.pt")
 
 
@@ -195,11 +198,11 @@ def train_on(run: Path) -> None:
     ("damage", "reason"),
     [
         (cut("embeddings.npz"), "embeddings.npz: cannot be read"),
-        (cut("best.pt"), "it does not explain"),
-        (cut("encoder.npz"), "it does not recommend for a text"),
+        (cut("best.pt"), "the new run cannot explain"),
+        (cut("encoder.npz"), "the new run cannot recommend for a text"),
         (lambda run: (run / "embeddings.npz").unlink(), "Was the model trained to the end"),
         (diverge, "training diverged"),
-        (train_on, "other scores than its embeddings.npz"),
+        (train_on, "whose scores differ from those of its embeddings.npz"),
     ],
     ids=["embeddings", "weights", "encoder", "unfinished", "diverged", "in training"],
 )
@@ -221,17 +224,17 @@ def test_a_broken_run_is_refused(
         asyncio.run(deployment.reload())
     assert deployment.service is service
     assert deployment.reloads == {"succeeded": 0, "failed": 1}
-    assert "spike is served as before" in caplog.text
+    assert "spike is still served" in caplog.text
     assert reason in caplog.text
 
 
-def test_a_run_that_can_do_less_is_refused_unless_nothing_could_before(
+def test_a_run_with_fewer_abilities_is_refused(
     service: Service, data_with_names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lightgcn = train(data_with_names, tmp_path / "lightgcn", "lightgcn")
     monkeypatch.setattr(service, "run", lightgcn)
     with pytest.raises(
-        SpikeError, match=r"it does not explain, as spike does: .*only spike can be explained"
+        SpikeError, match=r"the new run cannot explain, but spike can: .*only spike can be explained"
     ):
         asyncio.run(Deployment(service).reload())
     deployment = Deployment(Service(lightgcn))
@@ -245,7 +248,7 @@ def test_a_run_in_training_is_served_without_explanations(run: Path, newer: Path
     service = Service(folder)
     answer = local_client(service).get("/api/explanations", params={"user": "0", "item": "2"})
     assert answer.status_code == 409
-    assert "other scores" in answer.json()["detail"]
+    assert "scores differ" in answer.json()["detail"]
     service.close()
 
 
@@ -267,7 +270,7 @@ def test_the_old_run_is_freed_after_its_last_answer(
             wait_until(lambda: app.state.deployment.service.worker.queued == 1)
             del old, parts
             lead(link, newer)
-            gc.disable()  # memory that waits for a collection is not free
+            gc.disable()  # memory must be freed without garbage collection
             try:
                 client.portal.call(app.state.deployment.reload)
                 assert all(reference() for reference in gone)

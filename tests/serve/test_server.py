@@ -1,4 +1,4 @@
-"""The server as a process: it answers over the network, refuses what is too large, and ends when told to."""
+"""The server as a process: it answers over the network, rejects large requests, and stops on signals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ask(address: str, **headers: str) -> tuple[int, dict]:
             return error.code, json.load(error)
 
 
-def test_it_answers_many_at_once_and_ends_when_told_to(run: Path) -> None:
+def test_the_server_answers_concurrent_requests_and_stops_on_a_signal(run: Path) -> None:
     with serving(run) as (address, process):
         assert address.startswith("http://127.0.0.1:")
         assert ask(f"{address}/health") == (200, {"status": "ok"})
@@ -55,11 +55,11 @@ def test_it_answers_many_at_once_and_ends_when_told_to(run: Path) -> None:
 def test_an_answer_does_not_wait_for_the_network(run: Path) -> None:
     with serving(run, "--without-model") as (address, _):
         load = ask_at_once(address, [Question("/health")], clients=1, seconds=0.5)
-    # An acknowledgement that is waited for takes 40 ms, every time.
+    # Waiting for an acknowledgement would take 40 ms per request.
     assert load.seconds.min() < 0.02
 
 
-def test_headers_without_end_and_the_wrong_token_are_refused(run: Path) -> None:
+def test_endless_headers_and_a_wrong_token_are_refused(run: Path) -> None:
     token = "0123456789abcdef"
     with serving(run, "--without-model", SPIKE_DGL_TOKEN=token) as (address, process):
         assert ask(f"{address}/api/run")[0] == 401
@@ -72,7 +72,7 @@ def test_headers_without_end_and_the_wrong_token_are_refused(run: Path) -> None:
         assert process.wait(timeout=20) == 0
 
 
-def test_it_drains_before_it_ends(run: Path) -> None:
+def test_the_server_drains_before_it_stops(run: Path) -> None:
     options = "--without-model", "--access-log", "--drain-seconds", "2"
     with serving(run, *options) as (address, process), closing(connect(address)) as kept:
         assert ask(f"{address}/ready") == (200, {"status": "ready"})
@@ -84,7 +84,7 @@ def test_it_drains_before_it_ends(run: Path) -> None:
         assert ask(f"{address}/api/recommendations?user=0")[0] == 200
         kept.request("GET", "/health")
         answer = kept.getresponse()
-        # A client that keeps its connection learns to open the next one elsewhere.
+        # Keep-alive connections are closed, so that clients connect to another server.
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
         assert answer.read()
         assert process.wait(timeout=20) == 0
@@ -105,7 +105,7 @@ def test_probes_are_answered_beside_idle_connections(run: Path) -> None:
         assert ask(f"{address}/health")[0] == 200
 
 
-def test_it_ends_when_its_terminal_is_closed(run: Path) -> None:
+def test_the_server_stops_when_its_terminal_is_closed(run: Path) -> None:
     pty = pytest.importorskip("pty")
     terminal, inside = pty.openpty()
     start = (
@@ -120,14 +120,14 @@ def test_it_ends_when_its_terminal_is_closed(run: Path) -> None:
         try:
             assert "http://" in process.stdout.readline()
             process.send_signal(signal.SIGHUP)
-            assert "is served, in place of" in process.stderr.readline()
+            assert "now serving" in process.stderr.readline()
             os.close(terminal)
             assert process.wait(timeout=20) == 0
         finally:
             process.kill()
 
 
-def test_a_hang_up_while_the_run_is_opened_is_kept_for_later() -> None:
+def test_a_sighup_while_the_run_is_opened_reloads_later() -> None:
     before = signal.getsignal(signal.SIGHUP)
     with ReloadRequest() as reload:
         signal.raise_signal(signal.SIGHUP)
@@ -147,10 +147,10 @@ def test_a_wrong_origin_is_refused_before_the_run_is_opened(
     ("host", "local"),
     [("127.0.0.1", True), ("127.8.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)],
 )
-def test_which_addresses_only_this_machine_reaches(host: str, local: bool) -> None:
+def test_addresses_that_only_this_machine_can_reach(host: str, local: bool) -> None:
     assert security.is_local(host) is local
 
 
-def test_limits_leave_room_for_the_largest_question() -> None:
+def test_the_largest_request_is_within_the_limits() -> None:
     ids = limits.CANDIDATES + limits.USERS
     assert ids * 200 < limits.BODY_BYTES

@@ -1,7 +1,7 @@
-"""Training on a device: what is put where, what would make a GPU wait, mixed precision, and clear refusals.
+"""Training on a device: placement of tensors, synchronisation of a GPU, mixed precision, and error messages.
 
-Where there is no GPU, torch's fake tensors stand in for one: they have a device and a shape but no values, so that
-mixing devices, or asking for a value, is an error.
+Without a GPU, torch's fake tensors replace it: they have a device and a shape but no values, so that mixing devices,
+or reading a value, is an error.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def trainer(folder: Path, device: torch.device, model: Spike | None = None, **op
 
 
 def on_fake_gpu(thing: Any) -> Any:
-    """A copy of a model, a batch or what they hold, with tensors of torch's device ``meta`` instead."""
+    """Copy a model, a batch or their parts, with tensors on torch's device ``meta``."""
     if isinstance(thing, Tensor):
         tensor = torch.empty(thing.shape, dtype=thing.dtype, device="meta")
         return torch.nn.Parameter(tensor) if isinstance(thing, torch.nn.Parameter) else tensor
@@ -72,7 +72,7 @@ def on_fake_gpu(thing: Any) -> Any:
 
 
 class NothingWithoutDevice(TorchFunctionMode):
-    """Fails where a tensor is made without saying on which device."""
+    """Mode that fails if a tensor is created without a device."""
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         options = options or {}
@@ -110,7 +110,7 @@ def test_a_step_on_a_sampled_neighbourhood_mixes_no_devices(
     with FakeTensorMode() as fake_mode:
         fake_model, fake_flow, batch = on_fake_gpu(model), on_fake_gpu(flow), on_fake_gpu(BATCH)
         fake_flow = replace(fake_flow, blocks=tuple(on_fake_gpu(block) for block in flow.blocks))
-    # Neighbours are drawn on the CPU, so this much is waited for; all else of the step is as above.
+    # Neighbours are sampled on the CPU, so this much is synchronised; the rest of the step is as above.
     fake_model.views.sampler.draw = lambda rows: fake_flow
     run = trainer(tmp_path, torch.device("cpu"), fake_model)
     run.optimizer.step = lambda: None

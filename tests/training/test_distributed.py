@@ -1,4 +1,4 @@
-"""Several processes: real ones, started by torchrun, against one; and the arithmetic of their shares."""
+"""Data-parallel training: processes started by torchrun against a single one, and shares of batches."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_gradients_of_the_shares_add_up_to_that_of_the_whole_batch() -> None:
 
 @pytest.fixture(scope="module")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in the authors' layout."""
+    """Create a small dataset in the authors' format."""
     folder = tmp_path_factory.mktemp("data") / "tiny"
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -80,7 +80,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def train(*arguments: object, processes: int) -> Iterator[subprocess.Popen[str]]:
-    """``main.py train`` by torchrun, or for a single process without it."""
+    """Start ``main.py train`` with torchrun, or without it for a single process."""
     launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"] if processes > 1 else []
     process = subprocess.Popen(
         [sys.executable, *launcher, "main.py", "train", *map(str, arguments), "--quiet"],
@@ -123,14 +123,14 @@ def wait_for_epochs(process: subprocess.Popen[str], run: Path, count: int) -> No
 
 
 def records(run: Path) -> list[dict[str, float]]:
-    """What was logged of each epoch, times apart."""
+    """Return the epoch records without times."""
     file = run / "metrics.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     return [{key: value for key, value in json.loads(line).items() if "seconds" not in key} for line in lines]
 
 
 def process_of_rank(torchrun: subprocess.Popen[str], rank: int) -> int:
-    """Process id of one of the processes that a torchrun started."""
+    """Return the process id of one of the processes that a torchrun started."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
@@ -166,7 +166,7 @@ def test_two_processes_train_as_one_and_write_one_run_folder(data_folder: Path, 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the threads in /proc")
 def test_no_thread_of_the_group_is_left_when_the_processes_have_parted() -> None:
-    # In a process of its own: what counts is whether the group or the optimizer is there first.
+    # In a separate process, because it depends on whether the group or the optimizer is created first.
     script = """
 from pathlib import Path
 import torch
@@ -219,7 +219,7 @@ def test_a_signal_to_any_process_saves_and_stops_all_and_two_go_on_as_one_would(
         os.kill(process_of_rank(process, 1), signal.SIGTERM)
         code, _, error = finish(process)
     assert code != 0
-    assert error.count("all is saved") == 1
+    assert error.count("everything is saved") == 1
     total = f"training.epochs={len(records(run)) + 2}"
     with train("--resume", run, total, processes=2) as process:
         code, _, error = finish(process)

@@ -1,4 +1,4 @@
-"""Settings that change when a run is resumed: applied, or refused with the reason."""
+"""Settings changed when a run is resumed: applied, or rejected with the reason."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_best_epoch_by_another_metric_must_have_been_kept(tmp_path: Path) ->
     run = trainer(tmp_path, epochs=3)
     run.validate = two_metrics([0.1, 0.3, 0.2], [0.05, 0.02, 0.03])
     run.fit()
-    with pytest.raises(ConfigError, match=r"epoch 1 is to be reported.*not kept.*training\.metric=score"):
+    with pytest.raises(ConfigError, match=r"epoch 1 would be reported.*not saved.*training\.metric=score"):
         trainer(tmp_path, epochs=5, metric="other").restore()
 
 
@@ -100,7 +100,7 @@ def test_keep_best_after_keep_last_reports_the_best_or_refuses(tmp_path: Path) -
     resumed(tmp_path, [0.1], epochs=3, keep="best").fit()
     assert torch.load(tmp_path / "best.pt")["epoch"] == 2
     resumed(tmp_path, [0.05], epochs=4, keep="last").fit()
-    with pytest.raises(ConfigError, match=r"epoch 2 is to be reported.*training\.keep=last"):
+    with pytest.raises(ConfigError, match=r"epoch 2 would be reported.*training\.keep=last"):
         resumed(tmp_path, epochs=5, keep="best")
 
 
@@ -108,7 +108,7 @@ def test_a_run_without_patience_left_says_so(tmp_path: Path) -> None:
     scores = [0.5, 0.4, 0.3]
     resumed(tmp_path, scores, epochs=9, patience=2).fit()
     run = resumed(tmp_path, epochs=9, patience=2)
-    assert "2 validations brought no better score than epoch 1" in run.why_done
+    assert "2 validations did not improve score over epoch 1" in run.why_done
     assert "training.patience=null" in run.why_done
     run.fit()
     assert len(MetricsLog(tmp_path / "metrics.jsonl").read()) == 3
@@ -173,7 +173,7 @@ def test_two_programs_do_not_write_to_one_run_and_a_killed_one_leaves_no_lock(
         for second in (["--resume", folder], [f"data.path={data_folder}", "--out", folder]):
             code, _, error = run("train", *second, "--quiet")
             assert code == 2
-            assert "at work" in error or "already exists" in error
+            assert "in use" in error or "already exists" in error
         process.send_signal(signal.SIGKILL)
     done = log.read()[-1]["epoch"]
     code, _, error = run("train", "--resume", folder, f"training.epochs={done + 1}", "--quiet")

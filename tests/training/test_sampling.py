@@ -1,4 +1,4 @@
-"""The sampler: every interaction once an epoch, and negatives that are never positives."""
+"""The sampler: every interaction once per epoch, and negatives that are not positives."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_negatives_follow_the_popularity_of_items(exponent: float, shares: list[
 
 
 def test_a_user_who_has_nearly_everything_gets_the_rest() -> None:
-    """However improbable it is: the popular items are taken, and redrawing by popularity meets them again."""
+    """Redrawing by popularity always draws positives again, since the popular items are positives."""
     train = interactions([(0, 0), (0, 1)] + [(user, item) for user in range(1, 1000) for item in (0, 1)])
     sampler = BprSampler(train, 1000, 3, batch_size=4, seed=0, popularity_exponent=2.0)
     drawn = sampler.negatives(torch.zeros(500, dtype=torch.int64), torch.Generator().manual_seed(1))
@@ -95,7 +95,7 @@ def test_skipping_gives_the_rest_of_the_same_epoch() -> None:
 
 
 def late(recency: float, times: list[int] | None = None, users: int = 1) -> BprSampler:
-    """Users with the items 0 to 3, by default in this order, among five."""
+    """Create users with the items 0 to 3, by default in this order, among five."""
     pairs = interactions([(user, item) for user in range(users) for item in range(4)])
     train = Interactions(pairs.users, pairs.items, np.array((times or [0, 1, 2, 3]) * users, np.float64))
     return BprSampler(train, users, 5, batch_size=8, seed=0, recency=recency)

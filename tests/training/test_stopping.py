@@ -6,7 +6,7 @@ from spike_dgl.training.stopping import EarlyStopping
 
 
 def run(values: list[float], patience: int | None) -> tuple[int, EarlyStopping]:
-    """Feed values until the rule stops; how many were taken."""
+    """Feed values until the rule stops; return their number."""
     rule = EarlyStopping(patience)
     for epoch, value in enumerate(values, start=1):
         rule.update(value, epoch)

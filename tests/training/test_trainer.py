@@ -1,4 +1,4 @@
-"""The trainer: learning, resuming bit for bit, stopping by signal, and giving up on NaN."""
+"""The trainer: learning, exact resuming, stopping by signal, and stopping at NaN."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def made_up_score(embeddings: Embeddings) -> dict[str, float]:
 
 
 def records(folder: Path) -> list[dict[str, float]]:
-    """Epoch records without their times."""
+    """Return the epoch records without times."""
     return [
         {key: value for key, value in record.items() if "seconds" not in key}
         for record in MetricsLog(folder / "metrics.jsonl").read()
@@ -67,7 +67,7 @@ def records(folder: Path) -> list[dict[str, float]]:
 
 
 def assert_same_state(ours: Path, theirs: Path) -> None:
-    """`last.pt` of two folders, bit for bit, times apart."""
+    """Compare `last.pt` of two folders, bit for bit, without times."""
     a, b = (torch.load(folder / "last.pt", weights_only=True) for folder in (ours, theirs))
     for key in a.keys() - {"seconds", "epoch_seconds"}:
         assert_identical(a[key], b[key], key)
@@ -111,7 +111,7 @@ def test_two_and_two_epochs_are_four_bit_for_bit(tmp_path: Path, fanout: tuple[i
     trainer(parts, fanout=fanout, epochs=2).fit()
     resumed = trainer(parts, fanout=fanout)
     dgl.seed(99)
-    torch.randn(100)  # whatever happened to the generators in between must not matter
+    torch.randn(100)  # random draws in between must not matter
     resumed.restore()
     resumed.fit()
     assert_same_state(whole, parts)
@@ -120,7 +120,7 @@ def test_two_and_two_epochs_are_four_bit_for_bit(tmp_path: Path, fanout: tuple[i
 
 
 def after_steps(count: int, act: Callable[[], None]) -> type[Spike]:
-    """A model that acts once, in its `count`-th loss."""
+    """Model that calls a function in its `count`-th loss."""
 
     class Acting(Spike):
         losses = 0
@@ -187,7 +187,7 @@ def test_parameters_that_the_last_step_of_an_epoch_broke_are_noticed(tmp_path: P
                 run.model.embedding[0] = float("inf")
 
     run.optimizer.step = break_parameters
-    with pytest.raises(TrainingDivergedError, match=r"some parameters are no finite numbers in epoch 2"):
+    with pytest.raises(TrainingDivergedError, match=r"some parameters are not finite in epoch 2"):
         run.fit()
     assert torch.load(tmp_path / "last.pt")["epoch"] == 2
     assert [record["epoch"] for record in records(tmp_path)] == [1]

@@ -1,4 +1,4 @@
-"""Which models are tuned, with which settings around their grids."""
+"""Models to tune, their settings and grids."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ OFF_THE_GRID = {"training.learning_rate": 0.5, "model.fanout": [1, 2], "model.on
 
 
 def value(point: Point) -> float:
-    """Best at one corner of the grid."""
+    """Value of a point; the best is one corner of the grid."""
     return point["training.learning_rate"] + 10 * (point["model.fanout"] == [3]) + 100 * point["model.on"]
 
 
@@ -72,7 +72,7 @@ def test_optuna_goes_where_it_was_good() -> None:
     grid = as_grid({f"model.{name}": range(8) for name in "abc"})
 
     def total(sampler: Sampler) -> int:
-        """Of the settings of the last ten of forty trials, where more is better."""
+        """Return the sum of the settings of the last ten of forty trials."""
         points: list[Point] = []
         while asked := sampler.ask(40 - len(points), 1):
             points += asked

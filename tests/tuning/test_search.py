@@ -1,4 +1,4 @@
-"""The search without any training: what is run, how often, and what is chosen."""
+"""The search without training: its runs, and the settings it chooses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[PlannedRun]:
 
 
 def of_any_data(tuned: Contender) -> RunConfig:
-    """The settings of a file that tuning wrote, apart from the data they ask for."""
+    """Read the settings of a file that tuning wrote, without the data."""
     config = tuned.config({})
     assert load_dataset(config.data.path).checksum.startswith(config.data.checksum)
     return replace(config, data=replace(config.data, checksum=None))
@@ -99,7 +99,7 @@ def test_the_test_part_of_the_inner_split_decides(
     file = tmp_path / "tuned" / "movielens" / "bpr-mf.yaml"
     [tuned] = read_contenders(file, [], ["data.inner_split=true"])
     assert of_any_data(tuned) == started[3].config
-    assert "on the test part of the inner split of movielens" in file.read_text(encoding="utf-8")
+    assert "on the test split of the inner split of movielens" in file.read_text(encoding="utf-8")
     assert (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text().startswith("trial,")
     assert "inner split ndcg@20" in (tmp_path / "out" / "bpr-mf" / "trials.csv").read_text()
 

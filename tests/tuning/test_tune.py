@@ -1,4 +1,4 @@
-"""main.py tune as a user meets it: on validation alone, resumable, and read by bench afterwards."""
+"""main.py tune end to end: on validation only, resumable, and with results that bench reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from spike_dgl.models.base import registered_models
 from tests.command_line import run_command
 
 GRID = {"training.weight_decay": (1e30,)}
-"""The first trial has the learning rate that is the default, and this one must fail."""
+"""The first trial has the default learning rate, and must fail."""
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ def arguments(folder: Path, data: Path, trials: int = 2) -> list[object]:
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    """The table of trials."""
+    """Read the table of trials."""
     text = (folder / "out" / "lightgcn" / "trials.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 
 def findings(folder: Path) -> list[object]:
-    """All that tuning wrote, apart from when, how long and where, and apart from what names the whole data."""
+    """Return the files that tuning wrote, without times, paths and the data's checksum."""
     tuned = (folder / "tuned" / "toy" / "lightgcn.yaml").read_text().splitlines()
     rows = [row | {"failure": row["failure"].partition("; see")[0]} for row in table(folder)]
     written = [file.name.lower() for file in (folder / "out/lightgcn").glob("trial-?/*")]
@@ -130,11 +130,11 @@ def test_settings_tuned_on_other_data_of_the_same_name_are_neither_replaced_nor_
             "train", "--config", written, f"data.path={data}", "--out", tmp_path / f"run-{data.parent.name}"
         )
         assert code == expected, error
-    assert "is not the data that data.checksum=" in error
+    assert "expected data.checksum=" in error
 
 
 def used_by_bench(folder: Path, tuned: Path) -> None:
-    """What was chosen is what a bench file of that data lies under its variants."""
+    """Check that a bench file of the same data uses the tuned settings."""
     best = table(tuned)[0]
     (folder / "bench.yaml").write_text(
         f"base: {{data: {{path: {folder / 'a' / 'toy'}}}}}\nmodels: [lightgcn]\ntuned: {tuned / 'tuned'}\n"
@@ -143,7 +143,7 @@ def used_by_bench(folder: Path, tuned: Path) -> None:
     config = study.rows[0].config(1)
     assert study.tuned == ("lightgcn",)
     assert config.training.weight_decay == float(best["training.weight_decay"])
-    assert config.model.embedding_dim == 64  # that of the tuning runs was no finding
+    assert config.model.embedding_dim == 64  # the value of the tuning runs is not in the tuned file
     comments = [
         line for line in (tuned / "tuned/toy/lightgcn.yaml").read_text().splitlines() if line[0] == "#"
     ]
@@ -188,5 +188,5 @@ def test_without_validation_nothing_is_run(run, tmp_path: Path) -> None:
     command = arguments(tmp_path, write_data(tmp_path / "a" / "toy", 1))
     code, _, error = run(*command, "data.valid_fraction=0.0")
     assert code == 2
-    assert "nothing is chosen on the test part" in error
+    assert "tuning must not use the test split" in error
     assert not list((tmp_path / "out").glob("lightgcn/*"))

@@ -1,1 +1,1 @@
-"""A data set, split as it is here, in the formats of other libraries."""
+"""Export of a data set and its splits to the formats of other libraries."""

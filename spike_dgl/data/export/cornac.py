@@ -1,4 +1,4 @@
-"""Cornac's (user, item, rating) triples, split as the data set is; every rating is 1."""
+"""Export to Cornac's (user, item, rating) triples, one file per split; every rating is 1."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ method = BaseMethod.from_splits(
 
 
 def user_item_rating(dataset: Dataset, pairs: Interactions) -> list[tuple[str, str, float]]:
-    """Raw ids and ratings of interactions, as cornac takes them from Python."""
+    """Return interactions as (user, item, rating) with raw ids, as Cornac's Python API takes them."""
     return [(user, item, 1.0) for user, item in raw_pairs(dataset, pairs)]
 
 
 def write(dataset: Dataset, folder: Path) -> list[Path]:
-    """Write ``train.uir``, ``valid.uir`` and ``test.uir``; gives their paths.
+    """Write ``train.uir``, ``valid.uir`` and ``test.uir``; return their paths.
 
     Parameters
     ----------
     dataset
-        What to write.
+        Data set to write.
     folder
-        One that exists.
+        Existing folder to write to.
 
     Raises
     ------
     DataError
-        Where a raw id cannot stand in a table.
+        If a raw id contains a tab or a line break.
     """
     check_ids(dataset.users, dataset.items)
     return [
@@ -50,6 +50,6 @@ def write(dataset: Dataset, folder: Path) -> list[Path]:
     ]
 
 
-def how_to_read(dataset: Dataset, folder: Path) -> str:  # noqa: ARG001  (formats are called alike)
-    """How to load them in cornac."""
+def how_to_read(dataset: Dataset, folder: Path) -> str:  # noqa: ARG001  (all formats have the same signature)
+    """Return instructions for loading the files in Cornac."""
     return HOW_TO_READ.format(parts=list(parts_of(dataset)))

@@ -1,4 +1,4 @@
-"""RecBole's atomic files, split as the data set is: RecBole calls them benchmark files."""
+"""Export to RecBole's atomic files, one file of interactions per split ("benchmark files" in RecBole)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spike_dgl.data.export.tables import as_cell, check_ids, parts_of, raw_pairs
 HOW_TO_READ = """RecBole reads these files with
 
 ```yaml
-data_path: FOLDER                # the one this folder is in
+data_path: FOLDER                # the parent of this folder
 dataset: {name}
 benchmark_filename: [{parts}]
 load_col: {{inter: [user_id, item_id], kg: [head_id, relation_id, tail_id], link: [item_id, entity_id]}}
@@ -20,21 +20,21 @@ load_col: {{inter: [user_id, item_id], kg: [head_id, relation_id, tail_id], link
 
 
 def write(dataset: Dataset, folder: Path) -> list[Path]:
-    """Write interactions, knowledge graph, links and names as atomic files; gives their paths.
+    """Write interactions, knowledge graph, links and names as atomic files; return their paths.
 
-    `spike_dgl.data.formats.recbole` reads the same rows and splits back, and the same triples of raw ids.
+    `spike_dgl.data.formats.recbole` reads back the same rows, splits and triples of raw ids.
 
     Parameters
     ----------
     dataset
-        What to write.
+        Data set to write.
     folder
-        One that exists; its name is the data set's name for RecBole.
+        Existing folder to write to; RecBole uses its name as the data set's name.
 
     Raises
     ------
     DataError
-        Where a raw id cannot stand in a table.
+        If a raw id contains a tab or a line break.
     """
     check_ids(dataset.users, dataset.items, dataset.entities, dataset.relations)
     return [
@@ -44,7 +44,7 @@ def write(dataset: Dataset, folder: Path) -> list[Path]:
 
 
 def _tables(dataset: Dataset) -> Iterator[tuple[str, tuple[str, ...], Iterable[Sequence[str]]]]:
-    """Ending, header and rows of each file."""
+    """Yield the extension, header and rows of each file."""
     for part, pairs in parts_of(dataset).items():
         yield f"{part}.inter", ("user_id:token", "item_id:token"), raw_pairs(dataset, pairs)
     yield "kg", ("head_id:token", "relation_id:token", "tail_id:token"), _facts(dataset)
@@ -66,5 +66,5 @@ def _names(vocabulary: Vocabulary) -> Iterator[tuple[str, str]]:
 
 
 def how_to_read(dataset: Dataset, folder: Path) -> str:
-    """What to tell RecBole."""
+    """Return the RecBole configuration for the files."""
     return HOW_TO_READ.format(name=folder.name, parts=", ".join(parts_of(dataset)))

@@ -1,4 +1,4 @@
-"""Tab-separated tables of raw ids."""
+"""Writing of tab-separated tables of raw ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARTS = ("train", "valid", "test")
 
 
 def parts_of(dataset: Dataset) -> dict[str, Interactions]:
-    """The parts that hold interactions, by name."""
+    """Return the non-empty splits, by name."""
     parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
     return {part: pairs for part, pairs in parts.items() if len(pairs)}
 
@@ -25,24 +25,24 @@ def raw_pairs(dataset: Dataset, pairs: Interactions) -> Iterator[tuple[str, str]
 
 
 def write_table(file: Path, rows: Iterable[Sequence[str]]) -> Path:
-    """Write rows of cells with tabs between them; gives the file's path."""
+    """Write rows of cells, separated by tabs; return the file's path."""
     with file.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines("\t".join(row) + "\n" for row in rows)
     return file
 
 
 def check_ids(*vocabularies: Vocabulary) -> None:
-    """Raise `DataError` where a raw id has a tab or a line break, which would end its cell."""
+    """Raise `DataError` if a raw id has a tab or a line break, which would end its cell."""
     for vocabulary in vocabularies:
         for raw in vocabulary.ids:
             if any(separator in raw for separator in "\t\n\r"):
                 raise DataError(
                     vocabulary.kind + " ids",
-                    f"{raw!r} has a tab or a line break, which no table of tokens can hold",
-                    "Give it another raw id.",
+                    f"{raw!r} has a tab or a line break, which these files cannot represent",
+                    "Change the raw id.",
                 )
 
 
 def as_cell(text: str) -> str:
-    """A text in one line, without tabs."""
+    """Return a text in one line, without tabs."""
     return " ".join(text.split())

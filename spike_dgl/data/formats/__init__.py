@@ -1,6 +1,6 @@
-"""File layouts a data set may come in, one module each.
+"""Data formats, one module each.
 
-To add one, write a module with the members of `Format` and put it into `FORMATS`.
+To add a format, write a module with the members of `Format` and add it to `FORMATS`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from spike_dgl.data.raw import RawDataset
 
 
 class Format(Protocol):
-    """What a module of this package provides."""
+    """Interface of the modules in this package."""
 
     NAME: str
-    """What the setting `format` calls it."""
+    """Value of the setting `format`."""
 
     NEEDS: str
-    """The files it needs, in one line, for error messages."""
+    """Required files, in one line, for error messages."""
 
     def recognises(self, folder: Path) -> bool:
-        """Whether a folder looks like this layout; reads no file."""
+        """Return whether a folder's file names match this format; reads no file."""
 
     def read(self, folder: Path) -> RawDataset:
-        """Read a folder. Raises `DataError`, and nothing else, for whatever is wrong with its files."""
+        """Read a folder. Raises `DataError`, and no other error, for any problem with its files."""
 
 
 FORMATS: tuple[Format, ...] = (spike, recbole)

@@ -1,4 +1,4 @@
-"""Row numbers and raw ids in KGAT-style lists, and the number of rows where there is no list."""
+"""KGAT-style lists of raw ids and row numbers, and the number of rows if there is no list."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from spike_dgl.data.values import corrected_ids
 from spike_dgl.errors import DataError
 
 ALLOWED_GAPS = {"relation": 1_000}
-"""Unused row numbers that a data set may have, besides nine for each used one. A relation is two types of edges."""
+"""Maximum number of unused rows by kind, besides nine per used row. Low for relations: each is two edge types."""
 ALLOWED_GAP = 100_000
-"""The same of other kinds."""
+"""Maximum number of unused rows of all other kinds."""
 
 
 def read_id_list(file: Path) -> tuple[str, ...]:
-    """Raw ids in row order, from a list with the header ``org_id remap_id``.
+    """Return raw ids in row order, from a list with the header ``org_id remap_id``.
 
-    Further columns are ignored. A raw id may contain spaces.
+    Further columns are ignored. Raw ids may contain spaces.
     """
     header, *lines = read_lines(file)
     columns = header.split()
@@ -29,12 +29,12 @@ def read_id_list(file: Path) -> tuple[str, ...]:
         problem = f"expected the header 'org_id remap_id', found {shorten(header)}"
         raise DataError(file, problem, "Add the header line.", 1)
     if not lines:
-        raise DataError(file, "lists nothing", "Add a line for each row, or delete the file.")
+        raise DataError(file, "has a header but no rows", "Add a line per row, or delete the file.")
     raw_ids: dict[int, str] = {}
     for number, line in enumerate(lines, start=2):
         raw, row = _parse_line(file, number, line, len(columns))
         if row >= len(lines) or row in raw_ids:
-            problem = f"the row number {row} occurs twice, or is not one of 0 to {len(lines) - 1}"
+            problem = f"the row number {row} is repeated or not in the range 0 to {len(lines) - 1}"
             raise DataError(file, problem, "Number the rows from 0, each number once.", number)
         raw_ids[row] = raw
     meant = {raw: number for raw, number in corrected_ids(raw_ids.values()).items() if number}
@@ -44,12 +44,12 @@ def read_id_list(file: Path) -> tuple[str, ...]:
 
 
 def last_row(sources: Sequence[IdSource]) -> int:
-    """The last row that several files name, -1 if there is none.
+    """Return the largest row that the files mention, -1 if there is none.
 
     Raises
     ------
     DataError
-        If it is so large that the ids cannot be row numbers: raw ids that somebody forgot to renumber.
+        If it is so large that the ids are probably raw ids instead of row numbers.
     """
     filled = [source for source in sources if source.ids.size]
     if not filled:
@@ -81,5 +81,5 @@ def _check_different(file: Path, raw_ids: Sequence[str]) -> None:
     for row, raw in enumerate(raw_ids):
         if raw in rows:
             problem = f"rows {rows[raw]} and {row} have the same raw id {shorten(raw)}"
-            raise DataError(file, problem, "Give every row an id of its own.")
+            raise DataError(file, problem, "Give every row a different id.")
         rows[raw] = row

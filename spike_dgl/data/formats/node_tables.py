@@ -1,4 +1,4 @@
-"""Name, profile and description of nodes in RecBole's ``.user``, ``.item`` and ``.entity`` tables."""
+"""Names, profiles and descriptions of nodes from RecBole's ``.user``, ``.item`` and ``.entity`` tables."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PROFILE_COLUMN = "profile"
 
 @dataclass(frozen=True)
 class NodeTable:
-    """Raw ids of nodes, each once, and their texts by column, blank where missing; sequences of numbers are left out.
+    """Unique raw ids of nodes and their texts by column, blank where missing, without sequences of numbers.
 
-    `num_missing` counts the texts that were a spelling of a missing value.
+    `num_missing` is the number of texts that were a spelling of a missing value.
     """
 
     ids: Sequence[str] = ()
@@ -26,7 +26,7 @@ class NodeTable:
 
     @classmethod
     def from_table(cls, table: Table | None) -> NodeTable:
-        """The texts of a table whose first required column holds the nodes' ids; nothing without a table."""
+        """Build from a table whose required column has the nodes' ids; empty if there is no table."""
         if table is None:
             return cls()
         [id_column] = table.ids
@@ -40,19 +40,19 @@ class NodeTable:
 
     @property
     def name_column(self) -> str | None:
-        """The first column that may hold names, if there is one."""
+        """First of the columns in `NAME_COLUMNS` that the table has, or None."""
         return next((column for column in NAME_COLUMNS if column in self.texts), None)
 
     def names(self) -> dict[str, str]:
-        """Name of each node that has one."""
+        """Return names by raw id, of the nodes that have one."""
         return self._cells(self.name_column) if self.name_column else {}
 
     def profiles(self) -> dict[str, str]:
-        """Profile of each node that has one."""
+        """Return profiles by raw id, of the nodes that have one."""
         return self._cells(PROFILE_COLUMN) if PROFILE_COLUMN in self.texts else {}
 
     def descriptions(self) -> dict[str, str]:
-        """Sentences such as "Gender: F. Age: Under 18." from all columns but name and profile."""
+        """Return sentences such as "Gender: F. Age: Under 18." from all columns except name and profile, by raw id."""
         columns = [column for column in self.texts if column not in (self.name_column, PROFILE_COLUMN)]
         sentences: dict[str, list[str]] = {}
         for column in columns:
@@ -66,7 +66,7 @@ class NodeTable:
 
 
 def read_node_table(file: Path, id_column: str) -> Table | None:
-    """Read a table of nodes; None if there is no such file. Raises `DataError` if it is broken."""
+    """Read a table of nodes; None if the file does not exist. Raises `DataError` if it is broken."""
     if not file.exists():
         return None
     table = read_table(file, (id_column,))

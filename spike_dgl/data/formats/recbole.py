@@ -2,23 +2,23 @@
 
 Needed
 
-- ``NAME.inter`` (`user_id`, `item_id`, perhaps `timestamp`), or, already split, ``NAME.train.inter`` and
-  ``NAME.test.inter``, perhaps with ``NAME.valid.inter``. A file in one piece is split per user: the latest
-  tenth of the pairs is the test part, the tenth before it the validation part (the setting `valid_fraction`
-  changes this one); at random where there is no `timestamp`. Every row is an interaction, whatever its
-  `rating`: to keep good ratings only, remove the others from the file.
+- ``NAME.inter`` (`user_id`, `item_id`, optionally `timestamp`), or, already split, ``NAME.train.inter`` and
+  ``NAME.test.inter``, optionally with ``NAME.valid.inter``. A single file is split per user: the latest tenth of the
+  pairs is the test split, the tenth before it the validation split (set by `valid_fraction`). Without `timestamp` the
+  split is random. Every row is an interaction, regardless of its `rating`: to keep high ratings only, remove the
+  others from the file.
 - ``NAME.kg`` (`head_id`, `relation_id`, `tail_id`) and ``NAME.link`` (`item_id`, `entity_id`).
 
 Optional
 
-- ``NAME.item`` (`item_id`, ...) and ``NAME.user`` (`user_id`, ...): of the further columns, `title` or `name`
-  is the readable name, `profile` the ready-made profile; the others become descriptions ("Genre: Drama.").
-- ``NAME.entity`` (`entity_id`, `name`): readable names of entities; further columns are not used.
+- ``NAME.item`` (`item_id`, ...) and ``NAME.user`` (`user_id`, ...): the column `title` or `name` has readable names,
+  `profile` has profiles, and all other columns become descriptions ("Genre: Drama.").
+- ``NAME.entity`` (`entity_id`, `name`): readable names of entities; further columns are ignored.
 
-Items are those of any of these files; in the graph, an item takes the place of the entity it is linked to. An
-item that has no link, or whose entity has no triple, is an item without knowledge. Where two items are linked
-to one entity, the first keeps it; where one item is linked to two, it keeps the first; links left out in this
-way are counted in `Dataset.dropped`.
+The items are all those in any of these files. In the graph, an item replaces the entity that it is linked to. An item
+has no triples if it has no link or its entity has no triples. If two items are linked to one entity, the first link is
+used; if one item is linked to two entities, the first link is used. Other links are dropped and counted in
+`Dataset.dropped`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ WHOLE = "whole"
 
 
 def recognises(folder: Path) -> bool:
-    """Whether a folder holds a file of interactions."""
+    """Return whether a folder has a file of interactions."""
     return any(folder.glob("*.inter"))
 
 
 def read(folder: Path) -> RawDataset:
-    """Read a folder of this layout; see the module's description."""
+    """Read a folder of this format; see the module's docstring."""
     files = _read_files(folder)
     users = _different([files.users.ids, *files.interaction_column("user_id")])
     items = _different(
@@ -89,7 +89,7 @@ def read(folder: Path) -> RawDataset:
 
 @dataclass(frozen=True)
 class _Files:
-    """The tables of a folder; `interactions` has the parts, or `WHOLE` alone."""
+    """Tables of a folder; `interactions` has a table per split, or `WHOLE` only."""
 
     interactions: Mapping[str, Table]
     triples: Table
@@ -100,7 +100,7 @@ class _Files:
     left_out: Counter[str]
 
     def interaction_column(self, name: str) -> list[Sequence[str]]:
-        """A column of every table of interactions, train first."""
+        """Return a column of every table of interactions, train first."""
         return [table.columns[name] for table in self.interactions.values()]
 
 
@@ -133,7 +133,7 @@ def _read_files(folder: Path) -> _Files:
 
 
 def _check_overlaps(files: _Files, tables: Mapping[str, Table]) -> None:
-    """Raise `DataError` where a table is about none of the users, items or entities of the others."""
+    """Raise `DataError` if a table has no user, item or entity in common with the other tables."""
     items = files.interaction_column("item_id")
     in_graph = [files.triples.columns["head_id"], files.triples.columns["tail_id"]]
     for table, column, known, known_from in (
@@ -147,7 +147,7 @@ def _check_overlaps(files: _Files, tables: Mapping[str, Table]) -> None:
 
 
 def _find_interactions(folder: Path) -> tuple[str, dict[str, Path]]:
-    """The data set's name in the folder, and its files of interactions by part, train first."""
+    """Return the data set's name in the folder, and its files of interactions by split, train first."""
     found: dict[str, dict[str, Path]] = {}
     for file in sorted(folder.glob("*.inter")):
         stem, _, part = file.stem.rpartition(".")
@@ -155,20 +155,22 @@ def _find_interactions(folder: Path) -> tuple[str, dict[str, Path]]:
         found.setdefault(name, {})[part] = file
     if len(found) != 1:
         shown = ", ".join(found) or "no file NAME.inter"
-        raise DataError(folder, f"expected one data set, found {shown}", "Keep each in a folder of its own.")
+        raise DataError(
+            folder, f"expected one data set, found {shown}", "Put each data set into its own folder."
+        )
     [(name, parts)] = found.items()
     if WHOLE in parts and len(parts) > 1:
-        problem = f"holds {name}.inter, and files split from it as well"
+        problem = f"has both {name}.inter and files of its splits"
         raise DataError(folder, problem, f"Remove {name}.inter, or the split files.")
     for part in () if WHOLE in parts else ("train", "test"):
         if part not in parts:
-            problem = "no such file, although another part is there"
-            raise DataError(folder / f"{name}.{part}.inter", problem, "Both train and test are needed.")
+            problem = "no such file, although another split has one"
+            raise DataError(folder / f"{name}.{part}.inter", problem, "Provide both train and test.")
     return name, {part: parts[part] for part in (*PARTS, WHOLE) if part in parts}
 
 
 def _links(table: Table) -> tuple[dict[str, str], Counter[str]]:
-    """The entity of each item, at most one item an entity; and how many links of which sort were left out."""
+    """Return a one-to-one map from items to entities, and the number of dropped links by reason."""
     links: dict[str, str] = {}
     taken: set[str] = set()
     left_out: Counter[str] = Counter()
@@ -186,7 +188,7 @@ def _links(table: Table) -> tuple[dict[str, str], Counter[str]]:
 
 
 def _entity_ids(items: Sequence[str], links: Mapping[str, str], triples: Table) -> tuple[str, ...]:
-    """Entity ids in row order: of the items, in their order, then of all others in the knowledge graph."""
+    """Return entity ids in row order: first those of the items, then all others in the knowledge graph."""
     in_graph = _different([triples.columns["head_id"], triples.columns["tail_id"]])
     taken = {*in_graph, *links.values()}
     of_items = [links[item] if item in links else _unused(f"item:{item}", taken) for item in items]
@@ -194,7 +196,7 @@ def _entity_ids(items: Sequence[str], links: Mapping[str, str], triples: Table) 
 
 
 def _unused(raw_id: str, taken: set[str]) -> str:
-    """An id that no entity has: this one, with as many letters before it as that takes."""
+    """Return an id that is not in `taken`, by prepending "item:" as often as needed; adds it to `taken`."""
     while raw_id in taken:
         raw_id = f"item:{raw_id}"
     taken.add(raw_id)
@@ -213,7 +215,7 @@ def _pairs(
 
 
 def _times(tables: Mapping[str, Table]) -> dict[str, NDArray[np.float64]]:
-    """When the rows of each part happened, where all of them say so."""
+    """Return the times of each split's rows, if all splits have them."""
     if not all("timestamp" in table.types for table in tables.values()):
         return {}
     return {part: table.numbers("timestamp") for part, table in tables.items()}
@@ -225,7 +227,7 @@ def _triples(table: Table, entity_rows: Mapping[str, int], relation_rows: Mappin
 
 
 def _indexed(table: Table, columns: Mapping[str, Mapping[str, int]]) -> RawRows:
-    """Columns of raw ids as columns of row indices."""
+    """Convert columns of raw ids to columns of row indices."""
     count = len(table)
     indices = [
         np.fromiter(map(rows.__getitem__, table.columns[name]), dtype=np.int64, count=count)
@@ -247,5 +249,5 @@ def _rows(raw_ids: Sequence[str]) -> dict[str, int]:
 
 
 def _different(columns: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """Different values of several columns, in the order in which they first occur."""
+    """Return the distinct values of several columns, in order of first occurrence."""
     return tuple(dict.fromkeys(chain.from_iterable(columns)))

@@ -1,4 +1,4 @@
-"""One spelling for the ids of RecBole's tables, and a check that the tables are about the same things."""
+"""Uniform spelling of ids across RecBole's tables, and a check that the tables have ids in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = {
     "tail_id": "entity",
     "relation_id": "relation",
 }
-"""Kind of id by column. Entities and relations may be words that stand for a missing value."""
+"""Kind of id by column. Entities and relations may be words, so spellings of missing values apply to them."""
 
 ROWS = {
     ".kg": "triples",
@@ -30,14 +30,14 @@ ROWS = {
 
 
 def corrected_tables(tables: Mapping[str, Table]) -> tuple[dict[str, Table], Counter[str]]:
-    """Spell ids as they are meant, and count rows that are left out since an id is missing.
+    """Correct the spelling of ids, and drop and count rows with a missing id.
 
-    All columns of one kind of id are judged together: 101.0 in one table may be 101 in another.
+    All columns with the same kind of id are corrected together: 101.0 in one table may be 101 in another.
 
     Raises
     ------
     DataError
-        If an id of an interaction is missing, or that of a user or item cannot be one.
+        If an id of an interaction is missing, or a user or item has an invalid id.
     """
     corrections = {kind: _corrections(kind, tables.values()) for kind in dict.fromkeys(KINDS.values())}
     result, left_out = dict[str, Table](), Counter[str]()
@@ -58,7 +58,7 @@ def corrected_tables(tables: Mapping[str, Table]) -> tuple[dict[str, Table], Cou
 
 
 def _corrections(kind: str, tables: Iterable[Table]) -> dict[str, str]:
-    """Map the ids of a kind to what they mean, where that is spelt otherwise."""
+    """Return the corrected spelling of a kind's ids, for those that change."""
     columns = [(table, name) for table in tables for name in table.ids if KINDS[name] == kind]
     different = set[str]().union(*(table.columns[name] for table, name in columns))
     rule = corrected_values
@@ -82,7 +82,7 @@ def _check_id(cell: str, columns: Sequence[tuple[Table, str]]) -> None:
 
 
 def check_overlap(table: Table | None, column: str, known: Iterable[str], known_from: str) -> None:
-    """Raise `DataError`, which shows an id of each side, if there is a table but it names nothing that is known."""
+    """Raise `DataError`, with an example id of each, if a table exists but has no id in common with `known`."""
     if table is None:
         return
     first, mine = "", set(table.columns[column])

@@ -1,30 +1,30 @@
-"""The layout of the SPiKE authors' data, which is also KGAT's: numbers in text files.
+"""Format of the SPiKE authors' and KGAT's data: row numbers in text files.
 
 Needed
 
-- ``train.txt``, ``test.txt``: a line is ``user item item ...``. A user without items is fine, and so is a
-  user with several lines.
-- ``kg_final.txt``, or ``kg_final.txt.zip`` where that is missing: a line is ``head relation tail``.
+- ``train.txt``, ``test.txt``: each line is ``user item item ...``. Users without items, and users with several lines,
+  are allowed.
+- ``kg_final.txt``, or ``kg_final.txt.zip`` if that is missing: each line is ``head relation tail``.
 
 Optional
 
-- ``valid.txt``, as ``train.txt``.
-- ``entity_names.txt``: line i names entity i, items first.
-- ``user_list.txt``, ``item_list.txt``, ``entity_list.txt``, ``relation_list.txt``: a header
-  ``org_id remap_id``, then raw id (which may hold spaces) and row number; further columns are ignored.
-- ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``: row number -> text.
-- ``user_texts.json``, ``item_texts.json``: row number -> description, raw material for profiles.
-- ``reviews.jsonl``: a line ``{"user": row, "item": row, "text": "..."}`` a review, raw material for profiles too.
-- ``train_times.txt``, ``valid_times.txt``, ``test_times.txt``: line by line the user and, in the place of each item,
-  when it happened, in seconds since 1970.
-- ``linked_names.json``: row number of an item -> how the knowledge graph names the entity it was linked to.
+- ``valid.txt``, in the format of ``train.txt``.
+- ``entity_names.txt``: line i has the name of entity i, items first.
+- ``user_list.txt``, ``item_list.txt``, ``entity_list.txt``, ``relation_list.txt``: the header ``org_id remap_id``, then
+  a raw id (which may contain spaces) and a row number per line; further columns are ignored.
+- ``user_profiles.json``, ``item_profiles.json``, ``entity_profiles.json``: row number -> text; also with ``.gz``.
+- ``user_texts.json``, ``item_texts.json``: row number -> description, from which profiles are written.
+- ``reviews.jsonl``: each line is a review ``{"user": row, "item": row, "text": "..."}``, also used for profiles.
+- ``train_times.txt``, ``valid_times.txt``, ``test_times.txt``: the lines of ``train.txt`` etc. with the time of each
+  interaction, in seconds since 1970, in place of the item.
+- ``linked_names.json``: row number of an item -> name of the entity that it is linked to.
 - ``user_embeddings.npz``, ``item_embeddings.npz``, ``entity_embeddings.npz``, all or none: arrays `ids` and
-  `embeddings` with a row for every node, perhaps `encoder` and `text_hashes`.
+  `embeddings` with one row per node, optionally `encoder` and `text_hashes`.
 
-Rows of ``entity_profiles.json`` and ``entity_embeddings.npz`` are auxiliary entities and count from 0 AFTER
-the items; everywhere else entities are counted with the items, which come first. Where a list or
-``entity_names.txt`` says how many rows there are, a larger id is an error; elsewhere the largest id says it.
-Without a list the raw ids are the numbers themselves.
+In ``entity_profiles.json`` and ``entity_embeddings.npz``, row 0 is the first auxiliary entity, i.e. the first one AFTER
+the items; in all other files, entity rows include the items, which come first. If a list or ``entity_names.txt``
+determines the number of rows, a larger id is an error; otherwise the largest id determines it. Without a list, the row
+numbers are used as raw ids.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ LINKED_NAMES = "linked_names.json"
 
 
 def recognises(folder: Path) -> bool:
-    """Whether a folder holds one of the files that only this layout has."""
+    """Return whether a folder has one of the files that are specific to this format."""
     return any((folder / name).exists() for name in ("train.txt", "kg_final.txt", "kg_final.txt.zip"))
 
 
 def read(folder: Path) -> RawDataset:
-    """Read a folder of this layout; see the module's description."""
+    """Read a folder of this format; see the module's docstring."""
     files = _read_files(folder)
     users, items = _vocabulary(files, "user"), _vocabulary(files, "item")
     entities = _vocabulary(files, "entity", num_items=len(items))
@@ -92,12 +92,12 @@ def read(folder: Path) -> RawDataset:
 
 @dataclass(frozen=True)
 class _Files:
-    """Everything a folder holds, before the number of nodes is known."""
+    """Contents of a folder, before the number of nodes is known."""
 
     folder: Path
     pairs: dict[str, RawRows]
     times: dict[str, IndexArray]
-    named_users: tuple[IdSource, ...]  # first ids of lines, also of those without items
+    named_users: tuple[IdSource, ...]  # first ids of all lines, including lines without items
     triples: RawRows
     texts: dict[str, dict[int, str]]
     descriptions: dict[str, dict[int, str]]
@@ -109,14 +109,14 @@ class _Files:
 
     @property
     def listed_in(self) -> dict[str, str]:
-        """Which file says how many rows of a kind there are."""
+        """Name of the file that determines the number of rows of a kind, by kind."""
         sources = {"entity": "entity_names.txt"} if self.names else {}
         return sources | {kind: f"{kind}_list.txt" for kind in self.lists}
 
     def mentions(self, num_items: int) -> tuple[IdSource, ...]:
-        """Ids outside pairs, triples and vectors."""
+        """Return the ids in files other than pairs, triples and vectors."""
         profiles = tuple(
-            _ids_of(self.folder / f"{kind}_profiles.json", kind, texts, num_items if kind == "entity" else 0)
+            _ids_of(_profile_file(self.folder, kind), kind, texts, num_items if kind == "entity" else 0)
             for kind, texts in self.texts.items()
         )
         described = (
@@ -127,7 +127,7 @@ class _Files:
         return (*self.named_users, *profiles, *described, linked)
 
     def sources(self, kind: str, num_items: int) -> list[IdSource]:
-        """All places where ids of a kind stand."""
+        """Return all ids of a kind, by file and column."""
         found = [source for source in self.mentions(num_items) if source.kind == kind]
         if kind in self.vectors:
             vectors = self.vectors[kind]
@@ -144,7 +144,7 @@ def _ids_of(file: Path, kind: str, texts: Mapping[int, str], offset: int = 0) ->
 
 
 def _named(ids: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """The names of the first entities, the raw id where there is none."""
+    """Return the name of each id; the raw id where the name is missing."""
     return tuple(name or raw for raw, name in zip(ids, names or ids, strict=False))
 
 
@@ -167,7 +167,7 @@ def _read_files(folder: Path) -> _Files:
         },
         named_users=tuple(_named_users(folder / f"{part}.txt", numbers) for part, numbers in lines.items()),
         triples=_read_triples(folder),
-        texts={kind: _texts_if_any(folder / f"{kind}_profiles.json") for kind in NODE_KINDS},
+        texts={kind: _texts_if_any(_profile_file(folder, kind)) for kind in NODE_KINDS},
         descriptions={kind: _texts_if_any(folder / name) for kind, name in DESCRIPTIONS.items()},
         linked_names=_texts_if_any(folder / LINKED_NAMES),
         vectors=read_vector_files(folder, NODE_KINDS),
@@ -175,6 +175,17 @@ def _read_files(folder: Path) -> _Files:
         names=names,
         missing_names=missing_names,
     )
+
+
+def _profile_file(folder: Path, kind: str) -> Path:
+    """Return the file of a kind's profiles, which may be compressed."""
+    plain = folder / f"{kind}_profiles.json"
+    compressed = plain.with_name(f"{plain.name}.gz")
+    if not compressed.exists():
+        return plain
+    if plain.exists():
+        raise DataError(compressed, f"and {plain.name} are both in the folder", "Keep one of the two.")
+    return compressed
 
 
 def _texts_if_any(file: Path) -> dict[int, str]:
@@ -190,13 +201,13 @@ def _pairs(file: Path, numbers: IntegerLines) -> RawRows:
 
 
 def _times(file: Path, pairs: IntegerLines) -> IndexArray:
-    """The time of each pair."""
+    """Return the time of each pair."""
     numbers, first = read_integers(file, signed=True), pairs.firsts()
     same_shape = np.array_equal(numbers.firsts(), first)
     if not same_shape or not np.array_equal(numbers.values[first], pairs.values[first]):
         part = file.name.replace("_times", "")
-        problem = f"does not have the users of {part}, and as many numbers a line, line by line"
-        raise DataError(file, problem, "Write both files anew, or delete this one.")
+        problem = f"does not have the same users and the same number of values per line as {part}"
+        raise DataError(file, problem, "Write both files again, or delete this one.")
     return numbers.values[~first]
 
 
@@ -212,7 +223,7 @@ def _read_triples(folder: Path) -> RawRows:
     if zipped.exists():
         return _triples(zipped, parse_integers(zipped, read_zip_member(zipped, "kg_final.txt")))
     problem = "no such file, and no kg_final.txt.zip either"
-    raise DataError(plain, problem, "SPiKE needs a knowledge graph: a line is `head relation tail`.")
+    raise DataError(plain, problem, "Add the knowledge graph, with a line `head relation tail` per triple.")
 
 
 def _triples(file: Path, numbers: IntegerLines) -> RawRows:
@@ -226,23 +237,23 @@ def _triples(file: Path, numbers: IntegerLines) -> RawRows:
 
 
 def _read_names(folder: Path, listed: Sequence[str] | None) -> tuple[tuple[str, ...], int]:
-    """Names of all entities, or nothing if the folder has none, and how many of them are missing values."""
+    """Return the names of all entities (empty if there is no file) and the number of missing values among them."""
     file = folder / "entity_names.txt"
     if not file.exists():
         return (), 0
     names = tuple(name.strip() for name in read_lines(file))
     if "" in names:
         line = names.index("") + 1
-        raise DataError(file, "an empty line where a name was expected", "Give the entity a name.", line)
+        raise DataError(file, "expected a name, found an empty line", "Give the entity a name.", line)
     if listed is not None and len(listed) != len(names):
-        problem = f"names {len(names)} entities, but entity_list.txt lists {len(listed)}"
-        raise DataError(file, problem, "Line i names entity i: give every entity one line.")
+        problem = f"has {len(names)} lines, but entity_list.txt lists {len(listed)} entities"
+        raise DataError(file, problem, "Line i is the name of entity i: write one line per entity.")
     meant, missing = meant_values(names)
     return tuple(meant), missing
 
 
 def _vocabulary(files: _Files, kind: str, num_items: int = 0) -> Vocabulary:
-    """Raw ids and names of a kind of rows; `num_items` is needed for entities only."""
+    """Return the raw ids and names of a kind; `num_items` is needed for entities only."""
     sources = files.sources(kind, num_items)
     names = files.names if kind == "entity" else ()
     ids = files.lists.get(kind)
@@ -252,7 +263,7 @@ def _vocabulary(files: _Files, kind: str, num_items: int = 0) -> Vocabulary:
     if kind == "entity" and len(ids) < num_items:
         file = files.folder / files.listed_in["entity"]
         problem = f"has {len(ids)} entities, fewer than the {num_items} items, which are the first entities"
-        raise DataError(file, problem, "Add the missing ones, or correct the largest item id.")
+        raise DataError(file, problem, "Add the missing entities, or correct the largest item id.")
     return Vocabulary(kind, ids, readable_relations(ids) if kind == "relation" else _named(ids, names))
 
 

@@ -1,4 +1,4 @@
-"""RecBole's tables: tab-separated text with a typed header such as ``user_id:token``."""
+"""Reading of RecBole's tables: tab-separated text with a typed header such as ``user_id:token``."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from spike_dgl.data.files import read_lines, shorten
 from spike_dgl.errors import DataError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
-HEADER = "The header gives each column a name and a type, such as `user_id:token`, with tabs between columns."
+HEADER = "The header must have a name and a type per column, such as `user_id:token`, separated by tabs."
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's cells as text, by column, and each column's type.
+    """Cells of a table as text, by column.
 
     Parameters
     ----------
-    file, types, columns
-        Where it stands, and the type and cells of each column.
+    file
+        File of the table.
+    types, columns
+        Type and cells of each column.
     ids
-        The columns that hold ids.
+        Names of the columns of ids.
     lines
-        The line of each row.
+        Line of each row in the file.
     """
 
     file: Path
@@ -42,13 +44,13 @@ class Table:
         return len(self.lines)
 
     def with_cells(self, changed: Mapping[str, Sequence[str]]) -> Table:
-        """The table with some columns replaced; rows that have an empty cell there are left out."""
+        """Return the table with some columns replaced, without rows that have an empty cell in these."""
         kept = [all(cells) for cells in zip(*changed.values(), strict=True)]
         columns = {name: list(compress(cells, kept)) for name, cells in {**self.columns, **changed}.items()}
         return replace(self, columns=columns, lines=list(compress(self.lines, kept)))
 
     def check_unique(self, column: str) -> None:
-        """Raise `DataError` if a cell of a column occurs twice."""
+        """Raise `DataError` if a column has a repeated value."""
         lines: dict[str, int] = {}
         for line, cell in zip(self.lines, self.columns[column], strict=True):
             if cell in lines:
@@ -57,7 +59,7 @@ class Table:
             lines[cell] = line
 
     def numbers(self, column: str) -> NDArray[np.float64]:
-        """A column of the type float, in which no cell may be blank."""
+        """Return a column of type float. Raises `DataError` if it has another type or a blank cell."""
         if self.types[column] != "float":
             problem = f"the column {column} has the type {self.types[column]}, expected float"
             raise DataError(self.file, problem, HEADER, 1)
@@ -65,7 +67,7 @@ class Table:
         for line, cell in zip(self.lines, cells, strict=True):
             if not cell.strip():
                 raise DataError(self.file, f"no {column}", "Complete the row.", line)
-        # As the check does it: `float` leaves some blanks where they are that `split` takes off.
+        # Strip as the check does: `float` rejects some white space that `str.strip` removes.
         return np.fromiter((float(cell.strip()) for cell in cells), dtype=np.float64, count=len(cells))
 
 
@@ -75,15 +77,15 @@ def read_table(file: Path, required: Sequence[str]) -> Table:
     Parameters
     ----------
     file
-        The table's file.
+        File of the table.
     required
-        Columns of ids that it must have: of the type token, and no cell empty.
+        Names of the columns of ids that it must have, of type token and without empty cells.
 
     Raises
     ------
     DataError
-        If the header is not one, a required column is missing, a row has too few or too many cells, or a
-        cell of a float column is not a finite number. There, a blank cell is a missing value.
+        If the header is invalid, a required column is missing, a row has too few or too many cells, or a cell of a
+        float column is not a finite number. Blank cells are allowed there.
     """
     header, *rows = read_lines(file)
     types = _column_types(file, header, required)
@@ -107,10 +109,10 @@ def _column_types(file: Path, header: str, required: Sequence[str]) -> dict[str,
     for field in header.split("\t"):
         name, _, kind = field.strip().partition(":")
         if not name or kind not in TYPES:
-            problem = f"the column {shorten(field)} has none of the types {', '.join(TYPES)}"
+            problem = f"the column {shorten(field)} does not have one of the types {', '.join(TYPES)}"
             raise DataError(file, problem, HEADER, 1)
         if name in types:
-            raise DataError(file, f"has two columns called {shorten(name)}", "Rename one of them.", 1)
+            raise DataError(file, f"has two columns named {shorten(name)}", "Rename one of them.", 1)
         types[name] = kind
     for name in required:
         if types.get(name) != "token":
@@ -127,7 +129,7 @@ def _check_widths(file: Path, rows: Sequence[str], width: int) -> None:
 
 
 def _check_numbers(file: Path, name: str, kind: str, cells: Sequence[str]) -> None:
-    """Check a column of numbers, or of sequences of numbers separated by spaces; blank cells are fine."""
+    """Check a column of numbers, or of sequences of numbers separated by spaces; blank cells are allowed."""
     if kind == "float" and _are_numbers(cells):
         return
     for line, cell in enumerate(cells, start=2):
@@ -138,7 +140,7 @@ def _check_numbers(file: Path, name: str, kind: str, cells: Sequence[str]) -> No
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
-    """Whether each cell is one finite number; a quick answer where all is well."""
+    """Return whether every cell is one finite number; a fast check for valid columns."""
     try:
         return all(map(math.isfinite, map(float, cells)))
     except ValueError:

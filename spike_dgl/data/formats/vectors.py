@@ -1,7 +1,7 @@
-"""Text vectors in npz files, one file for each kind of node.
+"""Reading of text vectors from npz files, one file per kind of node.
 
-A file holds the arrays `ids` and `embeddings`. Files of our own also say which `encoder` made the vectors, and
-hold the `text_hashes` of what was encoded, so that vectors that no longer fit are found.
+A file has the arrays `ids` and `embeddings`. Files written by this package also have the name of the `encoder` and the
+`text_hashes` of the encoded texts, to detect outdated vectors.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ from spike_dgl.data.files import read_arrays, shorten
 from spike_dgl.errors import DataError
 from spike_dgl.typing import FloatArray, IndexArray
 
-ONE_ENCODER = "Encode all texts with one encoder: delete the files, then python main.py profile encode."
+ONE_ENCODER = (
+    "Encode all texts with the same encoder: delete the files, then run python main.py profile encode."
+)
 
 
 @dataclass(frozen=True)
 class VectorFile:
-    """One file: `ids` [n] in any order, `embeddings` [n, d_t], and where they come from, if it says so.
+    """Contents of a file of text vectors.
 
     Parameters
     ----------
-    file, ids, embeddings
-        The file and its rows.
+    file
+        The file.
+    ids, embeddings
+        Row numbers [n], in any order, and vectors [n, d_t].
     encoder
-        Name of what made the vectors, or nothing.
+        Name of the text encoder; empty if unknown.
     text_hashes
-        SHA-256 (hex) of the text of each row [n], or None.
+        SHA-256 (hex) of the text of each row [n], or None if unknown.
     """
 
     file: Path
@@ -42,7 +46,7 @@ class VectorFile:
 
 
 def read_vector_files(folder: Path, kinds: Sequence[str]) -> dict[str, VectorFile]:
-    """The file ``{kind}_embeddings.npz`` of every kind of node, or nothing if the folder has none of them."""
+    """Read the file ``{kind}_embeddings.npz`` of every kind of node; empty if the folder has none of them."""
     files = {kind: folder / f"{kind}_embeddings.npz" for kind in kinds}
     present = [file for file in files.values() if file.exists()]
     if not present:
@@ -50,19 +54,19 @@ def read_vector_files(folder: Path, kinds: Sequence[str]) -> dict[str, VectorFil
     for file in files.values():
         if file not in present:
             raise DataError(
-                file, f"is missing, although {present[0].name} is there", "Give all of them or none."
+                file, f"is missing, although {present[0].name} exists", "Provide all of these files or none."
             )
     vectors = {kind: _read(file) for kind, file in files.items()}
     first, *others = vectors.values()
     for other in others:
         if other.embeddings.shape[1] != first.embeddings.shape[1]:
             problem = (
-                f"vectors of dimension {other.embeddings.shape[1]}, "
+                f"has vectors of dimension {other.embeddings.shape[1]}, "
                 f"but {first.file.name} has dimension {first.embeddings.shape[1]}"
             )
             raise DataError(other.file, problem, ONE_ENCODER)
         if other.encoder != first.encoder:
-            problem = f"vectors of {_by(other)}, but those of {first.file.name} are of {_by(first)}"
+            problem = f"has vectors by {_by(other)}, but {first.file.name} has vectors by {_by(first)}"
             raise DataError(other.file, problem, ONE_ENCODER)
     return vectors
 
@@ -72,27 +76,29 @@ def _by(vectors: VectorFile) -> str:
 
 
 def in_row_order(vectors: VectorFile, size: int) -> VectorFile:
-    """The same with ids 0 to size - 1. Raises `DataError` unless every row has exactly one vector."""
+    """Return the vectors sorted by id, 0 to size - 1. Raises `DataError` unless every row has exactly one vector."""
     ids = vectors.ids
     different = np.unique(ids)
-    remedy = "Give every node one row."
+    remedy = "Provide exactly one row per node."
     if len(different) != len(ids):
         values, counts = np.unique(ids, return_counts=True)
         raise DataError(vectors.file, f"the id {values[counts.argmax()]} occurs twice", remedy)
     outside = different[(different < 0) | (different >= size)]
     if outside.size:
-        problem = f"the id {outside[0]} is out of range: {size} nodes are known, ids go from 0 to {size - 1}"
+        problem = f"the id {outside[0]} is out of range: there are {size} nodes, with ids 0 to {size - 1}"
         raise DataError(vectors.file, problem, remedy)
     if len(different) != size:
         missing = int(np.setdiff1d(np.arange(size), different)[0])
-        raise DataError(vectors.file, f"has {len(ids)} rows for {size} nodes; {missing} is missing", remedy)
+        raise DataError(
+            vectors.file, f"has {len(ids)} rows for {size} nodes; id {missing} is missing", remedy
+        )
     order = np.argsort(ids)
     hashes = vectors.text_hashes[order] if vectors.text_hashes is not None else None
     return replace(vectors, ids=ids[order], embeddings=vectors.embeddings[order], text_hashes=hashes)
 
 
 def joined_hashes(files: Sequence[VectorFile]) -> NDArray[np.bytes_] | None:
-    """The text hashes of several files, one after the other; None unless all have them."""
+    """Concatenate the text hashes of several files; None unless all files have them."""
     present = [file.text_hashes for file in files if file.text_hashes is not None]
     return np.concatenate(present) if len(present) == len(files) else None
 

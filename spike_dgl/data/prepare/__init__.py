@@ -1,5 +1,5 @@
-"""Raw public data -> a data set in this package's layout, the same way every time.
+"""Reproducible preparation of raw data as a data set in this package's format.
 
-One module a source (`movielens`); what sources share is in `tables` (reading), `interactions` (filters),
+Each source has a module, such as `movielens`. Shared code is in `tables` (reading), `interactions` (filters),
 `knowledge` (facts to triples) and `write` (the folder).
 """

@@ -1,7 +1,7 @@
-"""Amazon product reviews -> a data set with a knowledge graph of brands, categories and people.
+"""Preparation of Amazon product reviews, with a knowledge graph of brands, categories and people.
 
-Reads the reviews and metadata that J. McAuley's group publishes, in the layouts of 2014 (metadata as Python
-literals), 2018 and 2023 (https://amazon-reviews-2023.github.io); which one it is shows in the first line.
+Reads the reviews and metadata that J. McAuley's group publishes, in the layouts of 2014 (metadata as Python literals),
+2018 and 2023 (https://amazon-reviews-2023.github.io). The first line shows which layout it is.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ DETAILS = {
     "Audio languages": ("in_language", "language"),
     "Genre": ("has_category", "category"),
 }
-"""Relation and kind of entity by key of `details`, which metadata of 2023 has."""
+"""Relation and kind of entity, by key of `details` in the metadata of 2023."""
 
 LONGEST_NAME = 100
-"""Characters from which on a category or brand is a sentence that slipped into the wrong field."""
+"""Names of this many characters or more are ignored: they are sentences in the wrong field."""
 
 _IN_PARENTHESES = re.compile(r"\s*\([^()]*\)")
 _PAGE_OF = re.compile(r"Visit Amazon's (.+) Page")
-"""What 2018 has for the names of some authors."""
+"""Pattern in place of some authors' names in 2018."""
 
 
 @plain_dataclass(frozen=True)
 class Edition:
-    """Names of the columns of reviews in one year's layout."""
+    """Column names of the reviews in one layout."""
 
     user: str
     item: str
@@ -77,39 +77,39 @@ class Edition:
 
 
 EARLIER = Edition("reviewerID", "asin", "overall", Column("unixReviewTime", "seconds"), "reviewText")
-"""2014 and 2018."""
+"""Layout of 2014 and 2018."""
 LATER = Edition("user_id", "parent_asin", "rating", Column("timestamp", "milliseconds"), "text")
-"""2023."""
+"""Layout of 2023."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class AmazonOptions(PrepareOptions):
-    """`PrepareOptions`, and what is taken from the metadata.
+    """`PrepareOptions`, and options for the metadata.
 
     Parameters
     ----------
     co_purchases
-        Also take what is bought and viewed together, in 2014 and 2018. Amazon counted that over all customers and
-        all time, held-out interactions included: it tells the answers, and no comparison should use it.
+        Also use "bought together" and "viewed together" of 2014 and 2018. Amazon counted these over all customers and
+        all time, including held-out interactions: this is a leak, so do not use it in comparisons.
     """
 
     co_purchases: bool = False
 
 
 def amazon(reviews: Path, metadata: Path, options: AmazonOptions) -> Source:
-    """What `prepare` needs to make a data set of one category of Amazon's products.
+    """Return the `Source` of one category of Amazon's products.
 
     Parameters
     ----------
     reviews, metadata
-        JSON lines, perhaps packed, such as ``Books_5.json.gz`` and ``meta_Books.json.gz``.
+        JSON lines, optionally compressed, such as ``Books_5.json.gz`` and ``meta_Books.json.gz``.
     options
         Thresholds, split and graph.
 
     Raises
     ------
     DataError
-        If the reviews are in none of the known layouts.
+        If the reviews have none of the known layouts.
     """
     edition = _edition(reviews)
     table = InteractionTable(
@@ -139,7 +139,7 @@ def _edition(reviews: Path) -> Edition:
         if edition.user in first.cells and edition.item in first.cells:
             return edition
     problem = f"the first row has {', '.join(first.cells) or 'nothing'}"
-    remedy = "Reviews have reviewerID and asin (2014, 2018) or user_id and parent_asin (2023)."
+    remedy = "Reviews must have reviewerID and asin (2014, 2018) or user_id and parent_asin (2023)."
     raise DataError(reviews, problem, remedy, first.line)
 
 
@@ -151,7 +151,7 @@ def _describe(
     for row in read_records(metadata, (), reading, Layout("jsonl", parse=parse_object)):
         product = row.cells
         entity = matches.find(product.get("parent_asin") or product.get("asin"))
-        if entity is None or entity in names:  # a product may stand there twice
+        if entity is None or entity in names:  # a product can occur twice
             continue
         names[entity] = _one_line(product.get("title"))
         texts[entity] = _text(product.get("description")) or _text(
@@ -182,7 +182,7 @@ def _facts(item: str, product: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _listed(value: object, kind: str) -> list[str]:
-    """Names in a value of `details`: "Tom Hanks, Meg Ryan (Actor)", "Penguin; Reprint edition (May 3, 2005)"."""
+    """Return names in a value of `details`: "Tom Hanks, Meg Ryan (Actor)", "Penguin; Reprint edition (May 3, 2005)"."""
     text = _IN_PARENTHESES.sub("", _one_line(value))
     return _names(text.partition(";")[0] if kind == "company" else split_list(text, ","))
 
@@ -200,7 +200,7 @@ def _co_purchases(item: str, product: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def parse_object(text: str) -> object:
-    """A line of JSON or, as metadata of 2014 has it, a Python literal. Raises `ValueError` if it is neither."""
+    """Parse a line of JSON or, as in metadata of 2014, a Python literal. Raises `ValueError` if it is neither."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -213,7 +213,7 @@ def parse_object(text: str) -> object:
 
 
 def _names(value: object) -> list[str]:
-    """Short texts in a value or a list of any depth, each once."""
+    """Return the distinct short texts in a value or in a list of any depth."""
     if isinstance(value, list | tuple):
         return list(dict.fromkeys(name for entry in value for name in _names(entry)))
     if not isinstance(value, str) or "<" in value:
@@ -223,14 +223,14 @@ def _names(value: object) -> list[str]:
 
 
 def _text(value: object) -> str:
-    """A text, or those of a list, that say something."""
+    """Return a text, or the joined texts of a list, without missing values."""
     if isinstance(value, list):
         return " ".join(filter(None, map(_text, value)))
     return "" if is_missing(value) else _one_line(value)
 
 
 def _one_line(value: object) -> str:
-    """A text on one line and without markup, or the texts of a list."""
+    """Return a text, or the joined texts of a list, on one line and without markup."""
     if isinstance(value, list):
         return " ".join(filter(None, map(_one_line, value)))
     return " ".join(without_markup(value).split()) if isinstance(value, str) else ""

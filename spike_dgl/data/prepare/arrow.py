@@ -1,4 +1,4 @@
-"""The one place that imports pyarrow, which reading raw files of any size needs and nothing else does."""
+"""Import of pyarrow, which only the preparation of raw files needs."""
 
 from __future__ import annotations
 

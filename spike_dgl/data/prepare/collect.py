@@ -1,4 +1,4 @@
-"""A table of interactions, however large -> an `InteractionLog`, and the reviews of the interactions that remain."""
+"""Reading of a table of interactions of any size, and of the reviews of selected interactions."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from spike_dgl.data.prepare.tables import SHOWN, Reading, read_batches, read_row
 from spike_dgl.data.values import MISSING, WHOLE_NUMBER
 
 BATCHES_A_VOCABULARY = 32
-"""After so many, what they name is put together: each brings its own list of ids."""
+"""Number of batches after which their separate lists of ids are merged."""
 
 _WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,17})$"
 
 
 @dataclass(frozen=True)
 class InteractionTable:
-    """Where interactions stand.
+    """Table of interactions and its columns.
 
     Parameters
     ----------
     file
-        The table.
+        File of the table.
     user, item
         Columns of raw ids.
     rating, time, review
-        Further columns, where it has them: a number, a moment, and text.
+        Columns of ratings, times and review texts, if any.
     layout
-        How the file is written; what its name says where None.
+        Layout of the file; by default that of its file extension.
     rows_are
-        What its rows are, for counts and messages.
+        Name of its rows in counts and messages.
     """
 
     file: Path
@@ -56,15 +56,15 @@ class InteractionTable:
 
     @property
     def columns(self) -> list[Column]:
-        """All that are read. Reviews too, although only `reviews` uses them: a row is broken or not in both passes."""
+        """Columns to read, including reviews, so that the second pass, which uses them, skips the same rows."""
         columns = (self.user, self.item, self.rating, self.time, self.review)
         return [column for column in columns if column is not None]
 
 
 def read_log(table: InteractionTable, reading: Reading) -> tuple[InteractionLog, NDArray[np.float64] | None]:
-    """All rows of a table as interactions, and their ratings [X], if it has any.
+    """Read all rows of a table as interactions, with their ratings [X], or None if it has no ratings.
 
-    Takes about 24 bytes of memory a row, and what the different ids take. Without a time all times are 0.
+    Needs about 24 bytes of memory per row, plus the distinct ids. Without a column of times, all times are 0.
     """
     users, items = _Codes(), _Codes()
     ratings: list[NDArray[np.float64]] = []
@@ -91,7 +91,7 @@ def read_log(table: InteractionTable, reading: Reading) -> tuple[InteractionLog,
 
 
 def _skip_missing(table: InteractionTable, columns: Sequence[str], number: int, reading: Reading) -> None:
-    """Count rows in which one of some ids is missing, the first of them with their lines."""
+    """Count rows with a missing id in one of `columns`, and record the lines of the first of them."""
     rows = read_rows(table.file, columns, Reading(limit=sys.maxsize), table.layout)
     found = (
         (line, column)
@@ -101,7 +101,7 @@ def _skip_missing(table: InteractionTable, columns: Sequence[str], number: int, 
     )
     shown = list(islice(found, min(number, SHOWN)))
     for place, (line, column) in enumerate(shown, start=1):
-        problem = f"no id in column '{column}', whose other ids are whole numbers"
+        problem = f"missing id in column '{column}', whose other ids are whole numbers"
         reading.skip(table.file, line, problem, 1 if place < len(shown) else number - len(shown) + 1)
 
 
@@ -112,16 +112,16 @@ def reviews(
     items: NDArray[np.integer],
     reading: Reading,
 ) -> Iterator[str]:
-    """JSON lines ``{"user": row, "item": row, "text": ...}`` of some interactions, in the order of the table.
+    """Yield JSON lines ``{"user": row, "item": row, "text": ...}`` of selected interactions, in the table's order.
 
     Parameters
     ----------
     table
-        Must have the column `review`; is read once more.
+        Table with the column `review`; it is read a second time.
     rows, users, items
-        Where the interactions stand in the table, ascending, and their row indices [n].
+        Positions of the interactions in the table, ascending, and their row indices [n].
     reading
-        Skips the broken rows that were skipped before.
+        Reading that skips the same broken rows as the first pass.
     """
     if table.review is None:
         return
@@ -138,7 +138,7 @@ def reviews(
 
 
 class _Codes:
-    """Numbers ids as they come, batch by batch; every different one is kept once."""
+    """Numbering of ids, batch by batch; every distinct id is stored once."""
 
     def __init__(self) -> None:
         self._known: Any = None
@@ -151,7 +151,7 @@ class _Codes:
             self._unify()
 
     def finish(self, column: Column) -> tuple[NDArray[np.int32], Any]:
-        """Codes of all ids, -1 for a missing one, and the ids, ascending."""
+        """Return the codes of all ids, -1 for a missing id, and the distinct ids, ascending."""
         self._unify()
         if self._known is None:
             return np.empty(0, np.int32), pa.array([], column.arrow_type)
@@ -165,17 +165,17 @@ class _Codes:
         return np.concatenate(self._codes), meant.dictionary.take(order)
 
     def _unify(self) -> None:
-        """Put the lists of ids together: those known before keep their numbers, since they come first."""
+        """Merge the batches' lists of ids; known ids come first, so that they keep their numbers."""
         if not self._fresh:
             return
-        known = [] if self._known is None else [_encoding_nothing(self._known)]
+        known = [] if self._known is None else [_empty_array(self._known)]
         chunks = pa.chunked_array([*known, *self._fresh]).unify_dictionaries().chunks
         self._codes += [chunk.indices.to_numpy().astype(np.int32) for chunk in chunks[len(known) :]]
         self._known, self._fresh = chunks[-1].dictionary, []
 
 
 def _corrected(ids: Any) -> Any:
-    """Different ids as a dictionary array of what they mean, null where that is nothing: `corrected_ids`."""
+    """Apply `corrected_ids` to distinct ids; returns a dictionary array, null where an id is missing."""
     if pa.types.is_string(ids.type):
         missing = pc.is_in(ids, pa.array(sorted(MISSING)))
         is_odd = pc.or_(missing, pc.ends_with(ids, ".0"))
@@ -187,12 +187,12 @@ def _corrected(ids: Any) -> Any:
     return ids.dictionary_encode()
 
 
-def _encoding_nothing(dictionary: Any) -> Any:
+def _empty_array(dictionary: Any) -> Any:
     return pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), dictionary)
 
 
 def _ascending(ids: Any) -> NDArray[np.int64]:
-    """The order of ids: by value if all are whole numbers, else by alphabet."""
+    """Return the sorting order of ids: by value if all are whole numbers, else alphabetical."""
     if pa.types.is_string(ids.type) and pc.all(pc.match_substring_regex(ids, _WHOLE_NUMBER)).as_py():
         ids = ids.cast(pa.int64())
     order: NDArray[np.int64] = pc.array_sort_indices(ids).to_numpy().astype(np.int64)

@@ -1,4 +1,4 @@
-"""Kinds of cells of a raw table: the exact rule, value by value, and the same for whole Arrow columns."""
+"""Parsing of a raw table's cells by kind: exactly, value by value, and equivalently for whole Arrow columns."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from spike_dgl.data.values import EXACT, LOST_DIGITS, NoIdError, id_of
 Kind: TypeAlias = Literal["id", "integer", "number", "seconds", "milliseconds", "date", "text"]
 
 LIMIT = 2**63
-"""Whole numbers from here on do not fit into an int64."""
+"""Bound of whole numbers that fit into an int64."""
 LATEST = 10**14
-"""Milliseconds since 1970, in the year 5138: a later moment is one whose unit somebody mistook."""
+"""Latest time in milliseconds since 1970, in the year 5138: a later one has the wrong unit."""
 
 _ARROW = {
     "id": pa.string(),
@@ -29,22 +29,22 @@ _ARROW = {
     "text": pa.string(),
 }
 _NO_ID = rf"^$|[\p{{Cc}}\p{{Zl}}\p{{Zp}}]|^{LOST_DIGITS}$"
-"""Texts that `id_of` refuses, once white space around them is gone."""
+"""Pattern of texts, without surrounding white space, that `id_of` refuses."""
 _TRUTH = {"true": 1, "false": 0}
 
 
 @dataclass(frozen=True)
 class Column:
-    """A wanted column of a table.
+    """Column of a table to read.
 
     Parameters
     ----------
     name
-        Its name in the file.
+        Name of the column in the file.
     kind
-        "id" (see `spike_dgl.data.values.id_of`), "integer", "number" (true is 1 and false is 0), a time ("seconds" or
-        "milliseconds" since 1970, or a "date" as in ISO 8601, UTC where it names no zone), all of which must be
-        there in every row; or "text", which may be missing.
+        "id" (see `spike_dgl.data.values.id_of`), "integer", "number" (true is 1 and false is 0), "seconds" or
+        "milliseconds" since 1970, "date" (ISO 8601, UTC if it has no time zone), or "text". Only "text" may be missing
+        in a row.
     """
 
     name: str
@@ -52,21 +52,21 @@ class Column:
 
     @property
     def is_optional(self) -> bool:
-        """Whether rows without it are fine."""
+        """True if rows may lack a value."""
         return self.kind == "text"
 
     @property
     def arrow_type(self) -> Any:
-        """The Arrow type that it is first read as."""
+        """Arrow type that the column is first read as."""
         return _ARROW[self.kind]
 
 
 class NotOfKindError(ValueError):
-    """A cell that does not hold what its column should; the text says what that is."""
+    """Error for a cell that is not of its column's kind; the text gives the expected kind."""
 
 
 def value_of(column: Column, value: object) -> str | int | float:
-    """The value of one cell, as CSV (text) or JSON (anything) has it. Times become milliseconds.
+    """Parse the value of one cell, a text from CSV or any value from JSON. Times are returned in milliseconds.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def value_of(column: Column, value: object) -> str | int | float:
 
 
 def checked(column: Column, values: Any) -> Any:
-    """An Arrow array, read as `Column.arrow_type`, as `value_of` would have every value; None if one is wrong."""
+    """Apply `value_of` to an Arrow array of type `Column.arrow_type`; None if any value is invalid."""
     if column.kind == "text":
         return pc.fill_null(values, "")
     if values.null_count:
@@ -100,7 +100,7 @@ def checked(column: Column, values: Any) -> Any:
 
 
 def _checked_ids(values: Any) -> Any:
-    """Ids as a dictionary array, so that each different one is checked once."""
+    """Check ids as a dictionary array, so that each distinct id is checked once; None if any is invalid."""
     if pa.types.is_floating(values.type):
         exact = pc.and_(pc.equal(values, pc.trunc(values)), pc.less(pc.abs(values), float(EXACT)))
         if not pc.all(exact).as_py():

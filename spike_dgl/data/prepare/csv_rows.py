@@ -1,4 +1,4 @@
-"""Rows of cells between delimiters. Python's csv module says what they are; Arrow reads where both surely agree."""
+"""Reading of CSV rows. Python's csv module is the reference; Arrow is used where both are sure to agree."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from spike_dgl.data.prepare.raw_rows import LONGEST_ROW, Row, check_text, decode
 from spike_dgl.data.prepare.streams import Stream
 
 SLICE = 1 << 18
-"""Bytes whose quotes are looked at together: as many as a processor has near at hand."""
+"""Number of bytes to search for quotes at a time; fits into the processor's cache."""
 SEPARATOR = "\x1f"
-"""Takes the place of a delimiter of several characters, which no CSV reader knows."""
+"""Replacement for a delimiter of several characters, which CSV readers do not support."""
 
 OPEN = "unexpected end of data"
-"""Name that Python's reader has for a quote that is not closed."""
+"""Error message of Python's reader for a quote that is not closed."""
 NO_TEXT = "is not UTF-8 text"
 NO_CSV = (
-    "is not valid CSV: a quote that the end of its cell does not close, or a carriage return without quotes"
+    "is not valid CSV: a quote is not closed at the end of its cell, or a carriage return is not in quotes"
 )
-"""One message for both, since which comes first in a row depends on where its piece ends."""
+"""One message for both errors, since which one is found first depends on where the piece ends."""
 
 csv.field_size_limit(LONGEST_ROW)
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """A delimiter, and whether a cell may stand in double quotes and then hold delimiters and line ends."""
+    """Delimiter, and whether cells may be in double quotes and then contain delimiters and line ends."""
 
     delimiter: str = ","
     quoted: bool = True
 
     @property
     def single(self) -> str:
-        """The delimiter as one character."""
+        """Delimiter as one character."""
         return self.delimiter if len(self.delimiter) == 1 else SEPARATOR
 
     def reader(self, lines: Iterable[str]) -> Any:
-        """Python's reader of lines."""
+        """Return Python's CSV reader of lines."""
         if len(self.delimiter) > 1:
             lines = (line.replace(self.delimiter, SEPARATOR) for line in lines)
         quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
         return csv.reader(lines, delimiter=self.single, quoting=quoting, strict=True)  # type: ignore[arg-type]
 
     def is_regular(self, content: bytes) -> bool:
-        """Whether each quote opens a cell, closes one, or is doubled inside one, so that every reader agrees."""
+        """Return whether each quote opens a cell, closes one, or is doubled inside one, so that all readers agree."""
         if not self.quoted or b'"' not in content:
             return True
         if len(self.delimiter) > 1 or _has_lone_returns(content, content.rfind(b"\n") + 1):
@@ -72,7 +72,7 @@ class Dialect:
 
 
 class _Parsed(NamedTuple):
-    """Lines `start` to `end` - 1 (counted from 0), which are a row of cells or have a problem, in a reader's words."""
+    """Row of cells in lines `start` to `end` - 1 (counted from 0), or the CSV reader's error message."""
 
     start: int
     end: int
@@ -82,7 +82,7 @@ class _Parsed(NamedTuple):
 
 @dataclass(frozen=True)
 class CsvPiece:
-    """Rows between delimiters; `is_regular` is that of their dialect."""
+    """Some rows of a CSV file; `is_regular` is the result of `Dialect.is_regular`."""
 
     line: int
     content: bytes
@@ -110,9 +110,9 @@ class CsvPiece:
         dialect, content = self.dialect, self.content
         check_text(content)
         if not self.is_regular or (dialect.quoted and content.count(b'"') % 2):
-            raise pa.ArrowInvalid("Arrow reads such quotes otherwise")
+            raise pa.ArrowInvalid("Arrow reads these quotes differently")
         if _has_lone_returns(content, len(content)):
-            raise pa.ArrowInvalid("Arrow takes a carriage return for the end of a line")
+            raise pa.ArrowInvalid("Arrow treats a carriage return as the end of a line")
         if len(dialect.delimiter) > 1:
             content = content.replace(dialect.delimiter.encode(), SEPARATOR.encode())
         return arrow_csv.read_csv(
@@ -137,7 +137,7 @@ def csv_pieces(
     header: tuple[str, ...] | None,
     check: Callable[[Sequence[str]], None],
 ) -> Iterator[CsvPiece]:
-    """Pieces that end where a row ends; the first row is the header where none is given, and `check` sees it."""
+    """Yield pieces that end at the end of a row; without `header`, `check` is called with the first row."""
     line, rest, more = 1, b"", True
     while more:
         content = rest + stream.read(raw_rows.PIECE)
@@ -161,22 +161,22 @@ def csv_pieces(
 
 
 def _take_header(content: bytes, dialect: Dialect) -> tuple[tuple[str, ...], int, bytes]:
-    """The names in the first line that is not blank, and the number of the next line and what follows."""
+    """Return the names in the first non-blank line, the number of the next line, and the remaining content."""
     first, _, rest = content.lstrip(b"\r\n").partition(b"\n")
     line = 1 + content.count(b"\n", 0, len(content) - len(rest))
     header: list[str] = []
-    with suppress(csv.Error, UnicodeDecodeError):  # a broken header names no column
+    with suppress(csv.Error, UnicodeDecodeError):  # a broken header has no column names
         header = next(dialect.reader([first.decode()]), [])
     return tuple(name.strip() for name in header), line, rest
 
 
 def _has_lone_returns(content: bytes, end: int) -> bool:
-    """Whether a carriage return stands without a newline character behind it."""
+    """Return whether a carriage return is not followed by a newline character."""
     return b"\r" in content and content.count(b"\r", 0, end) > content.count(b"\r\n", 0, end)
 
 
 def _end_of_row(content: bytes, dialect: Dialect) -> int:
-    """Find where the last whole row ends, 0 if none does: a line end with an even number of quotes before it."""
+    """Return the end of the last complete row, 0 if there is none; the number of quotes before it is even."""
     end = content.rfind(b"\n") + 1
     odd = dialect.quoted and content.count(b'"', 0, end) % 2 == 1
     while end and odd:
@@ -187,18 +187,18 @@ def _end_of_row(content: bytes, dialect: Dialect) -> int:
 
 
 def _exact_end_of_row(content: bytes, dialect: Dialect) -> int:
-    """The same as Python's reader finds it."""
+    """Return the end of the last complete row, as Python's reader finds it; 0 if there is none."""
     ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n")) + 1
     last = 0
     for row in _parsed(list(decoded_lines(content[: ends[-1]])), dialect) if len(ends) else ():
         if row.problem == OPEN:
-            break  # the row may go on
+            break  # the row may continue
         last = row.end
     return int(ends[last - 1]) if last else 0
 
 
 def _parsed(lines: Sequence[str | None], dialect: Dialect) -> Iterator[_Parsed]:
-    """Each row of some lines. A quote that stays open takes its own line along, no other."""
+    """Yield the rows of some lines. A quote that is not closed makes only its own line invalid."""
     start = 0
     while start < len(lines):
         if lines[start] is None:

@@ -1,4 +1,4 @@
-"""MovieLens film titles as people write them: the article in front."""
+"""MovieLens film titles with the article in front."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _YEAR = re.compile(r"\((\d{4})(?:[-–]\d{0,4})?\)$")
 
 
 def readable_title(title: str) -> str:
-    """Put the article back in front: "Silence of the Lambs, The (1991)" -> "The Silence of the Lambs (1991)".
+    """Move the article to the front: "Silence of the Lambs, The (1991)" -> "The Silence of the Lambs (1991)".
 
-    Alternative titles in parentheses get the same treatment, and stay: two films may differ only in these.
+    The same is done for alternative titles in parentheses. These are kept, since two films may differ only in them.
     """
     return re.sub(r"[^()]+", lambda part: _article_first(part[0]), " ".join(title.split()))
 
 
 def title_year(title: str) -> int | None:
-    """The year that ends a title, or None. Of a span such as (2006-2007) it is the first."""
+    """Return the year at the end of a title, the first of a span such as (2006-2007), or None."""
     found = _YEAR.search(title.strip())
     return int(found[1]) if found else None
 

@@ -1,4 +1,4 @@
-"""Reads what MovieLens-like tables say about films, and states it as facts."""
+"""Reading of MovieLens tables of films, and their facts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNPACK_AGAIN = "Unpack the original archive again; the file may be cut short or 
 
 @dataclass(frozen=True)
 class FilmTables:
-    """Names and layouts of the files of one edition of MovieLens; not every one says who its users are."""
+    """Names and layouts of the files of one edition of MovieLens; `users` is None if it has no table of users."""
 
     ratings: str
     movies: str
@@ -35,7 +35,7 @@ class FilmTables:
 
 
 CSV = FilmTables("ratings.csv", "movies.csv", "README.txt")
-"""ml-latest-small, 20M, 25M, 32M."""
+"""Files of ml-latest-small, 20M, 25M and 32M."""
 MILLION = FilmTables(
     "ratings.dat",
     "movies.dat",
@@ -44,12 +44,12 @@ MILLION = FilmTables(
     Layout("csv", "::", quoted=False, header=("userId", "movieId", "rating", "timestamp")),
     Layout("csv", "::", quoted=False, header=("movieId", "title", "genres"), encoding="latin-1"),
 )
-"""ml-1m."""
+"""Files of ml-1m."""
 
 
 @dataclass(frozen=True)
 class Film:
-    """What is known about a film; `year` is None and the lists are empty where nothing is."""
+    """Attributes of a film; `year` is None and the lists are empty if unknown."""
 
     title: str
     year: int | None
@@ -59,12 +59,12 @@ class Film:
 
 
 def read_films(source: Path, files: FilmTables, reading: Reading) -> tuple[dict[int, Film], dict[str, int]]:
-    """Read the table of films and, where there is one, ``movies_enriched.csv``.
+    """Read the table of films and, if it exists, ``movies_enriched.csv``.
 
     Returns
     -------
     tuple
-        Films by MovieLens id, and how many rows were read, were joined, and joined with no film.
+        Films by MovieLens id, and the numbers of films, of rows of ``movies_enriched.csv``, and of films with people.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def read_films(source: Path, files: FilmTables, reading: Reading) -> tuple[dict[
 
 
 def film_facts(films: Mapping[str, Film]) -> Iterator[Fact]:
-    """Everything that is known about films, by their entity ids, one statement at a time."""
+    """Yield all facts about films, which are given by entity id."""
     for item, film in films.items():
         yield from (attribute(item, "starring", "person", actor) for actor in film.actors)
         yield from (attribute(item, "directed_by", "person", director) for director in film.directors)
@@ -95,7 +95,7 @@ def film_facts(films: Mapping[str, Film]) -> Iterator[Fact]:
 
 
 def _enrich(films: dict[int, Film], file: Path, reading: Reading) -> int:
-    """Add people, and genres and years that are still missing; returns the number of rows."""
+    """Add people, and missing genres and years; return the number of rows."""
     matches = Matches(
         file, "movieId", {str(movie): film for movie, film in films.items()}, "the table of films"
     )
@@ -106,7 +106,7 @@ def _enrich(films: dict[int, Film], file: Path, reading: Reading) -> int:
             continue
         films[movie] = replace(
             film,
-            # A title says when a film was made; the table's date of release can be decades later.
+            # The year in the title is when a film was made; the table's release date can be decades later.
             year=film.year if film.year is not None else _year(released, file, line),
             genres=film.genres or _genres(genres),
             actors=tuple(split_list(actors)),
@@ -119,12 +119,12 @@ def _enrich(films: dict[int, Film], file: Path, reading: Reading) -> int:
 def _rows_by_film(
     file: Path, columns: tuple[str, ...], reading: Reading, layout: Layout | None = None
 ) -> Iterator[tuple[int, int, list[str]]]:
-    """Film id, line and columns of each row; a film may have one row only."""
+    """Yield film id, line and cells of each row. Raises `DataError` if a film has two rows."""
     seen: set[int] = set()
     for line, (movie_id, *cells) in read_rows(file, ("movieId", *columns), reading, layout):
         movie = _whole_number("movieId", movie_id, file, line)
         if movie in seen:
-            raise DataError(file, f"film {movie} has a second row", "Keep one row for each film.", line)
+            raise DataError(file, f"film {movie} has a second row", "Keep one row per film.", line)
         seen.add(movie)
         yield movie, line, cells
 
@@ -141,6 +141,6 @@ def _genres(cell: str) -> tuple[str, ...]:
 
 
 def _year(released: str, file: Path, line: int) -> int | None:
-    """The year of a date like 1995-11-22; None where the cell is empty."""
+    """Return the year of a date such as 1995-11-22; None if the cell is empty."""
     year = released.strip().partition("-")[0]
     return _whole_number("released", year, file, line) if year else None

@@ -1,4 +1,4 @@
-"""Timed interactions by raw id, and the filters that every source shares."""
+"""Interactions with times and raw ids, and the filters that all sources share."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from numpy.typing import NDArray
 from spike_dgl.typing import BoolArray
 
 DAY = 24 * 60 * 60 * 1000
-"""Milliseconds."""
+"""Length of a day in milliseconds."""
 
 
 class Ids(Protocol):
-    """Raw ids in row order: a numpy array, or an Arrow one, which takes a fifth of the memory."""
+    """Raw ids in row order: a numpy array, or an Arrow array, which needs a fifth of the memory."""
 
     def __len__(self) -> int: ...
 
     def take(self, rows: Any, /) -> Ids:
-        """Those at some positions."""
+        """Return the ids at some positions."""
 
     def tolist(self) -> list[Any]:
-        """As Python objects."""
+        """Return the ids as Python objects."""
 
 
 @dataclass(frozen=True)
 class InteractionLog:
-    """Who interacted with what, and when.
+    """Interactions with times and raw ids.
 
     Parameters
     ----------
     users, items
         Row indices [X] into `user_ids` and `item_ids`.
     times
-        When each interaction happened [X]; any numbers that grow with time.
+        Time of each interaction [X], as any numbers that grow with time.
     rows
-        Where each stands in its source [X], counted from 0 and ascending.
+        Position of each interaction in its source [X], counted from 0 and ascending.
     user_ids, item_ids
         Raw ids in row order; each occurs in at least one interaction.
     """
@@ -52,7 +52,7 @@ class InteractionLog:
 
     @classmethod
     def from_raw(cls, users: NDArray[Any], items: NDArray[Any], times: NDArray[Any]) -> InteractionLog:
-        """Number raw ids [X] in ascending order: numbers by value, texts by alphabet."""
+        """Build from raw ids [X], numbered in ascending order: numbers by value, texts alphabetically."""
         user_ids, user_rows = np.unique(users, return_inverse=True)
         item_ids, item_rows = np.unique(items, return_inverse=True)
         return cls(user_rows, item_rows, times, np.arange(len(times)), user_ids, item_ids)
@@ -61,27 +61,27 @@ class InteractionLog:
         return len(self.users)
 
     def select(self, chosen: NDArray[Any]) -> InteractionLog:
-        """The interactions at some positions, or where a mask is true; ids that lose their last one go."""
+        """Return the interactions at some positions, or where a mask is true; ids without interactions are dropped."""
         users, user_ids = _without_unused(self.users[chosen], self.user_ids)
         items, item_ids = _without_unused(self.items[chosen], self.item_ids)
         return InteractionLog(users, items, self.times[chosen], self.rows[chosen], user_ids, item_ids)
 
     def keys(self) -> NDArray[np.int64]:
-        """One number a pair, `user * I + item` [X]."""
+        """Return a unique key per user-item pair, `user * I + item` [X]."""
         keys: NDArray[np.int64] = self.users.astype(np.int64) * len(self.item_ids) + self.items
         return keys
 
     def counts(self) -> dict[str, int]:
-        """Numbers of users, items and interactions."""
+        """Return the numbers of users, items and interactions."""
         return {"users": len(self.user_ids), "items": len(self.item_ids), "interactions": len(self)}
 
     def raw_ids(self) -> tuple[Sequence[str], Sequence[str]]:
-        """Raw ids of users and items, as text."""
+        """Return the raw ids of users and items, as text."""
         return [str(raw) for raw in self.user_ids.tolist()], [str(raw) for raw in self.item_ids.tolist()]
 
 
 def within_days(log: InteractionLog, first: int | None, last: int | None) -> BoolArray:
-    """Which interactions happened from the day that begins at `first` to the end of the one that begins at `last` [X].
+    """True [X] for interactions from the day that starts at `first` to the end of the day that starts at `last`.
 
     Both are in milliseconds, as `log.times` must be; None for no bound.
     """
@@ -94,7 +94,7 @@ def within_days(log: InteractionLog, first: int | None, last: int | None) -> Boo
 
 
 def first_of_each_pair(log: InteractionLog) -> InteractionLog:
-    """Keep, of repeated interactions of a user with an item, the earliest."""
+    """Keep the earliest of repeated interactions of a user with an item."""
     order = np.lexsort((log.times, log.items, log.users))
     new = np.ones(len(order), dtype=bool)
     new[1:] = np.diff(log.users[order]) != 0
@@ -103,10 +103,10 @@ def first_of_each_pair(log: InteractionLog) -> InteractionLog:
 
 
 def k_core(log: InteractionLog, k: int) -> InteractionLog:
-    """Keep the largest part in which every user and every item has at least `k` interactions.
+    """Keep the largest subset in which every user and every item has at least `k` interactions.
 
-    Dropping an item can leave a user with too few, and the other way round, so it repeats until nothing
-    changes. Pairs must be distinct (`first_of_each_pair`).
+    Dropping an item can leave a user with too few interactions and vice versa, so this repeats until nothing changes.
+    Pairs must be distinct (`first_of_each_pair`).
     """
     kept = np.arange(len(log))
     while True:
@@ -118,7 +118,7 @@ def k_core(log: InteractionLog, k: int) -> InteractionLog:
 
 
 def _without_unused(rows: NDArray[np.integer], ids: Ids) -> tuple[NDArray[np.integer], Ids]:
-    """Row indices and ids once those that no row names are gone."""
+    """Remove unused ids and renumber the row indices."""
     used = np.bincount(rows, minlength=len(ids)) > 0
     new_rows = (np.cumsum(used) - 1).astype(rows.dtype)
     return new_rows[rows], ids.take(np.flatnonzero(used))

@@ -1,4 +1,4 @@
-"""Tables of what is known about items: columns that are names, texts and relations."""
+"""Reading of tables about items, with columns of names, texts and relations."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from spike_dgl.data.values import is_missing
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class WrittenAs:
-    """A table: CSV, TSV, JSON lines or Parquet, the first three also as .gz, .zst or .zip.
+    """A table in CSV, TSV, JSON lines or Parquet; the first three may be compressed as .gz, .zst or .zip.
 
     Parameters
     ----------
     file
-        Where it is.
+        File of the table.
     header
-        Names of the columns of a file whose first line does not name them.
+        Column names, for a file whose first line is not a header.
     delimiter
-        What stands between cells, where the file's ending does not say it.
+        Delimiter between cells, if it does not follow from the file extension.
     encoding
-        What the text is written in.
+        Text encoding of the file.
     """
 
     file: str
@@ -42,7 +42,7 @@ class WrittenAs:
 
     @property
     def layout(self) -> Layout:
-        """How the file is written. Raises `DataError` where neither its name nor `delimiter` says it."""
+        """Layout of the file. Raises `DataError` if neither the file extension nor `delimiter` determines it."""
         layout = Layout("csv") if self.delimiter else layout_of(Path(self.file))
         given = {"header": self.header, "encoding": self.encoding, "delimiter": self.delimiter}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -51,23 +51,23 @@ class WrittenAs:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class ItemTableOptions(WrittenAs):
-    """A table of what is known about items; an item may have several rows.
+    """A table about items; an item may have several rows.
 
     Parameters
     ----------
     item
-        Column of ids.
+        Column of item ids.
     name
         Column of readable names.
     text
-        Columns whose text describes an item.
+        Columns of texts that describe an item.
     relations
         Relation by column: each value becomes an entity that the item has this relation to.
     kinds
-        Sort of entity by column, where it is not the relation's name: with ``{actors: person, director: person}``
-        an actor and a director of the same name are one.
+        Kind of entity by column, by default the name of the relation. With ``{actors: person, director: person}`` an
+        actor and a director of the same name are one entity.
     separator
-        Between the values of one cell of such a column; lists in JSON and Parquet need none.
+        Separator of several values in a cell of a relation's column; not needed for lists in JSON and Parquet.
     """
 
     item: str
@@ -81,33 +81,33 @@ class ItemTableOptions(WrittenAs):
     def _kinds_are_of_relations(self) -> ItemTableOptions:
         for column in self.kinds:
             if column not in self.relations:
-                raise ValueError(f"the column '{column}' has a kind but no relation")
+                raise ValueError(f"the column '{column}' has an entry in kinds but none in relations")
         return self
 
     @property
     def columns(self) -> list[str]:
-        """All that are read."""
+        """Names of all columns to read."""
         return [self.item, *([self.name] if self.name else []), *self.text, *self.relations]
 
 
 def read_item_tables(
     tables: Sequence[ItemTableOptions], items: Mapping[str, str], reading: Reading
 ) -> ItemKnowledge:
-    """Read what tables say about some items.
+    """Read names, texts and facts about items from tables.
 
     Parameters
     ----------
     tables
-        Where it stands. Of several names of an item the first counts; texts are put together.
+        Tables to read. The first name of an item is used; texts are joined.
     items
-        Entity id by raw id; rows of other items are left out.
+        Entity id by raw id; rows of other items are ignored.
     reading
-        Counts broken rows, and values that are missing.
+        Counter of broken rows and missing values.
 
     Raises
     ------
     DataError
-        If a table cannot be read, or is about none of the items.
+        If a table cannot be read, or has none of the items.
     """
     names, texts, facts = dict[str, str](), dict[str, list[str]](), list[Fact]()
     counts: dict[str, int] = {}
@@ -143,7 +143,7 @@ def _sentences(cells: Mapping[str, Any], columns: Sequence[str]) -> Iterator[str
 
 
 def _values(cell: object, separator: str = "") -> list[str]:
-    """The values of a cell: of a text between separators, of a list its entries; none empty."""
+    """Return the non-empty values of a cell: a text split at separators, or the entries of a list or object."""
     if cell is None:
         return []
     if isinstance(cell, list):

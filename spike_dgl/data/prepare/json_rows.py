@@ -1,4 +1,4 @@
-"""Rows that are JSON objects: one a line, or the elements of an array."""
+"""Reading of rows that are JSON objects: one per line, or the elements of an array."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from spike_dgl.errors import DataError
 Parse = Callable[[str], object]
 
 FIRST = 1 << 16
-"""Bytes that show whether a file is an array."""
+"""Number of bytes to read to detect an array."""
 _BETWEEN = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True)
 class JsonPiece:
-    """An object a line; `numbers` are those of the lines in the file."""
+    """JSON objects, one per line of `content`; `numbers` are their line numbers in the file."""
 
     numbers: Sequence[int]
     content: bytes
@@ -62,7 +62,7 @@ class JsonPiece:
 
 
 def json_pieces(file: Path, stream: Stream, parse: Parse) -> Iterator[JsonPiece]:
-    """Some megabytes of objects at a time. Raises `DataError` where an array cannot be read."""
+    """Yield some megabytes of objects at a time. Raises `DataError` if an array cannot be read."""
     start = b""
     while not start.strip() and (block := stream.read(min(FIRST, raw_rows.PIECE))):
         start += block
@@ -99,7 +99,7 @@ def _of_array(file: Path, start: bytes, stream: Stream) -> Iterator[JsonPiece]:
 
 
 def _elements(file: Path, start: bytes, stream: Stream) -> Iterator[tuple[int, str]]:
-    """The text of each element of an array, and the line that it begins in."""
+    """Yield the line where each element of an array starts, and its text."""
     decode, read_on = json.JSONDecoder().raw_decode, _decoded(file, start, stream)
     text = next(read_on)
     place = text.index("[") + 1
@@ -114,9 +114,7 @@ def _elements(file: Path, start: bytes, stream: Stream) -> Iterator[tuple[int, s
         except (ValueError, RecursionError) as error:
             more = next(read_on, "") if len(text) - begin < LONGEST_ROW else ""
             if not more:
-                problem = (
-                    f"holds an array that breaks off or is not valid JSON: {getattr(error, 'msg', error)}"
-                )
+                problem = f"has an array that is incomplete or not valid JSON: {getattr(error, 'msg', error)}"
                 raise DataError(file, problem, COPY_AGAIN, line) from None
             text, place = text[begin:] + more, 0
             continue
@@ -124,7 +122,7 @@ def _elements(file: Path, start: bytes, stream: Stream) -> Iterator[tuple[int, s
         line += text.count("\n", begin, place)
     if (text[begin + 1 :] + "".join(read_on)).strip():
         raise DataError(
-            file, "goes on after the end of its array", "Write one array, or an object a line.", line
+            file, "has text after the end of its array", "Write one array, or one object per line.", line
         )
 
 
@@ -136,7 +134,7 @@ def _decoded(file: Path, start: bytes, stream: Stream) -> Iterator[str]:
             if text := decoder.decode(block):
                 yield text
         except UnicodeDecodeError:
-            raise DataError(file, "is not UTF-8 text", "Name its encoding with encoding=...") from None
+            raise DataError(file, "is not UTF-8 text", "Set its encoding with encoding=...") from None
         block = stream.read(raw_rows.PIECE)
 
 
@@ -144,17 +142,17 @@ def _parsed(line: int, text: str, parse: Parse) -> Row:
     try:
         found = parse(text)
     except ValueError as error:
-        hint = "; an object must not go on in the next line" if text.strip() == "{" else ""
+        hint = "; each object must be on one line" if text.strip() == "{" else ""
         return Row(line, {}, f"is not valid JSON: {getattr(error, 'msg', error)}{hint}")
     except RecursionError:
-        return Row(line, {}, "is not valid JSON: nested too deep")
+        return Row(line, {}, "is not valid JSON: nested too deeply")
     if not isinstance(found, dict):
         return Row(line, {}, f"expected a JSON object, found {shorten(text.strip())}")
     return Row(line, found)
 
 
 def _type(column: Column, example: object) -> Any:
-    """Choose the type in which Arrow reads a column; ids and ratings may be of several types."""
+    """Return the type in which Arrow reads a column; ids and ratings can have several types."""
     if column.kind == "number" and isinstance(example, bool):
         return pa.bool_()
     if column.kind == "id" and isinstance(example, int | float) and not isinstance(example, bool):

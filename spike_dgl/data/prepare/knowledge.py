@@ -1,4 +1,4 @@
-"""Facts about items and other entities -> entities and triples of a knowledge graph."""
+"""Conversion of facts about items and other entities to a knowledge graph."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from spike_dgl.typing import BoolArray, IndexArray
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A statement about an entity.
+    """A fact about an entity.
 
     Parameters
     ----------
     head, relation, tail
         Raw ids.
     name
-        Readable name of the tail; of several the first counts, and its id where all are empty.
+        Readable name of the tail, or empty. The first name of an entity is used; its id if all names are empty.
     """
 
     head: str
@@ -33,27 +33,27 @@ class Fact:
 
     @property
     def kind(self) -> str:
-        """The kind that stands before the name in the id of an `attribute`."""
+        """Kind of entity, the prefix of the tail's id in an `attribute`."""
         return self.tail.removesuffix(entity_id("", self.name))
 
 
 def attribute(item: str, relation: str, kind: str, name: str) -> Fact:
-    """A statement about an item such as ("movie:1", "directed_by", "person", "John Lasseter").
+    """Return a fact about an item, such as ("movie:1", "directed_by", "person", "John Lasseter").
 
-    The tail's id is ``person:John_Lasseter``. The kind stands first, so that a person and a genre of the same name
-    stay two entities, while the actor and the director Clint Eastwood are one: films are linked across the roles
-    of a person. Different people of the same name become one as well; the sources give nothing to tell them apart.
+    The tail's id is ``person:John_Lasseter``. With the kind as prefix, a person and a genre of the same name are two
+    entities, while the actor and the director Clint Eastwood are one, which links films across a person's roles.
+    Different people of the same name are merged too, since the sources do not distinguish them.
     """
     return Fact(item, relation, entity_id(kind, name), name)
 
 
 def entity_id(kind: str, name: str) -> str:
-    """Raw id of an entity, without spaces."""
+    """Return the raw id of an entity, without spaces."""
     return f"{kind}:{'_'.join(name.split())}"
 
 
 def item_entities(kind: str, item_ids: Iterable[str]) -> dict[str, str]:
-    """Entity id of each item by its raw id, all different: of "a b" and "a_b", the second is ``item:a_b_``."""
+    """Return distinct entity ids by the items' raw ids: for "a b" and "a_b", the second is ``item:a_b_``."""
     entities, taken = dict[str, str](), set[str]()
     for item in item_ids:
         entity = entity_id(kind, item)
@@ -66,18 +66,18 @@ def item_entities(kind: str, item_ids: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ItemKnowledge:
-    """What tables tell about items.
+    """Names, texts and facts about items, read from tables.
 
     Parameters
     ----------
     names, texts
-        Readable names and descriptions by entity id of the item, as far as there are any.
+        Readable names and descriptions, by entity id of the item; missing ones are absent.
     facts
-        Statements about them.
+        Facts about the items.
     relations
-        Relation ids that come first.
+        Relation ids to number first.
     counts
-        What ``dataset.json`` says about the tables.
+        Counts of the tables' rows for ``dataset.json``.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class KnowledgeGraph:
     relation_ids
         Raw ids [R], without spaces.
     triples
-        Which entity (head) has which relation to which other (tail).
+        Triples between entity rows.
     """
 
     num_items: int
@@ -110,7 +110,7 @@ class KnowledgeGraph:
     triples: Triples
 
     def counts(self) -> dict[str, int]:
-        """Numbers of entities, items included, relations and triples."""
+        """Return the numbers of entities (including items), relations and triples."""
         return {
             "entities": len(self.entity_ids),
             "relations": len(self.relation_ids),
@@ -124,18 +124,18 @@ def link(
     relations: Sequence[str] = (),
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> KnowledgeGraph:
-    """Build the graph of some items from facts.
+    """Build the knowledge graph from facts.
 
     Parameters
     ----------
     facts
-        Statements about items, and perhaps about the entities that these name.
+        Facts about items and other entities.
     items
-        Entity id -> readable name, in row order.
+        Readable name of each item by entity id, in row order.
     relations
-        Relation ids that come first, in this order; further ones follow by alphabet.
+        Relation ids to number first, in this order; all others follow alphabetically.
     names
-        Readable names of further entities, by raw id.
+        Readable names of other entities, by raw id.
     """
     coded = _Coded(items, names)
     for fact in facts:
@@ -146,17 +146,17 @@ def link(
 
 
 def without_rare(graph: KnowledgeGraph, min_items: int, min_triples: int = 1) -> KnowledgeGraph:
-    """Leave out rare auxiliary entities and relations, again and again until none is left.
+    """Remove rare auxiliary entities and relations, repeatedly until none is left.
 
     Parameters
     ----------
     graph
-        Its items all stay.
+        Knowledge graph. All its items stay.
     min_items
-        An auxiliary entity stays if triples join it to at least so many different entities. Two is the least that
-        lets a message pass from one item to another.
+        Minimum number of different entities that an auxiliary entity has triples with. With fewer than two, it cannot
+        pass messages between items.
     min_triples
-        A relation stays if it has at least so many triples.
+        Minimum number of triples of a relation.
     """
     triples = graph.triples
     while True:
@@ -171,7 +171,7 @@ def without_rare(graph: KnowledgeGraph, min_items: int, min_triples: int = 1) ->
 
 
 def with_inverses(graph: KnowledgeGraph) -> KnowledgeGraph:
-    """Every triple also reversed, by a relation of its own: ``directed_by_inverse``."""
+    """Add every triple reversed, with an inverse relation such as ``directed_by_inverse``."""
     triples, size = graph.triples, len(graph.relation_ids)
     forward = np.stack([triples.heads, triples.relations, triples.tails], axis=1)
     backward = np.stack([triples.tails, triples.relations + size, triples.heads], axis=1)
@@ -181,7 +181,7 @@ def with_inverses(graph: KnowledgeGraph) -> KnowledgeGraph:
 
 
 class _Coded:
-    """Facts as numbers: entities and relations in the order of their first occurrence, items first."""
+    """Facts as row numbers: entities and relations in order of first occurrence, items first."""
 
     def __init__(self, items: Mapping[str, str], names: Mapping[str, str]) -> None:
         self.entities = {item: row for row, item in enumerate(items)}
@@ -198,14 +198,14 @@ class _Coded:
             self.names.setdefault(fact.tail, fact.name)
 
     def rows(self) -> IndexArray:
-        """Rows (head, relation, tail) [T, 3]."""
+        """Return rows (head, relation, tail) [T, 3]."""
         return np.stack([np.array(column, dtype=np.int64) for column in self._columns], axis=1)
 
 
 def _renumbered(
     rows: IndexArray, coded: _Coded, item_names: tuple[str, ...], relations: Sequence[str]
 ) -> KnowledgeGraph:
-    """The graph with auxiliary entities by alphabet, and without those that no triple names."""
+    """Return the graph with auxiliary entities in alphabetical order, without those that have no triple."""
     ids, num_items = list(coded.entities), len(item_names)
     named = np.unique(rows[:, [0, 2]])
     auxiliary = sorted(ids[row] for row in named[named >= num_items].tolist())
@@ -220,7 +220,7 @@ def _renumbered(
 
 
 def _neighbour_counts(triples: Triples, num_entities: int) -> IndexArray:
-    """How many different other entities each is joined to [N]."""
+    """Return the number of different neighbours of each entity [N]; self loops do not count."""
     ends = np.stack([triples.heads, triples.tails], axis=1)
     ends = ends[ends[:, 0] != ends[:, 1]]
     keys = np.unique(np.concatenate([ends, ends[:, ::-1]]) @ np.array([num_entities, 1]))
@@ -228,7 +228,7 @@ def _neighbour_counts(triples: Triples, num_entities: int) -> IndexArray:
 
 
 def _compact(graph: KnowledgeGraph) -> KnowledgeGraph:
-    """Without auxiliary entities and relations that no triple names."""
+    """Remove auxiliary entities and relations without triples."""
     triples = graph.triples
     used = np.zeros(len(graph.entity_ids), dtype=bool)
     used[: graph.num_items] = used[triples.heads] = used[triples.tails] = True

@@ -1,7 +1,7 @@
-"""Last.fm listeners of HetRec 2011 -> a data set with a knowledge graph of tags.
+"""Preparation of Last.fm of HetRec 2011, with a knowledge graph of tags.
 
 Reads ``user_artists.dat``, ``artists.dat``, ``tags.dat`` and ``user_taggedartists.dat``
-(https://grouplens.org/datasets/hetrec-2011/). Listening has no time there, so the split is random.
+(https://grouplens.org/datasets/hetrec-2011/). The interactions have no times, so the split is random.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ ORIGIN = "hetrec2011-lastfm-2k"
 FILES = ("user_artists.dat", "artists.dat", "tags.dat", "user_taggedartists.dat")
 TABS = LAYOUTS[".dat"]
 LATIN = replace(TABS, encoding="latin-1")
-"""The list of tags is the only one that is not UTF-8."""
+"""Layout of the list of tags, the only file that is not UTF-8."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class LastFmOptions(PrepareOptions):
-    """`PrepareOptions`, where `min_rating` is the least number of plays.
+    """`PrepareOptions`, where `min_rating` is the minimum number of plays.
 
     Parameters
     ----------
     split
-        Only "random": there are no times.
+        Only "random", since there are no times.
     min_taggers
-        A tag counts as a fact if so many listeners gave it to the artist. Listeners tag what they listen to, so that
-        the tag of one alone points to a pair that may be held out.
+        Minimum number of listeners who gave a tag to an artist for it to be a fact. Listeners tag artists they listen
+        to, so the tag of a single listener would reveal a pair that may be held out.
     """
 
     split: Split = "random"
@@ -50,7 +50,7 @@ class LastFmOptions(PrepareOptions):
 
 
 def lastfm(source: Path, options: LastFmOptions) -> Source:
-    """What `prepare` needs to make a data set of the folder, or the zip archive, of hetrec2011-lastfm-2k.
+    """Return the `Source` of hetrec2011-lastfm-2k, given its folder or zip archive.
 
     Raises
     ------

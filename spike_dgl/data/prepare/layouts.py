@@ -1,4 +1,4 @@
-"""Layouts of raw files, and their rows some megabytes at a time."""
+"""Layouts of raw files, and reading of their rows some megabytes at a time."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from spike_dgl.data.prepare.streams import open_stream, unpacked_name
 from spike_dgl.errors import DataError, nearest
 
 DELIMITERS = {",": "','", ";": "';'", "\t": "'\\t'", "|": "'|'"}
-"""Common delimiters, and how a setting spells them."""
+"""Common delimiters, and their spelling in YAML."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is written.
+    """Layout of a file.
 
     Parameters
     ----------
     kind
-        "csv" (any delimiter), "jsonl" (an object a line, or an array of objects) or "parquet".
+        "csv" (any delimiter), "jsonl" (one object per line, or an array of objects) or "parquet".
     delimiter
-        Between the cells of a row.
+        Delimiter between the cells of a row.
     quoted
-        Whether a cell may stand in double quotes, and then hold delimiters and line ends.
+        Whether cells may be in double quotes, and then contain delimiters and line ends.
     header
-        Names of the columns; None where the first line names them.
+        Column names; None if the first line has them.
     encoding
-        Of the text.
+        Text encoding.
     parse
-        What turns a line of "jsonl" into an object, or raises `ValueError`.
+        Function that parses a line of "jsonl", or raises `ValueError`.
     """
 
     kind: Literal["csv", "jsonl", "parquet"]
@@ -56,21 +56,21 @@ LAYOUTS = {
 
 
 def layout_of(file: Path) -> Layout:
-    """The layout that the name of a file says. Raises `DataError` where it says none."""
+    """Return the layout given by a file's extension. Raises `DataError` if the extension is unknown."""
     suffix = unpacked_name(file).suffix.lower()
     if suffix not in LAYOUTS:
-        remedy = f"Give it one of the endings {', '.join(LAYOUTS)}; .gz, .zst or .zip may follow."
-        raise DataError(file, f"the ending '{suffix}' does not say how it is laid out", remedy)
+        remedy = f"Use one of the extensions {', '.join(LAYOUTS)}; .gz, .zst or .zip may follow."
+        raise DataError(file, f"has the unknown file extension '{suffix}'", remedy)
     return LAYOUTS[suffix]
 
 
 def pieces(file: Path, layout: Layout, names: Sequence[str], progress: bool = False) -> Iterator[Piece]:
-    """The rows of a file, some megabytes at a time.
+    """Yield the rows of a file, some megabytes at a time.
 
     Raises
     ------
     DataError
-        If it cannot be read, or its header lacks one of the columns `names`.
+        If the file cannot be read, or its header lacks one of the columns `names`.
     """
 
     def check(header: Sequence[str]) -> None:
@@ -97,12 +97,14 @@ def _check_header(file: Path, header: Sequence[str], names: Sequence[str], layou
 
 
 def _remedy(header: Sequence[str], names: Sequence[str], name: str) -> str:
-    """Say what makes a header name the columns, as far as it shows."""
+    """Return the likely remedy for a header without a required column."""
     if any("\0" in column for column in header):
-        return "It looks like UTF-16 without its mark: name the encoding, such as encoding: utf-16-le."
+        return (
+            "It looks like UTF-16 without a byte order mark: set the encoding, such as encoding: utf-16-le."
+        )
     line = header[0] if len(header) == 1 else ""
     for delimiter, spelling in DELIMITERS.items():
         if name in line.split(delimiter):
-            return f"Its columns are separated otherwise: delimiter: {spelling}."
+            return f"It has another delimiter: set delimiter: {spelling}."
     hint = f"; {nearest(name, header)}" if header and name not in header else "."
     return f"The first line must name the columns {','.join(names)}{hint}"

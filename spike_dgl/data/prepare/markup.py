@@ -1,4 +1,4 @@
-"""Texts of web pages as plain text."""
+"""Conversion of HTML to plain text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
 
 
 def without_markup(text: str) -> str:
-    """Text without tags and escapes of HTML, and without white space at its ends.
+    """Return text without HTML tags and escapes, and without surrounding white space.
 
     Examples
     --------

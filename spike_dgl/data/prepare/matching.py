@@ -1,4 +1,4 @@
-"""Rows of further tables and the ids that they are about. A table that matches nothing is an error."""
+"""Matching of a table's ids with known ids. A table without any match is an error."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Value = TypeVar("Value")
 
 @dataclass
 class Matches(Generic[Value]):
-    """Looks up a table's ids among those that are known, and counts what it finds.
+    """Lookup of a table's ids among known ids, with a count of the matches.
 
     Parameters
     ----------
     file, column
-        Where the table's ids stand.
+        File and column of the table's ids.
     known
-        What is looked for, by id as `spike_dgl.data.values.id_of` spells it.
+        Values to look up, by id as spelt by `spike_dgl.data.values.id_of`.
     known_from
-        Where these ids are from, for the error.
+        Origin of the known ids, for the error message.
     """
 
     file: Path
@@ -37,7 +37,7 @@ class Matches(Generic[Value]):
     example: str = field(default="", init=False)
 
     def find(self, value: object) -> Value | None:
-        """The known thing whose id this is. Where all known ids are whole numbers, 101.0 is 101."""
+        """Return the value of an id, or None if it is unknown. If all known ids are whole numbers, 101.0 is 101."""
         self.rows += 1
         try:
             raw = id_of(value)
@@ -53,7 +53,7 @@ class Matches(Generic[Value]):
         return found
 
     def check(self) -> None:
-        """Raise `DataError`, which shows an id of each side, if nothing was found."""
+        """Raise `DataError`, with an example id of each, if no id matched."""
         if self.found or not self.known:
             return
         known = next(iter(self.known))

@@ -1,4 +1,4 @@
-"""Names and facts without missing values, for all sources: spreadsheets and databases spell these in many ways."""
+"""Removal of missing values, in their many spellings, from names, facts and texts of all sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spike_dgl.data.values import corrected_values, is_missing
 
 
 def present_names(names: Mapping[str, str], reading: Reading) -> dict[str, str]:
-    """Return the names that are no missing value, whole numbers without a decimal point. Counts the others."""
+    """Return the names without missing values, which are counted; whole numbers lose their decimal point."""
     corrections = corrected_values(set(names.values()))
     meant = {key: corrections.get(name, name) for key, name in names.items()}
     for key, name in names.items():
@@ -20,9 +20,9 @@ def present_names(names: Mapping[str, str], reading: Reading) -> dict[str, str]:
 
 
 def present_facts(facts: Iterable[Fact], items: Container[str], reading: Reading) -> Iterator[Fact]:
-    """Yield the facts that state something, those about two of the `items` (entity ids) as they are.
+    """Yield the facts without missing values, which are counted; facts about two `items` (entity ids) stay unchanged.
 
-    The values of a relation to one kind of entity are a column.
+    The names of one relation and kind of entity are treated as one column.
     """
     facts = list(facts)
     columns: dict[tuple[str, str], set[str]] = {}
@@ -40,7 +40,7 @@ def present_facts(facts: Iterable[Fact], items: Container[str], reading: Reading
 
 
 def present_texts(texts: Iterable[str], where: str, reading: Reading) -> Iterator[str]:
-    """Yield the texts that say something."""
+    """Yield the texts without missing values, which are counted."""
     for text in texts:
         if is_missing(text):
             reading.note_missing(where, text)

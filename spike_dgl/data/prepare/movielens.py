@@ -1,9 +1,9 @@
-"""MovieLens files -> a data set with a knowledge graph of actors, directors, genres and decades.
+"""Preparation of MovieLens, with a knowledge graph of actors, directors, genres and decades.
 
 Reads ratings and films as GroupLens publishes them (https://grouplens.org/datasets/movielens/: latest-small, 1M, 20M,
-25M, 32M) and, where the folder has it, ``movies_enriched.csv`` with actors, directors and release dates. Films without
-a row there have the genres and the year of the table of films. Of 1M, users are described as its README spells out
-their codes.
+25M, 32M) and, if the folder has it, ``movies_enriched.csv`` with actors, directors and release dates. Films without a
+row there have the genres and the year of the table of films. Users of 1M are described by gender, age and occupation,
+decoded as in its README.
 """
 
 from __future__ import annotations
@@ -84,27 +84,27 @@ USERS = Layout("csv", "::", quoted=False, header=("userId", "gender", "age", "oc
 
 @dataclass(frozen=True, config=STRICT)
 class MovieLensOptions(PrepareOptions):
-    """`PrepareOptions`, where a rating of 4 says that the user liked the film.
+    """`PrepareOptions` with a minimum rating of 4, taken to mean that the user liked the film.
 
-    With the defaults every user has at least one pair in each part, so that all of them count in every
-    metric, and films that few people rated stay, which is where a knowledge graph has most to add.
+    With the defaults every user has at least one pair in each split, so all users count in every metric. Films with few
+    ratings are kept, since a knowledge graph can help most there.
 
     Parameters
     ----------
     min_rating
-        A rating of at least this is an interaction; lower ones are left out, and None takes all.
+        Minimum rating of an interaction; lower ratings are dropped. None keeps all.
     """
 
     min_rating: float | None = 4.0
 
 
 def movielens(source: Path, options: MovieLensOptions) -> Source:
-    """What `prepare` needs to make a data set of MovieLens files.
+    """Return the `Source` of MovieLens files.
 
     Parameters
     ----------
     source
-        Folder or zip archive of ratings, films, the licence and, optionally, ``movies_enriched.csv``.
+        Folder or zip archive with ratings, films, the licence and, optionally, ``movies_enriched.csv``.
     options
         Thresholds and shares.
 
@@ -115,7 +115,7 @@ def movielens(source: Path, options: MovieLensOptions) -> Source:
     """
     tables = MILLION if find_file(source, MILLION.ratings) else CSV
     users = find_file(source, tables.users) if tables.users else None
-    # The licence must travel with the data, so a folder without it is refused.
+    # The licence must be distributed with the data, so it is required.
     movies, ratings, readme = (
         needed_file(source, name, ORIGIN) for name in (tables.movies, tables.ratings, tables.readme)
     )
@@ -145,15 +145,15 @@ def movielens(source: Path, options: MovieLensOptions) -> Source:
 def _describe(items: Mapping[str, str], source: Path, tables: FilmTables, reading: Reading) -> ItemKnowledge:
     films, counts = read_films(source, tables, reading)
     if unknown := [movie for movie in items if int(movie) not in films]:
-        problem = f"has no row for {len(unknown)} of the films that were rated, such as {unknown[0]}"
-        raise DataError(source / tables.movies, problem, "Take both files from the same archive.")
+        problem = f"has no row for {len(unknown)} of the rated films, such as {unknown[0]}"
+        raise DataError(source / tables.movies, problem, "Use both files of the same archive.")
     kept = {items[movie]: films[int(movie)] for movie in items}
     names = {entity: film.title for entity, film in kept.items()}
     return ItemKnowledge(names, film_facts(kept), RELATIONS, counts={"films": counts})
 
 
 def _describe_users(ids: Sequence[str], file: Path, reading: Reading) -> dict[str, str]:
-    """Sentences such as "A woman. Age: 25 to 34. Occupation: writer." by user id."""
+    """Return sentences such as "A woman. Age: 25 to 34. Occupation: writer.", by user id."""
     matches, texts = Matches(file, "userId", dict(zip(ids, ids, strict=True))), {}
     for line, (user, gender, age, occupation) in read_rows(file, USERS.header[:4], reading, USERS):  # type: ignore[index]
         try:

@@ -1,4 +1,4 @@
-"""Lines of N-Triples (https://www.w3.org/TR/n-triples/), the form of Freebase's, DBpedia's and Wikidata's dumps."""
+"""Parsing of N-Triples (https://www.w3.org/TR/n-triples/), the format of Freebase, DBpedia and Wikidata dumps."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _CHARACTERS = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f", '"': '"', 
 
 
 def parse_triple(line: str) -> tuple[str, str, str] | None:
-    """Head, relation and tail of a line; None for a blank one or a comment.
+    """Return head, relation and tail of a line; None for a blank line or a comment.
 
-    Resources are written without brackets and escapes, texts without quotes, escapes, language and datatype: however
-    it is spelt, an entity has one id.
+    Resources are returned without brackets and escapes, and texts without quotes, escapes, language and datatype, so
+    that all spellings of an entity have the same id.
 
     Raises
     ------
     ValueError
-        If the line is neither.
+        If the line is not valid.
 
     Examples
     --------
@@ -34,13 +34,13 @@ def parse_triple(line: str) -> tuple[str, str, str] | None:
         return None
     found = _TRIPLE.fullmatch(line)
     if found is None:
-        raise ValueError("is no triple <head> <relation> <tail> .")
+        raise ValueError("is not a triple <head> <relation> <tail> .")
     head, relation, tail = map(_term, found.groups())
     return head, relation, tail
 
 
 def resource(text: str) -> str:
-    """An IRI as `parse_triple` writes it, whether it stands in brackets or not."""
+    """Return an IRI, with or without brackets, as `parse_triple` spells it."""
     return unquote(_unescaped(text.removeprefix("<").removesuffix(">")))
 
 
@@ -54,10 +54,10 @@ def _unescaped(text: str) -> str:
     if "\\" not in text:
         return text
     try:
-        # Some programs write a character beyond 16 bits as the two halves that UTF-16 has for it.
+        # Some programs write a character beyond 16 bits as a UTF-16 surrogate pair.
         return _ESCAPE.sub(_character, text).encode("utf-16", "surrogatepass").decode("utf-16")
     except (KeyError, OverflowError, ValueError):
-        raise ValueError("has an escape that stands for no character") from None
+        raise ValueError("has an invalid escape") from None
 
 
 def _character(escape: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Settings that all sources share."""
+"""Options of `prepare` that all sources share."""
 
 from __future__ import annotations
 
@@ -12,57 +12,58 @@ from spike_dgl.config import STRICT
 from spike_dgl.data.prepare.item_tables import ItemTableOptions
 
 FILES = ("triples", "links", "entity_names")
-"""Options that name a file."""
+"""Names of the options that are a file."""
 
 Split: TypeAlias = Literal["time", "random", "global-time", "leave-one-out"]
 
 
 @dataclass(frozen=True, config=STRICT)
 class PrepareOptions:
-    """How raw interactions and facts become a data set.
+    """Options for turning raw interactions and facts into a data set.
 
     Parameters
     ----------
     min_rating
-        A rating of at least this is an interaction, lower ones are left out; None takes all.
+        Minimum rating of an interaction; lower ratings are dropped. None keeps all.
     from_date
-        First day (YYYY-MM-DD, UTC) whose interactions count; None for no bound.
+        First day (YYYY-MM-DD, UTC) of the interactions to keep; None for no bound.
     to_date
-        The last such day.
+        Last day (YYYY-MM-DD, UTC) of the interactions to keep; None for no bound.
     k_core
-        Every user and every item has at least this many interactions.
+        Minimum number of interactions of every user and every item.
     split
-        What is held out for validation and test: the latest of each user's interactions ("time"), any of them
-        ("random"), the latest of all ("global-time"; users and items may then be new in the test part), or each
-        user's last for testing and the one before for validation ("leave-one-out").
+        Interactions to hold out for validation and test: the latest of each user ("time"), random ones of each user
+        ("random"), the latest of all users together ("global-time"; the test split can have users and items that are
+        not in training), or each user's last for test and the one before for validation ("leave-one-out").
     valid_fraction, test_fraction
-        Share of each user's interactions, or with "global-time" of all; "leave-one-out" does not use it.
+        Share of each user's interactions to hold out; with "global-time", share of all interactions. Not used by
+        "leave-one-out".
     seed
-        Of the random split, and of the order of a user's interactions at the same time.
+        Random seed of the split and of the order of a user's interactions at the same time.
     ties
-        How a split by time orders interactions of a user at the same time: at "random", or by "item". The latter holds
-        out the items with the highest numbers; it is there to make the bundled data again, which was made so.
+        Order of a user's interactions at the same time in a split by time: "random", or by "item". Ordering by item
+        holds out the items with the highest numbers; use it only to reproduce the bundled data.
     items
-        Tables of what is known about items, besides what the source itself tells.
+        Tables about items, in addition to those of the source.
     triples
-        File of further facts, a line "head relation tail" between tabs or as N-Triples; its entities are linked to
-        items by `links`.
+        File of further facts: tab-separated lines "head relation tail", or N-Triples. Its entities are linked to items
+        by `links`.
     links
-        File of lines "item entity" between tabs: which entity of `triples` an item is.
+        File of tab-separated lines "item entity", which link items to entities of `triples`.
     entity_names
-        File of lines "entity name" between tabs.
+        File of tab-separated lines "entity name".
     hops
-        How far from an item a fact of `triples` may be: 1 takes those about items, 2 also those about the entities
-        that these name.
+        Maximum distance of a fact of `triples` from an item: 1 keeps facts about items, 2 also facts about their
+        entities.
     min_entity_items
-        Auxiliary entities that are linked to fewer different entities are left out: what belongs to one item only
-        can carry no message to another.
+        Minimum number of different entities that an auxiliary entity is linked to; others are dropped. An entity linked
+        to one item only cannot pass messages to other items.
     min_relation_triples
-        Relations with fewer triples are left out.
+        Minimum number of triples of a relation; others are dropped.
     inverse_relations
-        Also write each triple reversed, for programs that do not add inverses themselves. This one does.
+        Also write each triple reversed, for programs that do not add inverses themselves. This one adds them.
     broken_rows
-        As many unreadable rows may be skipped; at the next one, preparing ends with an error.
+        Maximum number of unreadable rows to skip; one more is an error.
     """
 
     min_rating: float | None = None
@@ -94,14 +95,14 @@ class PrepareOptions:
     @model_validator(mode="after")
     def _fits_together(self) -> PrepareOptions:
         if self.valid_fraction + self.test_fraction >= 1:
-            raise ValueError("valid_fraction and test_fraction must be less than 1 together")
+            raise ValueError("valid_fraction and test_fraction must sum to less than 1")
         if (self.triples is None) != (self.links is None):
-            raise ValueError("triples and links belong together: which entity of the triples is which item?")
+            raise ValueError("triples and links need each other: links map items to entities of the triples")
         return self
 
 
 def milliseconds(day: str) -> int:
-    """Milliseconds from 1970 to the beginning of a day such as 2018-07-07, UTC."""
+    """Return the start of a day such as 2018-07-07 (UTC) in milliseconds since 1970."""
     try:
         return int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=timezone.utc).timestamp()) * 1000
     except ValueError:

@@ -1,4 +1,4 @@
-"""Your own tables -> a data set: interactions, attributes of items, perhaps triples, as a YAML file describes them."""
+"""Preparation of your own tables of interactions, items and optionally triples, as described in a YAML file."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class InteractionOptions(WrittenAs):
     Parameters
     ----------
     user
-        Column of users' ids.
+        Column of user ids.
     item
-        Column of items' ids.
+        Column of item ids.
     rating
-        Column of ratings, if it has one.
+        Column of ratings, if any.
     time
-        Column of moments; without one, `split` must be "random".
+        Column of times; without it, `split` must be "random".
     review
-        Column of texts that users wrote, raw material for profiles.
+        Column of users' review texts, from which profiles are written.
     time_unit
-        What moments are: "seconds" or "milliseconds" since 1970, or a "date" as in ISO 8601.
+        Unit of the times: "seconds" or "milliseconds" since 1970, or "date" (ISO 8601).
     """
 
     user: str
@@ -48,14 +48,14 @@ class InteractionOptions(WrittenAs):
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class OwnTablesOptions(PrepareOptions):
-    """What your tables hold, beside how they become a data set.
+    """`PrepareOptions`, and options for your own table of interactions.
 
     Parameters
     ----------
     interactions
-        Who interacted with what.
+        The table of interactions.
     name
-        Of the data set.
+        Name of the data set.
     """
 
     interactions: InteractionOptions
@@ -63,7 +63,7 @@ class OwnTablesOptions(PrepareOptions):
 
 
 def own_tables(folder: Path, options: OwnTablesOptions) -> Source:
-    """What `prepare` needs to make a data set of tables; their paths start from a folder."""
+    """Return the `Source` of your own tables, whose paths are relative to `folder`."""
     paths: dict[str, Any] = {key: str(folder / name) for key in FILES if (name := getattr(options, key))}
     paths["items"] = tuple(replace(table, file=str(folder / table.file)) for table in options.items)
     paths["interactions"] = replace(options.interactions, file=str(folder / options.interactions.file))

@@ -1,4 +1,4 @@
-"""Rows of Parquet files."""
+"""Reading of rows of Parquet files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from spike_dgl.data.prepare.raw_rows import Row
 from spike_dgl.errors import DataError
 
 ROWS = 1 << 17
-"""Rows that are read at a time."""
+"""Number of rows to read at a time."""
 
 
 @dataclass(frozen=True)
 class ParquetPiece:
-    """Rows of a Parquet file; a line is a row's number."""
+    """Some rows of a Parquet file; `line` is the number of the first row."""
 
     line: int
     batch: Any
@@ -47,7 +47,10 @@ class ParquetPiece:
 def parquet_pieces(
     file: Path, names: Sequence[str], progress: bool, check: Callable[[Sequence[str]], None]
 ) -> Iterator[ParquetPiece]:
-    """Some rows of the columns `names` at a time, once `check` has seen the names of all. Raises `DataError`."""
+    """Yield some rows of the columns `names` at a time, after calling `check` with all column names.
+
+    Raises `DataError` if the file cannot be read.
+    """
     try:
         table = parquet.ParquetFile(file)
         check(table.schema_arrow.names)
@@ -65,7 +68,7 @@ def parquet_pieces(
 
 
 def _type(column: Column, found: Any) -> Any:
-    """Choose how a column is read on. Raises `pyarrow.ArrowInvalid` where Arrow would spell a value otherwise."""
+    """Return the type to read a column as. Raises `pyarrow.ArrowInvalid` if Arrow would spell values differently."""
     if pa.types.is_dictionary(found):
         found = found.value_type
     if column.kind == "id" and (pa.types.is_floating(found) or pa.types.is_integer(found)):
@@ -74,12 +77,12 @@ def _type(column: Column, found: Any) -> Any:
     if (column.kind in ("id", "text") and not is_text) or (
         column.kind != "number" and pa.types.is_boolean(found)
     ):
-        raise pa.ArrowInvalid(f"{column.kind} of the type {found} is read value by value")
+        raise pa.ArrowInvalid(f"{column.kind} of type {found} must be read value by value")
     return column.arrow_type
 
 
 def _plain(value: Any) -> Any:
-    """A moment as the text that says it, and a decimal number as an integer or float."""
+    """Convert a date or time to ISO text, and a decimal number to an integer or float."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value.isoformat() if hasattr(value, "isoformat") else value

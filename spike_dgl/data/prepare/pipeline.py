@@ -1,4 +1,4 @@
-"""The way from every source to a data set: read, filter, split, build the graph, write."""
+"""Preparation of a data set from any source: read, filter, split, build the graph, write."""
 
 from __future__ import annotations
 
@@ -47,30 +47,30 @@ from spike_dgl.errors import DataError
 
 @dataclass(frozen=True)
 class Source:
-    """Raw files, and what a module knows about them.
+    """Raw files of a data set and how to read them.
 
     Parameters
     ----------
     name
-        Of the data set.
+        Name of the data set.
     made_by
-        The command.
+        Command that makes it.
     interactions
-        Where they stand.
+        Table of interactions.
     item_kind
-        Begins the entity id of every item, so that an id and an attribute of the same text stay two entities.
+        Prefix of the items' entity ids, which keeps an item and an attribute with the same text apart.
     describe
-        What is known about items; is given their entity ids by raw id.
+        Function that returns names, texts and facts about items, given their entity ids by raw id.
     files
-        Everything that `interactions` and `describe` read.
+        All files that `interactions` and `describe` read.
     options
-        Thresholds, split, and further tables and triples; perhaps with what only this source knows.
+        Thresholds, split, further tables and triples, and options of this source.
     describe_users
-        Descriptions of users by raw id, where the source has any; is given all raw ids.
+        Function that returns descriptions of users by raw id, given all raw ids.
     terms
-        Licence and citation, where they are known.
+        Licence and citation, if known.
     enclosed
-        Files that are copied along.
+        Files to copy into the data set's folder.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Source:
 
     @property
     def all_files(self) -> list[Path]:
-        """Everything that is read, each once."""
+        """All files that are read, without repetition."""
         tables = [Path(table.file) for table in self.options.items]
         named = [Path(file) for name in FILES if (file := getattr(self.options, name))]
         return list(dict.fromkeys([*self.files, *tables, *named]))
@@ -100,25 +100,25 @@ def prepare(
     overwrite: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Make a data set folder. Equal files and options give equal bytes; after an error no folder is left behind.
+    """Write a data set folder. The same files and options give the same bytes; after an error, no folder is left.
 
     Parameters
     ----------
     source
-        What to read, and the options.
+        Files to read, and options.
     destination
-        Folder to make.
+        Folder to create.
     also
-        Other layouts to write besides ours: ``"recbole"``.
+        Formats to write in addition to this package's: ``"recbole"``.
     overwrite
         Replace an earlier data set at the destination.
     progress
-        Show bars.
+        Show progress bars.
 
     Returns
     -------
     dict
-        What ``dataset.json`` says: options, counts after each step, statistics, checksums.
+        Contents of ``dataset.json``: options, counts after each step, statistics, checksums.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def prepare(
 
 
 def recorded(options: PrepareOptions) -> dict[str, Any]:
-    """All options for ``dataset.json``; of files the names, since a folder elsewhere makes no other data set."""
+    """Return all options for ``dataset.json``; files without their folders, which do not change the data set."""
     return {name: _without_folders(name, value) for name, value in asdict(options).items()}
 
 
@@ -184,7 +184,7 @@ def _without_folders(name: str, value: Any) -> Any:
 
 
 def _checksums(files: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 by name, with the folder's where two files are called alike."""
+    """Return SHA-256 by file name, with the folder's name if two files have the same name."""
     names = Counter(file.name for file in files)
     return {
         file.name if names[file.name] == 1 else f"{file.parent.name}/{file.name}": checksum(file)
@@ -193,7 +193,7 @@ def _checksums(files: Sequence[Path]) -> dict[str, str]:
 
 
 def _knowledge(source: Source, items: Mapping[str, str], reading: Reading) -> ItemKnowledge:
-    """Gather what the source and further tables tell about items; each has a name, if only its raw id."""
+    """Collect names, texts and facts about items from the source and further tables; default names are raw ids."""
     own, further = source.describe(items, reading), read_item_tables(source.options.items, items, reading)
     names = present_names(own.names, reading) | present_names(further.names, reading)
     texts = {
@@ -240,31 +240,31 @@ def _dataset(
 
 
 def _check_result(source: Source, dataset: Dataset) -> None:
-    """Refuse to write what could not be used."""
+    """Raise `DataError` if training, test or the knowledge graph is empty."""
     total = len(dataset.train) + len(dataset.valid) + len(dataset.test)
     for part, pairs in {"training": dataset.train, "test": dataset.test}.items():
         if not len(pairs):
-            problem = f"none of {total} interactions falls into the {part} part"
+            problem = f"none of {total} interactions is in the {part} split"
             raise DataError(
                 source.interactions.file, problem, "Keep more interactions, or split in another way."
             )
     if not len(dataset.triples):
         least = source.options.min_entity_items
-        problem = f"no fact joins any of {dataset.num_items} items to an entity of at least {least}"
-        remedy = (
-            "Lower min_entity_items, or name further attributes or triples: SPiKE needs a knowledge graph."
+        problem = (
+            f"no fact links any of {dataset.num_items} items to an entity with at least {least} neighbours"
         )
+        remedy = "Lower min_entity_items, or add attributes or triples: SPiKE needs a knowledge graph."
         raise DataError(source.interactions.file, problem, remedy)
 
 
 def _interactions(
     table: InteractionTable, options: PrepareOptions, reading: Reading
 ) -> tuple[InteractionLog, dict[str, dict[str, int]]]:
-    """The interactions that remain, and the counts after each step."""
+    """Return the filtered interactions, and the counts after each step."""
     _check_columns(table, options)
     log, ratings = read_log(table, reading)
     if not len(log):
-        raise DataError(table.file, "holds no interaction", "See whether it is the file you mean.")
+        raise DataError(table.file, "has no interactions", "Check that it is the right file.")
     steps = {table.rows_are: log.counts()}
     if options.min_rating is not None and ratings is not None:
         log = log.select(ratings >= options.min_rating)
@@ -285,12 +285,12 @@ def _interactions(
 def _check_columns(table: InteractionTable, options: PrepareOptions) -> None:
     if options.min_rating is not None and table.rating is None:
         raise DataError(
-            table.file, "min_rating needs a column of ratings", "Name it, or leave min_rating out."
+            table.file, "min_rating needs a column of ratings", "Set rating to it, or remove min_rating."
         )
     needs_times = options.from_date or options.to_date or options.split != "random"
     if needs_times and table.time is None:
         problem = "dates and splits by time need a column of times"
-        raise DataError(table.file, problem, "Name it, or use split=random and no dates.")
+        raise DataError(table.file, problem, "Set time to it, or use split=random and no dates.")
 
 
 def _nothing_left(
@@ -301,7 +301,7 @@ def _nothing_left(
     if "min_rating" in counts:
         parts.append(f"{counts['min_rating']} are at least {options.min_rating}")
     if "dates" in counts:
-        parts.append(f"{counts['dates']} lie within the dates")
+        parts.append(f"{counts['dates']} are within the dates")
     parts.append(
         f"none is left in their {options.k_core}-core" if parts else f"none is in the {options.k_core}-core"
     )
@@ -314,7 +314,7 @@ def _nothing_left(
 def _graph(
     knowledge: ItemKnowledge, items: Mapping[str, str], options: PrepareOptions, reading: Reading
 ) -> tuple[KnowledgeGraph, dict[int, str], dict[str, dict[str, int]]]:
-    """The knowledge graph, how triples name the items' entities by item row, and the graph's size after each step."""
+    """Return the graph, the names of the items' linked entities by item row, and the graph's size after each step."""
     steps, facts, names = dict[str, dict[str, int]](), knowledge.facts, dict[str, str]()
     linked: dict[str, str] = {}
     files = TripleFiles.from_options(options)
@@ -351,7 +351,7 @@ def _split(log: InteractionLog, options: PrepareOptions) -> tuple[Interactions, 
 
 
 def _seconds(log: InteractionLog, pairs: Interactions) -> NDArray[np.int64]:
-    """When pairs happened, in seconds since 1970; before it, they are negative."""
+    """Return the times of pairs in seconds since 1970, negative before it."""
     keys = log.keys()
     order = np.argsort(keys)
     found = order[np.searchsorted(keys[order], pairs.keys(len(log.item_ids)))]

@@ -1,7 +1,7 @@
-"""Rows of a raw file piece by piece: exactly and one by one, or fast as Arrow columns.
+"""Interface for reading a raw file piece by piece: exactly, row by row, or fast, as Arrow columns.
 
-The exact reading is the definition, and finds the line of whatever is wrong; the fast one is tried first, and gives
-up on a piece at the first thing that is out of order.
+The exact reading is the reference, and finds the lines of errors. The fast reading is tried first, and fails on a piece
+with any irregular row.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from spike_dgl.data.prepare.arrow import pa
 from spike_dgl.data.prepare.columns import Column
 
 PIECE = 1 << 24
-"""Bytes that are parsed at a time."""
+"""Number of bytes to parse at a time."""
 LONGEST_ROW = 1 << 26
-"""Bytes from which on a row that does not end is a quote that somebody forgot to close."""
+"""Maximum length of a row in bytes; a longer one has a quote that is not closed."""
 
 
 class Row(NamedTuple):
-    """A row: its line, and its cells by column name, or what is wrong with it."""
+    """A row: its line, and its cells by column name or, if it is broken, the problem."""
 
     line: int
     cells: Mapping[str, Any]
@@ -31,19 +31,19 @@ class Piece(Protocol):
     """Some rows of a file."""
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows one by one, whatever is wrong with them; blank lines are left out."""
+        """Yield the rows one by one, including broken ones; blank lines are skipped."""
 
     def table(self, columns: Sequence[Column]) -> Any:
-        """Read columns as an Arrow table. Raises `pyarrow.ArrowInvalid` where a row is out of order."""
+        """Read columns as an Arrow table. Raises `pyarrow.ArrowInvalid` if a row is irregular."""
 
 
 def decoded_lines(content: bytes) -> Iterator[str | None]:
-    """The text of each line with its end, None where it is not UTF-8."""
+    """Yield the text of each line including its line end, None where it is not UTF-8."""
     return map(_decoded, io.BytesIO(content))
 
 
 def check_text(content: bytes) -> None:
-    """Raise `pyarrow.ArrowInvalid` where bytes are not UTF-8 text."""
+    """Raise `pyarrow.ArrowInvalid` if the bytes are not UTF-8 text."""
     try:
         content.decode()
     except UnicodeDecodeError as error:
@@ -51,7 +51,7 @@ def check_text(content: bytes) -> None:
 
 
 def in_arrow_memory(content: bytes) -> Any:
-    """A copy for Arrow to read. A thread of Arrow that let go of a Python object while Python exits would abort it."""
+    """Copy the content to Arrow's memory: Arrow's threads abort if they release a Python object while Python exits."""
     stream = pa.BufferOutputStream()
     stream.write(content)
     return pa.BufferReader(stream.getvalue())

@@ -1,6 +1,6 @@
-"""Opens raw files, packed (gz, zst, zip) or not, as one stream of UTF-8 bytes with a progress bar.
+"""Opening of raw files, compressed (gz, zst, zip) or not, as a stream of UTF-8 bytes with a progress bar.
 
-A path may lead into a zip archive, as in ``ml-25m.zip/ml-25m/ratings.csv``.
+A path may be inside a zip archive, as in ``ml-25m.zip/ml-25m/ratings.csv``.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from spike_dgl.errors import ConfigError, DataError
 
 PACKED = (".gz", ".zst", ".zip")
 LONGEST_MARK = 4
-"""Bytes of a byte order mark."""
+"""Maximum length of a byte order mark in bytes."""
 LONGEST_FIRST_LINE = 1 << 20
-"""Bytes among which a line end is looked for."""
+"""Maximum number of bytes to search for the first line end."""
 
 
 class Stream(Protocol):
-    """Bytes that are read piece by piece."""
+    """Interface of a stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
 
 
 def find_file(source: Path, name: str) -> Path | None:
-    """The file of that name, perhaps packed, in a folder or, wherever in it, in a zip archive."""
+    """Find a file, compressed or not, in a folder or in any folder of a zip archive; None if there is none."""
     names = [f"{name}{packed}" for packed in ("", *PACKED)]
     if source.is_dir():
         return next((source / name for name in names if (source / name).is_file()), None)
@@ -47,17 +47,17 @@ def find_file(source: Path, name: str) -> Path | None:
 
 
 def needed_file(source: Path, name: str, origin: str) -> Path:
-    """`find_file`. Raises `DataError` where there is none; `origin` says where the files are from."""
+    """Find a file as `find_file`. Raises `DataError` if there is none; `origin` names the source of the files."""
     found = find_file(source, name)
     if found is None:
-        remedy = f"Name the folder, or the zip archive, of the files of {origin}."
+        remedy = f"Give the folder or the zip archive with the files of {origin}."
         raise DataError(source / name, "is missing", remedy)
     return found
 
 
 @contextmanager
 def open_raw(file: Path) -> Iterator[IO[bytes]]:
-    """A file as it is: neither unpacked nor in another encoding, but out of the archive that its path leads into.
+    """Open a file without decompressing or recoding it; its path may be inside a zip archive.
 
     Raises
     ------
@@ -73,23 +73,23 @@ def open_raw(file: Path) -> Iterator[IO[bytes]]:
 def open_stream(file: Path, *, encoding: str = "utf-8", progress: bool = False) -> Iterator[Stream]:
     """Open a file for reading as UTF-8 from its beginning, without a byte order mark.
 
-    Lines end with a newline character, perhaps after a carriage return.
+    Lines end with a newline character, optionally after a carriage return.
 
     Parameters
     ----------
     file
-        Plain, or packed as its last suffix says: ``.gz``, ``.zst`` or ``.zip`` (with one member).
+        Plain file, or a file compressed as ``.gz``, ``.zst`` or ``.zip`` (with one member).
     encoding
-        What its text is written in, unless it is UTF-8 and a byte order mark says otherwise.
+        Text encoding. With UTF-8, a byte order mark takes precedence.
     progress
-        Show a bar that counts the bytes of the file itself, not those that come out of it.
+        Show a progress bar of the (compressed) bytes of the file.
 
     Raises
     ------
     DataError
-        If it cannot be opened, or, while it is read, if it turns out to be damaged.
+        If the file cannot be opened, or turns out to be damaged while it is read.
     ConfigError
-        If there is no such encoding.
+        If the encoding is unknown.
     """
     with ExitStack() as stack:
         raw, size = _opened(file, stack)
@@ -100,18 +100,18 @@ def open_stream(file: Path, *, encoding: str = "utf-8", progress: bool = False) 
 
 
 def unpacked_name(file: Path) -> PurePath:
-    """The name of what is inside: ``reviews.json.gz`` -> ``reviews.json``."""
+    """Return the file name without compression: ``reviews.json.gz`` -> ``reviews.json``."""
     if file.suffix.lower() != ".zip":
         return PurePath(file.stem if file.suffix.lower() in PACKED else file.name)
     try:
         with open_raw(file) as raw, zipfile.ZipFile(raw) as archive:
             return PurePath(_only_member(file, archive))
     except (DataError, OSError, zipfile.BadZipFile):
-        return PurePath(file.stem)  # opening it says what is wrong
+        return PurePath(file.stem)  # opening the file raises the error
 
 
 def _opened(file: Path, stack: ExitStack) -> tuple[IO[bytes], int]:
-    """A file, or a member of an archive, and its size."""
+    """Open a file, or a member of an archive; also return its size."""
     archive = next((path for path in file.parents if path.suffix.lower() == ".zip" and path.is_file()), None)
     try:
         if archive is None:
@@ -144,7 +144,7 @@ def _only_member(file: Path, archive: zipfile.ZipFile) -> str:
     members = _members(archive)
     if len(members) != 1:
         problem = f"expected one file in the archive, found {len(members)}: {', '.join(members[:5])}"
-        raise DataError(file, problem, "Unpack it, and name the file inside.")
+        raise DataError(file, problem, "Unpack it, and give the file inside.")
     return members[0]
 
 
@@ -153,7 +153,7 @@ def _members(archive: zipfile.ZipFile) -> list[str]:
 
 
 class _Recoded:
-    """Text of any encoding as UTF-8, with newline characters where only carriage returns end lines."""
+    """Stream of text in any encoding as UTF-8; carriage returns as line ends become newline characters."""
 
     def __init__(self, stream: Stream, encoding: str) -> None:
         try:
@@ -166,12 +166,12 @@ class _Recoded:
         self._decoder: codecs.IncrementalDecoder | None = None
 
     def read(self, size: int) -> bytes:
-        """Read at most so many bytes, or what they become as UTF-8; none at the end."""
+        """Read at most `size` bytes, and return them as UTF-8; none at the end."""
         content = self._decoded(self._stream.read(size), size) if self._began else self._first(size)
         return content.replace(b"\r", b"\n") if self._returns else content
 
     def _first(self, size: int) -> bytes:
-        """The beginning, as far as it takes to know the encoding and what ends the first line."""
+        """Read enough of the beginning to determine the encoding and the line end."""
         block, self._began = b"", True
         while len(block) < LONGEST_MARK and (more := self._stream.read(size)):
             block += more
@@ -198,19 +198,19 @@ class _Recoded:
 
 
 class _Watched:
-    """A stream whose damage is a `DataError`, and whose progress a bar shows."""
+    """Stream that raises `DataError` for damaged files and updates a progress bar."""
 
     def __init__(self, file: Path, stream: Stream, raw: IO[bytes], bar: tqdm[Any]) -> None:
         self._file, self._stream, self._raw, self._bar = file, stream, raw, bar
 
     def read(self, size: int) -> bytes:
-        """Read at most so many bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
         try:
             content = self._stream.read(size)
         except UnicodeDecodeError as error:
-            problem = f"is not written in {error.encoding}: {error.reason}"
-            raise DataError(self._file, problem, "Name its encoding with encoding=...") from None
-        # What the unpackers raise for a file that is cut short or mangled.
+            problem = f"is not {error.encoding} text: {error.reason}"
+            raise DataError(self._file, problem, "Set its encoding with encoding=...") from None
+        # Errors of the decompressors for a truncated or corrupted file.
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise DataError(self._file, f"is damaged: {_reason(error)}", COPY_AGAIN) from None
         self._bar.update(self._raw.tell() - self._bar.n)

@@ -1,4 +1,4 @@
-"""Reads raw tables of any size; broken rows are counted, and an error that names their lines once they are too many."""
+"""Reading of raw tables of any size; broken rows are counted, and too many are an error with their lines."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from spike_dgl.data.prepare.layouts import Layout, layout_of, pieces
 from spike_dgl.data.prepare.raw_rows import Piece, Row
 from spike_dgl.errors import DataError, nearest
 
-SKIP = "Correct the file, or let such rows be skipped: broken_rows=N."
+SKIP = "Correct the file, or skip up to N broken rows with broken_rows=N."
 SHOWN = 5
-"""Broken rows that are shown; the others are only counted."""
+"""Maximum number of broken rows to show; the others are only counted."""
 
 
 @dataclass
 class Reading:
-    """How tables are read, and which of their rows could not be.
+    """Options for reading tables, and counts of broken rows and missing values.
 
     Parameters
     ----------
     limit
-        As many rows may be skipped in all files together; at the next one, reading ends with an error.
+        Maximum number of rows to skip in all files together; one more is an error.
     progress
-        Show a bar for each file.
+        Show a progress bar per file.
     """
 
     limit: int = 0
@@ -37,10 +37,10 @@ class Reading:
     count: int = field(default=0, init=False)
     first: list[str] = field(default_factory=list, init=False)
     missing: dict[str, Counter[str]] = field(default_factory=dict, init=False)
-    """Numbers of values that were taken for missing ones, by where they stand and how they are spelt."""
+    """Number of missing values by place, then by spelling."""
 
     def skip(self, file: Path, line: int, problem: str, rows: int = 1) -> None:
-        """Count rows that cannot be read. Raises `DataError` when they are more than `limit`."""
+        """Count rows that cannot be read. Raises `DataError` if there are more than `limit`."""
         self.count += rows
         if len(self.first) < SHOWN:
             self.first.append(f"{file.name}, line {line}: {problem}")
@@ -51,14 +51,14 @@ class Reading:
             raise DataError(file, problem, SKIP, line)
 
     def note_missing(self, where: str, spelling: str, times: int = 1) -> None:
-        """Count a value that stands for a missing one; nothing is noted of blanks."""
+        """Count a spelling of a missing value; blanks are not counted."""
         if times and spelling.strip():
             self.missing.setdefault(where, Counter())[spelling.strip()] += times
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows of a table: Arrow arrays by column name, in the file's order, without the broken ones."""
+    """Some rows of a table as Arrow arrays by column name, in the file's order, without broken rows."""
 
     columns: Mapping[str, Any]
 
@@ -77,13 +77,13 @@ def read_batches(
     Parameters
     ----------
     file
-        CSV, TSV, JSON lines or Parquet; text may be packed.
+        File in CSV, TSV, JSON lines or Parquet; text files may be compressed.
     columns
-        What to read, and what it must hold.
+        Columns to read, with their kinds.
     reading
-        Counts the rows that are left out.
+        Counter of skipped rows.
     layout
-        How the file is written; what its name says where None.
+        Layout of the file; by default that of its file extension.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def read_batches(
         if len(batch):
             empty -= {name for name in empty if pc.any(pc.not_equal(batch.columns[name], "")).as_py()}
             yield batch
-    if empty:  # so far, an object without a key and one with nothing in it are alike
+    if empty:  # batches do not distinguish a missing key from an empty value
         _check_keys(file, empty, layout)
 
 
@@ -118,7 +118,7 @@ def read_rows(
 def read_records(
     file: Path, columns: Sequence[str], reading: Reading, layout: Layout | None = None
 ) -> Iterator[Row]:
-    """Yield each row with all its cells; `columns` are those that the header, or one row at least, must name."""
+    """Yield each row with all its cells; the header, or at least one row, must have `columns`."""
     first, unseen, layout = list[str](), set(columns), layout or layout_of(file)
     for piece in pieces(file, layout, columns, reading.progress):
         for row in piece.rows():
@@ -135,7 +135,7 @@ def read_records(
 
 
 def _check_keys(file: Path, names: set[str], layout: Layout) -> None:
-    """Raise `DataError` unless some object of a file has a key, for all names."""
+    """Raise `DataError` unless each of `names` is a key of at least one object in the file."""
     for row in read_records(file, sorted(names), Reading(limit=sys.maxsize), layout):
         names = names - row.cells.keys()
         if not names:
@@ -143,13 +143,13 @@ def _check_keys(file: Path, names: set[str], layout: Layout) -> None:
 
 
 def split_list(cell: str, separator: str = "|") -> list[str]:
-    """The entries of a cell like ``"Tom Hanks| Tim Allen"``: in order, trimmed, each once, none empty."""
+    """Return the entries of a cell such as ``"Tom Hanks| Tim Allen"``: in order, trimmed, distinct and non-empty."""
     entries = (" ".join(entry.split()) for entry in cell.split(separator))
     return list(dict.fromkeys(entry for entry in entries if entry))
 
 
 def _fast(piece: Piece, columns: Sequence[Column]) -> Batch | None:
-    """The columns by Arrow; None if a row is out of order."""
+    """Read the columns with Arrow; None if any row is irregular."""
     try:
         table = piece.table(columns)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
@@ -164,7 +164,7 @@ def _fast(piece: Piece, columns: Sequence[Column]) -> Batch | None:
 
 
 def _exact(file: Path, piece: Piece, columns: Sequence[Column], reading: Reading) -> Batch:
-    """The same row by row, without the broken ones."""
+    """Read the columns row by row, skipping broken rows."""
     values: dict[str, list[str | int | float]] = {column.name: [] for column in columns}
     for row in piece.rows():
         try:

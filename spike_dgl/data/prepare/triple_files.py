@@ -1,4 +1,4 @@
-"""Knowledge graphs that come as files of triples (Freebase, DBpedia, Wikidata), linked to items."""
+"""Reading of knowledge graphs from files of triples (Freebase, DBpedia, Wikidata) that are linked to items."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _RECBOLE_COLUMNS = {
     ".link": ("item_id:token", "entity_id:token"),
     ".entity": ("entity_id:token", "name:token_seq"),
 }
-"""Such files begin with a header; all others begin with data."""
+"""Columns of files that have a header, by extension; all other files have none."""
 
 
 @dataclass(frozen=True)
 class TripleFiles:
-    """Where triples, links and names stand; `hops` is as in `PrepareOptions`."""
+    """Files of triples, links and names; see `PrepareOptions` for `hops`."""
 
     triples: Path
     links: Path
@@ -38,7 +38,7 @@ class TripleFiles:
 
     @classmethod
     def from_options(cls, options: PrepareOptions) -> TripleFiles | None:
-        """The files that the options name, if they name any."""
+        """Take the files from options; None if there are none."""
         if options.triples is None or options.links is None:
             return None
         names = None if options.entity_names is None else Path(options.entity_names)
@@ -47,20 +47,20 @@ class TripleFiles:
     def linked_items(
         self, items: Mapping[str, str], reading: Reading
     ) -> tuple[dict[str, str], dict[str, int]]:
-        """Which item each linked entity is, and how many links there were.
+        """Read the links between items and entities of the triples.
 
         Parameters
         ----------
         items
-            Entity id of each item by its raw id; links of other items are left out.
+            Entity id of each item by its raw id; links of other items are ignored.
         reading
-            Counts lines that are no link, and links in which something is missing.
+            Counter of broken lines and missing values.
 
         Returns
         -------
         tuple
-            Item's entity id by entity of the triples: the first item that is linked to it, and of an item's links
-            the first. And the numbers of links in the file, of those of our items, and of those that were used.
+            The item's entity id by entity of the triples, one to one, where the first link counts. And the numbers of
+            links in the file, of links of `items`, and of links used.
 
         Raises
         ------
@@ -84,14 +84,14 @@ class TripleFiles:
         return linked, {"links": matches.rows, "links_of_items": len(ours), "links_used": len(linked)}
 
     def facts(self, linked: Mapping[str, str], reading: Reading) -> Iterator[Fact]:
-        """Triples at most `hops` from a linked entity, with items in the place of the entities linked to them.
+        """Yield triples at most `hops` from a linked entity, with linked entities replaced by their items.
 
-        The file is read once a hop, so that memory holds what is near the items, not the whole of Wikidata. Raises
-        `DataError` if no triple names a linked entity.
+        The file is read once per hop, so that memory holds only entities near the items, not all of Wikidata. Raises
+        `DataError` if no triple has a linked entity.
         """
         near, meant = set(linked), self._whole_numbers(linked)
         for hop in range(1, self.hops + 1):
-            # Broken lines are counted in the first pass.
+            # Count broken lines in the first pass only.
             this = reading if hop == 1 else Reading(reading.limit, reading.progress)
             ends, rows, found, example = set[str](), 0, False, ""
             for row in _triples(self.triples, this):
@@ -109,7 +109,7 @@ class TripleFiles:
             near |= ends
 
     def names(self, reading: Reading) -> dict[str, str]:
-        """Readable names of entities, as far as the files have them."""
+        """Return readable names by entity; empty if there is no file of names."""
         if self.entity_names is None:
             return {}
         names = {
@@ -120,13 +120,13 @@ class TripleFiles:
         return {one_word(corrections.get(entity, entity)): name for entity, name in names.items()}
 
     def check_names(self, names: Mapping[str, str], entities: Sequence[str]) -> None:
-        """Raise `DataError` if there are names, but none of any of some entities."""
+        """Raise `DataError` if there is a file of names, but it has none of the entities."""
         if self.entity_names is not None and entities and names.keys().isdisjoint(map(one_word, entities)):
             example = next(iter(names), "")
             raise no_match(self.entity_names, len(names), "an entity", example, entities[0], "the triples")
 
     def _entity(self, raw: str) -> str:
-        """An entity of links and names as the triples spell it."""
+        """Return an entity of links or names as the triples spell it."""
         return resource(raw) if _is_n_triples(self.triples) else raw
 
     def _whole_numbers(self, linked: Iterable[str]) -> Callable[[str], str] | None:
@@ -163,7 +163,7 @@ def _triples(file: Path, reading: Reading) -> Iterator[tuple[str, ...]]:
 
 
 def _cells(file: Path, size: int, reading: Reading, known: Container[str] = ()) -> Iterator[tuple[str, ...]]:
-    """The cells of each line, between tabs, where all of them say something; ids that are known do."""
+    """Yield the tab-separated cells of each line without missing values; ids in `known` are never missing values."""
     columns = _RECBOLE_COLUMNS.get(unpacked_name(file).suffix.lower())
     header = None if columns else tuple(map(str, range(size)))
     layout = Layout("csv", "\t", quoted=False, header=header)
@@ -174,7 +174,7 @@ def _cells(file: Path, size: int, reading: Reading, known: Container[str] = ()) 
 
 
 def _is_complete(cells: Sequence[str], file: Path, reading: Reading, known: Container[str] = ()) -> bool:
-    """Whether no cell is a missing value; counts the first that is."""
+    """Return whether no cell is a missing value; counts the first that is."""
     missing = next((cell for cell in cells if is_missing(cell) and cell not in known), None)
     if missing is not None:
         reading.note_missing(file.name, missing or "blank")
@@ -182,5 +182,5 @@ def _is_complete(cells: Sequence[str], file: Path, reading: Reading, known: Cont
 
 
 def one_word(raw: str) -> str:
-    """A raw id without white space, as the knowledge graph has it."""
+    """Return a raw id without white space, as in the knowledge graph."""
     return "_".join(raw.split())

@@ -1,4 +1,4 @@
-"""Writes a folder that this package, KGAT's and SPiKE's code read: all of it, or nothing."""
+"""Atomic writing of a data set folder that this package and the code of KGAT and SPiKE can read."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from spike_dgl.errors import DataError
 from spike_dgl.typing import IndexArray
 
 CARD = "dataset.json"
-"""The file that says how a data set was made; it marks a folder as one that `new_folder` may replace."""
+"""Name of the file that records how a data set was made. `new_folder` may replace a folder that has it."""
 
 
 def check_destination(destination: Path, overwrite: bool) -> None:
-    """Refuse, before any work is done, a destination that must not be written.
+    """Check that the destination may be written, before any work is done.
 
     Raises
     ------
     DataError
-        If the destination is a file, or a folder that is not empty; with `overwrite`, if that folder is not
-        an earlier prepared data set, which alone is replaced.
+        If the destination is a file or a non-empty folder. With `overwrite`, a folder with a prepared data set is
+        allowed.
     """
     if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
         return
     if not (destination / CARD).is_file():
-        raise DataError(destination, "exists and is not a prepared data set", "Name a new folder.")
+        raise DataError(destination, "exists and is not a prepared data set", "Give a new folder.")
     if not overwrite:
         raise DataError(
-            destination, "already holds a data set", "Name a new folder, or ask to overwrite this one."
+            destination, "already has a data set", "Give a new folder, or replace this one with --overwrite."
         )
 
 
 @contextmanager
 def new_folder(destination: Path, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to write into that takes the destination's place at the end; after an error nothing is left.
+    """Create a temporary folder to write to, and rename it to `destination` at the end; delete it after an error.
 
     Raises
     ------
     DataError
-        As `check_destination` does, and if something cannot be written (disk full, no permission).
+        If `check_destination` raises it, or something cannot be written (disk full, no permission).
     """
     check_destination(destination, overwrite)
     destination = destination.resolve()
@@ -60,16 +60,18 @@ def new_folder(destination: Path, overwrite: bool = False) -> Iterator[Path]:
         _put_in_place(partial, destination)
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"
-        raise DataError(destination, problem, "Make room or name a folder that you may write to.") from error
+        raise DataError(
+            destination, problem, "Free disk space, or give a folder that you may write to."
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_dataset(dataset: Dataset, folder: Path) -> None:
-    """Write a data set, without ready-made profiles and vectors, as files of `spike_dgl.data.formats.spike`."""
+    """Write a data set, without its profiles and vectors, in the format of `spike_dgl.data.formats.spike`."""
     for part in ("train", "valid", "test"):
         pairs = getattr(dataset, part)
-        if len(pairs) or part != "valid":  # without the file, loading takes a validation part out of training
+        if len(pairs) or part != "valid":  # without the file, loading takes a validation split from training
             write_lines(folder / f"{part}.txt", _lines_by_user(pairs.users, pairs.items))
     triples = dataset.triples
     facts = np.stack([triples.heads, triples.relations, triples.tails], axis=1).tolist()
@@ -83,12 +85,12 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
 
 
 def write_times(part: str, pairs: Interactions, seconds: IndexArray, folder: Path) -> None:
-    """Write when the pairs of a part happened [X], in their order."""
+    """Write the times of a split's pairs, `seconds` [X] since 1970, in the order of the pairs."""
     write_lines(folder / f"{part}_times.txt", _lines_by_user(pairs.users, seconds))
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``dataset.json``: what is given, and the SHA-256 of every file in the folder. Returns it."""
+    """Write ``dataset.json`` with the contents of `card` and the SHA-256 of every file in the folder; return it."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     outputs = {file.relative_to(folder).as_posix(): checksum(file) for file in files}
     card = {**card, "outputs": outputs}
@@ -97,7 +99,7 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checksum(file: Path) -> str:
-    """SHA-256 (hex) of a file, or of a member of an archive."""
+    """Return the SHA-256 (hex) of a file, or of a member of an archive."""
     digest = hashlib.sha256()
     with open_raw(file) as stream:
         while block := stream.read(1 << 20):
@@ -106,13 +108,13 @@ def checksum(file: Path) -> str:
 
 
 def write_lines(file: Path, lines: Iterable[str]) -> None:
-    """Write lines as UTF-8, each ended by a single newline character on every system."""
+    """Write lines as UTF-8, ended by a newline character on every system."""
     with file.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines(f"{line}\n" for line in lines)
 
 
 def _put_in_place(partial: Path, destination: Path) -> None:
-    """Rename; what was there before goes only after the new folder stands."""
+    """Rename the new folder to the destination; delete the old one only after that."""
     if not destination.exists():
         partial.rename(destination)
         return
@@ -127,7 +129,7 @@ def _put_in_place(partial: Path, destination: Path) -> None:
 
 
 def _lines_by_user(users: IndexArray, values: IndexArray) -> Iterator[str]:
-    """A line "user value value ..." for each of some users, which ascend."""
+    """Yield a line "user value value ..." per user; `users` must ascend."""
     different, starts = np.unique(users, return_index=True)
     for user, mine in zip(different.tolist(), np.split(values, starts[1:]), strict=True):
         yield " ".join(map(str, [user, *mine.tolist()]))

@@ -1,8 +1,8 @@
-"""Yelp Open Dataset -> a data set with a knowledge graph of categories, cities and features of businesses.
+"""Preparation of the Yelp Open Dataset, with a knowledge graph of categories, cities and features of businesses.
 
-Reads ``yelp_academic_dataset_business.json``, ``yelp_academic_dataset_review.json`` and, where it is there,
-``yelp_academic_dataset_user.json`` (https://www.yelp.com/dataset), perhaps packed. Of users only the year in which they
-joined is taken: averages and counts are taken over all their reviews, held-out ones too.
+Reads ``yelp_academic_dataset_business.json``, ``yelp_academic_dataset_review.json`` and, if it exists,
+``yelp_academic_dataset_user.json`` (https://www.yelp.com/dataset), compressed or not. Of the attributes of users, only
+the year in which they joined is used: averages and counts are over all their reviews, including held-out ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ABSENT = ("none", "false", "no")
 
 
 def yelp(source: Path, options: PrepareOptions) -> Source:
-    """What `prepare` needs to make a data set of a folder, or a zip archive, of Yelp's files.
+    """Return the `Source` of Yelp's files, given their folder or zip archive.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _facts(item: str, business: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _features(attributes: object, prefix: str = "") -> Iterator[str]:
-    """``{"Ambience": "{'romantic': True}", "WiFi": "u'free'"}`` -> "Ambience romantic", "WiFi free"."""
+    """Yield "Ambience romantic", "WiFi free" for ``{"Ambience": "{'romantic': True}", "WiFi": "u'free'"}``."""
     for key, value in attributes.items() if isinstance(attributes, dict) else ():
         plain = _literal(value)
         if isinstance(plain, dict):
@@ -111,7 +111,7 @@ def _text(value: object) -> str:
 
 
 def _literal(value: object) -> object:
-    """Yelp writes attributes as Python literals inside JSON texts."""
+    """Parse a Python literal in a JSON text, as Yelp writes attributes; other values are returned unchanged."""
     try:
         return ast.literal_eval(value) if isinstance(value, str) else value
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -1,4 +1,4 @@
-"""SPiKE: profiles of every node inside relation-aware attention over the knowledge graph."""
+"""SPiKE: LLM-written node profiles in relation-aware attention over the knowledge graph."""
 
 from spike_dgl.models.spike.model import Spike
 from spike_dgl.models.spike.options import SpikeOptions, SpikeQuirks

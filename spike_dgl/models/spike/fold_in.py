@@ -1,4 +1,4 @@
-"""New users and items, embedded by SPiKE's own layers."""
+"""Fold-in of new users and items with SPiKE's own layers."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from spike_dgl.typing import FloatArray, IndexArray
 
 @dataclass(frozen=True)
 class SpikeFoldIn(FoldIn):
-    """New users average the states of their items layer by layer; new items attend to their neighbours.
+    """Fold-in of SPiKE: new users average their items in each layer, new items attend to their neighbours.
 
-    New nodes have no ID embedding: zeros stand in for it. Nothing changes for the nodes that were there in training.
+    New nodes have the ID embedding zero. The states of the training nodes do not change.
 
     Parameters
     ----------
     conv, inject, options
-        Of the trained model, in evaluation mode; `inject` is None without text vectors.
+        Parts of the trained model, in evaluation mode; `inject` is None without text vectors.
     num_items
-        Items of the training data.
+        Number of items in the training data.
     entities
-        [N, D] a layer, h^0 to h^L, as they were trained.
+        States h^0 to h^L of the entities, [N, D] each.
     items
-        The same of the items, added ones last: [I, D].
+        States h^0 to h^L of the items, [I, D] each; added items are last.
     by_text
-        Embeds users of whom there is a text only: no hop reads the profile of a user, so that the layers do not say
-        what it means.
+        Fold-in for users of whom only a text is known. The layers cannot embed them, since no hop computes a user's
+        state from the user's profile.
     """
 
     conv: SpikeConv
@@ -51,7 +51,7 @@ class SpikeFoldIn(FoldIn):
 
     @torch.no_grad()
     def users_of_items(self, histories: Sequence[IndexArray]) -> FloatArray:
-        """[b, D] the sum over layers of the normalised mean of the items' states in the layer below."""
+        """Return [b, D], the sum over layers of the normalised mean of the items' states in the layer below."""
         embedded = torch.stack([self._user(torch.from_numpy(rows)) for rows in histories])
         return self._scored(embedded)
 
@@ -60,12 +60,12 @@ class SpikeFoldIn(FoldIn):
         return normalise(self.conv.transformed(means)).sum(dim=0)
 
     def users_of_profiles(self, vectors: FloatArray) -> FloatArray:
-        """[b, D] from text vectors [b, d_t]."""
+        """Embed users [b, D] from text vectors [b, d_t]."""
         return self.by_text.users_of_profiles(vectors)
 
     @torch.no_grad()
     def with_items(self, new: NewItems) -> tuple[SpikeFoldIn, FloatArray]:
-        """Items whose states are computed by the layers of all others, from their texts and neighbours."""
+        """Add items; the model's layers compute their states from their texts and neighbours."""
         injected = self._injected(new)
         states = [injected]
         messages, tails = _messages(self._with_similar_items(new))
@@ -79,29 +79,29 @@ class SpikeFoldIn(FoldIn):
         return replace(self, items=items), self._scored(total)
 
     def _with_similar_items(self, new: NewItems) -> NewItems:
-        """Link items without facts to their text neighbours among the items of the training data.
+        """Link items without triples to their text neighbours among the training items.
 
-        Their states would be zero otherwise. For items with facts, text neighbours cost 0.02 of recall@20 among new
-        items on validation (bundled data, with each of three seeds).
+        Without neighbours their states h^1 to h^L would be zero. For items with triples, text neighbours lowered
+        recall@20 among new items by 0.02 on validation (bundled data, with each of three seeds).
         """
         number = self.options.similar_items if self.inject is not None else 0
-        without_facts = np.setdiff1d(np.arange(new.number), new.heads)
-        if new.vectors is None or not number or not len(without_facts):
+        without_triples = np.setdiff1d(np.arange(new.number), new.heads)
+        if new.vectors is None or not number or not len(without_triples):
             return new
-        asked = torch.from_numpy(new.vectors[without_facts])
+        queries = torch.from_numpy(new.vectors[without_triples])
         assert self.inject is not None
-        found = text_neighbours(self.inject.entity_vectors[: self.num_items], number, asked)
+        found = text_neighbours(self.inject.entity_vectors[: self.num_items], number, queries)
         items, neighbours = (rows.numpy() for rows in found)
         similar = self.conv.etypes.index(("entity", SIMILAR, "entity"))
         return replace(
             new,
-            heads=np.concatenate([new.heads, without_facts[items]]),
+            heads=np.concatenate([new.heads, without_triples[items]]),
             relations=np.concatenate([new.relations, np.full_like(items, similar)]),
             tails=np.concatenate([new.tails, neighbours]),
         )
 
     def _injected(self, new: NewItems) -> Tensor:
-        """[n, D] injected into the states: gated profiles."""
+        """Return the injected profiles g s [n, D]."""
         if new.vectors is None or self.inject is None or self.options.injection == "none":
             return self.entities[0].new_zeros(new.number, self.options.embedding_dim)
         return self.inject.of_new_entities(torch.from_numpy(new.vectors))
@@ -113,7 +113,7 @@ class SpikeFoldIn(FoldIn):
 
 
 def _messages(new: NewItems) -> tuple[MessageGraph, Tensor]:
-    """Edges to the new items, 0..n-1, from neighbours, which follow them; and the entity rows of the neighbours."""
+    """Return the edges to the new items, rows 0..n-1, from their neighbours, rows n and up; and the neighbours' ids."""
     tails, position = torch.unique(torch.from_numpy(new.tails), return_inverse=True)
     edges = new.number + position, torch.from_numpy(new.heads), torch.from_numpy(new.relations)
     nothing = torch.empty(0, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Profiles in the space of the ID embeddings: projected, gated, injected into the states and removed again."""
+"""Profile injection: project profiles into the space of the ID embeddings, gate them, inject and remove them."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ class ProfileProjection(nn.Module):
         self.dropout = dropout
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """[n, D] from text vectors [n, d_t]."""
+        """Project text vectors [n, d_t] to [n, D]."""
         hidden = relu(self.hidden(vectors), self.dropout if self.training else 0.0)
         projected: Tensor = self.output(hidden)
         return projected
 
 
 class ConstantGate(nn.Module):
-    """The paper's profile scale: the same lambda_p for every node."""
+    """Constant gate, as in the paper: lambda_p for every node."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = scale
 
-    def forward(self, embedding: Tensor, profile: Tensor) -> Tensor:  # noqa: ARG002  (gates are called alike)
-        """[n, 1] share of the profile that enters each node's state; inputs [n, D]."""
+    def forward(self, embedding: Tensor, profile: Tensor) -> Tensor:  # noqa: ARG002  (the signature of LearnedGate)
+        """Return the gate g [n, 1] from e and s, both [n, D]."""
         return embedding.new_full((len(embedding), 1), self.scale)
 
 
 class LearnedGate(nn.Module):
-    """A profile scale for each node, learned: sigmoid(w . [e; s] + b), which starts as lambda_p everywhere.
+    """Learned gate per node: g = sigmoid(w . [e; s] + b), initialised to lambda_p for every node.
 
-    Ours, not the paper's: a node with a rich neighbourhood may need its text less.
+    Ours, not the paper's: a node with many neighbours may need its text less.
 
     Parameters
     ----------
     embedding_dim
         D.
     scale
-        Where the gate starts, between 0 and 1.
+        Initial value of the gate, between 0 and 1.
     """
 
     def __init__(self, embedding_dim: int, scale: float) -> None:
@@ -74,22 +74,22 @@ class LearnedGate(nn.Module):
         nn.init.constant_(self.linear.bias, math.log(scale / (1.0 - scale)))
 
     def forward(self, embedding: Tensor, profile: Tensor) -> Tensor:
-        """[n, 1] share of the profile that enters each node's state; inputs [n, D]."""
+        """Return the gate g [n, 1] from e and s, both [n, D]."""
         return torch.sigmoid(self.linear(torch.cat([embedding, profile], dim=-1)))
 
 
 @dataclass(frozen=True)
 class Profiles:
-    """Projected profiles of one propagation, for n nodes.
+    """Projected profiles of n nodes in one propagation.
 
     Parameters
     ----------
     injected
-        [n, D] added to the states before the first hop: gate times s; None where nothing is.
+        g s [n, D], added to the states before the first hop; None without injection.
     removed
-        [n, D] taken from the sum of all layers; None where nothing is.
+        g s [n, D], subtracted from the sum of all layers; None without removal.
     matched
-        s [n, D], which the matching loss compares with; None without profiles.
+        s [n, D], for the matching loss; None without profiles.
     """
 
     injected: Tensor | None = None
@@ -98,10 +98,10 @@ class Profiles:
 
 
 class ProfileInjection(nn.Module):
-    """Projects the profiles of all nodes, and says how much of them enters the states and leaves them.
+    """Projections and gates of the profiles, one of each for users and one for entities.
 
-    A node without a profile has a zero vector. Its projection counts as zero: the projection has biases, and would
-    give all such nodes the same profile.
+    A node without a profile has a zero text vector. Its projection is set to zero, because the biases of the
+    projection would give all such nodes the same profile.
 
     Parameters
     ----------
@@ -112,15 +112,15 @@ class ProfileInjection(nn.Module):
     options
         See `InjectionOptions`.
     shared_projection
-        Whether the profiles are projected once a propagation; see `SpikeQuirks`.
+        Whether to project the profiles only once per propagation; see `SpikeQuirks`.
     """
 
     user_vectors: Tensor
     entity_vectors: Tensor
     absent: Tensor | None
-    """True [U + N, 1] for nodes without a profile; None where all have one."""
+    """True [U + N, 1] for nodes without a profile; None if all have one."""
     profiled: Tensor | None
-    """Rows of the nodes that have a profile; None where all have one."""
+    """Rows of the nodes that have a profile; None if all have one."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class ProfileInjection(nn.Module):
     ) -> None:
         super().__init__()
         self.options, self.shared_projection, self.num_users = options, shared_projection, len(user_vectors)
-        # Not part of the state: a run folder holds the vectors once, not in every checkpoint.
+        # Not persistent: a run folder stores the vectors once, not in every checkpoint.
         self.register_buffer("user_vectors", user_vectors, persistent=False)
         self.register_buffer("entity_vectors", entity_vectors, persistent=False)
         present = torch.cat([user_vectors.any(dim=1), entity_vectors.any(dim=1)])
@@ -153,16 +153,16 @@ class ProfileInjection(nn.Module):
     def forward(
         self, embedding: Tensor, nodes: Tensor | None = None, num_users: int | None = None
     ) -> Profiles:
-        """Compute what is injected, removed and matched.
+        """Compute the profiles to inject, to remove and to match.
 
         Parameters
         ----------
         embedding
-            e [n, D], ID embeddings of the nodes.
+            ID embeddings e [n, D] of the nodes.
         nodes
-            [n] their rows, ascending; all U + N where not given.
+            Rows [n] of the nodes, ascending; None for all U + N.
         num_users
-            Number of users among the nodes, where these are given.
+            Number of users among `nodes`; None for all.
         """
         num_users = self.num_users if num_users is None else num_users
         shared = self.project(nodes, num_users)
@@ -179,7 +179,7 @@ class ProfileInjection(nn.Module):
         return Profiles(injected, removed, profile())
 
     def project(self, nodes: Tensor | None = None, num_users: int | None = None) -> Tensor:
-        """s, [U + N, D]: the profiles in the space of the ID embeddings; of some nodes as in `forward`."""
+        """Return the projected profiles s [n, D]; for the parameters see `forward`."""
         users, entities = self.user_vectors, self.entity_vectors
         if nodes is not None:
             users = users.index_select(0, nodes[:num_users])
@@ -191,19 +191,19 @@ class ProfileInjection(nn.Module):
         return projected.masked_fill(absent, 0.0)
 
     def gate(self, embedding: Tensor, profile: Tensor, num_users: int) -> Tensor:
-        """[n, 1] share of each node's profile that enters its state; inputs [n, D], users first."""
+        """Return the gates g [n, 1] from e and s, both [n, D], users first."""
         sizes = [num_users, len(embedding) - num_users]
         users, entities = zip(embedding.split_with_sizes(sizes), profile.split_with_sizes(sizes), strict=True)
         return torch.cat([self.user_gate(*users), self.entity_gate(*entities)])
 
     @torch.no_grad()
     def of_new_entities(self, vectors: Tensor) -> Tensor:
-        """[n, D] injected into the states of entities without an ID embedding, from their text vectors [n, d_t]."""
+        """Return g s [n, D] of entities without an ID embedding, from their text vectors [n, d_t]."""
         projected: Tensor = self.entity_projection(vectors)
         projected = projected.masked_fill(~vectors.any(dim=1, keepdim=True), 0.0)
         gated: Tensor = self.entity_gate(torch.zeros_like(projected), projected) * projected
         return gated
 
     def profiled_among(self, nodes: Tensor) -> Tensor | None:
-        """Positions, among some rows, of nodes that have a profile; None where all have one."""
+        """Return the positions in `nodes` of those that have a profile; None if all have one."""
         return None if self.absent is None else (~self.absent[nodes, 0]).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Pairwise profile matching: similarities of representations are to agree with those of profiles."""
+"""Pairwise profile matching: two nodes should be as similar in the embedding space as their profiles are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spike_dgl.nn.losses import matching_loss
 
 
 class ProfileMatching:
-    """The matching loss over fresh samples of the nodes that have a profile; see `spike_dgl.nn.losses.matching_loss`.
+    """Matching loss over random samples of the nodes that have a profile; see `spike_dgl.nn.losses.matching_loss`.
 
     Parameters
     ----------
@@ -23,17 +23,17 @@ class ProfileMatching:
         self.options = options
 
     def __call__(self, states: SpikeStates) -> Tensor:
-        """Unweighted loss, over fresh samples."""
+        """Return the unweighted loss over newly drawn samples."""
         return self.on(states, self._sample_profiled(states))
 
     def on(self, states: SpikeStates, nodes: Tensor | None) -> Tensor:
-        """Unweighted loss over samples [S, k] of the nodes in `states`, or over all of them."""
+        """Return the unweighted loss over samples [S, k] of the rows of `states`; over all rows if None."""
         assert states.profile is not None
         target = states.final if self.options.matching_target == "final" else states.embedding
         return matching_loss(target, states.profile, nodes)
 
     def sample(self, num_nodes: int, device: torch.device) -> Tensor | None:
-        """Draw samples [S, k] of so many nodes; None where all are matched."""
+        """Draw S samples [S, k] of k rows in 0..num_nodes-1; None if all nodes are matched."""
         ratio = self.options.matching_sample_ratio
         if ratio == 1.0:
             return None

@@ -1,4 +1,4 @@
-"""SPiKE: profiles are injected, gate the attention over the knowledge graph, and are removed again."""
+"""SPiKE: inject profiles, propagate over the knowledge graph with attention, remove the profiles again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spike_dgl.nn.kernels import require_backend_on
 from spike_dgl.nn.layers.spike_conv import SpikeConv
 
 NODES_PER_PROJECTION = 8192
-"""Profiles projected at a time where the whole graph is computed in parts: 50 MB at d_t = 1,536."""
+"""Number of profiles projected at once when the whole graph is computed in parts: 50 MB at d_t = 1,536."""
 
 SEARCH = {
     "model.num_layers": (1, 2, 3),
@@ -33,35 +33,38 @@ SEARCH = {
 
 @register("spike", SpikeOptions, SEARCH)
 class Spike(EmbeddingModel):
-    """SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
+    """SPiKE: profiles are injected into the graph, gate its attention, and are removed again.
 
-    With ID embeddings e, projected profiles s and a gate g around lambda_p::
+    Source: Ahn, Shin, Seo: "Enriching Semantic Profiles into Knowledge Graph for Recommender Systems Using Large
+    Language Models", KDD 2026.
 
-        h^0     = e + g s                                   injection
-        h^{l+1} = SpikeConv(h^l), l = 0 .. L-1              entities attend to their neighbours, users average items
-        z       = sum_l h^l - g s                           removal
-        score   = <z_u, z_v>
+    With ID embeddings e, projected profiles s and a gate g (the paper's constant lambda_p, or learned)::
 
-    The loss is a ranking loss plus pairwise profile matching.
+        h^0     = e + g s                          injection: the profiles enter the attention
+        h^{l+1} = SpikeConv(h^l), l = 0 .. L-1     entities attend to neighbours, users average their items
+        z       = sum_l h^l - g s                  removal: the final embedding
+        score   = <z_u, z_v>                       of user u and item v
+
+    The loss is a ranking loss plus a matching loss: two nodes are to be as similar in z as their profiles are.
 
     Parameters
     ----------
     inputs
-        Graph and text vectors. Without vectors nothing is injected and nothing matched; the same holds for a node
-        whose vector is zero.
+        Graph and text vectors. Without vectors there is no injection and no matching. The same holds for a single
+        node whose vector is zero.
     options
         See `SpikeOptions`.
 
     Attributes
     ----------
     conv
-        The layer of all hops.
+        `SpikeConv`, shared by all hops.
     inject
-        The projections and gates of profiles; None without text vectors.
+        `ProfileInjection`: projections and gates of the profiles. None without text vectors.
     match
-        The matching loss.
+        `ProfileMatching`: the matching loss.
     views
-        What propagations read of the graph.
+        `Views`: the edges that each propagation uses.
     """
 
     former_names = (
@@ -104,14 +107,14 @@ class Spike(EmbeddingModel):
         self.match = ProfileMatching(options)
 
     def propagate(self, view: View | None = None, *, with_profiles: bool = True) -> SpikeStates:
-        """Inject, hop, sum, remove.
+        """Inject profiles, compute all hops, sum their states, and remove the profiles.
 
         Parameters
         ----------
         view
-            What is read of the graph. By default all of it, or in training mode a random part of its edges.
+            Edges and nodes to compute with. Default: all edges, or a random subset in training mode.
         with_profiles
-            Without, the same weights compute as if no node had a profile, which shows what the profiles change.
+            If false, compute as if no node had a profile, to show what the profiles change.
         """
         view = self._default_view() if view is None else view
         ids = self.ids(view.cold)
@@ -119,22 +122,22 @@ class Spike(EmbeddingModel):
         layers, attention = [state], []
         for messages, dst in view.draw():
             state, weights = self.conv.hop(messages, state, dst)
-            total = _select(total, dst) + state
+            total = _select(total, dst) + state  # with neighbour sampling, each hop has fewer nodes
             layers.append(state)
             attention.append(weights)
         return SpikeStates(
-            total,
-            view.result(_select(ids, view.nodes)),
-            None if profile is None else view.result(profile),
-            None if profile is None else self._profiled(view),
-            tuple(attention),
-            tuple(layers),
+            final=total,
+            embedding=view.result(_select(ids, view.nodes)),
+            profile=None if profile is None else view.result(profile),
+            profiled=None if profile is None else self._profiled(view),
+            attention=tuple(attention),
+            layers=tuple(layers),
         )
 
     def _start(
         self, ids: Tensor, nodes: Tensor | None, num_users: int | None, with_profiles: bool = True
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """h^0 of some or all nodes, the same less what is removed in the end, and the profiles s."""
+        """Return h^0, h^0 minus the removed profiles (where the sum z starts), and the profiles s."""
         embedding = _select(ids, nodes)
         if self.inject is None or not with_profiles:
             return embedding, embedding, None
@@ -143,7 +146,7 @@ class Spike(EmbeddingModel):
         return state, state if profiles.removed is None else state - profiles.removed, profiles.matched
 
     def ids(self, cold: Tensor | None = None) -> Tensor:
-        """e, [U + N, D]; zeros for users without ID embeddings, and where `cold` [U + N] is true."""
+        """Return e, [U + N, D]; zeros for users without ID embeddings, and where `cold` [U + N] is true."""
         ids: Tensor = self.embedding
         if not self.options.user_embedding:
             ids = nn.functional.pad(ids, (0, 0, self.num_users, 0))
@@ -158,7 +161,7 @@ class Spike(EmbeddingModel):
         return self.inject.profiled if view.seeds is None else self.inject.profiled_among(view.seeds)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, matching and L2, weighted; a term whose weight is 0 is left out."""
+        """Return the weighted ranking, matching and L2 losses; terms of weight 0 are omitted."""
         view, batch = self.views.for_step(batch) if self.training else (self.views.whole(), batch)
         states, rows = self.propagate(view), batch.rows(self.num_users)
         terms = ranking_terms(states.final, self.ids(), rows, self.options, view.positions(rows))
@@ -167,25 +170,28 @@ class Spike(EmbeddingModel):
         return terms
 
     def embeddings(self) -> Embeddings:
-        """z of all users [U, D] and items [I, D], over the whole graph."""
+        """Return z of all users [U, D] and items [I, D], computed over the whole graph."""
         return self.part(self.propagate().final if self.views.sampler is None else self.propagate_in_parts())
 
     @torch.no_grad()
     def fold_in(self, linear: FoldIn) -> FoldIn:
-        """Embed new users and items by the model's own layers."""
+        """Return the fold-in that embeds new users and items with the model's own layers."""
         entities = tuple(state[self.num_users :] for state in self.propagate().layers)
         items = tuple(state[: self.num_items] for state in entities)
         return SpikeFoldIn(self.conv, self.inject, self.options, self.num_items, entities, items, linear)
 
     @torch.no_grad()
     def propagate_in_parts(self) -> Tensor:
-        """z as `propagate` computes it, [U + N, D], hop by hop and part by part; never more than four such tensors."""
+        """Return z [U + N, D] as `propagate` computes it, one part of a hop at a time.
+
+        At most four tensors of this size are in memory.
+        """
         ids = self.ids()
         state, total = torch.empty_like(ids), torch.empty_like(ids)
         for nodes in torch.split(torch.arange(len(state), device=state.device), NODES_PER_PROJECTION):
             state[nodes], total[nodes], _ = self._start(ids, nodes, int((nodes < self.num_users).sum()))
         for _ in range(self.options.num_layers):
-            # Each part's result follows the one before: their destinations are consecutive nodes.
+            # The dst nodes of the parts are consecutive rows, so their results concatenate to the whole.
             state = torch.cat(
                 [
                     self.conv.hop(block.messages, state.index_select(0, block.nodes), block.dst)[0]
@@ -197,7 +203,7 @@ class Spike(EmbeddingModel):
 
 
 def _with_text_neighbours(inputs: ModelInputs, number: int) -> DGLGraph:
-    """The heterograph, with edges to each item from so many text neighbours; as it is without texts."""
+    """Return the heterograph with edges to each item from its `number` nearest text neighbours, if there are texts."""
     if not number or inputs.entity_vectors is None:
         return inputs.graph
     texts = inputs.entity_vectors[: inputs.num_items].to(inputs.device)
@@ -206,5 +212,5 @@ def _with_text_neighbours(inputs: ModelInputs, number: int) -> DGLGraph:
 
 
 def _select(table: Tensor, rows: Tensor | None) -> Tensor:
-    """The chosen rows, or all where none are chosen."""
+    """Return the chosen rows; all if `rows` is None."""
     return table if rows is None else table.index_select(0, rows)

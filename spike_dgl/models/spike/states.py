@@ -1,4 +1,4 @@
-"""The result of one propagation."""
+"""The result of one SPiKE propagation."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SpikeStates:
-    """Result of one propagation over the whole graph, or over a sampled neighbourhood of fewer nodes.
+    """Result of one propagation over all U + N nodes, or over the fewer nodes of a sampled neighbourhood.
 
     Parameters
     ----------
     final
-        z, [U + N, D], users first: what scores.
+        z [U + N, D], users first: the embeddings whose inner products are the scores.
     embedding
-        e, [U + N, D], the ID embeddings of the same nodes.
+        e [U + N, D], the ID embeddings.
     profile
-        s, [U + N, D], the projected profiles the matching loss compares with; None without profiles.
+        s [U + N, D], the projected profiles, for the matching loss; None without profiles.
     profiled
-        Rows of the nodes that have a profile; None where all have. The others are not matched.
+        Rows of the nodes that have a profile; None if all have one. Other nodes are not matched.
     attention
-        One [E, H] tensor a layer, in the order of the propagated `MessageGraph.attended`.
+        One [E, H] tensor per layer, in the order of `MessageGraph.attended`.
     layers
-        h^0 to h^L, each of the nodes that its hop gave: over the whole graph [U + N, D].
+        h^0 to h^L, each [U + N, D]; with neighbour sampling, of the dst nodes of each hop.
     """
 
     final: Tensor
@@ -36,5 +36,5 @@ class SpikeStates:
 
     @property
     def has_profiles(self) -> bool:
-        """Whether any of the nodes has a profile."""
+        """True if any of the nodes has a profile."""
         return self.profile is not None and (self.profiled is None or len(self.profiled) > 0)

@@ -1,4 +1,4 @@
-"""Views: the parts of the graph that one propagation reads, in training and after it."""
+"""Views: the nodes and edges that one propagation uses, in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from spike_dgl.nn.graphs.messages import MessageGraph, message_graph
 from spike_dgl.nn.graphs.neighbour_sampling import Block, NeighbourSampler
 
 Hop: TypeAlias = tuple[MessageGraph, Tensor | None]
-"""Edges of a hop, and the rows whose next states are wanted; None for all."""
+"""Edges of a hop, and the dst rows whose next states to compute; None for all."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What one propagation reads.
+    """Nodes and edges that one propagation uses.
 
     Parameters
     ----------
     draw
-        Gives the hops, in the order of computation. Random edges are drawn when it is called.
+        Returns the hops in the order of computation; each call draws new random edges.
     nodes
-        [n] rows, in 0..U+N-1 and ascending, of the nodes whose states go into the first hop; None for all.
+        Rows [n] of the input nodes of the first hop, ascending, in 0..U+N-1; None for all.
     num_users
-        Number of users among these; None for all.
+        Number of users among `nodes`; None for all.
     seeds
-        [s] rows, ascending, of the nodes that come out of the last; None for all.
+        Rows [s] of the output nodes of the last hop, ascending; None for all.
     cold
-        True [U + N] for items that are treated as cold: without an ID embedding.
+        True [U + N] for items that are treated as cold: they have no ID embedding.
     """
 
     draw: Callable[[], Sequence[Hop]]
@@ -47,39 +47,39 @@ class View:
     cold: Tensor | None = None
 
     def result(self, rows: Tensor) -> Tensor:
-        """Rows [s] of the nodes that come out, from rows [n] of those that go in."""
+        """Select the output nodes [s, ...] from a table of the input nodes [n, ...]."""
         if self.nodes is None or self.seeds is None:
             return rows
         return rows.index_select(0, torch.searchsorted(self.nodes, self.seeds))
 
     def positions(self, rows: Tensor) -> Tensor | None:
-        """Where the nodes of some rows stand in the result; None where these are the rows."""
+        """Return the positions of `rows` in the result; None if the result has all nodes."""
         return None if self.seeds is None else torch.searchsorted(self.seeds, rows)
 
 
 @dataclass
 class Views:
-    """Makes the views of a model.
+    """Factory of a model's views.
 
     Parameters
     ----------
     graph
-        The heterograph, with similar items.
+        The heterograph, with the text neighbours of items.
     num_items
         I.
     options
         See `ViewOptions`.
     device
-        Where the model runs.
+        Device of the model.
 
     Attributes
     ----------
     messages
-        All edges that send messages outside training.
+        All edges used in evaluation.
     sampler
-        Draws neighbourhoods; None where steps propagate over the whole graph.
+        Neighbour sampler; None if training steps propagate over the whole graph.
     history
-        Cuts histories; None without `newest_interactions`.
+        Interactions in the order of time; None without `newest_interactions`.
     """
 
     graph: DGLGraph
@@ -122,14 +122,14 @@ class Views:
             self.messages = of_all.draw(self.history.passing(self.history.count))
 
     def whole(self) -> View:
-        """View of all edges that send messages outside training."""
+        """Return the view of all edges used in evaluation."""
         return View(lambda: self._all_hops(self.messages), cold=self._cold)
 
     def for_step(self, batch: Batch) -> tuple[View, Batch]:
-        """View of a training step, and the part of its batch that is to be learned.
+        """Return the view of a training step, and the interactions of its batch to compute the loss on.
 
-        With `newest_interactions` histories are cut at random times, and interactions before the cut are not learned.
-        With `fanout` the view is a sampled neighbourhood of the batch. Else a random part of the edges is left out.
+        With `fanout` the view is a sampled neighbourhood of the batch, otherwise a random subset of all edges. With
+        `newest_interactions` histories are cut at random times, and only interactions after the cut are in the loss.
         """
         if self.sampler is not None:
             flow = self.sampler.draw(batch.rows(self._num_users))
@@ -142,19 +142,19 @@ class Views:
         return view, _after_cut(self.history, batch, before)
 
     def with_edge_dropout(self, interactions: Tensor | None = None) -> View:
-        """View of a random part of the edges, with a random part of the items cold.
+        """Return the view of a random subset of the edges, with a random subset of the items cold.
 
         Parameters
         ----------
         interactions
-            Ascending positions, in `MessageGraph.pooled`, of those that send messages; a random part where not given.
+            Ascending positions, in `MessageGraph.pooled`, of the interactions to keep. Default: a random subset.
         """
         edge_dropout, cold = self._edge_dropout, self._cold_items_of_step()
-        assert edge_dropout is not None  # only sampled steps have none
+        assert edge_dropout is not None  # None only with neighbour sampling
         return View(lambda: self._all_hops(edge_dropout.draw(interactions, cold)), cold=cold)
 
     def parts_of_a_hop(self) -> Iterator[Block]:
-        """Cut one hop over all edges into parts that fit in memory, each with the nodes that come next."""
+        """Split one hop over all edges into blocks that fit in memory, with consecutive dst nodes."""
         assert self.sampler is not None
         return self.sampler.parts()
 
@@ -165,13 +165,13 @@ class Views:
         if self._cold is None:
             return None
         drawn = torch.zeros_like(self._cold)
-        lots = torch.rand(self.num_items, device=drawn.device)
-        drawn[self._num_users : self._num_users + self.num_items] = lots < self.options.item_dropout
+        uniform = torch.rand(self.num_items, device=drawn.device)
+        drawn[self._num_users : self._num_users + self.num_items] = uniform < self.options.item_dropout
         return drawn | self._cold
 
 
 def _after_cut(history: InteractionHistory, batch: Batch, before: Tensor) -> Batch:
-    """The part of a batch that came after the cut; all of it in the rare case that nothing did."""
+    """Return the interactions of a batch after the cut; all of them in the rare case that none is."""
     rows = history.came_after(batch.users, batch.positives, before).nonzero()[:, 0]
     return batch.select(rows) if len(rows) else batch
 

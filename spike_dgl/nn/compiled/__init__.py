@@ -1,1 +1,1 @@
-"""Loops compiled by numba for the CPU, and what they are written with. Nothing here knows of graphs or models."""
+"""Loops compiled by numba for the CPU, and the primitives they use. Nothing here depends on graphs or models."""

@@ -1,4 +1,4 @@
-"""How loops are compiled, and how the rows they compute are shared out among threads."""
+"""Compilation of loops, and distribution of their rows over threads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ITEMS_PER_THREAD = 1 << 18
-"""Numbers to read below which it is not worth waking another thread."""
+"""Minimum number of numbers to read per thread; below it, another thread is not worth its overhead."""
 
 FREEDOM = ("reassoc", "contract", "arcp", "nsz")
-"""Sums may be reordered, to be vectorised, and fused with products; infinities and NaN keep their meaning."""
+"""LLVM fast-math flags: sums may be reordered (to vectorise) and fused with products; infinities and NaN stay exact."""
 
 Array = NDArray[Any]
 Loop = TypeVar("Loop", bound=Callable[..., None])
@@ -27,24 +27,24 @@ Rows = tuple[int, int]
 
 
 def compiled(loop: Loop) -> Loop:
-    """Compile a loop over rows with numba; the machine code is kept on disk."""
+    """Compile a loop over rows with numba; the machine code is cached on disk."""
     return cast("Loop", numba.njit(nogil=True, cache=True, fastmath={*FREEDOM}, error_model="numpy")(loop))
 
 
 def arrays(*tensors: Tensor) -> list[Array]:
-    """Views of tensors on the CPU, or copies of those that are not contiguous."""
+    """Return CPU tensors as numpy arrays: views, or copies of tensors that are not contiguous."""
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
 def equal_parts(rows: int, width: int) -> list[Rows]:
-    """A part of the rows for each thread, where each row has `width` numbers."""
+    """Split rows of `width` numbers evenly among threads."""
     return _between(np.linspace(0, rows, _threads(rows * width) + 1, dtype=np.int64).tolist())
 
 
 def balanced_parts(start: Array, width: int) -> list[Rows]:
-    """A part of the rows for each thread, with about as many edges each.
+    """Split rows among threads with about the same number of edges each.
 
-    `start` [n + 1] is where the edges of each row begin, and an edge reads `width` numbers.
+    `start` [n + 1] is the row pointer, and an edge reads `width` numbers.
     """
     rows, edges = len(start) - 1, int(start[-1])
     inner = np.linspace(0, edges, _threads(edges * width) + 1)[1:-1]
@@ -54,9 +54,9 @@ def balanced_parts(start: Array, width: int) -> list[Rows]:
 def run(
     loop: Callable[..., None], parts: Sequence[Rows], *shared: Any, own: Sequence[Any] | None = None
 ) -> None:
-    """Call ``loop(first, last, *shared)`` for each part, the first one in this thread.
+    """Call ``loop(first, last, *shared)`` for each part in its own thread, the first one in the calling thread.
 
-    `own` has a further argument for each part.
+    `own` has one more argument per part.
     """
     calls = [
         (*rows, *shared) if own is None else (*rows, *shared, own[part]) for part, rows in enumerate(parts)

@@ -1,4 +1,4 @@
-"""Positions, compiled for the CPU: the functions of `spike_dgl.nn.graphs.positions` in one pass each."""
+"""Functions of `spike_dgl.nn.graphs.positions`, compiled for the CPU."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from spike_dgl.nn.compiled.compilation import Array, arrays, compiled
 
 
 def ascending(positions: Tensor, size: int) -> Tensor:
-    """As `spike_dgl.nn.graphs.positions.ascending`."""
+    """Compute `spike_dgl.nn.graphs.positions.ascending`."""
     is_there = torch.zeros(size, dtype=torch.bool)
-    # One place more, since the pass writes every position and goes on only after those that count.
+    # One element more: the loop writes every position, and advances only after those it keeps (no branch).
     ordered = positions.new_empty(len(positions) + 1)
     _ascending(*arrays(positions, is_there, ordered))
     return ordered[:-1]
 
 
 def thin_out(order: Tensor, kept: Tensor) -> Tensor:
-    """As `spike_dgl.nn.graphs.positions.thin_out`."""
+    """Compute `spike_dgl.nn.graphs.positions.thin_out`."""
     new_number = torch.full_like(order, -1)
     thin = order.new_empty(len(kept) + 1)
     _thin_out(*arrays(order, kept, new_number, thin))
@@ -26,7 +26,7 @@ def thin_out(order: Tensor, kept: Tensor) -> Tensor:
 
 
 def row_pointer(rows: Tensor, num_rows: int) -> Tensor:
-    """As `spike_dgl.nn.graphs.positions.row_pointer`."""
+    """Compute `spike_dgl.nn.graphs.positions.row_pointer`."""
     start = rows.new_zeros(num_rows + 1)
     _row_pointer(*arrays(rows, start))
     return start

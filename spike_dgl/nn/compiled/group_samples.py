@@ -1,4 +1,4 @@
-"""Random shares of groups, compiled for the CPU."""
+"""Stratified sampling, compiled for the CPU."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from spike_dgl.nn.compiled.random_bits import LEVELS, draw, random_seed
 
 
 def sample_groups(group: Tensor, sizes: Tensor, wanted: Tensor, total: int) -> Tensor:
-    """Draw `wanted` [G] members of each group at random, one pass from first to last.
+    """Draw `wanted` [G] members of each group at random, in one pass.
 
-    Whoever comes next is taken with probability (still wanted) / (still to come): selection sampling, Algorithm S of
-    Knuth, The Art of Computer Programming, vol. 2, 3.4.2.
+    Each member is taken with probability (still wanted) / (still to come) of its group: selection sampling, Algorithm
+    S of Knuth, The Art of Computer Programming, vol. 2, 3.4.2.
 
     Parameters
     ----------
     group
-        [n] group of each member, 0 to G - 1.
+        Group [n] of each member, 0 to G - 1.
     sizes
-        [G] members of each group.
+        Size [G] of each group.
     wanted
-        [G] how many of them to take.
+        Number [G] of members to draw from each group.
     total
         n', the sum of `wanted`.
 
     Returns
     -------
     Tensor
-        [n'] positions of the members drawn, ascending.
+        Positions [n'] of the members drawn, ascending.
     """
-    taken = group.new_empty(total + 1)  # the pass writes every position, and goes on after those it takes
+    taken = group.new_empty(
+        total + 1
+    )  # the loop writes every position, and advances only after those it takes
     _sample(random_seed(), *arrays(group, sizes.clone(), wanted.clone(), taken))
     return taken[:-1]
 
@@ -41,7 +43,7 @@ def _sample(seed: int, group: Array, to_come: Array, still_wanted: Array, taken:
     count = 0
     for member in range(len(group)):
         g = group[member]
-        # No branch, because the processor cannot guess which way it would go.
+        # No branch, because it would be unpredictable.
         is_taken = int(np.int64(draw(seed, member)) * to_come[g] < still_wanted[g] * LEVELS)
         taken[count] = member
         count += is_taken

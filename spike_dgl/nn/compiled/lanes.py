@@ -1,13 +1,13 @@
-"""Vectors of numbers within compiled loops: whole rows in the processor's vector registers.
+"""Vectors in compiled loops: whole rows in the processor's vector registers.
 
-numba has only loops over single numbers, and what LLVM makes of those keeps sums in memory and leaves heads of 32
-numbers in pieces. A value of the type `Lanes` is one LLVM vector, whose length is a constant of the machine code:
-``total += load(rows, i, 64) * load(others, j, 64)`` is as many multiply-adds as the processor needs for 64 numbers.
+numba loops over single numbers; LLVM then keeps sums in memory and does not vectorise heads of 32 numbers well. A
+value of the type `Lanes` is one LLVM vector of constant length, so that
+``total += load(rows, i, 64) * load(others, j, 64)`` compiles to the few multiply-add instructions for 64 numbers.
 
-All functions here are for compiled loops only; widths must be constants there.
+All functions here are for compiled loops only, and widths must be constants.
 """
 
-# ruff: noqa: ARG001  (numba passes all arguments of a call, also those that a function does not look at)
+# ruff: noqa: ARG001  (numba passes all arguments of a call, also unused ones)
 from __future__ import annotations
 
 import operator
@@ -25,14 +25,14 @@ LANE = ir.IntType(32)
 
 
 class Lanes(types.Type):
-    """So many numbers of one type.
+    """Vector type of `width` numbers.
 
     Parameters
     ----------
     dtype
-        ``float32`` or ``float64`` of numba.
+        numba's ``float32`` or ``float64``.
     width
-        How many.
+        Number of lanes.
     """
 
     def __init__(self, dtype: Any, width: int) -> None:
@@ -114,9 +114,9 @@ def _larger(_: Any, one: Any, other: Any) -> Any:
 
 
 def start_of_row(context: Any, builder: Any, array_type: Any, arguments: Any) -> Any:
-    """Where a row begins, as a pointer to bytes; for intrinsics whose arguments begin with an array and a row.
+    """Return a byte pointer to the start of a row, for intrinsics whose first arguments are an array and a row.
 
-    Numba's own indexing would ask of every row whether it counts from the end.
+    numba's own indexing would check every row index for being negative.
     """
     view = context.make_array(array_type)(context, builder, arguments[0])
     stride = builder.extract_value(view.strides, 0)
@@ -125,17 +125,17 @@ def start_of_row(context: Any, builder: Any, array_type: Any, arguments: Any) ->
 
 
 load: Any = intrinsic(prefer_literal=True)(_load)
-"""``load(array, row, width)``: the first `width` numbers of a row."""
+"""``load(array, row, width)``: load the first `width` numbers of a row."""
 store: Any = intrinsic(_store)
-"""``store(array, row, lanes)`` writes them where a row begins."""
+"""``store(array, row, lanes)``: store lanes at the start of a row."""
 filled: Any = intrinsic(prefer_literal=True)(_filled)
 """``filled(number, width)``: the same number in all lanes."""
 repeated: Any = intrinsic(prefer_literal=True)(_repeated)
-"""``repeated(lanes, width)``: each number as often as makes `width` in all, as a head's weight for all of its row."""
+"""``repeated(lanes, width)``: repeat each number to fill `width` lanes, such as a head's weight."""
 sums: Any = intrinsic(prefer_literal=True)(_sums)
-"""``sums(lanes, parts)``: as many sums, each over an equal part of the lanes."""
+"""``sums(lanes, parts)``: `parts` sums, each over an equal part of the lanes."""
 larger: Any = intrinsic(_larger)
-"""``larger(one, other)``, lane by lane."""
+"""``larger(one, other)``: maximum, lane by lane."""
 
 
 def _arithmetic(instruction: str) -> Any:

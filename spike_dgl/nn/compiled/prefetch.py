@@ -1,4 +1,4 @@
-"""A hint to the processor, for loops compiled by numba, which has none of its own."""
+"""Prefetching for compiled loops, which numba does not offer."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numba.extending import intrinsic
 from spike_dgl.nn.compiled.lanes import start_of_row
 
 AHEAD = 8
-"""How far ahead of the arithmetic rows are asked for."""
+"""Number of edges to prefetch ahead."""
 LINE = 64
 """Bytes in a cache line."""
 READ, KEEP, DATA = 0, 3, 1  # from the LLVM language reference
 
 
-def _prefetch(_: Any, array: Any, row: Any, width: Any) -> Any:  # noqa: ARG001  (numba calls it so)
+def _prefetch(_: Any, array: Any, row: Any, width: Any) -> Any:  # noqa: ARG001  (numba's signature)
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte, word = ir.IntType(8), ir.IntType(32)
         pointer = byte.as_pointer()
@@ -34,8 +34,8 @@ def _prefetch(_: Any, array: Any, row: Any, width: Any) -> Any:  # noqa: ARG001 
 
 
 prefetch: Any = intrinsic(prefer_literal=True)(_prefetch)
-"""``prefetch(array, row, width)`` begins to load the first `width` numbers of a row.
+"""``prefetch(array, row, width)``: start loading the first `width` numbers of a row into the cache.
 
-Rows are read in the order of edges, which the processor cannot guess; on graphs that do not fit its cache it would
-wait for each of them.
+Rows are read in the order of edges, which the processor cannot predict. Without prefetching, every row would be a
+cache miss on graphs larger than the cache.
 """

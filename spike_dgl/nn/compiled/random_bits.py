@@ -1,4 +1,4 @@
-"""Random numbers within compiled loops: a function of seed and position, the same for any number of threads."""
+"""Random numbers in compiled loops: a function of seed and position, so independent of the number of threads."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 import torch
 
 LEVELS = 1 << 32
-"""`draw` gives one of so many numbers."""
+"""`draw` returns an integer in 0..LEVELS-1."""
 
 
 def random_seed() -> int:
-    """A fresh seed from torch's generator: runs repeat and resume as they do with torch's own random numbers."""
+    """Draw a seed from torch's generator, so that compiled random numbers are reproducible and resumable too."""
     return int(torch.empty((), dtype=torch.int64).random_())
 
 
 @numba.njit(inline="always")
 def mixed(bits: int) -> int:
-    """32 bits that look random, from 32 others: a hash by C. Wellons ("lowbias32", public domain)."""
+    """Hash 32 bits to 32 pseudo-random bits: "lowbias32" by C. Wellons (public domain)."""
     bits = np.uint32(bits)
     bits ^= bits >> np.uint32(16)
     bits = np.uint32(bits * np.uint32(0x7FEB352D))
@@ -29,11 +29,11 @@ def mixed(bits: int) -> int:
 
 @numba.njit(inline="always")
 def draw(seed: int, position: int) -> int:
-    """32 random bits for one position, unsigned."""
+    """Return 32 unsigned random bits for a position."""
     return mixed(mixed(position) ^ np.uint32(seed))
 
 
 @numba.njit(inline="always")
 def draw_in_row(row_bits: int, column: int) -> int:
-    """The same for one column of a row, from what `draw` gave for the row: half the work of another `draw`."""
+    """Return 32 random bits for a column of a row, from the row's `draw`; half the work of another `draw`."""
     return mixed(row_bits ^ np.uint32(column))

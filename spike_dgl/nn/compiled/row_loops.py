@@ -1,4 +1,4 @@
-"""What is done to every row of a table, compiled for the CPU."""
+"""Row-wise functions with fused dropout, compiled for the CPU."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ EPSILON = 1e-12
 
 
 def relu(values: Tensor, dropout: float, kept: Tensor) -> None:
-    """Write what is above zero and not dropped, scaled up, into `kept`."""
+    """Write ReLU and dropout of `values` into `kept`."""
     parts, seed = equal_parts(*values.shape), random_seed() if dropout else 0
     run(_relu, parts, *arrays(values), seed, round(dropout * LEVELS), 1.0 / (1.0 - dropout), *arrays(kept))
 
 
 def relu_gradient(grad: Tensor, kept: Tensor, dropout: float) -> Tensor:
-    """Gradient of `relu`, which passes on what it kept."""
+    """Return the gradient of `relu`; it is zero where `kept` is."""
     below = torch.empty_like(kept)
     run(_relu_gradient, equal_parts(*kept.shape), *arrays(grad, kept), 1.0 / (1.0 - dropout), *arrays(below))
     return below
 
 
 def normalise(values: Tensor, dropout: float, unit: Tensor, factor: Tensor) -> None:
-    """Write rows of length one into `unit`, and into `factor` [n] what its numbers were multiplied by."""
+    """Write rows of length one into `unit`, and the factor of each row into `factor` [n]."""
     parts, seed = equal_parts(*values.shape), random_seed() if dropout else 0
     run(_normalise, parts, *arrays(values), seed, round(dropout * LEVELS), *arrays(unit, factor))
 
 
 def normalise_gradient(grad: Tensor, unit: Tensor, factor: Tensor, *, dropped: bool) -> Tensor:
-    """Gradient of `normalise`; where something was dropped, a zero of `unit` passes nothing on."""
+    """Return the gradient of `normalise`; with dropout it is zero where `unit` is."""
     below = torch.empty_like(unit)
     run(_normalise_gradient, equal_parts(*unit.shape), *arrays(grad, unit, factor), dropped, *arrays(below))
     return below
 
 
 def differences_and_sums(one: Tensor, other: Tensor, both: Tensor, factors: Tensor) -> None:
-    """Write both of normalised rows into `both` [n, 2 D], and into `factors` [n, 2] what made them so."""
+    """Write differences and sums of normalised rows into `both` [n, 2 D], and the factors into `factors` [n, 2]."""
     run(_differences_and_sums, equal_parts(*both.shape), *arrays(one, other, both, factors))
 
 
 def differences_and_sums_gradient(grad: Tensor, both: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of `differences_and_sums` for its two inputs."""
+    """Return the gradients of `differences_and_sums` for its two inputs."""
     below_one, below_other = grad.new_empty(2, len(both), both.shape[1] // 2)
     tensors = arrays(grad, both, factors, below_one, below_other)
     run(_differences_and_sums_gradient, equal_parts(*both.shape), *tensors)
@@ -95,7 +95,7 @@ def _normalise(
         else:
             for d in range(len(row)):
                 out[d] = row[d]
-        # A scale common to a row is lost in its norm: dropout needs none here.
+        # Dropout's scaling is not needed: normalisation cancels a factor common to the row.
         by = _reciprocal_norm(out)
         factor[i] = by
         for d in range(len(row)):
@@ -143,7 +143,7 @@ def _differences_and_sums_gradient(
         p, q, of_p, of_q = both[i, :dim], both[i, dim:], grad[i, :dim], grad[i, dim:]
         below_a, below_b, by_a, by_b = below_one[i], below_other[i], factors[i, 0], factors[i, 1]
         along_a = along_b = grad.dtype.type(0)
-        # The normalised rows are half of q + p and half of q - p.
+        # The normalised rows are (q + p) / 2 and (q - p) / 2.
         for d in range(dim):
             along_a += (of_q[d] + of_p[d]) * (q[d] + p[d])
             along_b += (of_q[d] - of_p[d]) * (q[d] - p[d])

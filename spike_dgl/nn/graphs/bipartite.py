@@ -1,4 +1,4 @@
-"""Edges from some rows to others, as both compressed forms of sparse matrices: by destination and by source."""
+"""Bipartite edges in both compressed sparse formats: CSC (by dst) and CSR (by src)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from spike_dgl.nn.graphs.positions import row_pointer, thin_out
 
 @dataclass(frozen=True)
 class BipartiteEdges:
-    """Edges from n sources to m destinations, in the order of their destinations (CSC).
+    """Edges from n src nodes to m dst nodes, sorted by dst (CSC).
 
     Parameters
     ----------
     src, dst
-        [E] rows of both ends; `dst` is ascending.
+        Rows [E] of both ends; `dst` is ascending.
     csr_order
-        [E] positions of the edges in the order of their sources (CSR).
+        Positions [E] of the edges when sorted by src (CSR).
     num_src, num_dst
         n and m.
     """
@@ -34,13 +34,13 @@ class BipartiteEdges:
 
     @classmethod
     def from_edges(cls, src: Tensor, dst: Tensor, num_src: int, num_dst: int) -> BipartiteEdges:
-        """Index edges in any order."""
+        """Create from edges in any order."""
         order = dst.argsort(stable=True)
         return cls.from_sorted(src[order], dst[order], num_src, num_dst)
 
     @classmethod
     def from_sorted(cls, src: Tensor, dst: Tensor, num_src: int, num_dst: int) -> BipartiteEdges:
-        """Index edges whose destinations ascend."""
+        """Create from edges sorted by dst."""
         return cls(src, dst, src.argsort(stable=True), num_src, num_dst)
 
     def __len__(self) -> int:
@@ -48,22 +48,22 @@ class BipartiteEdges:
 
     @cached_property
     def csc_start(self) -> Tensor:
-        """[m + 1] where the edges to each destination begin."""
+        """CSC row pointer [m + 1]: first edge to each dst node."""
         return row_pointer(self.dst, self.num_dst)
 
     @cached_property
     def csr_start(self) -> Tensor:
-        """[n + 1] where the edges from each source begin in `csr_order`."""
+        """CSR row pointer [n + 1]: first position in `csr_order` of each src node."""
         return row_pointer(self.src, self.num_src)
 
     @cached_property
     def csr_dst(self) -> Tensor:
-        """[E] destinations in `csr_order`."""
+        """Dst rows [E] in `csr_order`."""
         return self.dst.index_select(0, self.csr_order)
 
     @cached_property
     def dgl_graph(self) -> DGLGraph:
-        """The same as a bipartite DGL graph."""
+        """The same edges as a bipartite DGL graph."""
         return dgl.heterograph(
             {("src", "to", "dst"): (self.src, self.dst)}, {"src": self.num_src, "dst": self.num_dst}
         )
@@ -75,7 +75,7 @@ class BipartiteEdges:
         )
 
     def keep(self, edges: Tensor) -> BipartiteEdges:
-        """Return only some of the edges: ascending positions."""
+        """Return the subset of the edges at ascending positions `edges`."""
         return replace(
             self,
             src=self.src.index_select(0, edges),

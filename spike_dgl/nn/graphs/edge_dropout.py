@@ -1,4 +1,4 @@
-"""Edge dropout: each training step propagates over a random part of the graph."""
+"""Edge dropout: each training step propagates over a random subset of the edges."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from spike_dgl.nn.graphs.positions import ascending, true_positions
 
 
 class EdgeDropout:
-    """Draws message graphs in which a random part of the edges is missing: a share of each relation's.
+    """Edge dropout, stratified by relation.
 
     Parameters
     ----------
     messages
         The full message graph.
     kg_dropout
-        Share of the edges of *each* relation that is left out; a relation keeps at least one edge.
+        Share of the edges of *each* relation to drop; every relation keeps at least one edge.
     interaction_dropout
-        Share of the interactions left out, each for its user and its item alike.
+        Share of the interactions to drop, each in both directions.
     idle_relations
-        So many of the last KG relation rows get no edge at all (the authors' code: 1, an off-by-one in a loop).
+        Number of KG relations, counted from the last, whose edges are all dropped (the authors' code: 1, an off-by-one
+        in a loop).
     masked_edges
-        So many further KG edges are left out, whatever their relation (the authors' code: 512).
+        Number of further KG edges to drop, of any relation (the authors' code: 512).
     """
 
     def __init__(
@@ -50,12 +51,12 @@ class EdgeDropout:
         self._edge_of_interaction = self._locate(from_user.nonzero(as_tuple=True)[0])
 
     def _locate(self, from_users: Tensor) -> Tensor:
-        """Find the edge from user to item of each interaction, in the order of `pooled`; empty where there is none."""
+        """Find the edge from user to item of each interaction in `pooled`; empty if items do not attend to users."""
         if not len(from_users):
             return from_users
         messages, pooled = self.messages, self.messages.pooled
         edge_of_interaction = torch.empty_like(from_users)
-        # Both hold each interaction once: brought into one order, they stand side by side.
+        # Both contain each interaction once, so sorting both by (item, user) aligns them.
         items = messages.attended.dst[from_users] + messages.num_users
         key = items * messages.num_users + messages.src[from_users]
         by_item = (pooled.src * messages.num_users + pooled.dst).argsort()
@@ -68,9 +69,9 @@ class EdgeDropout:
         Parameters
         ----------
         interactions
-            Ascending positions in `pooled` of those that are left; a random share where not given.
+            Ascending positions in `pooled` of the interactions to keep. Default: a random share.
         cold
-            True [U + N] for items that receive from no user.
+            True [U + N] for items that receive no messages from users.
         """
         kept = self._kg_sample.draw()
         if self.masked_edges:
@@ -85,14 +86,14 @@ class EdgeDropout:
 
 
 class GroupSample:
-    """Draws a random share of each of several groups.
+    """Stratified sample: a random share of each of G groups.
 
     Parameters
     ----------
     group
-        [n] group of each member, 0 to G - 1.
+        Group [n] of each member, 0 to G - 1.
     share
-        [G] part of each group to draw, rounded up; exactly so many, so that rare relations keep their share too.
+        Share [G] of each group to draw. The number drawn is exact, rounded up, so that rare relations keep theirs.
     """
 
     def __init__(self, group: Tensor, share: Tensor) -> None:
@@ -101,14 +102,14 @@ class GroupSample:
         self._total = int(self._wanted.sum())
 
     def draw(self) -> Tensor:
-        """Positions of the members drawn, ascending."""
+        """Draw members; return their positions, ascending."""
         sample = sample_groups if self._group.device.type == "cpu" else sample_by_sorting
         return sample(self._group, self._sizes, self._wanted, self._total)
 
 
 def sample_by_sorting(group: Tensor, sizes: Tensor, wanted: Tensor, total: int) -> Tensor:
-    """As `spike_dgl.nn.compiled.group_samples.sample_groups`, on any device."""
-    # Integers, because torch sorts them by radix, several times faster than floats.
+    """Sample like `spike_dgl.nn.compiled.group_samples.sample_groups`, on any device."""
+    # Integer keys, which torch sorts several times faster than floats (radix sort).
     noise = torch.empty_like(group).random_(0, 1 << 32)
     shuffled = ((group << 32) | noise).argsort()
     of_shuffled = group.index_select(0, shuffled)

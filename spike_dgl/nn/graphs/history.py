@@ -1,4 +1,4 @@
-"""Histories cut at a random moment: a training step tells what came after from what came before."""
+"""Histories cut at a random time: a training step predicts the interactions after the cut from those before it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from spike_dgl.nn.graphs.positions import row_pointer
 
 
 class InteractionHistory:
-    """The interactions of each user in the order of time, of which only the newest pass messages.
+    """Interactions of each user in the order of time; only the newest send messages.
 
-    Held-out interactions are later than those of the training part. A step that leaves out random interactions
-    trains for another task: to fill gaps in histories of which the end is known.
+    Held-out interactions are later than the training interactions. Random interaction dropout trains for another
+    task: to fill gaps in a history whose end is known.
 
     Parameters
     ----------
     graph
         The heterograph of `spike_dgl.graph.build_graph`, of data with times.
     newest
-        So many interactions of each user, at most, pass messages.
+        Maximum number of interactions per user that send messages.
     largest_cut
-        Share of a user's interactions that a training step leaves out at most, the latest ones; how many is uniform
-        from none to this share.
+        Maximum share of a user's interactions after the cut. The number after the cut is uniform between zero and
+        this share.
     device
-        Where batches are.
+        Device of the batches.
 
     Raises
     ------
     MissingTimesError
-        If the data does not say when interactions happened.
+        If the interactions have no times.
     """
 
     def __init__(self, graph: DGLGraph, newest: int, largest_cut: float, device: torch.device) -> None:
@@ -49,18 +49,18 @@ class InteractionHistory:
         self._place_by_key = edges["place"].to(device)[by_key]
 
     def cut(self) -> Tensor:
-        """[U] how many interactions of each user came before a random moment."""
+        """Draw a random cut for each user; return the number of interactions before it, [U]."""
         moment = torch.rand(len(self.count), device=self.count.device)
         return self.count - (moment * (self.count * self.largest_cut + 1.0)).long()
 
     def passing(self, before: Tensor) -> Tensor:
-        """Ascending positions, in `MessageGraph.pooled`, of the newest of so many [U] first interactions."""
+        """Return positions in `MessageGraph.pooled` of each user's newest interactions among the first `before` [U]."""
         end = before.index_select(0, self._user)
         passes: Tensor = (self._place < end) & (self._place >= end - self.newest)
         return passes.nonzero()[:, 0]
 
     def came_after(self, users: Tensor, items: Tensor, before: Tensor) -> Tensor:
-        """True [B] for training interactions that are not among so many [U] first ones of their user."""
+        """Return True [B] for training interactions that are not among their user's first `before` [U]."""
         at = torch.searchsorted(self._key, users * self._num_entities + items)
         after: Tensor = self._place_by_key[at] >= before[users]
         return after

@@ -1,7 +1,7 @@
-"""Structure that `SpikeConv` computes on: edges along which nodes attend, and edges over which users average.
+"""Graph structure for `SpikeConv`: the edges that entities attend along, and the edges that users average over.
 
-In SPiKE a message depends on its source and its relation, not on its destination. So instead of one message an edge,
-[E, D], there is one a distinct (source, relation) pair, [P, D]; on real graphs P is a fourth to a twentieth of E.
+In SPiKE a message depends on the src node and the relation of its edge, not on the dst node. So messages are computed
+per distinct (src, relation) pair, [P, D], not per edge, [E, D]; on real graphs P is between E / 20 and E / 4.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from spike_dgl.nn.graphs.relational import RelationalGraph
 
 @dataclass(frozen=True)
 class MessageGraph:
-    """Structure of one hop. Nodes are numbered users first, then entities: U + N rows.
+    """Edges of one hop on U + N nodes, users first, then entities.
 
-    Users are the nodes that average their neighbours, entities those that attend to them.
+    Users average their in-neighbours (`pooled`), entities attend to theirs (`attended`).
 
     Parameters
     ----------
     num_users
         U.
     pair_src
-        [P] row, in 0..U+N-1, of the node that each message comes from; ascending.
+        Src node [P] of each message, in 0..U+N-1; ascending.
     pair_relation
-        [P] row of the relation embedding of each message.
+        Row [P] of the relation embedding of each message.
     attended
-        From pairs [P] to the entities [N] that receive their messages.
+        Edges from the P pairs to the N entities.
     relation
-        [E] row of the relation embedding of each of these edges.
+        Row [E] of the relation embedding of each edge in `attended`.
     pooled
-        From nodes [U + N] to users [U]: one edge an interaction, from item to user.
+        Edges from the U + N nodes to the U users: one per interaction, from item to user.
     """
 
     num_users: int
@@ -56,20 +56,20 @@ class MessageGraph:
         num_users: int,
         num_entities: int,
     ) -> MessageGraph:
-        """Index edges in any order, with both ends as rows in 0..U+N-1.
+        """Create from edges in any order, with both ends as rows in 0..U+N-1.
 
         Parameters
         ----------
         attended
-            Source, destination (an entity) and relation row of every edge that attention runs on, each [E].
+            Src, dst (an entity) and relation row of the attended edges, each [E].
         pooled
-            Source and destination (a user) of the others, each [X].
+            Src and dst (a user) of the averaged edges, each [X].
         num_users, num_entities
             U and N.
         """
         src, dst, relation = attended
         num_rows = int(relation.max()) + 1 if len(relation) else 1
-        # Of a destination's edges those of one relation stand together, so that loops read the same row again.
+        # Sort by dst, then by relation, so that consecutive edges read the same relation row.
         order = (dst * num_rows + relation).argsort(stable=True)
         src, dst, relation = (part[order] for part in attended)
         pairs, pair_of_edge = torch.unique(src * num_rows + relation, return_inverse=True)
@@ -86,7 +86,7 @@ class MessageGraph:
 
     @classmethod
     def from_relational(cls, graph: RelationalGraph, num_users: int) -> MessageGraph:
-        """Attend along all edges but those to the first `num_users` nodes, which average theirs.
+        """Create from a graph: its first `num_users` nodes average their in-neighbours, the others attend to theirs.
 
         Relation ids of the graph become rows of the relation embedding.
         """
@@ -106,22 +106,22 @@ class MessageGraph:
 
     @cached_property
     def pair_start(self) -> Tensor:
-        """[U + N + 1] where the pairs of each node begin."""
+        """Row pointer [U + N + 1]: first pair of each node."""
         return row_pointer(self.pair_src, self.num_nodes)
 
     @cached_property
     def src(self) -> Tensor:
-        """[E] row, in 0..U+N-1, of the node that each attended edge comes from."""
+        """Src node [E] of each attended edge, in 0..U+N-1."""
         return self.pair_src.index_select(0, self.attended.src)
 
     @cached_property
     def csr_start(self) -> Tensor:
-        """[U + N + 1] where the attended edges from each node begin in ``attended.csr_order``."""
+        """CSR row pointer [U + N + 1]: first position in ``attended.csr_order`` of each src node."""
         return row_pointer(self.src, self.num_nodes)
 
     @cached_property
     def csr_relation(self) -> Tensor:
-        """[E] relation rows in ``attended.csr_order``."""
+        """Relation rows [E] in ``attended.csr_order``."""
         return self.relation.index_select(0, self.attended.csr_order)
 
     def to(self, device: torch.device) -> MessageGraph:
@@ -136,7 +136,7 @@ class MessageGraph:
         )
 
     def keep(self, attended: Tensor, pooled: Tensor) -> MessageGraph:
-        """Return the same nodes and pairs with only some of the edges: ascending positions in both kinds."""
+        """Return the same nodes and pairs with a subset of the edges, given by ascending positions."""
         return replace(
             self,
             attended=self.attended.keep(attended),
@@ -146,7 +146,7 @@ class MessageGraph:
 
 
 def message_graph(graph: DGLGraph, *, users_among_neighbours: bool) -> MessageGraph:
-    """Derive the structure from the heterograph of `spike_dgl.graph.build_graph`.
+    """Create the message graph of the heterograph of `spike_dgl.graph.build_graph`.
 
     Relation rows are positions in `spike_dgl.graph.entity_edge_types`.
 
@@ -155,7 +155,7 @@ def message_graph(graph: DGLGraph, *, users_among_neighbours: bool) -> MessageGr
     graph
         The heterograph.
     users_among_neighbours
-        Whether items also receive from the users who interacted with them.
+        Whether items also attend to the users who interacted with them.
     """
     num_users = graph.num_nodes("user")
     edge_types = [*entity_edge_types(graph), ("entity", inverse(INTERACTS), "user")]

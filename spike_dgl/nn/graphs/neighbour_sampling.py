@@ -1,8 +1,7 @@
-"""Propagation over a sampled neighbourhood of a few nodes, for graphs on which a whole pass does not fit.
+"""Neighbour sampling, for graphs whose propagation does not fit in memory.
 
-A hop from the seeds back reaches the nodes whose messages they receive, a further hop the nodes those receive from, and
-so on. What is reached becomes a `MessageGraph` on compacted rows, so the layers that run on the whole graph run here
-too.
+Starting from the seeds, each hop samples in-neighbours of the nodes so far. Every hop becomes a `MessageGraph` on
+compacted rows, so the same layers run on the whole graph and on samples.
 """
 
 from __future__ import annotations
@@ -20,24 +19,24 @@ from spike_dgl.nn.graphs.messages import MessageGraph
 CPU = torch.device("cpu")
 
 ALL = -1
-"""The fan-out that takes every neighbour, as in DGL."""
+"""Fan-out that selects all neighbours, as in DGL."""
 
 ROWS_PER_PART = 1 << 16
-"""Nodes and edges that a part of the whole graph has together: 16 MB for a [rows, D] tensor at D = 64."""
+"""Nodes plus edges of a part of the whole graph: 16 MB for a [rows, D] tensor at D = 64."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One hop: from the states of some nodes to the next states of fewer; DGL calls it a block as well.
+    """Hop from n input nodes to the m dst nodes among them, like a block in DGL.
 
     Parameters
     ----------
     nodes
-        [n] rows, in 0..U+N-1 and ascending, of the nodes whose states go in.
+        Rows [n] of the input nodes, ascending, in 0..U+N-1.
     messages
-        The edges of the hop, on these n nodes: the users among them first, as everywhere.
+        Edges of the hop on these n nodes, users first.
     dst
-        [m] positions among `nodes` of those whose next states come out.
+        Positions [m] in `nodes` of the dst nodes.
     """
 
     nodes: Tensor
@@ -51,62 +50,61 @@ class Block:
 
 @dataclass(frozen=True)
 class MessageFlow:
-    """All that a few nodes' representations are computed from.
+    """Sampled neighbourhood from which the states of the seeds are computed.
 
     Parameters
     ----------
     blocks
-        One a hop, in the order of computation; what comes out of one goes into the next.
+        One per hop, in the order of computation; the output of one is the input of the next.
     seeds
-        [s] rows, in 0..U+N-1 and ascending, of the nodes that come out in the end.
+        Rows [s] of the output nodes, ascending, in 0..U+N-1.
     """
 
     blocks: tuple[Block, ...]
     seeds: Tensor
 
     def to(self, device: torch.device) -> MessageFlow:
-        """The same flow on a device."""
+        """Return the same flow on a device."""
         return MessageFlow(tuple(block.to(device) for block in self.blocks), self.seeds.to(device))
 
     @property
     def input_nodes(self) -> Tensor:
-        """[n] rows of the nodes that go into the first hop."""
+        """Rows [n] of the input nodes of the first hop."""
         return self.blocks[0].nodes
 
     @property
     def seeds_among_inputs(self) -> Tensor:
-        """[s] positions of the seeds among the input nodes."""
+        """Positions [s] of the seeds among the input nodes."""
         return torch.searchsorted(self.input_nodes, self.seeds)
 
     def positions(self, rows: Tensor) -> Tensor:
-        """Where each of some seeds stands in the result."""
+        """Return the positions of `rows`, which are seeds, in the result."""
         return torch.searchsorted(self.seeds, rows)
 
 
 class NeighbourSampler:
-    """Draws the neighbourhoods of nodes with DGL's sampler.
+    """Neighbour sampler on top of DGL's.
 
-    A fan-out counts edges of all relations together, so the graph that is sampled from is the homogeneous view, with
-    the relation as a property of the edge. Attention is one softmax over all edges that enter a node, and a
-    uniform sample of them keeps the shares of the relations; DGL's fan-out per edge type of the heterograph would
-    take up to 80 times as many edges from 80 relations, and the rare ones much too often.
+    A fan-out is a number of in-edges of all relations together: uniform, without replacement, all in-edges if there
+    are no more. So the sampler uses the homogeneous graph, with the relation as a property of the edge. The attention
+    is one softmax over all in-edges of a node, and a uniform sample of them preserves the shares of the relations.
+    DGL's fan-out per edge type would draw up to 80 times as many edges for 80 relations, and oversample rare ones.
 
-    Where a node has more neighbours than the fan-out, as many are drawn, uniformly and without repetition; else all
-    are taken. Edge dropout comes on top: a share of what was drawn is left out again, each edge in all hops of a
-    step and an interaction for its user and its item alike. DGL's generator, whose state cannot be stored, is seeded
-    each time from torch's, which checkpoints hold; with the same number of threads the same neighbourhoods follow.
+    Edge dropout applies to the sampled edges: an edge is dropped in all hops of a step or in none, and an interaction
+    in both directions or in none. DGL's random generator, whose state cannot be saved, is seeded in every step from
+    torch's, whose state is in the checkpoints. With the same number of threads, samples are reproducible.
 
     Parameters
     ----------
     messages
         The whole graph, on the CPU, where DGL samples.
     fanouts
-        Neighbours of a node, one number a hop in the order of computation: the last is that of the seeds. `ALL` takes
-        every neighbour.
+        Number of neighbours to sample per hop, in the order of computation; the last is that of the seeds. `ALL`
+        selects every neighbour.
     kg_dropout, interaction_dropout
-        Probability with which a drawn edge of the knowledge graph, or an interaction, is left out.
+        Probability of dropping a sampled edge of the knowledge graph, or an interaction.
     device
-        Where the neighbourhoods go.
+        Device of the sampled neighbourhoods.
     """
 
     def __init__(
@@ -126,7 +124,7 @@ class NeighbourSampler:
         self._graph = graph.formats("csc")
 
     def draw(self, seeds: Tensor) -> MessageFlow:
-        """A sampled neighbourhood of some nodes, rows in 0..U+N-1 in any order and perhaps repeated."""
+        """Sample the neighbourhood of seeds: rows in 0..U+N-1, in any order, possibly repeated."""
         step_seed = int(torch.randint(2**31 - 1, ()))
         dgl.seed(step_seed)
         nodes = seeds = torch.unique(seeds.cpu())
@@ -138,9 +136,9 @@ class NeighbourSampler:
         return MessageFlow(tuple(blocks), seeds).to(self.device)
 
     def parts(self) -> Iterator[Block]:
-        """One hop over all edges, in parts: each node is a receiver in one of them, and they come in order.
+        """Yield one hop over all edges in blocks whose dst nodes are consecutive: each node is in one block.
 
-        A part has about `ROWS_PER_PART` nodes and edges, or one node's where these are more.
+        A block has about `ROWS_PER_PART` nodes plus edges; a single node may have more.
         """
         rows = self._graph.in_degrees() + 1
         _, sizes = torch.unique_consecutive(rows.cumsum(0) // ROWS_PER_PART, return_counts=True)
@@ -148,8 +146,8 @@ class NeighbourSampler:
             yield self._block(self._entering(nodes, ALL), nodes).to(self.device)
 
     def _entering(self, nodes: Tensor, fanout: int) -> Edges:
-        # Not `dgl.dataloading.NeighborSampler`, which calls the same: with several threads it numbers the nodes of a
-        # block by which thread is first, and so draws other neighbours in the next hop of the same seed.
+        # Not `dgl.dataloading.NeighborSampler`, which calls the same function: with several threads, the node order
+        # of its blocks depends on thread timing, so the next hop is not reproducible with the same random seed.
         sampled = dgl.sampling.sample_neighbors(self._graph, nodes, fanout)
         src, dst = sampled.edges(order="eid")
         return Edges(src, dst, sampled.edata[dgl.EID])
@@ -159,14 +157,14 @@ class NeighbourSampler:
             return edges
         num_users, first = self.messages.num_users, torch.minimum(edges.src, edges.dst)
         is_interaction = first < num_users
-        # The same edge must fall in all hops, without a table of all edges: its lot is a hash of what identifies it.
+        # An edge must be dropped in all hops or in none. A hash of its identity decides, without a table of all edges.
         identity = torch.where(is_interaction, torch.maximum(edges.src, edges.dst), edges.numbers)
-        lot = _hash(_hash(first, step_seed) ^ identity, step_seed)
+        random = _hash(_hash(first, step_seed) ^ identity, step_seed)
         dropped = torch.where(is_interaction, self.interaction_dropout, self.kg_dropout)
-        return edges.keep(lot >= dropped * 2**32)
+        return edges.keep(random >= dropped * 2**32)
 
     def _block(self, edges: Edges, dst_nodes: Tensor) -> Block:
-        """Put some edges to nodes that hold all their destinations on compacted rows."""
+        """Create a block on compacted rows from edges to `dst_nodes`."""
         nodes = torch.unique(torch.cat([edges.src, dst_nodes]))
         num_users = int((nodes < self.messages.num_users).sum())
         src, dst = (torch.searchsorted(nodes, end) for end in (edges.src, edges.dst))
@@ -183,7 +181,7 @@ class NeighbourSampler:
 
 @dataclass(frozen=True)
 class Edges:
-    """Some edges of the graph that is sampled from: rows of both ends, and numbers, those of attended edges first."""
+    """Edges of the sampled graph: rows of both ends, and edge ids, attended edges first."""
 
     src: Tensor
     dst: Tensor
@@ -195,6 +193,6 @@ class Edges:
 
 
 def _hash(numbers: Tensor, seed: int) -> Tensor:
-    """Numbers in 0..2^32-1 that look random, from numbers of which the low 32 bits count."""
+    """Hash the low 32 bits of `numbers` to pseudo-random numbers in 0..2^32-1."""
     keys = numbers.to(torch.int32).numpy()
     return torch.from_numpy(murmurhash3_32(keys, seed=seed, positive=True).astype("int64"))

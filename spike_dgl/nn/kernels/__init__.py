@@ -1,7 +1,7 @@
-"""Attention and means along edges, by three backends that give the same numbers and gradients.
+"""Attention and means along edges, in three backends with the same results and gradients.
 
-``compiled`` is for the CPU and holds next to no memory, ``torch`` runs on any device, ``dgl`` is DGL's message passing.
-``auto`` is compiled on the CPU and torch elsewhere.
+``compiled`` runs on the CPU and allocates little memory, ``torch`` runs on any device, ``dgl`` is DGL's message
+passing. ``auto`` is compiled on the CPU and torch elsewhere.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Backend = Literal["auto", "compiled", "torch", "dgl"]
 
 
 def require_backend_on(device: torch.device, backend: Backend) -> None:
-    """Raise `ConfigError` where a backend does not run on a device."""
+    """Raise `ConfigError` if `backend` does not run on `device`."""
     if device.type == "cpu":
         return
     if backend == "compiled":
         raise ConfigError(
-            f"model.backend is 'compiled', which runs on the CPU, and the device is {device.type}\n"
+            f"model.backend is 'compiled', which runs on the CPU only, but the device is {device.type}\n"
             "  Set model.backend=auto, or training.device=cpu."
         )
     if backend == "dgl":
@@ -44,30 +44,30 @@ def attend(
     num_heads: int,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Sum each entity's messages, weighted by a softmax over all edges to it.
+    """Sum the messages to each entity, weighted by a softmax over all its in-edges.
 
-    The message of a pair (node t, relation r) has the key ``projected[t] * relations[r]`` and the value
-    ``states[t] * relations[r]``; the query of an entity is its row of `projected`.
+    The message of a pair (src node t, relation r) has the key ``projected[t] * relations[r]`` and the value
+    ``states[t] * relations[r]``. The query of an entity is its row of `projected`.
 
     Parameters
     ----------
     messages
         Pairs [P] and edges [E].
     projected, states
-        [U + N, D], users first.
+        Projected states and states, [U + N, D] each, users first.
     relations
-        [number of relation rows, D].
+        Relation embeddings, one row per relation and D columns.
     num_heads
         H, a divisor of D.
     backend
-        What computes it.
+        Implementation to use.
 
     Returns
     -------
     gathered : Tensor
-        [N, D]; zero for an entity without edges.
+        Weighted sums [N, D]; zero for an entity without in-edges.
     attention : Tensor
-        [E, H]; the weights of each entity's edges sum to one. Without gradient.
+        Weights [E, H], without gradient; those of an entity's in-edges sum to one.
     """
     module = _module(backend, states.device)
     gathered, attention = module.attend(messages, projected, states, relations, num_heads)
@@ -76,7 +76,7 @@ def attend(
 
 @in_full_precision
 def mean_of_sources(edges: BipartiteEdges, rows: Tensor, backend: Backend = "auto") -> Tensor:
-    """Return the mean of the sources' rows [n, D] over each destination's edges: [m, D], zero where there is none."""
+    """Return the mean [m, D] of the src rows [n, D] over each dst node's edges; zero for a node without edges."""
     mean: Tensor = _module(backend, rows.device).mean_of_sources(edges, rows)
     return mean
 

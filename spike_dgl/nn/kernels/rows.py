@@ -1,4 +1,4 @@
-"""What is done to every row, with dropout in the same pass: on the CPU torch takes six for it."""
+"""Row-wise functions fused with dropout into one pass on the CPU, where torch needs six."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from spike_dgl.nn.precision import in_full_precision
 
 @in_full_precision
 def relu(values: Tensor, dropout: float = 0.0) -> Tensor:
-    """What is above zero, less a random share of it.
+    """ReLU, then dropout.
 
     Parameters
     ----------
     values
-        [n, D].
+        Input [n, D].
     dropout
-        Probability with which a number becomes zero, the others being scaled up to make up for it; 0 outside training.
+        Dropout probability; pass 0 in evaluation.
     """
     if values.device.type != "cpu":
         return functional.dropout(functional.relu(values), dropout)
@@ -31,7 +31,7 @@ def relu(values: Tensor, dropout: float = 0.0) -> Tensor:
 
 @in_full_precision
 def normalise(values: Tensor, dropout: float = 0.0) -> Tensor:
-    """Rows [n, D] scaled to length one, after a random share of the numbers became zero; a row of zeros stays one."""
+    """Dropout, then scale rows [n, D] to length one; a row of zeros stays zero."""
     if values.device.type != "cpu":
         return functional.normalize(functional.dropout(values, dropout), dim=-1)
     return _Normalise.apply(values, dropout)  # type: ignore[no-any-return, no-untyped-call]
@@ -39,7 +39,7 @@ def normalise(values: Tensor, dropout: float = 0.0) -> Tensor:
 
 @in_full_precision
 def differences_and_sums(one: Tensor, other: Tensor) -> Tensor:
-    """[n, 2 D] the differences and the sums of two tables' rows [n, D], scaled to length one before."""
+    """Return the differences and sums [n, 2 D] of the normalised rows of two tables [n, D]."""
     if one.device.type != "cpu":
         one, other = functional.normalize(one, dim=-1), functional.normalize(other, dim=-1)
         return torch.cat([one - other, one + other], dim=-1)

@@ -1,4 +1,4 @@
-"""The arithmetic of attention along edges in DGL's message passing."""
+"""Attention and means along edges with DGL's message passing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spike_dgl.nn.kernels.with_torch import of_pairs, split_heads
 def attend(
     messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
 ) -> tuple[Tensor, Tensor]:
-    """As `spike_dgl.nn.kernels.attend`."""
+    """Compute `spike_dgl.nn.kernels.attend`."""
     graph = messages.attended.dgl_graph
     query = split_heads(projected[messages.num_users :], num_heads)
     key = split_heads(of_pairs(messages, projected, relations), num_heads)
@@ -26,7 +26,7 @@ def attend(
 
 
 def mean_of_sources(edges: BipartiteEdges, rows: Tensor) -> Tensor:
-    """As `spike_dgl.nn.kernels.mean_of_sources`."""
+    """Compute `spike_dgl.nn.kernels.mean_of_sources`."""
     graph = edges.dgl_graph
     with graph.local_scope():
         graph.srcdata["row"] = rows

@@ -1,7 +1,7 @@
-"""The arithmetic along edges compiled for the CPU: passes over the edges that hold one row at a time.
+"""Attention and means along edges, compiled for the CPU: loops over edges with one row in registers at a time.
 
-numba compiles the loops for the number and width of heads in use, once a machine, and keeps the result on disk. Every
-thread computes rows of its own, so no sum depends on which thread was faster.
+numba compiles the loops for the number and width of heads in use, once per machine, and caches the result on disk.
+Each thread computes its own rows, so results do not depend on thread timing.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from spike_dgl.nn.graphs.messages import MessageGraph
 def attend(
     messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
 ) -> tuple[Tensor, Tensor]:
-    """As `spike_dgl.nn.kernels.attend`, for tensors of one type on the CPU."""
+    """Compute `spike_dgl.nn.kernels.attend` for CPU tensors of one dtype."""
     return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def mean_of_sources(edges: BipartiteEdges, rows: Tensor) -> Tensor:
-    """As `spike_dgl.nn.kernels.mean_of_sources`."""
+    """Compute `spike_dgl.nn.kernels.mean_of_sources`."""
     return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Attention(torch.autograd.Function):
-    """Keeps its inputs and the weights [E, H]."""
+    """Attention that saves its inputs and the weights [E, H] for the backward pass."""
 
     @staticmethod
     def forward(
@@ -47,7 +47,7 @@ class _Attention(torch.autograd.Function):
         attention = states.new_empty(len(messages.attended), num_heads)
         gathered = states.new_empty(len(queries), states.shape[1])
         run(loops.logits, parts, edges, *arrays(queries, projected, relations, attention))
-        attention.exp_()  # torch's is vectorised; numba has none of vectors
+        attention.exp_()  # in torch, because numba has no vectorised exp
         run(loops.gather, parts, edges, *arrays(states, relations, attention, gathered))
         ctx.messages, ctx.num_heads = messages, num_heads
         ctx.save_for_backward(projected, states, relations, attention)
@@ -75,7 +75,7 @@ class _Attention(torch.autograd.Function):
             own=arrays(*grad_relations),
         )
         run(
-            loops.to_sources,
+            loops.to_src,
             balanced_parts(csr.start, states.shape[1]),
             csr,
             *arrays(queries, relations, attention, grad, grad_logits, grad_projected, grad_states),
@@ -84,7 +84,7 @@ class _Attention(torch.autograd.Function):
 
 
 class Csc(NamedTuple):
-    """Edges by destination: those to i are ``start[i]`` to ``start[i + 1] - 1``, with their sources and relations."""
+    """Edges in CSC: edges ``start[i]`` to ``start[i + 1] - 1`` have dst i; their src nodes and relations."""
 
     start: Array
     src: Array
@@ -92,12 +92,12 @@ class Csc(NamedTuple):
 
     @classmethod
     def from_messages(cls, messages: MessageGraph) -> Csc:
-        """Take the attended edges of a message graph."""
+        """Create from the attended edges of a message graph."""
         return cls(*arrays(messages.attended.csc_start, messages.src, messages.relation))
 
 
 class Csr(NamedTuple):
-    """Edges by source: those from i are ``start[i]`` to ``start[i + 1] - 1``; ``edge`` has positions in CSC."""
+    """Edges in CSR: edges ``start[i]`` to ``start[i + 1] - 1`` have src i; ``edge`` is the position in CSC."""
 
     start: Array
     edge: Array
@@ -106,23 +106,23 @@ class Csr(NamedTuple):
 
     @classmethod
     def from_messages(cls, messages: MessageGraph) -> Csr:
-        """Take the attended edges of a message graph."""
+        """Create from the attended edges of a message graph."""
         edges = messages.attended
         return cls(*arrays(messages.csr_start, edges.csr_order, edges.csr_dst, messages.csr_relation))
 
 
 class Loops(NamedTuple):
-    """The compiled loops for one number and width of heads."""
+    """Compiled loops for one number and width of heads."""
 
     logits: Callable[..., None]
     gather: Callable[..., None]
     to_queries: Callable[..., None]
-    to_sources: Callable[..., None]
+    to_src: Callable[..., None]
 
 
 @cache
 def _loops(num_heads: int, width: int) -> Loops:
-    """`num_heads` and `width` become constants of the machine code: a row is a vector in registers."""
+    """Compile the loops; `num_heads` and `width` are compile-time constants, so a row fits into vector registers."""
     dim = num_heads * width
     scale = 1.0 / math.sqrt(width)
 
@@ -136,7 +136,7 @@ def _loops(num_heads: int, width: int) -> Loops:
         relations: Array,
         shifted: Array,
     ) -> None:
-        """Logits [E, H], less the largest one of the same destination and head."""
+        """Compute logits [E, H] minus the largest one of the same dst node and head."""
         start, src, relation = edges
         last_edge = len(src) - 1
         number = queries.dtype.type
@@ -162,7 +162,7 @@ def _loops(num_heads: int, width: int) -> Loops:
         weights: Array,
         gathered: Array,
     ) -> None:
-        """Scale the weights [E, H] to a sum of one for each destination, and sum the messages by them."""
+        """Normalise the weights [E, H] per dst node, and sum the messages weighted by them."""
         start, src, relation = edges
         last_edge = len(src) - 1
         number = values.dtype.type
@@ -196,7 +196,7 @@ def _loops(num_heads: int, width: int) -> Loops:
         grad_queries: Array,
         grad_relations: Array,
     ) -> None:
-        """Gradients of logits and queries, and what this part of the destinations adds to those of the relations."""
+        """Compute gradients of logits and queries, and add this thread's part of the gradients of the relations."""
         start, src, relation = edges
         last_edge = len(src) - 1
         number = grad.dtype.type
@@ -222,7 +222,7 @@ def _loops(num_heads: int, width: int) -> Loops:
             store(grad_queries, i, to_query)
 
     @compiled
-    def to_sources(
+    def to_src(
         first: int,
         last: int,
         edges: Csr,
@@ -234,11 +234,11 @@ def _loops(num_heads: int, width: int) -> Loops:
         grad_keys: Array,
         grad_values: Array,
     ) -> None:
-        """Gradients of the sources' keys, added to what is there, and of their values."""
+        """Compute gradients of the src nodes' values, and add those of their keys."""
         start, edge, dst, relation = edges
         last_edge = len(edge) - 1
         for i in range(first, last):
-            # One sum at a time: two of 64 numbers would fill all registers that there are.
+            # One sum at a time: two of 64 numbers would fill all vector registers.
             to_key = load(grad_keys, i, dim)
             for position in range(start[i], start[i + 1]):
                 ahead = dst[min(position + AHEAD, last_edge)]
@@ -253,7 +253,7 @@ def _loops(num_heads: int, width: int) -> Loops:
                 to_value += above * repeated(load(weights, edge[position], num_heads), dim)
             store(grad_values, i, to_value)
 
-    return Loops(logits, gather, to_queries, to_sources)
+    return Loops(logits, gather, to_queries, to_src)
 
 
 class _Mean(torch.autograd.Function):

@@ -1,8 +1,7 @@
-"""The arithmetic of attention along edges in torch alone, on any device.
+"""Attention and means along edges in torch, on any device.
 
-No tensor of shape [E, D] is kept for the backward pass: dot products are taken in blocks that fit the processor's
-cache, and weighted sums run through `torch.nn.functional.embedding_bag`, which reads each row and adds it where it
-belongs without storing it in between.
+No tensor [E, D] is saved for the backward pass. Inner products are computed in blocks that fit the processor's cache.
+Weighted sums use `torch.nn.functional.embedding_bag`, which adds up rows without storing them in between.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from spike_dgl.nn.graphs.bipartite import BipartiteEdges
 from spike_dgl.nn.graphs.messages import MessageGraph
 
 EDGES_PER_BLOCK = 8192
-"""Edges whose rows are gathered at a time: 2 MB each of both ends at D = 64."""
+"""Number of edges whose rows are gathered at a time: 2 MB for each end at D = 64."""
 
 
 def attend(
     messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
 ) -> tuple[Tensor, Tensor]:
-    """As `spike_dgl.nn.kernels.attend`."""
+    """Compute `spike_dgl.nn.kernels.attend`."""
     return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def mean_of_sources(edges: BipartiteEdges, rows: Tensor) -> Tensor:
-    """As `spike_dgl.nn.kernels.mean_of_sources`."""
+    """Compute `spike_dgl.nn.kernels.mean_of_sources`."""
     return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Attention(torch.autograd.Function):
-    """Keeps what is there anyway and the weights [E, H]; keys and values of pairs are made anew going back."""
+    """Attention that saves its inputs and the weights [E, H], and recomputes keys and values in the backward pass."""
 
     @staticmethod
     def forward(
@@ -72,19 +71,19 @@ class _Attention(torch.autograd.Function):
 
 
 def of_pairs(messages: MessageGraph, rows: Tensor, relations: Tensor) -> Tensor:
-    """[P, D] what a pair's message is made of: the node's row times that of the relation."""
+    """Return the product [P, D] of each pair's node row and relation row."""
     return rows.index_select(0, messages.pair_src) * relations.index_select(0, messages.pair_relation)
 
 
 def _pair_gradients(
     messages: MessageGraph, grad: Tensor, rows: Tensor, relations: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of `of_pairs` for the nodes' rows and the relations', from that of the pairs [P, H, d_k]."""
+    """Return the gradients of `of_pairs` for node rows and relation rows, from that of the pairs [P, H, d_k]."""
     grad = grad.flatten(1)
     of_nodes = grad * relations.index_select(0, messages.pair_relation)
     of_relations = grad * rows.index_select(0, messages.pair_src)
     return (
-        # The pairs of a node stand together, so its gradient is a sum over consecutive rows.
+        # The pairs of a node are consecutive, so its gradient is a sum over consecutive rows.
         functional.embedding_bag(
             torch.arange(len(grad), device=grad.device), of_nodes, messages.pair_start[:-1], mode="sum"
         ),
@@ -93,7 +92,7 @@ def _pair_gradients(
 
 
 def split_heads(rows: Tensor, num_heads: int) -> Tensor:
-    """[n, D] as [n, H, d_k]."""
+    """Reshape [n, D] to [n, H, d_k]."""
     return rows.view(len(rows), num_heads, rows.shape[1] // num_heads)
 
 
@@ -111,19 +110,19 @@ class _Mean(torch.autograd.Function):
         return None, _sum_to_src(ctx.edges, ctx.share, grad.contiguous().unsqueeze(1)).squeeze(1)
 
 
-def _dot(edges: BipartiteEdges, sources: Tensor, targets: Tensor) -> Tensor:
-    """[E, H] inner products of both ends' rows, [n, H, d_k] and [m, H, d_k]."""
-    products = sources.new_empty(len(edges), sources.shape[1])
+def _dot(edges: BipartiteEdges, src_rows: Tensor, dst_rows: Tensor) -> Tensor:
+    """Return the inner products [E, H] of the src rows [n, H, d_k] and the dst rows [m, H, d_k] of every edge."""
+    products = src_rows.new_empty(len(edges), src_rows.shape[1])
     for first in range(0, len(edges), EDGES_PER_BLOCK):
         block = slice(first, first + EDGES_PER_BLOCK)
-        rows = sources.index_select(0, edges.src[block])
-        rows *= targets.index_select(0, edges.dst[block])
+        rows = src_rows.index_select(0, edges.src[block])
+        rows *= dst_rows.index_select(0, edges.dst[block])
         torch.sum(rows, -1, out=products[block])
     return products
 
 
 def _softmax_by_dst(edges: BipartiteEdges, logits: Tensor) -> Tensor:
-    """Softmax [E, H] over the edges to each destination."""
+    """Return the softmax [E, H] over the in-edges of each dst node."""
     index = edges.dst.unsqueeze(-1).expand_as(logits)
     highest = logits.new_full((edges.num_dst, logits.shape[1]), -math.inf)
     highest.scatter_reduce_(0, index, logits, "amax")
@@ -132,26 +131,26 @@ def _softmax_by_dst(edges: BipartiteEdges, logits: Tensor) -> Tensor:
 
 
 def _sum_by_dst(edges: BipartiteEdges, numbers: Tensor) -> Tensor:
-    """[m, H] sums of edge values [E, H]."""
+    """Return the sums [m, H] of edge values [E, H] over each dst node's in-edges."""
     total = numbers.new_zeros(edges.num_dst, numbers.shape[1])
     return total.scatter_add_(0, edges.dst.unsqueeze(-1).expand_as(numbers), numbers)
 
 
 def _sum_to_dst(edges: BipartiteEdges, weights: Tensor, rows: Tensor) -> Tensor:
-    """[m, H, d_k] sums of the sources' rows [n, H, d_k], weighted by [E, H]."""
+    """Return the sums [m, H, d_k] of src rows [n, H, d_k], weighted by [E, H]."""
     return _weighted_sum(edges.src, edges.csc_start, weights.t(), rows)
 
 
 def _sum_to_src(edges: BipartiteEdges, weights: Tensor, rows: Tensor) -> Tensor:
-    """[n, H, d_k] sums of the destinations' rows [m, H, d_k], weighted by [E, H]."""
+    """Return the sums [n, H, d_k] of dst rows [m, H, d_k], weighted by [E, H]."""
     ordered = weights.t().index_select(1, edges.csr_order)
     return _weighted_sum(edges.csr_dst, edges.csr_start, ordered, rows)
 
 
 def _weighted_sum(index: Tensor, start: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
-    """out[i, h] = sum over e in start[i]:start[i + 1] of weights[h, e] * rows[index[e], h].
+    """Return out[i, h] = sum over e in start[i]:start[i + 1] of weights[h, e] * rows[index[e], h].
 
-    All heads go in one call: the row of node i and head h is row i * H + h of the flattened rows.
+    One call for all heads: node i and head h are row i * H + h of the flattened rows.
     """
     heads = torch.arange(rows.shape[1], device=rows.device).unsqueeze(-1)
     summed = functional.embedding_bag(

@@ -1,4 +1,4 @@
-"""Graph attention over a knowledge graph, with relations in the attention and not in the message."""
+"""Graph attention over a knowledge graph, with relations in the attention but not in the message."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from spike_dgl.nn.kernels.message_passing import inner_products, weighted_sum
 from spike_dgl.nn.kernels.rows import normalise
 
 SLOPE = 0.2
-"""Of the leaky rectifier below zero."""
+"""Negative slope of the leaky ReLU."""
 
 
 class KnowledgeAttention(nn.Module):
-    r"""Entities gather from their KG neighbours, L times, weighted by how the relation looks at both ends.
+    r"""L hops of graph attention over KG neighbours; the relation weights both ends of an edge.
 
     .. math::
         \alpha = \mathrm{softmax}_h \, \mathrm{LeakyReLU}\big( \langle e_r, [x_h; x_t] W \rangle \big), \qquad
         x_h' = \mathrm{norm}\big(\mathrm{dropout}(x_h + \sum_{(r, t)} \alpha \, x_t)\big)
 
-    The result starts as the input; each hop multiplies it by `residual_weight` and adds its own.
+    The result starts as the input; each hop multiplies it by `residual_weight` and adds its own state.
     Source: "heterogeneous knowledge aggregation" of DiffKG (Jiang, Yang, Xia, Huang; WSDM 2024).
 
-    [x_h; x_t] W is the sum of a term of either end, so that logits are inner products between entities and relations;
-    DGL takes them along edges without a tensor [E, D].
+    [x_h; x_t] W is a sum of one term per end, so the logits are inner products between entities and relations, which
+    DGL computes along edges without a tensor [E, D].
 
     Parameters
     ----------
     heads, tails, relations
-        [E] edges; messages run from tail to head.
+        Edges [E]; messages are sent from tail to head.
     num_entities, num_relations
-        N, and rows of the relation embedding.
+        N, and number of rows of the relation embedding.
     embedding_dim
         D.
     num_layers
         L.
     dropout
-        On what a hop gives, in training.
+        Dropout on the result of each hop in training.
     residual_weight
-        What the result so far is multiplied by before the next hop's is added.
+        Factor of the result so far when the next hop's state is added.
     device
-        Where it runs; DGL must run there.
+        Device to compute on; DGL must support it.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class KnowledgeAttention(nn.Module):
         super().__init__()
         self.num_layers, self.dropout, self.residual_weight = num_layers, dropout, residual_weight
         self.graph: DGLGraph = dgl.graph((tails, heads), num_nodes=num_entities).to(device)
-        # Relations as nodes: an edge of the knowledge graph is one here from either of its ends to its relation.
+        # Relations as nodes: two graphs, with an edge from the head, or from the tail, of each triple to its relation.
         sizes = {"entity": num_entities, "relation": num_relations}
         self.ends: list[DGLGraph] = [
             dgl.heterograph({("entity", "of", "relation"): (end, relations)}, sizes).to(device)
@@ -74,7 +74,7 @@ class KnowledgeAttention(nn.Module):
         nn.init.xavier_uniform_(self.projection, gain=nn.init.calculate_gain("relu"))
 
     def forward(self, entities: Tensor, kept: Tensor | None = None) -> Tensor:
-        """[N, D] from embeddings [N, D], over all edges or those at ascending positions `kept`."""
+        """Propagate embeddings [N, D] over all edges, or over those at ascending positions `kept`."""
         graph = self.graph if kept is None else dgl.edge_subgraph(self.graph, kept, relabel_nodes=False)
         state = result = entities
         for _ in range(self.num_layers):
@@ -86,7 +86,7 @@ class KnowledgeAttention(nn.Module):
         return result
 
     def logits(self, state: Tensor) -> Tensor:
-        """[E, 1] what the softmax is taken of."""
+        """Return the attention logits [E, 1]."""
         projections = self.projection.chunk(2)
         of_heads, of_tails = (
             inner_products(graph, state @ projection, self.relation_embedding)

@@ -1,4 +1,4 @@
-"""Diffusion over the rows of a knowledge graph's adjacency matrix, without ever forming one."""
+"""Diffusion over the rows of a knowledge graph's adjacency matrix, in memory linear in its edges."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from spike_dgl.nn.kernels.message_passing import inner_products
 from spike_dgl.nn.precision import in_full_precision
 
 JITTER = 1e-3
-"""Added variance, as a part of the average, that keeps the noise's covariance invertible."""
+"""Variance added to keep the noise covariance invertible, as a share of the average variance."""
 
 
 class KnowledgeDiffusion(nn.Module):
-    r"""Learns which links of an entity are to be expected, by taking noise from its row of the adjacency matrix.
+    r"""Diffusion model that learns the likely links of an entity by denoising its row of the adjacency matrix.
 
-    The row of an entity, x_0 in {0, 1}^N, says which entities it is linked with. With v_1 < ... < v_T,
+    The row x_0 in {0, 1}^N of an entity is one for the entities it is linked with. With v_1 < ... < v_T,
 
     .. math::
         x_t = \sqrt{1 - v_t} \, x_0 + \sqrt{v_t} \, \epsilon, \qquad
         \hat x(x_t, t) = V [\tanh(W^T x_t / s_t + b_t); 1], \qquad
         L = (\mathrm{SNR}_{t-1} - \mathrm{SNR}_t) \, \lVert \hat x - x_0 \rVert^2 / N
 
-    where SNR_t = (1 - v_t) / v_t, and s_t^2 = (1 - v_t) |x_0|^2 + v_t N is what |x_t|^2 is on average; the weight of
+    where SNR_t = (1 - v_t) / v_t, and s_t^2 = (1 - v_t) |x_0|^2 + v_t N is the expectation of |x_t|^2; the weight of
     the first step is 1. Source: DiffKG (Jiang, Yang, Xia, Huang; WSDM 2024), after Wang et al., "Diffusion
-    Recommender Model", SIGIR 2023. Dividing by the average length is ours, theirs is that of each x_t.
+    Recommender Model", SIGIR 2023. We divide by the expected length, they by the length of each x_t.
 
-    Rows of length N never exist. W and V have a row for each entity, [N, h] and [N, h + 1], and all that is
-    needed of a row passes through sums over its links or through matrices of size h:
+    Rows of length N are never formed. W and V have one row per entity, [N, h] and [N, h + 1], and everything is
+    computed from sums over links and matrices of size h:
 
-    - W' x_0 is a sum over neighbours, and W' eps, with eps of N independent normals, is a normal of covariance W'W;
-    - |x^ - x_0|^2 = y'(V'V)y - 2 y'(V' x_0) + |x_0|^2 with y = [tanh(.); 1], over all N entries, not a sample;
-    - going back, x_{t-1} = a x_0 + V g stays in this form, and W' V g needs W'V alone.
+    - W' x_0 is a sum over neighbours; W' eps, with eps of N independent normals, is normal with covariance W'W;
+    - |x^ - x_0|^2 = y'(V'V)y - 2 y'(V' x_0) + |x_0|^2 with y = [tanh(.); 1], exact over all N entries;
+    - in the reverse process, x_{t-1} = a x_0 + V g keeps this form, and W' V g needs W'V only.
 
     So it takes O(triples h + N h^2) time and O(triples + N h) memory.
 
     Parameters
     ----------
     heads, tails
-        [E] ends of the edges; the reverse of each must be among them. A pair that has several relations is one link.
+        Ends [E] of the edges, which must include the reverse of each. A pair with several relations is one link.
     num_entities
         N.
     hidden_dim
@@ -48,7 +48,7 @@ class KnowledgeDiffusion(nn.Module):
     noise_variances
         v_1 to v_T, ascending, between 0 and 1.
     device
-        Where it runs; DGL must run there.
+        Device to compute on; DGL must support it.
     """
 
     variance: Tensor
@@ -82,16 +82,16 @@ class KnowledgeDiffusion(nn.Module):
         self.register_buffer("loss_weight", weight.float(), persistent=False)
 
     def sample_rows(self, number: int) -> Tensor:
-        """So many entities with links, or all of them where there are fewer."""
+        """Draw `number` entities that have links; all of them if there are fewer."""
         order = torch.randperm(len(self.linked), device=self.linked.device)
         rows: Tensor = self.linked.index_select(0, order[:number])
         return rows
 
     @in_full_precision
     def denoise(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """One random step of some rows [n]: the loss of each, [n], and y, [n, h + 1], of what is made of it.
+        """Denoise rows [n] from one random step; return the loss of each, [n], and y [n, h + 1].
 
-        The row that y stands for is V y; `written` gives sums over it.
+        The denoised row is V y; see `written` for sums over it.
         """
         step = torch.randint(len(self.variance), rows.shape, device=rows.device)
         links = dgl.in_subgraph(self.graph, rows)
@@ -106,15 +106,12 @@ class KnowledgeDiffusion(nn.Module):
 
     @in_full_precision
     def written(self, hidden: Tensor, values: Tensor) -> Tensor:
-        """Sums of the first entities' values [m, D], weighted by the rows that y [n, h + 1] stands for: [n, D]."""
+        """Return the sums [n, D] of the values [m, D] of the first m entities, weighted by the rows V y."""
         return hidden @ (self.writing[: len(values)].T @ values)
 
     @torch.no_grad()
     def scores(self) -> Tensor:
-        """How much each link is to be expected when its row has gone back all steps from x_0, [links].
-
-        Up to a term that all links of a row share.
-        """
+        """Return the score [links] of each link after all reverse steps from x_0, up to a constant per row."""
         read = _sum_of_neighbours(self.graph, self.reading)
         back = self.writing.T @ self.reading
         own, written = 1.0, self.writing.new_zeros(self.num_entities, self.writing.shape[1])
@@ -127,7 +124,7 @@ class KnowledgeDiffusion(nn.Module):
         return inner_products(self.graph, self.writing, written).squeeze(-1)
 
     def highest_edges(self, scores: Tensor, number: int) -> Tensor:
-        """Mask [E] of the edges on each entity's highest links by their scores [links], in both directions."""
+        """Return a mask [E] of the edges on each entity's `number` links of highest score, in both directions."""
         by_score = scores.argsort(descending=True, stable=True)
         order = by_score[self.head[by_score].argsort(stable=True)]
         first = (self.num_links.cumsum(0) - self.num_links).long()
@@ -136,14 +133,14 @@ class KnowledgeDiffusion(nn.Module):
         return (kept | kept[self.reverse])[self.link_of_edge]
 
     def _hidden(self, read: Tensor, step: Tensor, num_links: Tensor) -> Tensor:
-        """y [n, h + 1] from W' x_t [n, h]."""
+        """Return y [n, h + 1] from W' x_t [n, h]."""
         variance = self.variance[step]
         length = ((1.0 - variance) * num_links + variance * self.num_entities).sqrt().unsqueeze(-1)
         hidden = torch.tanh(read / length + self.step_embedding.index_select(0, step))
         return functional.pad(hidden, (0, 1), value=1.0)
 
     def _noise(self, number: int) -> Tensor:
-        """W' eps [n, h] for fresh eps."""
+        """Draw W' eps [n, h]."""
         gram = self.reading.T @ self.reading
         jitter = JITTER * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
         normals = torch.randn(number, len(gram), device=gram.device, dtype=gram.dtype)
@@ -151,7 +148,7 @@ class KnowledgeDiffusion(nn.Module):
         return noise
 
     def _posterior(self, step: int) -> tuple[float, float]:
-        """What x_{t-1} has, on average, of the estimate of x_0 and of x_t."""
+        """Return the coefficients of the estimate of x_0 and of x_t in the mean of x_{t-1}."""
         now = 1.0 - float(self.variance[step])
         before = 1.0 - float(self.variance[step - 1]) if step else 1.0
         kept = now / before

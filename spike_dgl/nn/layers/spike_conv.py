@@ -1,4 +1,4 @@
-"""SPiKE's graph layer: relation-aware attention for entities, means for users."""
+"""SPiKE's graph layer: entities attend to their neighbours, users average theirs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from spike_dgl.nn.kernels.rows import normalise
 
 RelationInit = Literal["random", "identity"]
 Features: TypeAlias = dict[str, Tensor]
-"""Rows of every node type."""
+"""Features [n, D] by node type."""
 
 
 def require_whole_heads(embedding_dim: int, num_heads: int) -> None:
-    """Raise `ValueError` where the heads do not divide the dimension."""
+    """Raise `ValueError` unless `num_heads` divides `embedding_dim`."""
     if embedding_dim % num_heads:
         raise ValueError(f"embedding_dim {embedding_dim} is not a multiple of num_heads {num_heads}")
 
 
 class SpikeConv(nn.Module):
-    r"""One hop of SPiKE: profile-aware knowledge graph aggregation on a heterograph.
+    r"""Graph layer of SPiKE, one hop: profile-aware knowledge graph aggregation on a heterograph.
 
-    An entity h attends to all its in-neighbours t, whatever the relation r. With :math:`d_k = D / H` and head m,
+    An entity h attends to its in-neighbours t over all relations r at once: one softmax over all its in-edges. For
+    attention head m, with :math:`d_k = D / H`,
 
     .. math::
         \alpha_m = \mathrm{softmax}_{(r, t)} \big( \langle (h W_Q)_m, (t W_Q)_m \odot (e_r)_m \rangle
@@ -38,39 +39,40 @@ class SpikeConv(nn.Module):
         h' = \mathrm{norm}\Big( \mathrm{dropout}\Big(
              \big\Vert_m \sum_{(r, t)} \alpha_m \, (t \odot e_r)_m \Big)\Big)
 
-    A node of the types `mean_ntypes`, such as a user, averages its in-neighbours instead,
+    A node of a type in `mean_ntypes`, such as a user, averages its in-neighbours instead:
 
     .. math:: u' = \mathrm{norm}\Big( \mathrm{dropout}\Big( \frac{1}{|N_u|} \sum_{t \in N_u} t \Big)\Big)
 
-    There is one :math:`W_Q` for query and key, no value matrix and no self-loop. A node without in-edges becomes zero.
-    Profiles act through the features: SPiKE adds the projected profile to the embedding of every node before the first
-    hop, so that the profiles gate the attention.
+    Query and key share :math:`W_Q`; there is no value matrix and no self-loop. The output of a node without in-edges
+    is zero. Profiles act through the features: SPiKE adds the gated profile to the embedding of each node before the
+    first hop, so the attention depends on the profiles.
 
-    Source: SPiKE (Ahn, Shin, Seo: "Semantic Profiles into Knowledge Graphs for Enhanced Recommendation", KDD 2026).
-    The transform of means is ours.
+    Source: SPiKE (Ahn, Shin, Seo: "Enriching Semantic Profiles into Knowledge Graph for Recommender Systems Using
+    Large Language Models", KDD 2026).
+    `relation_init="identity"` and `mean_transform` are ours.
 
     Parameters
     ----------
     in_feats
-        D, of input and output.
+        D, the dimension of input and output.
     num_heads
         H, a divisor of D.
     etypes
-        Canonical edge types along which nodes attend; row i of the relation embedding belongs to ``etypes[i]``. A graph
-        may lack some of them. Edges of other types are not used, except those to `mean_ntypes`.
+        Canonical edge types to attend along; row i of the relation embedding belongs to ``etypes[i]``. A graph need
+        not have all of them. Edges of other types are ignored, except those to `mean_ntypes`.
     mean_ntypes
         Node types that average their in-neighbours over all edge types.
     feat_drop
-        Dropout on what a node aggregates.
+        Dropout on the aggregated messages.
     relation_init
-        How relation embeddings begin: ``random`` (Xavier), or ``identity``, the same around one. A message is the
-        product of a state and a relation: small numbers of either sign leave little of the state, and of the logits,
-        before they are learned; ones let it pass as it is.
+        Initial relation embeddings: ``random`` (Xavier) or ``identity`` (Xavier plus one). A message is the product
+        of a state and a relation embedding. Xavier's small values of either sign shrink messages and logits at first;
+        values near one leave them nearly unchanged.
     mean_transform
-        Whether means are multiplied with a learned matrix, which starts as the identity.
+        Whether to multiply means with a learned matrix, initialised to the identity.
     backend
-        What computes it: ``compiled`` (on the CPU), ``torch`` (any device), ``dgl`` (DGL's message passing, on the
-        heterograph one edge type after the other), or ``auto``: compiled on the CPU, torch elsewhere. Same numbers.
+        Implementation: ``compiled`` (CPU), ``torch`` (any device), ``dgl`` (DGL's message passing, one edge type at
+        a time) or ``auto`` (compiled on the CPU, torch elsewhere). All give the same numbers.
 
     Examples
     --------
@@ -128,16 +130,16 @@ class SpikeConv(nn.Module):
         graph
             A heterograph, or a block (`dgl.to_block`) of one.
         feat
-            Features [n, D] of the nodes of every type; of a block's sources.
+            Features [n, D] by node type; of the src nodes if `graph` is a block.
         get_attention
             Whether to return the attention as well.
 
         Returns
         -------
         dict of Tensor
-            [n, D] for every node type; for a block its destinations.
+            Features [n, D] by node type; of the dst nodes if `graph` is a block.
         dict of Tensor
-            [E, H] weights of the edges of each attended type, in the order of edge ids; only with `get_attention`.
+            Attention weights [E, H] by attended edge type, in the order of edge ids; only with `get_attention`.
         """
         if self.backend == "dgl":
             aggregated, attention = self._by_edge_type(graph, feat)
@@ -151,23 +153,23 @@ class SpikeConv(nn.Module):
         return (out, attention) if get_attention else out
 
     def hop(self, messages: MessageGraph, states: Tensor, dst: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the same on nodes that are numbered through, which saves the derivation of the structure.
+        """Compute one hop on a `MessageGraph`, which is built once and not in every call.
 
         Parameters
         ----------
         messages
-            Structure; may lack edges that were dropped for a training step.
+            Edges of the hop; a training step may have dropped some.
         states
-            [U + N, D] users first.
+            States [U + N, D], users first.
         dst
-            [m] rows of the nodes whose next states are wanted; all where not given.
+            Rows [m] of the nodes whose next states to compute; None for all.
 
         Returns
         -------
         states : Tensor
-            [U + N, D], or [m, D].
+            Next states [U + N, D], or [m, D] with `dst`.
         attention : Tensor
-            [E, H] weights in the order of ``messages.attended``. Without gradient.
+            Attention weights [E, H] in the order of ``messages.attended``, without gradient.
         """
         aggregated, attention = self.aggregate(messages, states)
         if dst is not None:
@@ -175,7 +177,7 @@ class SpikeConv(nn.Module):
         return normalise(aggregated, self.feat_drop if self.training else 0.0), attention
 
     def aggregate(self, messages: MessageGraph, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute `hop` without dropout and normalisation: [U + N, D], and the attention [E, H]."""
+        """Return the aggregated messages [U + N, D] before dropout and normalisation, and the attention [E, H]."""
         gathered, attention = attend(
             messages,
             states @ self.query_projection,
@@ -188,13 +190,13 @@ class SpikeConv(nn.Module):
         return torch.cat([self.transformed(means), gathered]), attention
 
     def transformed(self, means: Tensor) -> Tensor:
-        """Return what means [n, D] contribute to the states of `mean_ntypes`."""
+        """Apply the learned transform of means, if any, to [n, D]."""
         return means if self.mean_transform is None else means @ self.mean_transform
 
     def _numbered(
         self, graph: DGLGraph, feat: Mapping[str, Tensor]
     ) -> tuple[Features, dict[EdgeType, Tensor]]:
-        """Number the nodes through, averaging types first, and aggregate on that."""
+        """Number the nodes of all types consecutively, `mean_ntypes` first, and aggregate on a `MessageGraph`."""
         ntypes = tuple(sorted(graph.srctypes, key=lambda ntype: ntype not in self.mean_ntypes))
         pooled = [etype for etype in graph.canonical_etypes if etype[2] in self.mean_ntypes]
         numbered = RelationalGraph.from_edge_types(graph, [*self.etypes, *pooled], ntypes)
@@ -212,7 +214,7 @@ class SpikeConv(nn.Module):
         for row, etype in enumerate(self.etypes):
             if etype in graph.canonical_etypes:
                 _, dst = graph.edges(etype=etype, order="eid")
-                # Edges of one type stand in the order of destinations, those of one destination by edge id.
+                # The edges of a type are sorted by dst, and those to the same dst by edge id.
                 of_type = attention[messages.relation == row]
                 weights[etype] = torch.empty_like(of_type).index_copy_(0, dst.argsort(stable=True), of_type)
         return weights
@@ -220,7 +222,7 @@ class SpikeConv(nn.Module):
     def _by_edge_type(
         self, graph: DGLGraph, feat: Mapping[str, Tensor]
     ) -> tuple[Features, dict[EdgeType, Tensor]]:
-        """Compute with DGL's message functions, one edge type after the other, as the formulas read."""
+        """Aggregate with DGL's message functions, one edge type at a time: the equations, line by line."""
         attended = [
             etype for etype in self.etypes if etype in graph.canonical_etypes and graph.num_edges(etype)
         ]
@@ -261,12 +263,12 @@ class SpikeConv(nn.Module):
             return gathered, weights
 
     def _heads(self, rows: Tensor) -> Tensor:
-        """[n, D] as [n, H, d_k]."""
+        """Reshape [n, D] to [n, H, d_k]."""
         return rows.view(len(rows), self.num_heads, -1)
 
 
 def _softmax_over_edge_types(graph: DGLGraph, etypes: Sequence[EdgeType]) -> None:
-    """Set "attention" of the edges of some types to the softmax of "logit" over all of these edges of a node."""
+    """Set the edge data "attention" to the softmax of "logit" over all in-edges of these types of a node."""
 
     def aggregate(field: str, reduce: Callable[[str, str], object], across: str, out: str) -> None:
         functions = {etype: (fn.copy_e(field, "message"), reduce("message", out)) for etype in etypes}
@@ -282,7 +284,7 @@ def _softmax_over_edge_types(graph: DGLGraph, etypes: Sequence[EdgeType]) -> Non
 
 
 def _mean_of_in_neighbours(graph: DGLGraph, ntype: str, feat: Mapping[str, Tensor]) -> Tensor:
-    """[n, D] over all edge types; zero for nodes without in-edges."""
+    """Return the mean [n, D] over all in-edges; zero for nodes without in-edges."""
     etypes = [etype for etype in graph.canonical_etypes if etype[2] == ntype]
     total = torch.zeros_like(feat[ntype][: graph.num_dst_nodes(ntype)])
     count = total.new_zeros(len(total), 1)

@@ -1,7 +1,7 @@
-"""Text encoders: from profile paragraphs to vectors.
+"""Text encoders for profiles.
 
-An encoder has a name and turns texts into vectors. `TfidfSvdEncoder` is fitted on a data set's own texts and
-needs nothing else; the others bring what they know along, and their vectors are kept in a `VectorCache`.
+An encoder has a name and encodes texts as vectors. `TfidfSvdEncoder` is fitted on the texts of a data set. The others
+are pretrained, and their vectors are stored in a `VectorCache`.
 """
 
 from spike_dgl.profiles.encoders.encoder import Encoder

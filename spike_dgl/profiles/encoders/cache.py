@@ -1,4 +1,4 @@
-"""Vectors that were paid for, or took long, kept in a file: no text is encoded twice by one encoder."""
+"""Cache file of vectors, so that a pretrained encoder encodes no text twice."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ CREATE TABLE IF NOT EXISTS vectors (
 """
 BUSY_SECONDS = 60
 AT_ONCE = 500
-"""Hashes asked for in one query; sqlite takes no more than 999 everywhere."""
+"""Maximum number of hashes per query; some builds of SQLite allow only 999 parameters."""
 
 
 class PretrainedEncoder(Encoder, Protocol):
-    """An encoder whose vector of a text does not depend on other texts, so that it can be kept.
+    """An encoder whose vector of a text does not depend on other texts, so that it can be cached.
 
     Attributes
     ----------
     batch_size
-        Texts that are best encoded together, as far as is known by now.
+        Number of texts to encode at once; may change as the encoder learns the server's limit.
     max_tokens
-        Tokens of a text that the model reads; None where that is not known.
+        Maximum number of tokens of a text; None if unknown.
     cut_texts
-        Texts encoded so far of which the model has not read the end.
+        Number of texts encoded so far that were truncated.
     on_retry
-        Called with the reason where a batch takes longer than it should.
+        Called with the reason before a batch is retried.
     """
 
     batch_size: int
@@ -51,14 +51,14 @@ class PretrainedEncoder(Encoder, Protocol):
 
 
 class VectorCache:
-    """Vectors by encoder and text, in an sqlite file that several processes may use at a time.
+    """Vectors by encoder and text, in an SQLite file that several processes can use at once.
 
     Parameters
     ----------
     file
-        The file; it is made where it is missing.
+        Path of the file.
     connection
-        To that file.
+        Connection to the file.
     """
 
     def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
@@ -67,18 +67,16 @@ class VectorCache:
     @classmethod
     @contextmanager
     def open(cls, file: Path) -> Iterator[VectorCache]:
-        """The cache in a file. Raises `DataError` where that is something else."""
+        """Open a cache file, creating it if missing. Raises `DataError` if it is not a cache."""
         try:
             with closing(_connect(file)) as connection:
                 yield cls(file, connection)
         except sqlite3.Error as error:
-            remedy = (
-                "Name another file with profiles.vector_cache, or delete this one: vectors are made anew."
-            )
-            raise DataError(file, f"cannot be used to keep vectors ({error})", remedy) from None
+            remedy = "Name another file with profiles.vector_cache, or delete this one to encode again."
+            raise DataError(file, f"cannot be used as a vector cache ({error})", remedy) from None
 
     def read(self, encoder: str, hashes: Sequence[str]) -> dict[str, FloatArray]:
-        """The vectors that are there, by text hash."""
+        """Return the cached vectors by text hash."""
         found: dict[str, FloatArray] = {}
         for start in range(0, len(hashes), AT_ONCE):
             part = hashes[start : start + AT_ONCE]
@@ -89,7 +87,7 @@ class VectorCache:
         return found
 
     def add(self, encoder: str, hashes: Sequence[str], vectors: FloatArray) -> None:
-        """Keep some vectors; they survive whatever happens afterwards."""
+        """Store vectors and commit them."""
         rows = [
             (encoder, key, vector.tobytes())
             for key, vector in zip(hashes, vectors.astype(np.float32), strict=True)
@@ -103,11 +101,11 @@ def _connect(file: Path) -> sqlite3.Connection:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            file, f"cannot be made ({error.strerror})", "Name another with profiles.vector_cache."
+            file, f"cannot be created ({error.strerror})", "Name another file with profiles.vector_cache."
         ) from None
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS)
     try:
-        # No write-ahead log: switching to it fails at once, without waiting, where another process does the same.
+        # No write-ahead log: switching to it fails at once if another process does the same.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(SCHEMA)
         connection.commit()
@@ -120,28 +118,28 @@ def _connect(file: Path) -> sqlite3.Connection:
 def encode_once(
     encoder: PretrainedEncoder, texts: Sequence[str], cache: VectorCache, *, progress: bool = False
 ) -> FloatArray:
-    """Vectors [n, d_t] of texts, of which the encoder sees only those that the cache lacks, each once.
+    """Return vectors [n, d_t] of texts, encoding only those that the cache lacks, each once.
 
     Parameters
     ----------
     encoder
-        Its name is part of what vectors are kept under.
+        Encoder; its name is part of the cache's key.
     texts
-        Empty ones get zeros without being encoded.
+        Texts. Empty ones get zero vectors and are not encoded.
     cache
-        Every batch is kept there as soon as it is done.
+        Cache in which each batch is stored as soon as it is encoded.
     progress
-        Whether to show a progress bar.
+        Show a progress bar.
 
     Warns
     -----
     SpikeWarning
-        Where the model does not read the ends of some texts.
+        If the model truncates some texts.
 
     Raises
     ------
     DataError
-        Where the encoder's vectors have another dimension than those it made before under the same name.
+        If the dimension differs from that of the vectors cached under the same encoder name.
     """
     hashes = [text_hash(text) if text else "" for text in texts]
     text_of = {key: text for key, text in zip(hashes, texts, strict=True) if key}
@@ -149,7 +147,7 @@ def encode_once(
     missing = [key for key in text_of if key not in vectors]
     done, cut_before = 0, encoder.cut_texts
     with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=not progress) as bar:
-        encoder.on_retry = lambda reason: bar.set_postfix_str(f"sent again: {reason}")
+        encoder.on_retry = lambda reason: bar.set_postfix_str(f"retry: {reason}")
         while done < len(missing):
             batch = missing[done : done + encoder.batch_size]
             encoded = encoder.encode([text_of[key] for key in batch])
@@ -166,10 +164,10 @@ def encode_once(
 
 def _warn_of_cut_texts(encoder: PretrainedEncoder, cut: int, encoded: int) -> None:
     if cut:
-        limit = f"{encoder.max_tokens} tokens" if encoder.max_tokens else "text"
+        limit = f" of {encoder.max_tokens} tokens" if encoder.max_tokens else ""
         warnings.warn(
-            f"{cut:,} of {encoded:,} texts are longer than the {limit} that {encoder.name} reads: their ends are in no "
-            "vector. Shorter texts (profiles.llm.prompts, profiles.item_words) or another model would fix it.",
+            f"{cut:,} of {encoded:,} texts exceed the limit{limit} of {encoder.name} and were truncated. "
+            "Use shorter texts (profiles.llm.prompts, profiles.item_words) or another model.",
             SpikeWarning,
             stacklevel=3,
         )
@@ -178,6 +176,6 @@ def _warn_of_cut_texts(encoder: PretrainedEncoder, cut: int, encoded: int) -> No
 def _check_dimension(name: str, encoded: FloatArray, kept: dict[str, FloatArray], file: Path) -> None:
     known = next(iter(kept.values()), encoded[0])
     if len(known) != encoded.shape[1]:
-        problem = f"holds vectors of dimension {len(known)} by {name}, which now gives {encoded.shape[1]}"
-        remedy = "Another model bears the old one's name: use another file, profiles.vector_cache=FILE."
+        problem = f"has vectors of dimension {len(known)} by {name}, which now returns {encoded.shape[1]}"
+        remedy = "The model has changed under the same name: use another file, profiles.vector_cache=FILE."
         raise DataError(file, problem, remedy)

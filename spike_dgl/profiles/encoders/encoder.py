@@ -1,4 +1,4 @@
-"""What a text encoder is, and what tells one text from another."""
+"""The interface of text encoders, and the hash that identifies a text."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from spike_dgl.typing import FloatArray
 
 
 class Encoder(Protocol):
-    """Anything that turns texts into vectors of one dimension d_t."""
+    """A text encoder: maps texts to vectors of one dimension d_t."""
 
     @property
     def name(self) -> str:
-        """Tells whose vectors can be compared: encoders of one name give a text the same vector."""
+        """Identity of the vector space: encoders with the same name give a text the same vector."""
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors [n, d_t] of unit length; zeros for an empty text."""
+        """Return vectors [n, d_t] of unit length, zeros for an empty text."""
 
 
 def text_hash(text: str) -> str:
-    """SHA-256 (hex) of a text: under it vectors are kept, and by it stale ones are found."""
+    """Return the SHA-256 of a text in hex, the key of its vector. It also shows whether a vector is stale."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def unit_length(vectors: FloatArray) -> FloatArray:
-    """Vectors [n, d_t] scaled to length 1; zeros stay zeros."""
+    """Scale vectors [n, d_t] to length 1; zeros stay zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: FloatArray = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     return scaled

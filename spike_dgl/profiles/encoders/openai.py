@@ -1,4 +1,4 @@
-"""Embeddings from a server that speaks OpenAI's protocol."""
+"""Embeddings from a server with an OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 
 class OpenAIEncoder:
-    """An embedding model behind OpenAI's protocol; `encode` sends one request, or more where a server takes less.
+    """An embedding model on a server. `encode` sends one request, or more if that is too large for the server.
 
     Parameters
     ----------
     options
-        Model, server, and how patient to be.
+        Model, server, timeout and retries.
 
     Attributes
     ----------
     batch_size
-        Texts of a request; lowered to what the server takes.
+        Texts per request; lowered to what the server accepts.
     tokens
-        Tokens so far that the server charges for, estimated where it does not count them.
+        Number of tokens charged so far; estimated if the server does not report them.
     cut_texts
-        Texts so far whose end was left out, because the model reads less.
+        Number of texts so far that were truncated.
     max_tokens
-        None: servers do not say how much a model reads.
+        None: servers do not report the limit of a model.
     on_retry
-        Called with the reason before a request is sent again.
+        Called with the reason before a request is retried.
     """
 
     def __init__(self, options: OpenAIEncoderOptions) -> None:
@@ -58,7 +58,7 @@ class OpenAIEncoder:
 
     @property
     def name(self) -> str:
-        """``openai/MODEL``, with dimension and further parameters where asked for, and a server other than OpenAI."""
+        """``openai/MODEL``, with dimension, further parameters and server if they differ from the defaults."""
         options = self.options
         shortened = f"/{options.dimensions}" if options.dimensions else ""
         further = json.dumps(options.extra_body, sort_keys=True) if options.extra_body else ""
@@ -66,20 +66,20 @@ class OpenAIEncoder:
         return f"openai/{options.model}{shortened}{further}{elsewhere}"
 
     def cost(self, prices: PriceTable) -> float | None:
-        """US dollars for the tokens so far; None where the price is unknown."""
+        """Return the cost of the tokens so far in US dollars; None if the price is unknown."""
         price = prices.price(self.options.model, self.client.is_local)
         return None if price is None else price.cost(self.tokens, 0)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors [n, d_t] of unit length; zeros for an empty text, which is not sent.
+        """Return vectors [n, d_t] of unit length, zeros for empty texts, which are not sent.
 
-        A request that is too large for the server is halved, and so is a text that is too long alone.
+        A request that is too large for the server is halved, and so is a single text that is too long.
 
         Raises
         ------
         LanguageModelError
-            For a refused key, an unknown model, an exhausted account, vectors that do not fit the texts, or a server
-            that still fails after all retries.
+            If the server rejects the key or the model, has no credit left, still fails after all retries, or returns
+            vectors that do not match the texts.
         ConfigError
             If there is no key and the server is not local.
         """
@@ -92,7 +92,7 @@ class OpenAIEncoder:
         return vectors
 
     async def _encode(self, texts: list[str]) -> FloatArray:
-        """Vectors [n, d_t], in requests that are halved where they are too large; the size that fits is kept."""
+        """Return vectors [n, d_t]. Requests that are too large are halved, and the accepted size is kept."""
         found: list[FloatArray] = []
         start, size, cut_before = 0, len(texts), self.cut_texts
         async with connect(self.client, Pace(None), self.on_retry) as server:
@@ -104,17 +104,17 @@ class OpenAIEncoder:
                     continue
                 if vectors is None:
                     vectors = await self._request_beginning(server, part[0])
-                    size = len(texts)  # that text alone may have been too much
+                    size = len(texts)  # perhaps only this text was too long
                 found.append(vectors)
                 start += len(part)
         if size < len(texts) and self.cut_texts == cut_before:
             self.batch_size = size
         if len({part.shape[1] for part in found}) > 1:
-            raise self._error(f"gave vectors of lengths {sorted({part.shape[1] for part in found})}")
+            raise self._error(f"returned vectors of dimensions {sorted({part.shape[1] for part in found})}")
         return np.concatenate(found)
 
     async def _request_beginning(self, server: AsyncOpenAI, text: str) -> FloatArray:
-        """The vector [1, d_t] of as much of a text as the server takes, halved each time."""
+        """Return the vector [1, d_t] of the beginning of a text, halved until the server accepts it."""
         self.cut_texts += 1
         vectors = None
         while vectors is None:
@@ -125,7 +125,7 @@ class OpenAIEncoder:
     async def _request(
         self, server: AsyncOpenAI, texts: list[str], *, last: bool = False
     ) -> FloatArray | None:
-        """Vectors [n, d_t] of texts; None where they are too large, unless this is the `last` attempt."""
+        """Return vectors [n, d_t] of texts; None if the request is too large, unless this is the `last` attempt."""
         sent = self._body(texts)
         try:
             response = await server.post("/embeddings", body=sent, cast_to=str)
@@ -137,7 +137,7 @@ class OpenAIEncoder:
             is_large = meaning.reason == "prompt too long" or (meaning.reason == "invalid" and len(texts) > 1)
             if is_large and not last:
                 return None
-            kept = "What was encoded is kept: run the same command again."
+            kept = "The vectors encoded so far are stored: run the same command again."
             remedy = remedy_of(meaning, self.client) if meaning.reason == "no connection" else kept
             meaning = self._error(f"{meaning.reason}: {meaning.detail}\n  {remedy}")
         raise meaning from None
@@ -149,25 +149,25 @@ class OpenAIEncoder:
         return {"model": options.model, "input": texts, **given, **(options.extra_body or {})}
 
     def _vectors(self, response: str, texts: list[str]) -> FloatArray:
-        """Read a response, in the order of the texts, once its tokens are counted."""
+        """Read the vectors of a response, in the order of the texts, and count its tokens."""
         try:
             body = json.loads(response)
             self.tokens += _tokens(body.get("usage"), texts)
             rows = [_vector(entry["embedding"]) for entry in _in_order(body["data"])]
         except (ValueError, LookupError, TypeError, AttributeError):
             shown = shorten(without_secrets(response, self.client.api_key_variable))
-            raise self._error(f"gave no list of vectors: {shown}") from None
+            raise self._error(f"returned no list of vectors: {shown}") from None
         lengths, wanted = {len(row) for row in rows}, self.options.dimensions
         if len(rows) != len(texts) or len(lengths) != 1:
             raise self._error(
-                f"gave {len(rows)} vectors for {len(texts)} texts, of lengths {sorted(lengths)}"
+                f"returned {len(rows)} vectors for {len(texts)} texts, of dimensions {sorted(lengths)}"
             )
         if wanted is not None and lengths != {wanted}:
-            remedy = f"The model cannot shorten them: {self.client.request_setting('dimensions')}=null"
-            raise self._error(f"gave vectors of dimension {lengths.pop()}, not {wanted}\n  {remedy}")
+            remedy = f"The model cannot shorten its vectors: {self.client.request_setting('dimensions')}=null"
+            raise self._error(f"returned vectors of dimension {lengths.pop()}, not {wanted}\n  {remedy}")
         vectors = np.stack(rows)
         if not np.isfinite(vectors).all():
-            raise self._error("gave a vector that is not finite")
+            raise self._error("returned a vector that is not finite")
         return vectors
 
     def _error(self, problem: str) -> LanguageModelError:
@@ -175,7 +175,7 @@ class OpenAIEncoder:
 
 
 def _tokens(usage: Any, texts: Sequence[str]) -> int:
-    """Tokens that a response reports; estimated where it does not."""
+    """Return the number of tokens that a response reports, or else an estimate."""
     reported = usage if isinstance(usage, Mapping) else {}
     counts = (reported.get(name) for name in ("total_tokens", "prompt_tokens", "input_tokens"))
     counted = next((int(count) for count in counts if count and not isinstance(count, bool)), 0)
@@ -183,12 +183,12 @@ def _tokens(usage: Any, texts: Sequence[str]) -> int:
 
 
 def _in_order(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Entries by their index where each has its own, else as they came."""
+    """Sort entries by their index, or keep their order if they have no distinct indices."""
     indices: list[Any] = [entry.get("index") for entry in entries]
     if len(set(indices)) <= 1:
         return entries
     if sorted(indices) != list(range(len(entries))):
-        raise ValueError("indices that are not those of the texts")
+        raise ValueError("indices do not match the texts")
     return sorted(entries, key=lambda entry: entry["index"])
 
 

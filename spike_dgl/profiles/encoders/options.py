@@ -1,4 +1,4 @@
-"""Settings of the encoders that are not fitted on the texts."""
+"""Settings of the pretrained encoders."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ SECTION = "profiles.openai"
 
 @dataclass(frozen=True, config=STRICT)
 class EncoderConnection(ClientOptions):
-    """Connection of an encoder, whose settings have other names."""
+    """Connection of an encoder: `ClientOptions` whose settings have other dotted names."""
 
     section: ClassVar[str] = SECTION
 
 
 @dataclass(frozen=True, config=STRICT)
 class OpenAIEncoderOptions:
-    """An embedding model behind OpenAI's protocol: OpenAI itself, vLLM, Ollama, llama.cpp and others.
+    """An embedding model with an OpenAI-compatible API: OpenAI itself, vLLM, Ollama, llama.cpp and others.
 
     Parameters
     ----------
     model
-        Name of the model, as the server knows it.
+        Name of the model on the server.
     dimensions
-        Dimension d_t to ask for, of models that can shorten their vectors; None takes the model's own.
+        Dimension d_t to request from models that can shorten their vectors; None for the model's own.
     encoding_format
-        How vectors are sent: ``base64`` takes a quarter of the bytes; None leaves it to the server, which every server
-        can.
+        Encoding of the vectors in responses: ``base64`` takes a quarter of the bytes of ``float``; None sends no such
+        parameter, which every server accepts.
     extra_body
-        Further parameters that the server knows, such as ``{input_type: passage}``.
+        Further parameters for the server, such as ``{input_type: passage}``.
     base_url
-        Of the server, such as ``http://localhost:11434/v1``. None takes the environment variable OPENAI_BASE_URL,
-        or else OpenAI.
+        Base URL of the server, such as ``http://localhost:11434/v1``. None reads the environment variable
+        OPENAI_BASE_URL, and uses OpenAI if it is not set.
     api_key_variable
-        Environment variable that holds the key. A server on this machine or in a private network needs none; null for
-        another one that needs none.
+        Environment variable with the API key. It may be unset for a server on this machine or in a private network.
+        Null for other servers without a key.
     api_version
-        Azure's, such as ``2024-10-21``, for addresses that end with ``/openai``; null for all other servers.
+        Azure's API version, such as ``2024-10-21``, for addresses that end with ``/openai``; null for other servers.
     batch_size
-        Texts a request; halved where the server takes fewer. What was paid for is kept after each.
+        Texts per request; halved if the server accepts fewer. Vectors are stored after each request.
     timeout
-        Seconds until an attempt counts as failed.
+        Seconds after which an attempt has failed.
     max_retries
-        Attempts after the first when the server is busy, in trouble or not reached.
+        Maximum number of retries when the server is overloaded, fails or cannot be reached.
     """
 
     model: str = Field(default="text-embedding-3-small", min_length=1)
@@ -66,22 +66,22 @@ class OpenAIEncoderOptions:
 
     @field_validator("base_url")
     @classmethod
-    def _plain_address(cls, value: str | None) -> str | None:
+    def _check_base_url(cls, value: str | None) -> str | None:
         return None if value is None else check_address(f"{SECTION}.base_url", value)
 
     @field_validator("api_key_variable")
     @classmethod
-    def _name_of_a_variable(cls, value: str | None) -> str | None:
+    def _check_key_variable(cls, value: str | None) -> str | None:
         return check_variable(f"{SECTION}.api_key_variable", value)
 
     @field_validator("extra_body")
     @classmethod
-    def _nothing_of_ours(cls, value: Mapped | None) -> Mapped | None:
+    def _check_extra_body(cls, value: Mapped | None) -> Mapped | None:
         return check_extra_body(f"{SECTION}.extra_body", value)
 
     @property
     def client(self) -> ClientOptions:
-        """The connection they describe."""
+        """Connection settings for `connect`."""
         return EncoderConnection(
             base_url=self.base_url,
             api_key_variable=self.api_key_variable,
@@ -98,11 +98,11 @@ class SentenceTransformersOptions:
     Parameters
     ----------
     model
-        A model's name on the Hugging Face hub, or a local folder that holds one.
+        Name of a model on the Hugging Face hub, or a local model folder.
     dimensions
-        Dimension d_t to cut vectors to, of models trained for it; None takes the model's own.
+        Dimension d_t to truncate vectors to, for models trained for it; None for the model's own.
     batch_size
-        Texts at a time. What was computed is kept after each.
+        Texts per batch. Vectors are stored after each batch.
     device
         ``cpu``, ``cuda`` ...; None lets the package choose.
     """

@@ -1,4 +1,4 @@
-"""Embeddings from a model that runs on this machine, by the package sentence-transformers."""
+"""Embeddings from a model that the package sentence-transformers runs on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spike_dgl.typing import FloatArray
 
 
 class SentenceTransformersEncoder:
-    """A sentence-transformers model, by its name on the Hugging Face hub or from a local folder.
+    """A sentence-transformers model from the Hugging Face hub or a local folder.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ class SentenceTransformersEncoder:
     Attributes
     ----------
     batch_size
-        Texts at a time.
+        Texts per batch.
     max_tokens
-        Tokens of a text that the model reads, once it is loaded; None where it has no limit.
+        Maximum number of tokens of a text; None if there is no limit, or the model is not loaded yet.
     cut_texts
-        Texts so far that have more.
+        Number of texts so far that were truncated.
     on_retry
         Never called.
     """
@@ -45,9 +45,9 @@ class SentenceTransformersEncoder:
 
     @cached_property
     def name(self) -> str:
-        """``sentence-transformers/<model>``, with the dimension where one is asked for.
+        """``sentence-transformers/<model>``, with the dimension if one is set.
 
-        A local folder goes by a hash of its files: trained again under its old name it is another encoder.
+        The name of a local folder contains a hash of its files, so that a retrained model is another encoder.
         """
         folder = Path(self.options.model)
         model = f"{folder.name}-{_fingerprint(folder)}" if folder.is_dir() else self.options.model
@@ -55,7 +55,10 @@ class SentenceTransformersEncoder:
         return f"sentence-transformers/{model.removeprefix('sentence-transformers/')}{shortened}"
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors [n, d_t] of unit length; zeros for an empty text. Raises `SpikeError` without package or model."""
+        """Return vectors [n, d_t] of unit length, zeros for empty texts.
+
+        Raises `SpikeError` if the package or the model is missing.
+        """
         encoded = self._model.encode(
             list(texts),
             batch_size=self.options.batch_size,
@@ -68,7 +71,7 @@ class SentenceTransformersEncoder:
         return vectors
 
     def _count_cut(self, texts: Sequence[str]) -> None:
-        """Count the texts of which the model reads the beginning alone; it does not say so itself."""
+        """Count the texts that the model truncates, which it does silently."""
         limit, tokenizer = self._model.max_seq_length, getattr(self._model, "tokenizer", None)
         if isinstance(limit, int) and callable(tokenizer):
             self.max_tokens = limit
@@ -81,13 +84,13 @@ class SentenceTransformersEncoder:
             from sentence_transformers import SentenceTransformer
         except ImportError:
             raise SpikeError(
-                "the encoder sentence-transformers needs a package of that name\n"
+                "the encoder sentence-transformers needs the package sentence-transformers\n"
                 '  Install it: pip install -e ".[sentence-transformers]"'
             ) from None
         options = self.options
         try:
             return SentenceTransformer(options.model, truncate_dim=options.dimensions, device=options.device)
-        # Hub, network, file system and torch each raise errors of their own here.
+        # Hub, network, file system and torch raise many types of errors here.
         except Exception as error:
             raise SpikeError(
                 f"the model '{options.model}' cannot be loaded: {str(error).splitlines()[0]}\n"
@@ -96,7 +99,7 @@ class SentenceTransformersEncoder:
 
 
 def _fingerprint(folder: Path) -> str:
-    """A hash of all files of a folder, names included."""
+    """Return a hash of all files of a folder and their names."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(file.relative_to(folder).as_posix().encode())

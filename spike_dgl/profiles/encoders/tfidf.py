@@ -1,4 +1,4 @@
-"""TF-IDF and a truncated SVD: vectors from nothing but the texts themselves."""
+"""TF-IDF and truncated SVD, fitted on the texts themselves."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from spike_dgl.data.files import read_arrays
 from spike_dgl.typing import FloatArray
 
 VOCABULARY_SIZE = 30_000
-"""Words at most, the most frequent ones."""
+"""Maximum number of words; the most frequent ones are kept."""
 POWER_ITERATIONS = 2
-"""Of the randomised decomposition. More make its singular vectors truer, and validation metrics no better."""
+"""Power iterations of the randomised SVD. More make it more accurate, but did not improve validation metrics."""
 
 
 @dataclass(frozen=True)
 class TfidfSvdEncoder:
-    """Bags of weighted words, reduced to a few dimensions: latent semantic analysis (Deerwester et al., 1990).
+    """Latent semantic analysis (Deerwester et al., 1990): TF-IDF vectors reduced to a few dimensions.
 
-    A text counts each of its words c times as (1 + ln c) * idf, is scaled to unit length, projected onto the
-    leading singular vectors of the texts it was fitted on, and scaled again. Pairs of adjacent words would take
-    three times as long and validate no better.
-    It needs no network and no model download, and gives equal vectors for equal texts and seed on one machine.
+    A word that occurs c times in a text gets the weight (1 + ln c) * idf. The weights are scaled to unit length,
+    projected onto the leading singular vectors of the fitted texts, and scaled again. Bigrams took three times as long
+    and did not improve validation metrics.
+    The encoder needs no network and no model, and is deterministic for the same texts and seed on one machine.
 
     Parameters
     ----------
     terms
-        The vocabulary [V], sorted.
+        Vocabulary [V], sorted.
     idf
         ln((1 + n) / (1 + texts with the term)) + 1 for each term [V].
     components
@@ -45,27 +45,27 @@ class TfidfSvdEncoder:
 
     @cached_property
     def name(self) -> str:
-        """``tfidf-svd/D_T-HASH``: fitted on other texts it is another encoder."""
+        """``tfidf-svd/D_T-HASH``, with a hash of the fitted parameters."""
         digest = hashlib.sha256("\n".join(self.terms).encode() + self.components.tobytes()).hexdigest()
         return f"tfidf-svd/{len(self.components)}-{digest[:8]}"
 
     @classmethod
     def fit(cls, texts: Sequence[str], dim: int, seed: int) -> tuple[TfidfSvdEncoder, FloatArray]:
-        """Learn vocabulary and projection from texts.
+        """Fit vocabulary and projection on texts.
 
         Parameters
         ----------
         texts
             All profiles of a data set.
         dim
-            Dimension d_t aimed at; at most the number of texts and of terms.
+            Dimension d_t; lower if there are fewer texts or terms.
         seed
-            Of the randomised singular value decomposition.
+            Random seed of the singular value decomposition.
 
         Returns
         -------
         tuple
-            The encoder, and the vectors [n, d_t] of the texts, as `encode` gives them.
+            The encoder, and the vectors [n, d_t] of the texts, as `encode` returns them.
         """
         from sklearn.utils.extmath import randomized_svd
 
@@ -82,7 +82,7 @@ class TfidfSvdEncoder:
         return encoder, encoder._project(weighted)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors [n, d_t] of unit length; zeros for a text without any known word."""
+        """Return vectors [n, d_t] of unit length, zeros for a text without any known word."""
         if not self.terms:
             return np.zeros((len(texts), len(self.components)), np.float32)
         return self._project(_weighted(self._counter.transform(texts), self.idf))
@@ -105,24 +105,24 @@ class TfidfSvdEncoder:
 
     @classmethod
     def load(cls, file: Path) -> TfidfSvdEncoder:
-        """Read what `save` wrote. Raises `DataError` where that is broken."""
+        """Read a file of `save`. Raises `DataError` if it is damaged."""
         stored = read_arrays(file, ("terms", "idf", "components"))
         terms = tuple(stored["terms"].tobytes().decode().split("\n")) if len(stored["idf"]) else ()
         return cls(terms, stored["idf"], stored["components"])
 
 
 def _vectorizer(**settings: Any) -> Any:
-    # scikit-learn takes a second to import, which commands that encode nothing need not wait for.
+    # Imported here because scikit-learn takes a second, which not all commands need.
     from sklearn.feature_extraction.text import CountVectorizer
 
     return CountVectorizer(stop_words="english", dtype=np.float32, **settings)
 
 
 def _weighted(counts: Any, idf: FloatArray) -> Any:
-    """Counts [n, V] (sparse) as (1 + ln count) * idf in rows of unit length."""
+    """Weight sparse counts [n, V] as (1 + ln count) * idf, with rows of unit length."""
     from sklearn.preprocessing import normalize
 
     weighted = counts.copy()
-    weighted.sort_indices()  # equal texts are summed in equal order, to the last bit
+    weighted.sort_indices()  # same order of summation, so that equal texts get bitwise equal vectors
     weighted.data = (1.0 + np.log(weighted.data)) * idf[weighted.indices]
     return normalize(weighted)

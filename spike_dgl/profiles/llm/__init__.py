@@ -1,1 +1,1 @@
-"""Profiles written by a language model: requests, the store of answers, what they cost, and the client."""
+"""Profiles written by a language model: requests, client, store of answers, and costs."""

@@ -1,4 +1,4 @@
-"""Addresses of servers: what one may hold, whether it is of a private network, and what of it may be shown."""
+"""Addresses of servers: validation, detection of private networks, and removal of secrets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/responses")
 
 
 def check_address(setting: str, base_url: str) -> str:
-    """Return an address if nothing but a place is in it.
+    """Return an address if it is valid and contains no secret.
 
     Raises
     ------
     ConfigError
-        For what is no address, and for one that holds a secret, which is not shown.
+        If it is not a valid address, ends with the path of an endpoint, or contains a secret, which is not shown.
     """
     example = f"\n  Give an address such as {setting}=http://localhost:8000/v1"
     try:
@@ -36,21 +36,23 @@ def check_address(setting: str, base_url: str) -> str:
         is_address = False
     if not is_address or re.search(r"[\s\"']", base_url):
         shown = "" if "@" in base_url else f" '{base_url}'"
-        raise ConfigError(f"{setting}{shown} is no address of a server{example}")
+        raise ConfigError(f"{setting}{shown} is not the address of a server{example}")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(
-            f"{setting} must hold no name, password or query: run folders and messages show it\n"
-            "  Keys belong into the environment variable that api_key_variable names."
+            f"{setting} must not contain a user name, password or query: run folders and messages show it\n"
+            "  Put keys into the environment variable that api_key_variable names."
         )
     for endpoint in _ENDPOINTS:
         if parts.path.rstrip("/").endswith(endpoint):
             remedy = f"{setting}={base_url.rstrip('/').removesuffix(endpoint)}"
-            raise ConfigError(f"{setting} ends with {endpoint}, which is appended to it\n  Set {remedy}")
+            raise ConfigError(
+                f"{setting} ends with {endpoint}, which is appended automatically\n  Set {remedy}"
+            )
     return base_url
 
 
 def is_private(address: str) -> bool:
-    """Return whether an address is of this machine or a private network: by its number, or a name no public one has."""
+    """Return whether an address is on this machine or in a private network, judging by IP address or host name."""
     host = (urlsplit(address).hostname or "").rstrip(".")
     try:
         return not ipaddress.ip_address(host).is_global
@@ -59,7 +61,7 @@ def is_private(address: str) -> bool:
 
 
 def without_secrets(text: str, key_variable: str | None) -> str:
-    """Black out the key, should a server have echoed it, and names and passwords of addresses."""
+    """Replace the API key, which a server may have echoed, and user names and passwords in addresses."""
     key = os.environ.get(key_variable, "").strip() if key_variable else ""
     for secret in filter(None, (key, *_passwords())):
         text = text.replace(secret, "[key]" if secret == key else "[hidden]")
@@ -67,7 +69,7 @@ def without_secrets(text: str, key_variable: str | None) -> str:
 
 
 def _passwords() -> list[str]:
-    """Passwords in the addresses of the environment, as they are written and as they are meant."""
+    """Return the passwords in the environment's addresses, as written and percent-decoded."""
     addresses = (os.environ.get(name, "") for name in (*PROXY_VARIABLES, BASE_URL_VARIABLE))
     written = [
         found[1]

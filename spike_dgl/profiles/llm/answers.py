@@ -1,6 +1,6 @@
-"""Chat completions of servers: what each costs, and its text, or the reason why it has none.
+"""Reading of chat completions: the tokens charged, and the text or the reason why it is rejected.
 
-Usage is read first and by itself, so that an answer which cannot be read is booked like any other.
+Usage is read independently of the text, so that the cost of an unreadable answer is recorded, too.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ FINISHES: Mapping[str, Rejection | Mishap] = {
     **dict.fromkeys(("prohibited_content", "sensitive"), "refused"),
     **dict.fromkeys(("error", "network_error", "abort", "insufficient_system_resource"), "server error"),
 }
-"""Finish reasons of servers by which there is no text to keep."""
+"""Finish reasons of servers that mean there is no usable text."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One response of a server.
+    """Response of a server to a request.
 
     Parameters
     ----------
     result
         The text, or why it was rejected.
     model
-        Which model the server says wrote it; empty where it does not say.
+        Name of the model in the response; empty if there is none.
     prompt_tokens, completion_tokens
-        Tokens that the server charges for, rejected or not, estimated where it does not count them.
+        Tokens charged, also for rejected answers; estimated if the server does not report them.
     """
 
     result: str | Failure
@@ -49,9 +49,9 @@ class Completion:
 def read_completion(
     content: str, asked: Asked, prompt: str = "", key_variable: str | None = None
 ) -> Completion:
-    """Read the JSON text that a server sent, as `read_body`.
+    """Parse a server's response, and read it with `read_body`.
 
-    Where it is no answer, secrets in it are blacked out before its words are told: a server may echo what it got.
+    If it has no usable answer, secrets that the server may have echoed are replaced before the response is quoted.
     """
     completion = _read(content, asked, prompt)
     if isinstance(completion.result, Failure):
@@ -68,16 +68,16 @@ def _read(content: str, asked: Asked, prompt: str) -> Completion:
 
 
 def read_body(body: Any, asked: Asked, prompt: str = "") -> Completion:
-    """Take the text out of a chat completion, and judge it.
+    """Extract the text of a chat completion, and check it.
 
     Parameters
     ----------
     body
-        Whatever a server sent as JSON.
+        Parsed JSON body of a response.
     asked
-        The request that it answers.
+        Request that it answers.
     prompt
-        Words of that request, for the judgement whether the text is about them; empty where they are not known.
+        Prompt of the request, to check that the text is on topic; empty if unknown.
     """
     try:
         choice = body["choices"][0]
@@ -97,9 +97,9 @@ def read_body(body: Any, asked: Asked, prompt: str = "") -> Completion:
 
 
 def read_usage(body: Any) -> tuple[int, int]:
-    """Tokens of prompt and answer that a server reports; 0 where it does not.
+    """Return the reported tokens of prompt and answer; 0 if not reported.
 
-    Some servers leave thoughts out of the answer's tokens, and charge for them in the sum.
+    Some servers count reasoning tokens only in the total.
     """
     usage = body.get("usage") if isinstance(body, Mapping) else None
     if not isinstance(usage, Mapping):
@@ -121,7 +121,7 @@ def _model(body: Any) -> str:
 
 
 def _text_of(content: Any) -> str:
-    """A content that is a text, or parts of which some are text and others thoughts."""
+    """Return the text of a content, which is a string or a list of text and reasoning parts."""
     if content is None or isinstance(content, str):
         return valid(content or "")
     parts = [content] if isinstance(content, Mapping) else content
@@ -136,13 +136,13 @@ def _is_thought(part: str | Mapping[str, Any]) -> bool:
 
 
 def _thoughts_of(message: Mapping[str, Any]) -> str:
-    """Thoughts that a server keeps apart from the answer."""
+    """Return the reasoning that a server returns separately from the answer."""
     found = (message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
     return next((thoughts for thoughts in found if thoughts and isinstance(thoughts, str)), "")
 
 
 def _failed(choice: Mapping[str, Any], content: str, thoughts: str) -> Failure | None:
-    """Why the server says that there is no text."""
+    """Return the failure that the server reports, if any."""
     refusal = choice["message"].get("refusal")
     if refusal:
         return Failure("refused", shorten(str(refusal)))
@@ -151,9 +151,7 @@ def _failed(choice: Mapping[str, Any], content: str, thoughts: str) -> Failure |
     if reason == "refused":
         return Failure(reason, f"by the server's content filter ({finish})")
     if reason == "cut off":
-        after = (
-            f"after {shorten(content[-80:])}" if content else f"while it was thinking, after {thoughts[-80:]}"
-        )
+        after = f"after {shorten(content[-80:])}" if content else f"during reasoning, after {thoughts[-80:]}"
         return Failure(reason, shorten(f"at the token limit, {after}"))
     return (
         Failure(reason, shorten(f"{finish} {read_error(choice.get('error')).message}".strip()))
@@ -166,6 +164,6 @@ def _judged(content: str, thoughts: str, asked: Asked, prompt: str) -> str | Fai
     is_prose = asked.node_type != JUDGE
     text = unwrap(content, prose=is_prose)
     if not text and (thoughts or content.strip()):
-        return Failure("empty", shorten(f"nothing but thoughts, which end in {(thoughts or content)[-80:]}"))
+        return Failure("empty", shorten(f"only reasoning, which ends with {(thoughts or content)[-80:]}"))
     rejected = rejection(Candidate(text, asked.max_words, prompt), prose=is_prose)
     return Failure(rejected[0], shorten(rejected[1])) if rejected else text

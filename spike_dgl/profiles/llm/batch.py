@@ -1,29 +1,26 @@
-"""The Batch API: the same requests and the same store at half the price, with answers within a day."""
+"""Requests by the Batch API: half the price, answers within a day, same store."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from spike_dgl.errors import LanguageModelError
 from spike_dgl.profiles.llm.addresses import without_secrets
-from spike_dgl.profiles.llm.answers import Completion, read_completion
-from spike_dgl.profiles.llm.client import ClientOptions, body
+from spike_dgl.profiles.llm.batch_lines import ENDPOINT, read_answer, read_line, request_line, sort_answers
+from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.completion import keeping_claims, run_to_end
 from spike_dgl.profiles.llm.connection import connect, understand
 from spike_dgl.profiles.llm.estimate import Budget, TokenRatios
-from spike_dgl.profiles.llm.failures import Failure, read_error, shorten
+from spike_dgl.profiles.llm.failures import Failure, shorten
 from spike_dgl.profiles.llm.outcome import NO_MONEY, Outcome, sort_out
 from spike_dgl.profiles.llm.pace import Pace
-from spike_dgl.profiles.llm.remedies import refuses_all
-from spike_dgl.profiles.llm.requests import Asked, Request
-from spike_dgl.profiles.llm.server_errors import ServerError, meaning_of, read_server_error
+from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.llm.spending import known_prices
 from spike_dgl.profiles.llm.store import BatchRecord, Store
 
@@ -32,30 +29,29 @@ if TYPE_CHECKING:
     from openai.types import Batch
 
 MAX_BYTES = 190_000_000
-"""OpenAI's limits of one batch are 50,000 requests and 200 MB."""
+"""Maximum size of a batch. OpenAI's limits are 50,000 requests and 200 MB."""
 
-ENDPOINT: Final = "/v1/chat/completions"
 LABEL = "spike_dgl"
-"""Name of the metadata by which a batch is found again at the server."""
+"""Metadata key whose value identifies a batch on the server."""
 
 ENDED = ("completed", "expired", "cancelled", "failed")
 
 
 @dataclass(frozen=True)
 class BatchStatus:
-    """How far a batch is.
+    """Status of a batch.
 
     Parameters
     ----------
     id
-        The server's name of it.
+        Id of the batch on the server.
     status
-        In the server's words. Answers of a batch that is ``completed``, ``expired`` or ``cancelled`` have been
-        stored; a ``failed`` one was refused as a whole.
+        Status reported by the server. Answers of a batch that is ``completed``, ``expired`` or ``cancelled`` have been
+        stored; a ``failed`` batch was rejected as a whole.
     total, completed, failed
-        Its requests, as the server counts them.
+        Numbers of requests reported by the server.
     problem
-        Why it failed; empty where it did not.
+        Why the batch failed; empty if it did not.
     """
 
     id: str
@@ -67,7 +63,7 @@ class BatchStatus:
 
     @property
     def has_ended(self) -> bool:
-        """True where nothing more will come of it."""
+        """True if the batch is finished and yields no more answers."""
         return self.status in ENDED
 
 
@@ -77,27 +73,27 @@ def submit(
     client: ClientOptions,
     budget: Budget | None = None,
 ) -> Outcome:
-    """Hand what the store does not hold to the Batch API; `collect` brings the answers.
+    """Submit requests without a stored answer to the Batch API; `collect` fetches the answers.
 
-    A batch carries a label that is in the store before it is created, so that one created just before a kill is
-    found again at the server, not paid twice.
+    The label of a batch is stored before the batch is created. So a batch created just before the process was killed
+    is found on the server, and not paid twice.
 
     Parameters
     ----------
     requests, store, client, budget
-        As for `spike_dgl.profiles.llm.completion.complete`. `ClientOptions.batch_requests` is the most of one batch.
+        See `spike_dgl.profiles.llm.completion.complete`. A batch has at most `ClientOptions.batch_requests` requests.
 
     Returns
     -------
     Outcome
-        Its `in_batch` counts what is with the server now.
+        Outcome; `in_batch` is the number of requests in open batches.
 
     Raises
     ------
     LanguageModelError
-        If the server refuses, or is not there.
+        If the server rejects the batch or cannot be reached.
     ConfigError
-        If there is no key, or a limit of cost cannot be kept because a price is unknown.
+        If there is no key, or there is a cost limit and a price is unknown.
     """
     requests = list(requests)
     distinct = {request.key: request for request in requests}
@@ -113,33 +109,35 @@ def collect(
     budget: Budget | None = None,
     requests: Iterable[Request] = (),
 ) -> tuple[BatchStatus, ...]:
-    """Ask how far the open batches are, and store the answers of those that have ended.
+    """Return the status of the open batches, and store the answers of finished ones.
 
-    They pass the same checks as others. What a batch did not get to is left for the next `submit` or `complete`.
+    Answers pass the same checks as those of `complete`. Requests that a batch did not process are sent by the next
+    `submit` or `complete`.
 
     Parameters
     ----------
     store
-        Where the batches are noted.
+        Store of the batches.
     client
-        Their server. Batches of another server are not asked about.
+        Connection to their server. Batches of other servers are ignored.
     budget
         Prices.
     requests
-        Requests whose answers are expected. Whether an answer is about its node is judged for these alone, since a
-        store holds no prompts.
+        Requests whose answers are expected. Only their answers are checked to be on topic, since the store contains no
+        prompts.
 
     Raises
     ------
     LanguageModelError
-        If the server refuses, or is not there, or a batch was refused line by line for a mistake of the set-up.
+        If the server returns an error or cannot be reached, or all requests of a batch failed because of a wrong
+        setting.
     """
     known = {request.key: request for request in requests}
     return tuple(run_to_end(_collect(store, client, budget or Budget(), known)))
 
 
 async def _submit(requests: dict[str, Request], store: Store, client: ClientOptions, budget: Budget) -> str:
-    """Create batches of what is to be asked; why that ended early, if it did."""
+    """Create batches, and return why that stopped early (empty if it did not)."""
     async with _session(store, client) as server:
         await _find_again(store, client, server)
         waiting, _ = sort_out(requests, store, client)
@@ -154,7 +152,7 @@ async def _submit(requests: dict[str, Request], store: Store, client: ClientOpti
 
 @asynccontextmanager
 async def _session(store: Store, client: ClientOptions) -> AsyncIterator[AsyncOpenAI]:
-    """A connection whose errors are in words, and during which our claims are kept."""
+    """Open a connection whose errors are `LanguageModelError`s, and keep claims meanwhile."""
     import openai
 
     async with connect(client, Pace(client.requests_per_minute)) as server, keeping_claims(store):
@@ -168,7 +166,7 @@ async def _session(store: Store, client: ClientOptions) -> AsyncIterator[AsyncOp
 
 
 async def _find_again(store: Store, client: ClientOptions, server: AsyncOpenAI) -> None:
-    """Look at the server for batches that a process noted but did not live to see created."""
+    """Search the server for batches whose process stored a label but was killed before it stored the id."""
     lost = {record.label: record for record in store.batches(client.address) if record.is_lost}
     if not lost:
         return
@@ -186,7 +184,7 @@ async def _find_again(store: Store, client: ClientOptions, server: AsyncOpenAI) 
 def _affordable(
     waiting: Collection[Request], store: Store, client: ClientOptions, budget: Budget
 ) -> list[tuple[Request, float]]:
-    """The first requests, as far as the budget goes, and what each can cost at most."""
+    """Return the first requests that fit into the budget, each with its maximum cost."""
     prices = known_prices(waiting, client, budget)
     ratios = {model: TokenRatios.measured(store.usage(model)) for model in prices}
     left = math.inf if budget.max_cost is None else budget.max_cost - store.spent() - store.reserved()
@@ -205,7 +203,7 @@ def _affordable(
 def _parts(
     affordable: Iterable[tuple[Request, float]], client: ClientOptions
 ) -> Iterator[tuple[list[Request], float]]:
-    """Requests of one model each, within the limits of a batch, and what they can cost at most."""
+    """Yield batches of requests for one model, within the limits of a batch, each with its maximum cost."""
     by_model: dict[str, list[tuple[Request, float]]] = {}
     for request, cost in affordable:
         by_model.setdefault(request.options.model, []).append((request, cost))
@@ -213,7 +211,7 @@ def _parts(
         part: list[Request] = []
         num_bytes, reserved = 0, 0.0
         for request, cost in group:
-            length = len(_line(request, client))
+            length = len(request_line(request, client))
             if part and (len(part) >= client.batch_requests or num_bytes + length > MAX_BYTES):
                 yield part, reserved
                 part, num_bytes, reserved = [], 0, 0.0
@@ -227,18 +225,13 @@ async def _create(
 ) -> None:
     label = uuid.uuid4().hex
     store.open_batch(label, client.address, part, reserved)
-    content = b"".join(_line(request, client) for request in part)
+    content = b"".join(request_line(request, client) for request in part)
     file = await server.files.create(file=(f"{LABEL}-{label}.jsonl", content), purpose="batch")
-    # No retry: a create whose answer was lost may have worked, and _find_again knows.
+    # No retry: if only the response was lost, the batch exists, and _find_again finds it.
     batch = await server.with_options(max_retries=0).batches.create(
         input_file_id=file.id, endpoint=ENDPOINT, completion_window="24h", metadata={LABEL: label}
     )
     store.note_batch(label, batch.id)
-
-
-def _line(request: Request, client: ClientOptions) -> bytes:
-    line = {"custom_id": request.key, "method": "POST", "url": ENDPOINT, "body": body(request, client)}
-    return json.dumps(line).encode() + b"\n"
 
 
 async def _collect(
@@ -249,13 +242,13 @@ async def _collect(
         await _find_again(store, client, server)
         for record in store.batches(client.address):
             if record.id is None:
-                continue  # another process is about to create it
+                continue  # another process is creating it
             batch = await server.batches.retrieve(record.id)
             statuses.append(status := _status(batch, client))
             if status.has_ended:
                 files = (batch.output_file_id, batch.error_file_id)
                 output = b"".join([await _download(server, file) for file in files])
-                _take_in(record, _Batch(status, output, client, known), store, budget)
+                _take_in(record, status, output, known, store, client, budget)
     return statuses
 
 
@@ -279,68 +272,26 @@ def _status(batch: Batch, client: ClientOptions) -> BatchStatus:
     )
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Result of a batch: its status, the lines of its files, and the requests whose prompts are known."""
+def _take_in(
+    record: BatchRecord,
+    status: BatchStatus,
+    output: bytes,
+    known: Mapping[str, Request],
+    store: Store,
+    client: ClientOptions,
+    budget: Budget,
+) -> None:
+    """Store a batch's answers and failures, and close the batch, in one transaction.
 
-    status: BatchStatus
-    output: bytes
-    client: ClientOptions
-    known: Mapping[str, Request]
-
-    def completions(self, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Completion | LanguageModelError]]:
-        """Each request with what became of it."""
-        lines = dict(filter(None, map(_read_line, self.output.splitlines())))
-        for each in asked:
-            yield each, self._read(lines.get(each.key), each)
-
-    def _read(self, line: Any, asked: Asked) -> Completion | LanguageModelError:
-        if line is None:
-            ended = f"batch {self.status.id} {self.status.status}: {self.status.problem}"
-            return Completion(Failure("expired", ended))
-        request = self.known.get(asked.key)
-        if not isinstance(line, ServerError):
-            prompt = request.prompt if request else ""
-            return read_completion(json.dumps(line), asked, prompt, self.client.api_key_variable)
-        if line.said.code in ("batch_expired", "batch_cancelled"):
-            return Completion(Failure("expired", line.said.message))
-        sent = body(request, self.client) if request else {"model": asked.model}
-        problem = meaning_of(line, self.client, sent)
-        return Completion(problem) if isinstance(problem, Failure) else problem
-
-
-def _take_in(record: BatchRecord, batch: _Batch, store: Store, budget: Budget) -> None:
-    """Store a batch's answers and failures, and close it, all at once.
-
-    Raises a mistake of the set-up, which counts against no node.
+    Raises `LanguageModelError` if the settings are wrong, which does not count as a failure of any node.
     """
-    found = list(batch.completions(store.asked(record.label)))
-    mistake = next((each for _, each in found if isinstance(each, LanguageModelError)), None)
-    if mistake is None and not store.rejections(each.key for each, _ in found):
-        mistake = refuses_all(
-            [each.result for _, each in found if isinstance(each, Completion)], batch.client
-        )
-        found = found if mistake is None else []
-    rows = []
-    for each, completion in found:
-        if isinstance(completion, Completion):
-            price = budget.prices.price(each.model, batch.client.is_local)
-            sizes = completion.prompt_tokens, completion.completion_tokens
-            rows.append((each, completion, price.cost(*sizes, batch=True) if price else None))
+    lines = dict(filter(None, map(read_line, output.splitlines())))
+    ended = f"batch {status.id} {status.status}: {status.problem}"
+    found = [
+        (asked, read_answer(lines.get(asked.key), asked, known.get(asked.key), client, ended))
+        for asked in store.asked(record.label)
+    ]
+    rows, mistake = sort_answers(found, store, client, budget)
     store.close_batch(record.label, rows)
     if mistake is not None:
         raise mistake
-
-
-def _read_line(line: bytes) -> tuple[str, Any] | None:
-    """Key of one line of an output or error file, and the body of its completion or the error."""
-    try:
-        content = json.loads(line)
-        key, response, error = content["custom_id"], content.get("response") or {}, content.get("error")
-        status = int(response.get("status_code") or 0)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return None  # its request is missing then, and asked again
-    if error:
-        return key, ServerError(status or 500, read_error(error))
-    body = response.get("body") or {}
-    return key, read_server_error(status, {}, json.dumps(body).encode(), body) or body

@@ -1,4 +1,4 @@
-"""Settings of the connection to a server of language models, and the requests it is sent."""
+"""Connection settings of a language model server, and the JSON body of a request."""
 
 from __future__ import annotations
 
@@ -19,44 +19,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, config=STRICT)
 class ClientOptions:
-    """Where requests go, and how fast. None of it changes an answer.
+    """Connection to a language model server, its limits and retries. None of it changes an answer.
 
     Parameters
     ----------
     base_url
-        Of any server that speaks OpenAI's protocol, such as ``http://localhost:11434/v1`` for Ollama or
-        ``http://localhost:8000/v1`` for vLLM. None takes the environment variable OPENAI_BASE_URL, or else OpenAI.
+        Base URL of a server with an OpenAI-compatible API, such as ``http://localhost:11434/v1`` for Ollama or
+        ``http://localhost:8000/v1`` for vLLM. None reads the environment variable OPENAI_BASE_URL, and uses OpenAI if
+        it is not set.
     api_key_variable
-        Environment variable that holds the key. A server on this machine or in a private network needs none; null for
-        another one that needs none.
+        Environment variable with the API key. It may be unset for a server on this machine or in a private network.
+        Null for other servers without a key.
     api_version
-        Azure's, such as ``2024-10-21``, for addresses that end with ``/openai``; null for all other servers.
+        Azure's API version, such as ``2024-10-21``, for addresses that end with ``/openai``; null for other servers.
     concurrency
-        Requests under way at the same time.
+        Maximum number of simultaneous requests.
     requests_per_minute, tokens_per_minute
-        Limits of your account; None for no limit. Tokens are those of the prompt, estimated, and as many as the
-        answer may have, which is how OpenAI counts.
+        Rate limits of your account; None for no limit. As OpenAI counts them, the tokens of a request are the
+        estimated prompt tokens plus `max_tokens`.
     timeout
-        Seconds until an attempt counts as failed.
+        Seconds after which an attempt has failed.
     max_retries
-        Attempts after the first when a server is busy, in trouble or not reached. Waits grow from half a second to
-        8 s, or are what the server's Retry-After says.
+        Maximum number of retries when the server is overloaded, fails or cannot be reached. The waiting time grows
+        from 0.5 s to 8 s unless the server sends a Retry-After header.
     token_limit
-        Name under which the server wants the limit of an answer. Newer models of OpenAI want
-        ``max_completion_tokens``, most other servers know ``max_tokens`` only.
+        Name of the request parameter that limits the answer's tokens. Newer OpenAI models require
+        ``max_completion_tokens``; most other servers support ``max_tokens`` only.
     system_role
-        Role of the system message; ``user`` puts it before the prompt in one message, for models whose template knows
-        no system message, such as Gemma's.
+        Role of the system message. ``user`` sends system message and prompt as one message, for models whose chat
+        template has no system message, such as Gemma.
     batch_requests
-        Most requests with the Batch API at a time, for accounts that may queue only so many tokens.
+        Maximum number of requests queued with the Batch API, for accounts with a limit on queued tokens.
     attempts
-        After so many rejected answers, counted over all runs, a request is left alone.
+        Number of rejected answers, over all runs, after which a request is not sent again.
     stop_after
-        Failures in a row, of whatever kind, that end a run.
+        Number of consecutive failures of any kind that end a run.
     """
 
     section: ClassVar[str] = "profiles.llm.client"
-    """Dotted name of these settings, for messages."""
+    """Dotted name of these settings in messages."""
 
     base_url: str | None = None
     api_key_variable: str | None = Field(default="OPENAI_API_KEY", min_length=1)
@@ -74,17 +75,17 @@ class ClientOptions:
 
     @field_validator("base_url")
     @classmethod
-    def _plain_address(cls, value: str | None) -> str | None:
+    def _check_base_url(cls, value: str | None) -> str | None:
         return None if value is None else check_address(f"{cls.section}.base_url", value)
 
     @field_validator("api_key_variable")
     @classmethod
-    def _name_of_a_variable(cls, value: str | None) -> str | None:
+    def _check_key_variable(cls, value: str | None) -> str | None:
         return check_variable(f"{cls.section}.api_key_variable", value)
 
     @property
     def address(self) -> str:
-        """The base URL that is used. Raises `ConfigError` where that of the environment is none, or holds a secret."""
+        """Base URL in use. Raises `ConfigError` if the environment's is not a URL or contains a secret."""
         from_environment = os.environ.get(BASE_URL_VARIABLE, "").strip()
         if self.base_url is None and from_environment:
             return check_address(BASE_URL_VARIABLE, from_environment)
@@ -92,17 +93,17 @@ class ClientOptions:
 
     @property
     def is_local(self) -> bool:
-        """True where the address is on this machine or a private network."""
+        """True if the address is on this machine or in a private network."""
         return is_private(self.address)
 
     def setting(self, name: str) -> str:
-        """Whole name of a setting of the connection; the variable's name where that decides about the address."""
+        """Return the dotted name of a connection setting, or OPENAI_BASE_URL if the address comes from there."""
         if name == "base_url" and self.base_url is None and os.environ.get(BASE_URL_VARIABLE):
             return BASE_URL_VARIABLE
         return f"{self.section}.{name}"
 
     def request_setting(self, name: str) -> str:
-        """Whole name of a setting of what is asked, such as the model."""
+        """Return the dotted name of a setting of the requests, such as the model."""
         return f"{self.section.removesuffix('.client')}.{name}"
 
 
@@ -112,7 +113,7 @@ def check_variable(setting: str, value: str | None) -> str | None:
     Raises
     ------
     ConfigError
-        For what cannot be one, most likely the key itself, which is not shown.
+        If `value` cannot be such a name. It may be the key itself, so the message does not show it.
     """
     if value is not None and not re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII):
         raise ConfigError(
@@ -123,12 +124,12 @@ def check_variable(setting: str, value: str | None) -> str | None:
 
 
 def read_key(options: ClientOptions) -> str:
-    """Read the key from the environment; a stand-in for servers that need none.
+    """Read the API key from the environment; return a placeholder for servers without a key.
 
     Raises
     ------
     ConfigError
-        If there is none and the server is not local, or it cannot be one.
+        If a key is required but not set, or contains characters that no key has.
     """
     name = options.api_key_variable
     key = os.environ.get(name, "").strip() if name else ""
@@ -137,15 +138,15 @@ def read_key(options: ClientOptions) -> str:
     if not key:
         raise ConfigError(
             f"no key for {options.address}: set the environment variable {name}\n"
-            f"  For a server that needs none: {options.setting('api_key_variable')}=null"
+            f"  For a server without a key: {options.setting('api_key_variable')}=null"
         )
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError(f"{name} holds characters that no key has; set it to the key alone")
+        raise ConfigError(f"{name} contains characters that no key has; set it to the key alone")
     return key
 
 
 def body(request: Request, options: ClientOptions) -> dict[str, Any]:
-    """Write the JSON body of a request."""
+    """Return the JSON body of a request."""
     answer = request.options
     optional = {
         "temperature": answer.temperature,

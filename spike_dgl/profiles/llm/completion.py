@@ -1,4 +1,4 @@
-"""Sending requests: what the store does not hold is asked, and each answer is committed as it arrives."""
+"""Sending of requests without a stored answer; each answer is stored as it arrives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 SECONDS_BETWEEN_LOOKS = 1.0
 HEARTBEAT_SECONDS = 10.0
 LEAST_PROMPT_TOKENS = 200
-"""Prompts that may have fewer are too short to be cut."""
+"""Prompts with fewer tokens are too short to be truncated."""
 
 
 def complete(
@@ -40,31 +40,31 @@ def complete(
     budget: Budget | None = None,
     progress: Callable[[Outcome], None] | None = None,
 ) -> Outcome:
-    """Ask what the store does not hold yet, in the given order, and store each answer as it arrives.
+    """Send requests without a stored answer, in the given order, and store each answer as it arrives.
 
-    A run that is killed at any moment is continued by calling this again: only requests that were under way, at most
-    `ClientOptions.concurrency`, may be paid twice. Ctrl-C waits for those.
+    To continue a killed run, call this again. Only requests in progress at that moment, at most
+    `ClientOptions.concurrency`, may be paid twice. Ctrl-C waits for them.
 
     Parameters
     ----------
     requests
-        What to ask; the most important first, in case the budget ends early.
+        Requests, the most important first, in case the budget is used up.
     store
-        Where answers are looked up and kept. Several processes may work on one.
+        Store of the answers. Several processes may use one.
     client
         Server and limits.
     budget
-        Prices and the limit of cost; without one, the bundled prices and no limit.
+        Prices and cost limit; None for the built-in prices and no limit.
     progress
         Called after every response with the outcome so far.
 
     Raises
     ------
     LanguageModelError
-        For a wrong key, an unknown model, an exhausted account, a server that is not there, or many failures in a
-        row. What was answered before is stored.
+        For a wrong key, an unknown model, an account without credit, a server that cannot be reached, or many
+        consecutive failures. Answers received before are stored.
     ConfigError
-        If there is no key, or a limit of cost cannot be kept because a price is unknown.
+        If there is no key, or there is a cost limit and a price is unknown.
     """
     requests = list(requests)
     store.plan(requests)
@@ -81,7 +81,7 @@ def _ignore(_: Outcome) -> None:
 
 
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine and return its result, also where an event loop is running already, as in a notebook."""
+    """Run a coroutine and return its result, also if an event loop is already running, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -92,7 +92,7 @@ def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
 
 @asynccontextmanager
 async def keeping_claims(store: Store) -> AsyncIterator[None]:
-    """Renew the store's claims while entered, and let go of them afterwards."""
+    """Renew the store's claims inside the context, and release them at its end."""
 
     async def renew() -> None:
         while True:
@@ -139,7 +139,7 @@ class _Run:
         self.error: Exception | None = None
 
     async def work_through(self) -> None:
-        """Send all requests; those that another process has claimed come last, if it leaves them."""
+        """Send all requests. Those that another process has claimed come last, unless it answers them."""
         self.allowance = Allowance(self.budget.max_cost, self._committed)
         self.requests_pace = Pace(self.client.requests_per_minute)
         self.tokens_pace = Pace(self.client.tokens_per_minute)
@@ -148,22 +148,22 @@ class _Run:
             await self._send_all(server)
             while self.elsewhere and not self.is_stopped:
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-                self._look_elsewhere()
+                self._check_elsewhere()
                 await self._send_all(server)
         if self.error is not None:
             raise self.error
-        self._believe()
+        self._keep_doubtful()
 
     @asynccontextmanager
     async def _heartbeat(self) -> AsyncIterator[None]:
-        """Tell the progress at once, and now and then also while nothing comes."""
+        """Report progress at once and every `HEARTBEAT_SECONDS`, also if no response arrives."""
 
-        async def tell() -> None:
+        async def report() -> None:
             while True:
                 self.progress(self.outcome)
                 await asyncio.sleep(HEARTBEAT_SECONDS)
 
-        async with _in_background(tell()):
+        async with _in_background(report()):
             yield
 
     def _committed(self) -> float:
@@ -171,11 +171,11 @@ class _Run:
 
     @property
     def is_stopped(self) -> bool:
-        """True where nothing more is to be sent."""
+        """True if no more requests are to be sent."""
         return bool(self.outcome.stopped)
 
-    def _look_elsewhere(self) -> None:
-        """Count what another process has answered; the rest is tried again."""
+    def _check_elsewhere(self) -> None:
+        """Count requests that another process has answered, and queue the others again."""
         done = self.store.answered(request.key for request in self.elsewhere)
         self._count(stored=len(done))
         self.waiting.extend(request for request in self.elsewhere if request.key not in done)
@@ -190,7 +190,7 @@ class _Run:
             return
         try:
             await asyncio.wait(workers)
-        except asyncio.CancelledError:  # Ctrl-C: what is under way is paid, and worth waiting for
+        except asyncio.CancelledError:  # Ctrl-C: requests in progress are charged, so wait for their answers
             self._stop(INTERRUPTED)
             self.progress(self.outcome)
             await asyncio.wait(workers)
@@ -205,12 +205,12 @@ class _Run:
                 self.elsewhere.append(request)
                 continue
             try:
-                await self._pay_for(request, server)
+                await self._send_within_budget(request, server)
             except Exception as error:
                 self._fail(error)
                 return
 
-    async def _pay_for(self, request: Request, server: AsyncOpenAI) -> None:
+    async def _send_within_budget(self, request: Request, server: AsyncOpenAI) -> None:
         """Send a request if the budget allows it."""
         price, ratios = self.prices[request.options.model], self.ratios[request.options.model]
         most = ratios.highest_cost(request, price) if price else 0.0
@@ -226,7 +226,7 @@ class _Run:
             await self.allowance.settle(most)
 
     async def _send(self, request: Request, server: AsyncOpenAI) -> None:
-        """Ask, and keep what came: a mishap after the run has stopped says nothing, and a refusal may be doubtful."""
+        """Send a request and store the response, except for mishaps after the run has stopped and doubtful failures."""
         self._count(under_way=1)
         try:
             completion = await self._ask(request, server)
@@ -236,7 +236,7 @@ class _Run:
         if isinstance(result, Failure) and result.reason in MISHAPS and self.is_stopped:
             return
         if not isinstance(result, Failure):
-            self._believe()
+            self._keep_doubtful()
         elif self._is_doubtful(request, result):
             self._doubt(request, completion)
             return
@@ -246,7 +246,7 @@ class _Run:
         """Send one request, with the client's own retries, and check the answer."""
         sent = body(request, self.client)
         try:
-            # As text: chat.completions.create would spend as long on its types as on sending.
+            # As text, since chat.completions.create takes as long to build its types as to send the request.
             response = await server.post("/chat/completions", body=sent, cast_to=str)
             return read_completion(
                 response, Asked.from_request(request), request.prompt, self.client.api_key_variable
@@ -258,7 +258,7 @@ class _Run:
         return Completion(problem)
 
     def _is_doubtful(self, request: Request, failure: Failure) -> bool:
-        """A request refused for reasons unknown, by a server that has answered none: it may refuse them all."""
+        """Return whether a failure may be due to the settings: an unknown reason, and no answer from the server yet."""
         is_new = request.key not in self.failed_before
         return failure.reason == "invalid" and not self.outcome.answered and is_new
 
@@ -268,14 +268,14 @@ class _Run:
         if mistake is not None:
             self._fail(mistake)
 
-    def _believe(self) -> None:
-        """Count doubtful refusals against their nodes: the server answers others."""
+    def _keep_doubtful(self) -> None:
+        """Store doubtful failures: since the server answers other requests, the settings are right."""
         for doubtful in self.doubtful:
             self._keep(*doubtful)
         self.doubtful.clear()
 
     def _keep(self, request: Request, completion: Completion) -> None:
-        """Store a response with its cost, count it, and stop after too many failures in a row."""
+        """Store a response with its cost, count it, and stop after too many consecutive failures."""
         price = self.prices[request.options.model]
         cost = price.cost(completion.prompt_tokens, completion.completion_tokens) if price else None
         self.store.record(request, completion, cost)
@@ -295,15 +295,15 @@ class _Run:
             self._judge(completion.result)
 
     def _judge(self, failure: Failure) -> None:
-        # Where no server is, none of the requests before has arrived, and nobody wants to wait for twenty.
-        nobody_there = failure.reason == "no connection" and not self.outcome.answered
-        if nobody_there or self.failures_in_row >= self.client.stop_after:
-            many = "" if nobody_there else f"{self.failures_in_row} failures in a row, the last one "
+        # If the first request reaches no server, stop at once instead of after `stop_after` failures.
+        is_unreachable = failure.reason == "no connection" and not self.outcome.answered
+        if is_unreachable or self.failures_in_row >= self.client.stop_after:
+            many = "" if is_unreachable else f"{self.failures_in_row} consecutive failures, the last one "
             remedy = remedy_of(failure, self.client)
             self._fail(LanguageModelError(f"{many}{failure.reason}: {failure.detail}\n  {remedy}"))
 
     def _fail(self, error: Exception) -> None:
-        """Let no more requests leave, and raise the first such error once those under way are done."""
+        """Send no more requests, and raise the first error once those in progress have ended."""
         self.error = self.error or error
         self._stop("an error")
 

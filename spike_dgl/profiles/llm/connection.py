@@ -1,4 +1,4 @@
-"""Connections to a server of language models, whose only retries are those of the openai package."""
+"""Connections to a language model server. All retries are those of the openai package."""
 
 from __future__ import annotations
 
@@ -23,23 +23,22 @@ from spike_dgl.profiles.llm.server_errors import (
     read_server_error,
 )
 
-# Importing openai takes most of a second; commands that send nothing do without.
+# Importing openai takes most of a second, which commands that send nothing should not wait for.
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 
 def connect(options: ClientOptions, pace: Pace, on_retry: Callable[[str], None] | None = None) -> AsyncOpenAI:
-    """Open a client whose own retries are the only ones.
+    """Open a client, which does all retries itself.
 
-    An error inside a reply of status 200 gets the status that it names, and so takes the way of all errors.
+    An error inside a response with status 200 gets the status that it names, and is then handled like other errors.
 
     Parameters
     ----------
     options
-        The server.
+        Settings of the connection.
     pace
-        A retry takes its turn there like any request; a Retry-After holds up all of them. None leaves once it is
-        closed.
+        Rate limit for retries. A Retry-After header pauses all requests. After `Pace.close`, there are no retries.
     on_retry
         Called before each retry with its reason.
 
@@ -64,7 +63,7 @@ def connect(options: ClientOptions, pace: Pace, on_retry: Callable[[str], None] 
 
 
 class _Hooks:
-    """Hooks on each request before it leaves, and on each response before the openai package sees it."""
+    """Hooks for each request before it is sent, and for each response before the openai package gets it."""
 
     def __init__(self, options: ClientOptions, pace: Pace, on_retry: Callable[[str], None] | None) -> None:
         self._options, self._pace, self._on_retry = options, pace, on_retry
@@ -107,7 +106,7 @@ class _Hooks:
 
 
 def server_error(status: int, headers: Mapping[str, str], content: bytes) -> ServerError | None:
-    """Read the error that a reply holds; None for an answer."""
+    """Read the error in a response; return None if it is an answer."""
     try:
         body = json.loads(content) if status >= 400 or b'"error"' in content else None
     except (ValueError, RecursionError):
@@ -118,16 +117,16 @@ def server_error(status: int, headers: Mapping[str, str], content: bytes) -> Ser
 def understand(
     error: Exception, options: ClientOptions, sent: Mapping[str, Any]
 ) -> Failure | LanguageModelError:
-    """Return what an exception of the openai client means: a failure of this request, or the end of the run.
+    """Classify an exception of the openai client: a failure of this request, or an error that ends the run.
 
-    Raises `error` itself where it is a mistake of ours.
+    Raises `error` itself if it is a bug of this program.
 
     Parameters
     ----------
     error
-        The exception.
+        Exception.
     options
-        The connection.
+        Settings of the connection.
     sent
         Body of the request; empty for files and batches.
     """
@@ -143,7 +142,7 @@ def understand(
     if isinstance(error, openai.APIStatusError):
         response = error.response
         reply = server_error(response.status_code, response.headers, response.content)
-        assert reply is not None, "the openai package calls statuses below 400 no errors"
+        assert reply is not None, "the openai package raises this error only for status 400 and above"
         return meaning_of(reply, options, sent)
     if isinstance(error, openai.APIResponseValidationError):
         return Failure("unreadable", shorten(error.response.content))
@@ -152,17 +151,17 @@ def understand(
 
 def _by_proxy(options: ClientOptions) -> str:
     variable = proxy_variable(options)
-    return f" by the proxy of {variable}" if variable else ""
+    return f" through the proxy in {variable}" if variable else ""
 
 
 def _http_client(options: ClientOptions, hooks: Mapping[str, Any]) -> Any:
-    """An HTTP client that takes the environment's proxies and certificates, but no proxy to a private host."""
+    """Create an HTTP client with the environment's proxies and certificates; private hosts get no proxy."""
     from openai import DefaultAsyncHttpxClient
 
     by_proxy = takes_proxy(options)
     if by_proxy:
         check_proxies(options)
-    # Loading the usual certificates takes longer than a request; without TLS none is needed, and none is trusted.
+    # Loading the default certificates takes longer than a request, so they are loaded only for TLS.
     needs_certificates = by_proxy or options.address.startswith("https")
     verify = certificates() if needs_certificates else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return DefaultAsyncHttpxClient(event_hooks=hooks, trust_env=by_proxy, verify=verify)

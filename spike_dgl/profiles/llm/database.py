@@ -1,4 +1,4 @@
-"""A sqlite file that several processes may use at once, and that says clearly what is wrong with it."""
+"""The SQLite file of a store, which several processes can use at once, with errors that users can fix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from spike_dgl.errors import DataError
 
-APPLICATION_ID = 0x5370694B  # "SpiK": tells our files from other sqlite files
+APPLICATION_ID = 0x5370694B  # "SpiK": distinguishes stores from other SQLite files
 VERSION = 1
 BUSY_SECONDS = 60
 
@@ -49,17 +49,17 @@ CREATE INDEX batch_requests_by_label ON batch_requests (label);
 
 
 class Database:
-    """A connection to one file of our schema.
+    """A connection to one file with the schema above.
 
-    Write-ahead logging keeps readers and one writer out of each other's way, and a process that is killed loses
-    nothing that it had committed. It needs a local disk: on network file systems sqlite's locks are not reliable.
+    With write-ahead logging, readers and one writer do not block each other, and a killed process loses nothing that
+    it had committed. The file needs a local disk: SQLite's locks are not reliable on network file systems.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._errors_named():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Another thread may do the work while this one waits for it: see completion.run_to_end.
+            # completion.run_to_end may use the connection in another thread while this one waits.
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -70,11 +70,11 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
     def _prepare(self) -> None:
-        """Create the tables in a new file; refuse a file that is not ours, or newer than this program."""
+        """Create the tables in a new file; raise an error for a file of another program or version."""
         with self.transaction():
             identity, version = self.value("PRAGMA application_id"), self.value("PRAGMA user_version")
             empty = not self.value("SELECT count(*) FROM sqlite_master")
@@ -88,17 +88,17 @@ class Database:
                 self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self.execute(f"PRAGMA user_version = {VERSION}")
             elif version != VERSION:
-                problem = f"has version {version} of the store's layout, this program knows {VERSION}"
+                problem = f"has version {version} of the store's format, but this program supports {VERSION}"
                 raise DataError(self.path, problem, "Install the version of spike_dgl that wrote it.")
-        # The file remembers it. Where another process is about to switch too, sqlite says "locked" without waiting.
+        # The mode is stored in the file. If another process switches it at the same time, SQLite fails without waiting.
         with suppress(sqlite3.OperationalError):
             self._connection.execute("PRAGMA journal_mode = wal")
-        # FULL would wait for the disk at every answer; NORMAL can lose the last ones in a power cut, not in a kill.
+        # FULL waits for the disk at every answer. NORMAL can lose the last answers in a power cut, but not in a kill.
         self.execute("PRAGMA synchronous = NORMAL")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of what is executed inside, or nothing; other writers wait."""
+        """Commit all statements inside the context, or none; other writers wait."""
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -108,7 +108,7 @@ class Database:
         self.execute("COMMIT")
 
     def execute(self, statement: str, values: Iterable[Any] = ()) -> int:
-        """Run a statement; the number of rows it changed."""
+        """Run a statement and return the number of changed rows."""
         with self._errors_named():
             return self._connection.execute(statement, tuple(values)).rowcount
 
@@ -118,12 +118,12 @@ class Database:
             self._connection.executemany(statement, rows)
 
     def rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+        """Return all rows of a query."""
         with self._errors_named():
             return self._connection.execute(query, tuple(values)).fetchall()
 
     def value(self, query: str, values: Iterable[Any] = ()) -> Any:
-        """The first column of a query's first row, or None."""
+        """Return the first column of a query's first row, or None."""
         rows = self.rows(query, values)
         return rows[0][0] if rows else None
 
@@ -132,11 +132,11 @@ class Database:
         try:
             yield
         except sqlite3.OperationalError as error:
-            remedy = "Check that the folder exists and may be written, that the disk is not full, and is a local one."
+            remedy = "Check that the folder exists and is writable, and that the disk is local and not full."
             raise DataError(self.path, f"cannot be used ({error})", remedy) from None
         except sqlite3.DatabaseError as error:
-            remedy = "Restore it from a copy, or rescue what is left with `sqlite3 FILE .recover`."
-            raise DataError(self.path, f"is damaged, or no store of profiles ({error})", remedy) from None
+            remedy = "Restore it from a backup, or recover what is left with `sqlite3 FILE .recover`."
+            raise DataError(self.path, f"is damaged, or not a store of profiles ({error})", remedy) from None
         except OSError as error:
             raise DataError(
                 self.path, f"cannot be created ({error.strerror})", "Name another file."

@@ -1,4 +1,4 @@
-"""What requests will cost, before they are sent."""
+"""Estimates of the tokens and cost of requests before they are sent."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from spike_dgl.profiles.llm.requests import TOKENS_PER_BYTE, Request
 from spike_dgl.profiles.llm.store import Store, Usage
 
 TOKENS_PER_WORD = 1.4
-"""Of answers, for each word that was asked for, until a server has counted some."""
+"""Estimated answer tokens per requested word, used until a server has reported counts."""
 
 ENOUGH_RESPONSES = 20
-"""So many counted responses of a model replace the two ratios above by its own."""
+"""Number of a model's responses from which measured ratios replace `TOKENS_PER_BYTE` and `TOKENS_PER_WORD`."""
 
 FRAME_TOKENS = 12
-"""Of a chat's roles and separators."""
+"""Tokens of a chat's roles and separators."""
 
 CUT_SHARE = 0.75
-"""Share of the tokens that a prompt should have: where a server counts fewer, it has cut the prompt."""
+"""Fraction of the expected prompt tokens; if a server reports fewer, it has truncated the prompt."""
 
 MARGIN = 1.2
-"""By which a single prompt may have more tokens than estimated, where money is set aside for it."""
+"""Factor on the estimated tokens of a single prompt when its maximum cost is reserved."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent.
+    """Cost limit and prices.
 
     Parameters
     ----------
     max_cost
-        US dollars that the store's ledger may reach, earlier runs included; None for no limit. Before a request is
-        sent, the most it can cost is set aside, so that those under way do not pass the limit either.
+        Maximum total cost in the store's ledger in US dollars, including earlier runs; None for no limit. The maximum
+        cost of a request is reserved before it is sent, so that requests in progress cannot exceed the limit.
     prices
-        What tokens cost.
+        Prices of tokens.
     """
 
     max_cost: float | None = None
@@ -45,7 +45,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class TokenRatios:
-    """Tokens per byte of a prompt, and tokens of an answer per word that was asked for; by a server's counts or not."""
+    """Prompt tokens per byte, and answer tokens per requested word: defaults, or measured from past usage."""
 
     prompt: float = TOKENS_PER_BYTE
     completion: float = TOKENS_PER_WORD
@@ -53,48 +53,48 @@ class TokenRatios:
 
     @classmethod
     def measured(cls, usage: Usage) -> TokenRatios:
-        """Ratios from past usage; defaults if there are too few responses."""
+        """Return ratios from past usage; defaults if there are too few responses."""
         if usage.responses < ENOUGH_RESPONSES or not usage.prompt_tokens or not usage.completion_tokens:
             return cls()
         return cls(usage.prompt_tokens / usage.prompt_bytes, usage.completion_tokens / usage.max_words, True)
 
     def prompt_tokens(self, request: Request) -> float:
-        """Expected of a request's prompt."""
+        """Return the expected number of a request's prompt tokens."""
         return request.prompt_bytes * self.prompt + FRAME_TOKENS
 
     def least_prompt_tokens(self, request: Request) -> float:
-        """Fewest tokens of a request's prompt, unless the server cuts it.
+        """Return the minimum number of a request's prompt tokens if the server does not truncate it.
 
-        Half of a quarter of the characters, since no script takes more of them a token; more by past usage.
+        One eighth of the characters, since no script has more characters per token, or more by past usage.
         """
         by_usage = CUT_SHARE * request.prompt_bytes * self.prompt if self.is_measured else 0.0
         return max(by_usage, len(request.system + request.prompt) * TOKENS_PER_BYTE / 2)
 
     def completion_tokens(self, request: Request) -> float:
-        """Expected of its answer."""
+        """Return the expected number of tokens of the answer."""
         return min(request.max_words * self.completion, request.options.max_tokens)
 
     def highest_cost(self, request: Request, price: Price, batch: bool = False) -> float:
-        """US dollars if the answer is as long as it may be."""
+        """Return the cost in US dollars if the answer has `max_tokens` tokens."""
         return price.cost(MARGIN * self.prompt_tokens(request), request.options.max_tokens, batch)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected of the requests about one node type.
+    """Estimate for the requests of one node type and model.
 
     Parameters
     ----------
     node_type, model
-        Which requests.
+        Node type and model of the requests.
     requests
-        How many different ones.
+        Number of distinct requests.
     prompt_tokens, completion_tokens
-        Of all of them.
+        Expected total tokens.
     cost
-        US dollars; None where the price is unknown.
+        Expected cost in US dollars; None if the price is unknown.
     highest_cost
-        US dollars if every answer is as long as it may be.
+        Cost in US dollars if every answer has `max_tokens` tokens.
     """
 
     node_type: str
@@ -113,23 +113,23 @@ def estimate(
     store: Store | None = None,
     batch: bool = False,
 ) -> tuple[Estimate, ...]:
-    """Requests, tokens and cost by node type and model, in the order in which they come first.
+    """Estimate requests, tokens and cost by node type and model, in the order of first occurrence.
 
-    Tokens are estimated from bytes, without any model's vocabulary; once a store holds `ENOUGH_RESPONSES` counted
-    ones of the model, from its own ratio.
+    Tokens are estimated from bytes, with no tokenizer. From `ENOUGH_RESPONSES` stored responses of a model on, its
+    measured ratio is used.
 
     Parameters
     ----------
     requests
-        What would be asked; equal ones count once, those that the store answers not at all.
+        Requests. Equal requests count once, requests with a stored answer do not count.
     client
-        Whose server is free where it is local.
+        Connection; a local server is free.
     prices
-        What tokens cost.
+        Prices of tokens.
     store
-        Earlier answers and the tokens they took.
+        Store of earlier answers and usage.
     batch
-        At the price of the Batch API.
+        Use the prices of the Batch API.
     """
     distinct = {request.key: request for request in requests}
     answered = store.answered(distinct) if store is not None else set()

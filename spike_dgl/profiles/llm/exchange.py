@@ -1,4 +1,7 @@
-"""Texts out of a store and into one: our own file with raw ids and models, and the authors' with row numbers."""
+"""Export of texts from a store and import into one, in this program's format and in the authors' format.
+
+This program's file has raw ids and models, the authors' files have row numbers.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +44,15 @@ def export_texts(
     Parameters
     ----------
     folder
-        Gets ``profiles.json`` with raw ids and models, and the authors' ``item_profiles.json``,
+        Output folder for ``profiles.json`` with raw ids and models, and for the authors' ``item_profiles.json``,
         ``entity_profiles.json`` and ``user_profiles.json`` with row numbers.
     dataset, options, store
-        Whose texts.
+        Data, settings and store that determine the texts.
 
     Returns
     -------
     dict
-        How many of each node type.
+        Number of texts by node type.
     """
     pipeline = Pipeline(dataset, options, store)
     own: dict[NodeType, dict[str, dict[str, str]]] = {}
@@ -68,26 +71,26 @@ def export_texts(
 
 
 def import_texts(file: Path, data: TrainingData, store: Store) -> dict[NodeType, int]:
-    """Take the texts of a file into a store, where they stand for their nodes' answers and are never asked about.
+    """Import the texts of a file into a store, as answers for their nodes. No requests are sent for these nodes.
 
     Parameters
     ----------
     file
-        Our ``profiles.json`` under whatever name, or one of the authors' files, known by its name.
+        An authors' file, recognized by its name, or a file in the format of ``profiles.json`` with any other name.
     data
-        Its ids are looked up there.
+        Data set of the nodes.
     store
-        Gets the texts.
+        Store to add the texts to.
 
     Returns
     -------
     dict
-        How many of each node type.
+        Number of texts by node type.
 
     Raises
     ------
     DataError
-        If the file is missing, broken, or names a node that the data set does not have; nothing is imported then.
+        If the file is missing or damaged, or has a node that is not in the data set. Nothing is imported then.
     """
     of_authors = {file_name(node_type): node_type for node_type in STAGES}
     node_type = of_authors.get(file.name)
@@ -113,7 +116,7 @@ def _read_own(file: Path, data: TrainingData) -> dict[NodeType, dict[str, Export
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole file"
-        remedy = f"Expected the layout of {OWN_FILE} as profile export writes it, or one of the authors' file names."
+        remedy = f"Expected the format of {OWN_FILE} that profile export writes, or one of the authors' file names."
         raise DataError(file, f"{where}: {first['msg']}", remedy) from None
     for node_type, texts in found.items():
         _check_ids(file, texts, vocabulary_of(node_type, data))
@@ -124,4 +127,4 @@ def _check_ids(file: Path, texts: Mapping[str, ExportedText], vocabulary: Vocabu
     for raw in texts:
         if raw not in vocabulary:
             problem = f"has a text of {vocabulary.kind} '{raw}', which the data set does not have"
-            raise DataError(file, problem, "Name the data set that it was exported from: data.path=FOLDER.")
+            raise DataError(file, problem, "Use the data set from which it was exported: data.path=FOLDER.")

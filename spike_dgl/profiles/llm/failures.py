@@ -1,4 +1,4 @@
-"""Reasons why a request has no text, and the words of servers about it."""
+"""Reasons why a request has no usable answer, and error messages of servers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Rejection = Literal[
     "prompt too long",
     "invalid",
 ]
-"""Asking again would most likely end the same: such a request is given up after a few times.
+"""Failures that a retry would probably repeat. Such a request is given up after `ClientOptions.attempts` attempts.
 
-``unreadable``: no chat completion at all. ``invalid``: the server found the request itself at fault. The rules of most
-others are in `spike_dgl.profiles.llm.rejections`.
+``unreadable``: the response is not a chat completion. ``invalid``: the server rejected the request. Most of the others
+are rules of `spike_dgl.profiles.llm.rejections`.
 """
 
 Mishap = Literal["rate limited", "server error", "timed out", "no connection", "expired"]
-"""Says nothing about the request, which is sent again by every later run. ``expired``: its batch ran out of time."""
+"""Failures not due to the request, which every later run sends again. ``expired``: its batch ran out of time."""
 
 MISHAPS: tuple[Mishap, ...] = ("rate limited", "server error", "timed out", "no connection", "expired")
 
@@ -35,7 +35,7 @@ DETAIL_LENGTH = 300
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no text, in one of the fixed words of `Rejection` and `Mishap`, and in the server's own."""
+    """Failure of a request: a reason of `Rejection` or `Mishap`, and details such as the server's message."""
 
     reason: Rejection | Mishap
     detail: str = ""
@@ -43,16 +43,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class ErrorBody:
-    """Words of a server about an error.
+    """Content of an error body.
 
     Parameters
     ----------
     message
-        In its own words; empty where there are none.
+        Message; empty if there is none.
     code
-        Its code, or else its type.
+        Error code, or else its type.
     parameter
-        Name of the parameter at fault, where it is named apart from the message.
+        Name of the parameter that caused the error, if the body has a field for it.
     """
 
     message: str = ""
@@ -61,7 +61,7 @@ class ErrorBody:
 
 
 def read_error(body: Any) -> ErrorBody:
-    """Read an error body, whichever of the usual shapes it has."""
+    """Read an error body in any of the usual formats."""
     while isinstance(body, list) and body:  # Gemini puts the object into a list
         body = body[0]
     if not isinstance(body, Mapping):
@@ -80,7 +80,7 @@ def read_error(body: Any) -> ErrorBody:
 
 
 def _complaints(said: Any) -> list[Mapping[str, Any]]:
-    """Complaints of pydantic about a request, which servers built on FastAPI hand on."""
+    """Return pydantic's validation errors, which servers built on FastAPI forward."""
     if isinstance(said, str) and said.startswith("{"):
         try:
             said = json.loads(said)
@@ -97,7 +97,7 @@ def _place(complaint: Mapping[str, Any]) -> str:
 
 
 def shorten(content: bytes | str) -> str:
-    """Return the beginning of a text, white space made plain, for a log or a message."""
+    """Return the beginning of a text with normalized white space, for a log or a message."""
     text = " ".join(
         (content.decode("utf-8", "replace") if isinstance(content, bytes) else valid(content)).split()
     )
@@ -105,5 +105,5 @@ def shorten(content: bytes | str) -> str:
 
 
 def valid(text: str) -> str:
-    """Replace half surrogate pairs, which JSON can spell and no file or database can hold."""
+    """Replace lone surrogates, which JSON can contain but UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""What generating all profiles will cost, while most prompts cannot exist yet."""
+"""Estimates for generating all profiles, although most prompts do not exist yet."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def estimate_generation(
     store: Store | None = None,
     batch: bool = False,
 ) -> list[Estimate]:
-    """Requests, tokens and cost that `generate` has ahead of it, by node type and model.
+    """Estimate the requests, tokens and cost of `generate` by node type and model.
 
-    The prompts of entities and users hold profiles that are not written yet. Each is counted as a text of as many
-    words as will be asked for.
+    Prompts of entities and users quote profiles that are not written yet. Each of these profiles counts with the
+    maximum number of words.
     """
     pipeline = Pipeline(dataset, options, store)
     estimates: list[Estimate] = []
@@ -32,7 +32,7 @@ def estimate_generation(
         expected: dict[str, Answer] = {}
         for portion in portions(pipeline.covered(node_type)):
             requests = [request for _, request in portion]
-            expected |= {request.key: _stand_in(request) for request in requests}
+            expected |= {request.key: _placeholder(request) for request in requests}
             estimates += estimate(requests, options.llm.client, prices, store, batch)
 
         def answers(keys: Sequence[str], expected: Mapping[str, Answer] = expected) -> dict[str, Answer]:
@@ -43,13 +43,13 @@ def estimate_generation(
     return _merged(estimates)
 
 
-def _stand_in(request: Request) -> Answer:
-    """Six letters a word with its space, as in English prose."""
+def _placeholder(request: Request) -> Answer:
+    """Return an answer of `max_words` words of six characters including the space, as in English prose."""
     return Answer(" ".join(["words"] * request.max_words), request.options.model, 0, 0, None)
 
 
 def _merged(estimates: Iterable[Estimate]) -> list[Estimate]:
-    """One estimate a node type and model."""
+    """Merge the estimates of each node type and model."""
     groups: dict[tuple[str, str], list[Estimate]] = {}
     for one in estimates:
         groups.setdefault((one.node_type, one.model), []).append(one)

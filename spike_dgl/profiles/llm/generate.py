@@ -1,4 +1,4 @@
-"""Generating profiles stage by stage, one request at a time or in batches."""
+"""Generation of profiles, stage by stage, with single requests or batches."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ Progress: TypeAlias = Callable[[NodeType, Outcome], None]
 
 @dataclass(frozen=True)
 class Generation:
-    """What became of a run: the outcome of each stage that was begun, and why it stopped early, if it did."""
+    """Result of a run: the outcome of each stage that was started."""
 
     stages: Mapping[NodeType, Outcome]
 
     @property
     def stopped(self) -> str:
-        """Why the run stopped before its end; empty where it did not."""
+        """Reason why the run stopped early; empty if it did not."""
         return next((outcome.stopped for outcome in self.stages.values() if outcome.stopped), "")
 
     @property
     def cost(self) -> float:
-        """US dollars paid in this run."""
+        """Cost of this run in US dollars."""
         return sum(outcome.cost for outcome in self.stages.values())
 
     @property
     def cut_prompts(self) -> int:
-        """Answers in this run to prompts that the server had cut."""
+        """Number of answers in this run to prompts that the server truncated."""
         return sum(outcome.cut_prompts for outcome in self.stages.values())
 
     @property
     def has_nothing(self) -> bool:
-        """True where requests failed and none was ever answered."""
+        """True if requests failed and there is no answer at all."""
         answered = sum(outcome.answered + outcome.stored for outcome in self.stages.values())
         return self.unanswered > 0 and not answered
 
     @property
     def unanswered(self) -> int:
-        """Requests that were sent and have no usable answer."""
+        """Number of requests that were sent and have no usable answer."""
         return sum(outcome.failed + outcome.given_up for outcome in self.stages.values())
 
 
@@ -67,35 +67,35 @@ def generate(
     *,
     batch: bool = False,
 ) -> Generation:
-    """Ask for all profiles that are covered and that the store does not hold.
+    """Generate all covered profiles that are not in the store.
 
-    Items are asked about first, then auxiliary entities, then users, each highest degree first. A failed request is
-    sent again up to `ClientOptions.attempts` times before the next stage begins without its answer.
+    The stages are items, auxiliary entities and users, each in order of decreasing degree. A failed request is sent up
+    to `ClientOptions.attempts` times. Then the next stage starts without its answer.
 
     Parameters
     ----------
     dataset
-        The data.
+        Data set.
     options
-        What to ask, and whom.
+        Settings of prompts, model and server.
     store
-        Keeps the answers.
+        Store of the answers.
     budget
-        Prices and the limit of cost.
+        Prices and cost limit.
     progress
-        Called after every response, or every look at a batch, with the outcome of the stage so far.
+        Called after every response, or every check of a batch, with the outcome of the stage so far.
     batch
-        Use the Batch API and wait for each stage; a run that is stopped meanwhile is continued by the next.
+        Use the Batch API and wait for each stage. If the run is stopped, the next run continues it.
 
     Raises
     ------
     LanguageModelError, ConfigError
-        As `spike_dgl.profiles.llm.completion.complete`; answers that came before are stored.
+        See `spike_dgl.profiles.llm.completion.complete`. Answers received before are stored.
     """
     pipeline = Pipeline(dataset, options, store)
     stages: dict[NodeType, Outcome] = {}
     finish = _finish_in_batches if batch else _finish
-    # One batch at a time: an account may queue only so many tokens.
+    # One batch at a time, since accounts have a limit on queued tokens.
     size = options.llm.client.batch_requests if batch else PORTION
     for node_type in STAGES:
         outcomes: list[Outcome] = []
@@ -132,7 +132,7 @@ def _report_sum(report: Callable[[Outcome], None], before: Outcome, again: Outco
 
 
 def _after(before: Outcome, again: Outcome) -> Outcome:
-    """The outcome of a pass over requests of which some had failed in the pass before."""
+    """Combine the outcomes of a pass over requests, and of another pass over those that failed."""
     summed = ("answered", "prompt_tokens", "completion_tokens", "cost", "cut_prompts", "retries")
     sums = {name: getattr(before, name) + getattr(again, name) for name in summed}
     return dataclasses.replace(again, stored=before.stored, **sums)
@@ -166,12 +166,12 @@ def _finish_in_batches(
 def _check(batches: Iterable[BatchStatus], client: ClientOptions) -> None:
     for batch in batches:
         if batch.status == "failed":
-            remedy = f"Where it queues too many tokens, lower {client.setting('batch_requests')}."
-            raise LanguageModelError(f"batch {batch.id} was refused: {batch.problem}\n  {remedy}")
+            remedy = f"If it queues too many tokens, lower {client.setting('batch_requests')}."
+            raise LanguageModelError(f"batch {batch.id} was rejected: {batch.problem}\n  {remedy}")
 
 
 def _since(before: Usage, store: Store, outcome: Outcome, keys: Sequence[str]) -> Outcome:
-    """What became of requests by now, and what was paid since a moment before."""
+    """Return the present outcome of requests, with the cost since the usage `before`."""
     now, answered, batched = store.usage(), store.answered(keys), store.in_batch(keys)
     open_keys = {key for key in keys if key not in answered and key not in batched}
     return dataclasses.replace(
@@ -196,7 +196,7 @@ def _reporter(
 
 
 def _total(outcomes: Sequence[Outcome]) -> Outcome:
-    """Sums over the portions of a stage, with the last one's reason to stop."""
+    """Sum the outcomes of a stage's portions, with the last portion's reason to stop."""
     last = outcomes[-1]
     names = [name for name, value in dataclasses.asdict(last).items() if not isinstance(value, str)]
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Data in prompts: bounded, between tags, and unable to leave them."""
+"""Data in prompts: limited in length, enclosed in tags, and unable to close them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from spike_dgl.data.reviews import shortened
 from spike_dgl.profiles.llm.prompts import DATA_RULE, StagePrompt
 
 CHARACTERS_A_TOKEN = 4
-"""What a token is counted as. English takes a little more a token, other scripts less."""
+"""Number of characters counted as one token. English has slightly more per token, other scripts have fewer."""
 LINE_TOKENS = 400
-"""Most tokens of one title, fact, description or quoted profile."""
+"""Maximum number of tokens of one title, fact, description or quoted profile."""
 
 _NOT_A_TAG = str.maketrans("<>", "‹›")
 
 
 def plain(text: str) -> str:
-    """Text of others as one line that holds no tag: angle brackets become ‹ and ›, invisible characters go.
+    """Return untrusted text as one line without tags: angle brackets become ‹ and ›, invisible characters are removed.
 
     Examples
     --------
@@ -33,22 +33,22 @@ def _blank(character: str) -> str:
 
 
 def system_message(prompt: StagePrompt) -> str:
-    """The prompt's own words, then `DATA_RULE`."""
+    """Return the system text of a prompt, followed by `DATA_RULE`."""
     return f"{_worded(prompt.system, prompt).strip()}\n\n{DATA_RULE}"
 
 
 def user_message(prompt: StagePrompt, material: Mapping[str, Sequence[str]], tokens: int) -> str:
-    """The prompt with data in the place of its placeholders.
+    """Return a prompt with data in place of its placeholders.
 
     Parameters
     ----------
     prompt
-        What is asked.
+        Prompt with placeholders.
     material
-        Lines by placeholder, in order of importance; an empty list leaves no trace, nor what is not asked for.
+        Lines by placeholder, in order of importance. Empty lists, and lists without a placeholder, are left out.
     tokens
-        Most tokens of all lines together. The lists are filled one after the other, and each ends before its first
-        line for which there is no room.
+        Maximum number of tokens of all lines together. The lists are filled in order, and each ends before its first
+        line that does not fit.
     """
     kept, left = {}, tokens * CHARACTERS_A_TOKEN
     for name, lines in material.items():

@@ -14,15 +14,15 @@ from spike_dgl.profiles.llm.requests import CompletionOptions
 
 @dataclass(frozen=True, config=STRICT)
 class StageOptions:
-    """What is special about the nodes of one type.
+    """Settings for the nodes of one type.
 
     Parameters
     ----------
     model
-        Asked about these nodes instead of the model of all; None for that one.
+        Model for nodes of this type; None for `profiles.llm.model`.
     coverage
-        Share of the nodes that are asked about, those with the most interactions and triples first. The others
-        keep their template profile.
+        Fraction of the nodes for which the model writes profiles, starting with those that have the most interactions
+        and triples. The others keep their template profiles.
     """
 
     model: str | None = Field(default=None, min_length=1)
@@ -31,39 +31,40 @@ class StageOptions:
 
 @dataclass(frozen=True, config=STRICT)
 class LlmOptions(CompletionOptions):
-    """What a language model is asked, and about which nodes; `CompletionOptions` says how it answers.
+    """Settings of the prompts, the nodes they are about, and (see `CompletionOptions`) the model.
 
-    All but `client`, `coverage`, `confirm_above` and `poll_seconds` is part of a prompt or its parameters: changing
-    it asks anew for the nodes it concerns.
+    All settings but `client`, `coverage`, `confirm_above` and `poll_seconds` change prompts or their parameters:
+    after a change, the affected nodes need new answers.
 
     Parameters
     ----------
     prompts
-        A domain whose prompts come along (``books``, ``generic``, ``local_businesses``, ``movies_tv``, ``music``),
-        or the path of a YAML file of your own.
+        Domain with built-in prompts (``books``, ``generic``, ``local_businesses``, ``movies_tv``, ``music``), or the
+        path of your own YAML file.
     client
-        The server that answers, and its limits.
+        Connection to the server, and its limits.
     item, entity, user
-        What is special about items, auxiliary entities and users.
+        Settings for items, auxiliary entities and users.
     facts
-        Most triples told about a node, rarest neighbours first.
+        Maximum number of a node's triples in its prompt; those with the rarest neighbours come first.
     related_facts
-        Most triples two hops away told about an item.
+        Maximum number of triples two hops away in an item's prompt.
     linked_items
-        Most linked items that an auxiliary entity is described by, those with the most users first.
+        Maximum number of linked items in an auxiliary entity's prompt; those with the most users come first.
     history_items
-        Most training items that a user is described by, those with the fewest users first.
+        Maximum number of training items in a user's prompt; those with the fewest users come first.
     item_reviews, user_reviews
-        Most reviews that an item, and that a user is described by, where the data has reviews; of training
-        interactions only. The longest of those that fit are taken.
+        Maximum number of reviews in an item's and in a user's prompt, if the data has reviews. Only reviews of
+        training interactions are used; the longest that fit come first.
     review_tokens
-        From which length on a review is cut; counted as a quarter of the characters.
+        Maximum length of a review in tokens (characters / 4); the rest is cut off.
     confirm_above
-        US dollars that a run may cost before ``main.py profile`` asks, or wants ``--yes``.
+        Estimated cost of a run in US dollars above which ``main.py profile`` asks for confirmation, or requires
+        ``--yes``.
     poll_seconds
-        Between two questions to the Batch API whether it has finished.
+        Seconds between two status requests to the Batch API.
     prompt_tokens
-        Most tokens of data in a prompt, counted as a quarter of the characters. What comes last is left out.
+        Maximum number of data tokens (characters / 4) in a prompt; data beyond that is left out.
     """
 
     prompts: str = Field(default="generic", min_length=1)
@@ -83,10 +84,10 @@ class LlmOptions(CompletionOptions):
     prompt_tokens: int = Field(default=3000, ge=200)
 
     def for_stage(self, node_type: str) -> StageOptions:
-        """The settings of ``item``, ``entity`` or ``user``."""
+        """Return the settings of ``item``, ``entity`` or ``user``."""
         return {"item": self.item, "entity": self.entity, "user": self.user}[node_type]
 
     def completion(self, node_type: str) -> CompletionOptions:
-        """Model and parameters that answer about nodes of a type."""
+        """Return the model and its parameters for nodes of a type."""
         shared = {field.name: getattr(self, field.name) for field in fields(CompletionOptions)}
         return CompletionOptions(**shared | {"model": self.for_stage(node_type).model or self.model})

@@ -1,4 +1,4 @@
-"""Outcome of a run, and which of its requests are still to be sent."""
+"""Outcome of a run, and selection of the requests to send."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ INTERRUPTED = "interrupted"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of some requests, each different one counted once.
+    """Numbers of distinct requests by result, and their usage.
 
     Parameters
     ----------
     total
-        Different requests that were given.
+        All requests.
     stored
-        Answered before, or meanwhile by another process.
+        Requests answered before, or meanwhile by another process.
     answered
-        Answered now, and stored.
+        Requests answered in this run, and stored.
     failed
-        Failed now; the store says why.
+        Requests that failed in this run; the store has the reasons.
     given_up
-        Left alone, since they were rejected `ClientOptions.attempts` times before.
+        Requests not sent because they were rejected `ClientOptions.attempts` times before.
     in_batch
-        Left alone, since they are with the Batch API.
+        Requests not sent because they are in an open batch.
     prompt_tokens, completion_tokens, cost
-        Paid now, rejected answers included; US dollars as far as prices are known.
+        Tokens charged in this run, including rejected answers, and their cost in US dollars as far as prices are known.
     cut_prompts
-        Responses now of whose prompt the server counted far fewer tokens than it has, because it cut it.
+        Responses in this run to a prompt that the server truncated: it reports far fewer tokens than were sent.
     under_way
-        Requests that have been sent and wait for their response.
+        Requests that wait for their response.
     retries, trouble
-        Attempts after the first, and the reason of the last one.
+        Number of retries, and the reason of the last one.
     stopped
-        Why the run stopped before its end; empty where it did not.
+        Reason why the run stopped early; empty if it did not.
     """
 
     total: int = 0
@@ -60,19 +60,19 @@ class Outcome:
 
     @property
     def unsent(self) -> int:
-        """Requests that were never sent, because the run stopped."""
+        """Number of requests not sent because the run stopped."""
         return self.total - self.stored - self.answered - self.failed - self.given_up - self.in_batch
 
     @property
     def is_complete(self) -> bool:
-        """True where every request has an answer."""
+        """True if every request has an answer."""
         return self.stored + self.answered == self.total
 
 
 def sort_out(
     requests: dict[str, Request], store: Store, client: ClientOptions
 ) -> tuple[deque[Request], Outcome]:
-    """Return the requests that are to be sent, and what is to be said of the others."""
+    """Return the requests to send, and an outcome that counts the others."""
     answered, batched = store.answered(requests), store.in_batch(requests)
     rejections = store.rejections(requests)
     given_up = {

@@ -1,4 +1,4 @@
-"""How fast requests may leave."""
+"""Rate limits of requests."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import suppress
 
 
 class Pace:
-    """A limit a minute, kept by even spacing.
+    """Rate limit per minute by even spacing.
 
-    Whoever waits takes the next free moment, and moves the one after it on by what the amount is worth. In no
-    minute does more than the limit leave: a bucket that starts full, as the usual libraries have, lets twice as
-    much through in its first minute, and a server's own limit then answers 429.
+    Each request gets the next free time, which then moves on in proportion to the request's amount. So no minute
+    exceeds the limit. The token bucket of the usual libraries starts full, lets twice the limit through in the first
+    minute, and so causes responses with status 429.
 
     Parameters
     ----------
     per_minute
-        Amount a minute; None for no limit.
+        Amount per minute, such as requests or tokens; None for no limit.
     """
 
     def __init__(self, per_minute: int | None) -> None:
@@ -26,7 +26,7 @@ class Pace:
         self._closed = asyncio.Event()
 
     async def wait(self, amount: float = 1) -> None:
-        """Return when so much may leave, or when there is nothing to wait for any more."""
+        """Wait until `amount` may be sent, or until `close` is called."""
         now = time.monotonic()
         start = max(now, self._next)
         self._next = start + amount * self.seconds_each
@@ -35,14 +35,14 @@ class Pace:
                 await asyncio.wait_for(self._closed.wait(), start - now)
 
     def pause(self, seconds: float) -> None:
-        """Let nothing leave for so long; those who wait already keep their moment."""
+        """Let nothing more through for some seconds; calls that already wait keep their time."""
         self._next = max(self._next, time.monotonic() + seconds)
 
     @property
     def is_closed(self) -> bool:
-        """True where the run stops."""
+        """True after `close`."""
         return self._closed.is_set()
 
     def close(self) -> None:
-        """End all waiting, now and later: the run stops."""
+        """End all present and future waiting, because the run stops."""
         self._closed.set()

@@ -1,9 +1,9 @@
 """Profiles by a language model, bottom-up: items, then auxiliary entities, then users.
 
-Each stage is asked about what the stages before it ended with, so the prompts of a stage exist when those are
-settled. A node without an answer keeps its template profile, in the prompts of later stages too. Requests are known
-by the hash of their prompt: what is asked again is not paid again, and a changed prompt asks anew for whatever
-depends on it.
+The prompts of a stage quote the profiles of earlier stages, so they exist only when those are finished. A node without
+an answer keeps its template profile, also in the prompts of later stages. Answers are stored under the hash of their
+prompt. So the same prompt is not paid twice, and after a change of a prompt, all prompts that depend on its answer
+need new answers, too.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from spike_dgl.profiles.records import STAGES, NodeType, rows_of
 from spike_dgl.profiles.text_files import read_folder
 
 PORTION = 5_000
-"""Requests that are in memory at a time."""
+"""Maximum number of requests in memory."""
 
 Lookup: TypeAlias = Callable[[Sequence[str]], Mapping[str, Answer]]
-"""The answers to those of some request keys that have one, such as `Store.answers`."""
+"""Function that returns the available answers for request keys, such as `Store.answers`."""
 
 
 class Pipeline:
-    """The three stages for one data set under one set of settings.
+    """The three stages for one data set and one set of settings.
 
     Parameters
     ----------
     dataset
-        The data. Its validation and test interactions go no further than this.
+        Data set. Its validation and test interactions are not used.
     options
-        Prompts, limits, and which ready-made texts count.
+        Settings of prompts and limits, and of the ready-made texts to use.
     store
-        Holds the texts that were imported; None for none. Answers are looked up where the methods say so.
+        Store of imported texts; None for none. Answers are looked up by the function given to `settle`.
     """
 
     def __init__(self, dataset: Dataset, options: ProfileOptions, store: Store | None = None) -> None:
         if options.source not in ("auto", "llm"):
             raise ConfigError(
-                f"profiles.source is '{options.source}', which leaves a language model's texts aside\n"
-                "  Set it to auto, or to llm to write also what the data set brings along."
+                f"profiles.source is '{options.source}', which ignores a language model's texts\n"
+                "  Set it to auto, or to llm to write profiles also for nodes whose text is in the data set."
             )
         self.data = TrainingData.from_dataset(dataset)
         self.texts = BottomUpTexts(self.data, given_texts(dataset, options), options)
@@ -59,24 +59,25 @@ class Pipeline:
         self._imported = {node_type: self._imported_of(node_type, store) for node_type in STAGES}
 
     def rows(self, node_type: NodeType) -> list[int]:
-        """Rows of the nodes that have no ready-made text, highest degree first."""
+        """Return the rows of the nodes that have no ready-made text, highest degree first."""
         rows = self.texts.without_given(node_type, self._prompts.by_degree(node_type).tolist())
         return [row for row in rows if row not in self.imported(node_type)]
 
     def requests(self, node_type: NodeType) -> Iterator[tuple[int, Request]]:
-        """Row and request of each of these nodes; the stages before must be settled."""
+        """Yield row and request of each of these nodes. Call `settle` for the earlier stages first."""
         return self._prompts.requests(node_type, self.texts.items, self.rows(node_type))
 
     def covered(self, node_type: NodeType) -> Iterator[tuple[int, Request]]:
-        """The first of them, as many as the coverage of the stage says."""
+        """Yield the first of these requests, up to the stage's `coverage`."""
         rows = self.rows(node_type)
         number = math.ceil(self._options.llm.for_stage(node_type).coverage * len(rows))
         return self._prompts.requests(node_type, self.texts.items, rows[:number])
 
     def settle(self, node_type: NodeType, answers: Lookup) -> dict[int, Answer]:
-        """End a stage with the texts there are, by row: imported ones, and answers, also to nodes not covered.
+        """Finish a stage with the available texts, and return them by row.
 
-        A node without one gets its template profile.
+        These are imported texts and answers, also for nodes beyond the coverage. The other nodes get their template
+        profile.
         """
         written = dict(self.imported(node_type))
         for portion in portions(self.requests(node_type)):
@@ -86,7 +87,7 @@ class Pipeline:
         return written
 
     def imported(self, node_type: NodeType) -> Mapping[int, Answer]:
-        """The store's imported texts by row."""
+        """Return the store's imported texts by row."""
         return self._imported[node_type]
 
     def _imported_of(self, node_type: NodeType, store: Store | None) -> dict[int, Answer]:
@@ -98,12 +99,12 @@ class Pipeline:
 
 
 def stored_texts(dataset: Dataset, options: ProfileOptions) -> BottomUpTexts:
-    """The texts of all nodes, a language model's among them where `ProfileOptions.store` has some.
+    """Return the texts of all nodes, including a language model's in `ProfileOptions.store`.
 
     Raises
     ------
     SpikeError
-        Where the store is missing, or holds no answer to what these settings ask.
+        If the store is missing, or has no answer to any prompt of these settings.
     """
     if options.store is None or options.source not in ("auto", "llm"):
         return _without_model(dataset, options)
@@ -112,9 +113,9 @@ def stored_texts(dataset: Dataset, options: ProfileOptions) -> BottomUpTexts:
         written = [pipeline.settle(node_type, store.answers) for node_type in STAGES]
     if not any(written):
         raise SpikeError(
-            f"{options.store} holds no answer to the prompts that these settings lead to\n"
-            "  Name the settings it was written with (--config FILE, or profiles.llm.prompts, .model ... and the\n"
-            "  same data and split); python main.py profile status says what it holds."
+            f"{options.store} has no answers to the prompts of these settings\n"
+            "  Use the settings, data and split it was written with (--config FILE, or profiles.llm.prompts,\n"
+            "  profiles.llm.model ...); python main.py profile status shows what it contains."
         )
     return pipeline.texts
 
@@ -127,15 +128,15 @@ def _without_model(dataset: Dataset, options: ProfileOptions) -> BottomUpTexts:
 
 
 def open_store(path: Path) -> Store:
-    """A store that exists. Raises `DataError` where it does not."""
+    """Open an existing store. Raises `DataError` if it does not exist."""
     if not path.is_file():
-        remedy = f"Write it with python main.py profile profiles.store={path}, or correct the path."
+        remedy = f"Create it with python main.py profile profiles.store={path}, or correct the path."
         raise DataError(path, "no such store of profiles", remedy)
     return Store.open(path)
 
 
 def given_texts(dataset: Dataset, options: ProfileOptions) -> NodeTexts:
-    """Ready-made texts: those in the folder `ProfileOptions.texts` before those of the data set."""
+    """Return the ready-made texts. The folder `ProfileOptions.texts` takes precedence over the data set."""
     if options.source not in ("auto", "llm"):
         return NodeTexts()
     brought = dataset.profiles if options.source == "auto" else NodeTexts()
@@ -147,19 +148,20 @@ def given_texts(dataset: Dataset, options: ProfileOptions) -> NodeTexts:
 
 @dataclass(frozen=True)
 class StageStatus:
-    """How far the profiles of one node type are under the present settings.
+    """Progress of the profiles of one node type under the present settings.
 
     Parameters
     ----------
     node_type
         ``item``, ``entity`` or ``user``.
     nodes
-        All nodes of the type.
+        Number of nodes of the type.
     ready
-        Those with a ready-made text: given, or imported.
-    done, failed, in_batch, left
-        Of the others: those that are answered; those that are covered and were rejected, that are with the Batch
-        API, and that are still to be asked.
+        Number of nodes with a ready-made text, given or imported.
+    done
+        Number of other nodes with an answer.
+    failed, in_batch, left
+        Numbers of other nodes within the coverage without an answer: rejected, in an open batch, and not yet sent.
     """
 
     node_type: NodeType
@@ -172,7 +174,7 @@ class StageStatus:
 
 
 def status(dataset: Dataset, options: ProfileOptions, store: Store) -> list[StageStatus]:
-    """How far each stage is; what the later ones will ask may change until the first is done."""
+    """Return the progress of each stage. Requests of a stage may change until the earlier stages are done."""
     pipeline, stages = Pipeline(dataset, options, store), []
     for node_type in STAGES:
         keys = [request.key for _, request in pipeline.covered(node_type)]
@@ -199,7 +201,7 @@ def status(dataset: Dataset, options: ProfileOptions, store: Store) -> list[Stag
 def portions(
     requests: Iterable[tuple[int, Request]], size: int = PORTION
 ) -> Iterator[list[tuple[int, Request]]]:
-    """Requests in lists of at most `size`."""
+    """Yield requests in lists of at most `size`."""
     remaining = iter(requests)
     while portion := list(islice(remaining, size)):
         yield portion

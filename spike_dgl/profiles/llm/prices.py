@@ -1,4 +1,4 @@
-"""What tokens cost: a table of prices that users can edit."""
+"""Prices of tokens, which users can override."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DATED = "-20[0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
 @dataclass(frozen=True, config=STRICT)
 class Price:
-    """US dollars per million tokens of one model.
+    """Price of one model's tokens in US dollars per million.
 
     Parameters
     ----------
     input
-        For tokens of prompts.
+        Price of prompt tokens.
     output
-        For tokens of answers.
+        Price of answer tokens.
     batch_discount
-        Part of the price that the Batch API takes off.
+        Discount of the Batch API, as a fraction of the price.
     """
 
     input: float = Field(ge=0)
@@ -36,7 +36,7 @@ class Price:
     batch_discount: float = Field(default=0.0, ge=0, le=1)
 
     def cost(self, prompt_tokens: float, completion_tokens: float, batch: bool = False) -> float:
-        """US dollars for so many tokens."""
+        """Return the cost of tokens in US dollars."""
         full = (self.input * prompt_tokens + self.output * completion_tokens) / 1e6
         return full * (1 - self.batch_discount) if batch else full
 
@@ -46,16 +46,16 @@ FREE = Price(input=0.0)
 
 @plain_dataclass(frozen=True)
 class PriceTable:
-    """Prices by name of a model.
+    """Prices by model name.
 
     Parameters
     ----------
     own
-        From the user's file; they hold for any server.
+        Prices of the user's file; they apply to all servers.
     bundled
-        From the package; they hold for servers that are not local.
+        Built-in prices; they apply to servers that are not local.
     date, source
-        Of the bundled prices.
+        Date and source of the built-in prices.
     """
 
     own: Mapping[str, Price]
@@ -64,7 +64,7 @@ class PriceTable:
     source: str
 
     def price(self, model: str, local: bool = False) -> Price | None:
-        """Of a model, or None where it is unknown; a local server is free unless the user's own table names it."""
+        """Return the price of a model, or None if unknown. Local models are free unless the user's file has them."""
         found = _look_up(self.own, model)
         if found is None:
             found = FREE if local else _look_up(self.bundled, model)
@@ -78,12 +78,12 @@ def _look_up(prices: Mapping[str, Price], model: str) -> Price | None:
 
 
 def read_prices(file: Path | None = None) -> PriceTable:
-    """The bundled table, with the user's own before it.
+    """Read the built-in prices, and the user's prices, which override them.
 
     Raises
     ------
     ConfigError
-        If the user's file cannot be read or holds something else.
+        If the user's file cannot be read or is not a table of prices.
     """
     with as_file(files(__package__) / "prices.yaml") as bundled:
         content = read_yaml(bundled)

@@ -1,7 +1,7 @@
-"""Beginnings of a refusal, or of a question in the place of an answer, by language.
+"""Beginnings of answers that refuse the task or ask back, by language.
 
-Each holds a first person or names the task, so that no profile begins like it. Case matters: "I Can't Help Myself" is a
-song, "I can't help with" is a refusal.
+Each pattern contains a first person or names the task, so that it matches no profile. Case matters: "I Can't Help
+Myself" is a song, "I can't help with" is a refusal.
 """
 
 from __future__ import annotations
@@ -105,4 +105,4 @@ BEGINNINGS: Mapping[str, tuple[str, ...]] = {
 }
 
 REFUSAL = re.compile("|".join(f"(?:{each})" for of_language in BEGINNINGS.values() for each in of_language))
-"""Matches the beginning of a refusal; typographic apostrophes count as plain ones."""
+"""Pattern of the beginning of a refusal, for texts with plain instead of typographic apostrophes."""

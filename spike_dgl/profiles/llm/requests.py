@@ -1,4 +1,4 @@
-"""What is asked of a language model, and the key under which its answer is kept."""
+"""Requests to a language model, their parameters, and the key under which an answer is stored."""
 
 from __future__ import annotations
 
@@ -17,26 +17,24 @@ from spike_dgl.errors import ConfigError
 
 @dataclass(frozen=True, config=STRICT)
 class CompletionOptions:
-    """All that decides an answer besides the words of the prompt.
+    """Model and sampling parameters of a request.
 
     Parameters
     ----------
     model
-        Name of the model, as the server knows it.
+        Name of the model on the server.
     temperature
-        0 takes the likeliest word each time. None leaves it to the server, for models that refuse another than
-        their own.
+        Sampling temperature; 0 is greedy decoding. None sends none, for models that accept only their default.
     top_p
-        Sample from the likeliest words that make up this probability only; None leaves it to the server.
+        Probability mass for nucleus sampling; None for the server's default.
     seed
-        Of the server's sampling, where it honours one. None sends none, for servers that refuse it.
+        Random seed for the server's sampling, if it supports one. None sends none, for servers that reject it.
     max_tokens
-        Of an answer, thoughts included. One that is cut off there is not stored as an answer.
+        Maximum number of tokens of an answer, including reasoning tokens. An answer cut off at the limit is rejected.
     reasoning_effort
-        How much a model thinks before it answers, in the server's words, such as ``none``, ``low`` or ``high``; None
-        leaves it to the server.
+        Reasoning effort in the server's terms, such as ``none``, ``low`` or ``high``; None for the server's default.
     extra_body
-        Further parameters that the server knows, such as ``{chat_template_kwargs: {enable_thinking: false}}`` of vLLM.
+        Further parameters for the server, such as vLLM's ``{chat_template_kwargs: {enable_thinking: false}}``.
     """
 
     model: str = Field(default="gpt-4o-mini", min_length=1)
@@ -49,11 +47,11 @@ class CompletionOptions:
 
     @field_validator("extra_body")
     @classmethod
-    def _nothing_of_ours(cls, value: Mapped | None) -> Mapped | None:
+    def _check_extra_body(cls, value: Mapped | None) -> Mapped | None:
         return check_extra_body("profiles.llm.extra_body", value)
 
 
-_OURS = (
+_RESERVED = (
     "model", "messages", "input", "temperature", "top_p", "seed", "max_tokens", "max_completion_tokens",
     "reasoning_effort", "dimensions", "encoding_format", "stream", "n",
 )  # fmt: skip
@@ -61,46 +59,46 @@ _SECRET = re.compile(r"key|token$|password|secret|authorization|credential", re.
 
 
 def check_extra_body(setting: str, value: Mapped | None) -> Mapped | None:
-    """Return further parameters; None for none of them.
+    """Return the further parameters of a request, None if there are none.
 
     Raises
     ------
     ConfigError
-        Where one has a setting of its own or cannot be read back, and where one holds a secret, which is not shown.
+        If a parameter is one that this program sends, or its name is that of a secret; its value is not shown.
     """
     for name in value or ():
-        if name in _OURS:
-            remedy = "Leave it out: it is a setting of its own, or always the same."
-            raise ConfigError(f"{setting}: '{name}' has no place there\n  {remedy}")
+        if name in _RESERVED:
+            remedy = "Remove it: it has its own setting, or a fixed value."
+            raise ConfigError(f"{setting}: '{name}' is not allowed here\n  {remedy}")
         if _SECRET.search(name):
-            raise ConfigError(f"{setting} must hold no secret such as '{name}': run folders show it")
+            raise ConfigError(f"{setting} must not contain a secret such as '{name}': run folders show it")
     return value or None
 
 
 TOKENS_PER_BYTE = 1 / 4
-"""Tokens of prompts, until a server has counted some. English prose has about 4.5 bytes a token."""
+"""Estimated prompt tokens per byte, used until a server has reported counts. English has about 4.5 bytes per token."""
 
 JUDGE = "judge"
-"""Node type of questions about a profile, which are answered in JSON; all others ask for prose."""
+"""Node type of requests that rate a profile. They are answered in JSON, all others in prose."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One prompt about one node.
+    """Prompt about a node, with the model's parameters.
 
     Parameters
     ----------
     node_type
-        Kind of the node, which decides its stage and its place in reports: ``item``, ``entity``, ``user``, or
-        ``judge`` for questions about a profile.
+        Group of the request in reports: the node type ``item``, ``entity`` or ``user``, or ``judge`` for requests
+        that rate a profile.
     node
-        Its raw id.
+        Raw id of the node.
     system
-        Who the model is and what it must keep to.
+        System message: the model's role and rules.
     prompt
-        What is asked, with the data it is asked about.
+        User message: the task and the node's data.
     max_words
-        Of the answer; `spike_dgl.profiles.llm.answers` says how much longer one may be.
+        Maximum number of words in the prompt; `spike_dgl.profiles.llm.rejections` has the tolerance.
     options
         Model and parameters.
     """
@@ -114,23 +112,23 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of system, prompt and options: the identity of a paid answer.
+        """SHA-256 of system message, prompt and options, under which the answer is stored.
 
-        The node does not count, so that two nodes with one prompt share one answer. An option that is None does
-        not count either: it is not sent.
+        It does not depend on the node, so that two nodes with the same prompt share one answer. Options that are
+        None are not sent and do not count either.
         """
         identity = {"system": self.system, "prompt": self.prompt, "options": _given(self.options)}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property
     def prompt_bytes(self) -> int:
-        """Size of system and prompt in UTF-8, from which tokens are estimated before a server counts them."""
+        """Size of system message and prompt in UTF-8 bytes, from which tokens are estimated."""
         return len((self.system + self.prompt).encode("utf-8", "surrogatepass"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """Request without its words, as the ledger notes it; a batch keeps it until its answers come."""
+    """A request without its texts, as the ledger stores it. A batch keeps it until the answers arrive."""
 
     key: str
     node_type: str
@@ -140,7 +138,7 @@ class Asked:
 
     @classmethod
     def from_request(cls, request: Request) -> Asked:
-        """Note a request."""
+        """Drop the texts of a request."""
         return cls(
             request.key, request.node_type, request.options.model, request.prompt_bytes, request.max_words
         )

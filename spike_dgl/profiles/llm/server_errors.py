@@ -1,7 +1,7 @@
-"""Meaning of a server's error: try again, this request failed, or the set-up is wrong, which ends the run.
+"""Classification of server errors: retry, failure of one request, or wrong settings, which end the run.
 
-`RULES`, of which the first that applies decides, judge by status and by the server's words: many servers answer 400 for
-everything, and some 200.
+The first of `RULES` that applies decides. Rules use the status and the message, since many servers answer 400, and some
+200, for all errors.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from spike_dgl.profiles.llm.failures import ErrorBody, Failure, Mishap, Rejectio
 from spike_dgl.profiles.llm.proxies import proxy_variable
 
 LONGEST_WAIT = 60.0
-"""Seconds of Retry-After for which a run waits. All versions of the openai package keep to so much."""
+"""Maximum Retry-After in seconds for which a run waits. All versions of the openai package respect it up to 60 s."""
 
 
 @dataclass(frozen=True)
 class ServerError:
-    """A reply that is no answer.
+    """An error response.
 
     Parameters
     ----------
     status
-        Of HTTP, or the one that an error inside a reply of status 200 names.
+        HTTP status, or the status that an error inside a response with status 200 names.
     said
         Message and code.
     wait
-        Seconds that the server asks to wait; 0 where it does not say.
+        Seconds to wait as requested by the server; 0 if it does not say.
     is_page
         True for a web page.
     """
@@ -46,24 +46,24 @@ class ServerError:
 
 
 OPTIONAL = ("temperature", "top_p", "seed", "reasoning_effort", "dimensions", "encoding_format")
-"""Parameters that a setting of null leaves out."""
+"""Parameters that are not sent if their setting is null."""
 
 Remedy = Callable[[ServerError, ClientOptions, Mapping[str, Any]], str | None]
-"""How to correct a set-up; None where the rule does not apply after all."""
+"""Function that returns how to correct the settings, or None if the rule does not apply after all."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Statuses and words that show a meaning.
+    """Rule that recognizes a kind of error by status and message.
 
     Parameters
     ----------
     meaning
-        A reason, or what to correct.
+        Reason of a failure, or the remedy for wrong settings.
     statuses
-        Of which it holds; all where it is empty.
+        HTTP statuses to which the rule applies; empty for all.
     words
-        Regular expression that message or code match; any where it is empty.
+        Regular expression to find in message or code; empty for all.
     """
 
     meaning: Rejection | Mishap | Remedy
@@ -71,42 +71,42 @@ class Rule:
     words: str = ""
 
     def fits(self, error: ServerError) -> bool:
-        """Whether an error is of this kind, by what it looks like."""
+        """Return whether status and message of an error match."""
         said = f"{error.said.message} {error.said.code}"
         by_status = not self.statuses or error.status in self.statuses
         return by_status and (not self.words or re.search(self.words, said, re.IGNORECASE) is not None)
 
 
 def _account(*_: object) -> str:
-    return "The account is used up: add credit, then run the same command again."
+    return "The account has no credit left: add credit, then run the same command again."
 
 
-def _limit_a_day(*_: object) -> str:
-    return "The limit of a day is reached: run the same command again tomorrow."
+def _daily_limit(*_: object) -> str:
+    return "The daily limit is reached: run the same command again tomorrow."
 
 
 def _key(_: ServerError, options: ClientOptions, __: object) -> str:
     if options.api_key_variable is None:
-        return f"The server wants a key: {options.setting('api_key_variable')}=NAME_OF_A_VARIABLE"
+        return f"The server requires a key: {options.setting('api_key_variable')}=NAME_OF_A_VARIABLE"
     return f"The key is wrong: correct the environment variable {options.api_key_variable}."
 
 
 def _proxy(_: ServerError, options: ClientOptions, __: object) -> str:
-    return f"The proxy wants a name and a password: {proxy_variable(options)}=http://NAME:PASSWORD@HOST:PORT"
+    return f"The proxy requires a user name and a password: {proxy_variable(options)}=http://NAME:PASSWORD@HOST:PORT"
 
 
 def _model(_: ServerError, options: ClientOptions, sent: Mapping[str, Any]) -> str:
-    return f"Check the model: {options.request_setting('model')}, now '{sent.get('model', '')}'."
+    return f"Check the model: {options.request_setting('model')} is '{sent.get('model', '')}'."
 
 
 def _address(error: ServerError, options: ClientOptions, sent: Mapping[str, Any]) -> str:
     setting, address = options.setting("base_url"), options.address.rstrip("/")
     if ".azure." in address and "/openai" not in address:
-        return f"Azure's addresses go on: {setting}={address}/openai"
+        return f"Azure's addresses end with /openai: {setting}={address}/openai"
     if ".azure." in address and options.api_version is None and not address.endswith("/v1"):
         return _azure(error, options, sent)
     if not sent:
-        return f"This server has no Batch API, or another address: leave out --batch, or correct {setting}."
+        return f"The server has no Batch API at this address: leave out --batch, or correct {setting}."
     if not re.search(r"/v\d|/openai", urlsplit(address).path):
         return f"Most addresses end with /v1: {setting}={address}/v1"
     model = f", and the model '{sent['model']}'" if error.status == 404 and not error.is_page else ""
@@ -114,46 +114,44 @@ def _address(error: ServerError, options: ClientOptions, sent: Mapping[str, Any]
 
 
 def _azure(_: ServerError, options: ClientOptions, __: object) -> str:
-    return f"Azure wants the version of its API: {options.setting('api_version')}=2024-10-21"
+    return f"Azure requires an API version: {options.setting('api_version')}=2024-10-21"
 
 
-def _thinking(_: ServerError, options: ClientOptions, __: object) -> str:
-    return (
-        f"Switch off the model's thinking: {options.request_setting('extra_body')}={{enable_thinking: false}}"
-    )
+def _reasoning(_: ServerError, options: ClientOptions, __: object) -> str:
+    return f"Switch off the model's reasoning: {options.request_setting('extra_body')}={{enable_thinking: false}}"
 
 
 def _no_system_message(_: ServerError, options: ClientOptions, __: object) -> str:
-    return f"The model knows no system message: {options.setting('system_role')}=user"
+    return f"The model does not support system messages: {options.setting('system_role')}=user"
 
 
 def _shorter_answer(_: ServerError, options: ClientOptions, __: object) -> str:
-    return f"The model cannot write that much: lower {options.request_setting('max_tokens')}."
+    return f"The model does not allow answers of this length: lower {options.request_setting('max_tokens')}."
 
 
 def _parameter(error: ServerError, options: ClientOptions, sent: Mapping[str, Any]) -> str | None:
-    """Name the setting of a parameter that the server does not take."""
+    """Return a remedy that names the setting of a parameter that the server rejects."""
     names = [name for name in sent if name not in ("model", "messages", "input")]
     blamed = error.said.parameter if error.said.parameter in names else ""
     named = [name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", error.said.message)]
-    # Where a message recommends another name, the one at fault comes first.
+    # If a message recommends another name, the rejected one comes first.
     named.sort(key=lambda name: error.said.message.index(name))
     parameter = blamed or next(iter(named), "")
     if parameter in ("max_tokens", "max_completion_tokens"):
         other = "max_tokens" if parameter == "max_completion_tokens" else "max_completion_tokens"
-        return f"The server wants another name of the limit: {options.setting('token_limit')}={other}"
+        return f"The server uses another name for the limit: {options.setting('token_limit')}={other}"
     if parameter in OPTIONAL:
-        return f"Leave it to the server: {options.request_setting(parameter)}=null"
+        return f"Do not send the parameter: {options.request_setting(parameter)}=null"
     if parameter:
         return f"Correct {options.request_setting('extra_body')}: '{parameter}'."
     if error.said.code in ("unsupported_parameter", "unsupported_value"):
-        return f"Leave the parameter to the server, or correct {options.request_setting('extra_body')}."
+        return f"Set the parameter to null, or correct {options.request_setting('extra_body')}."
     return None
 
 
 def _not_allowed(_: ServerError, options: ClientOptions, __: object) -> str:
-    key = f"the key in {options.api_key_variable}" if options.api_key_variable else "whoever has no key"
-    return f"Either the server takes nobody from this region or network, or {key} has no right to this."
+    key = f"the key in {options.api_key_variable}" if options.api_key_variable else "a client without a key"
+    return f"The server does not serve this region or network, or {key} lacks permission."
 
 
 RULES = (
@@ -163,7 +161,7 @@ RULES = (
         words=r"insufficient_quota|insufficient (?:balance|credit|funds)|credit balance|billing_not_active"
         r"|billing hard limit|budget[ _](?:has been )?exceeded|余额不足|欠费",
     ),
-    Rule(_limit_a_day, (429,), r"per[ _-]?day|daily|\((?:R|T)PD\)"),
+    Rule(_daily_limit, (429,), r"per[ _-]?day|daily|\((?:R|T)PD\)"),
     Rule(_key, (401,)),
     Rule(_key, (400, 403), r"api[ _-]?key|invalid x-api-key|authentication"),
     Rule(_proxy, (407,)),
@@ -200,7 +198,7 @@ RULES = (
         r"system (?:role|message|prompt|instruction)s?\b.{0,40}not|developer instruction|roles must alternate"
         r"|only user.{0,20}roles",
     ),
-    Rule(_thinking, (400,), r"enable_thinking (?:must|必须)"),
+    Rule(_reasoning, (400,), r"enable_thinking (?:must|必须)"),
     Rule(_parameter, (400, 422)),
     Rule(
         _model,
@@ -216,30 +214,30 @@ RULES = (
     Rule("server error", (408, 409, 424, 425, 499, *range(500, 600))),
     Rule("invalid"),
 )
-"""Rules in order: what a server says of one prompt comes before what it says of a parameter or a model."""
+"""Rules in order: errors of one prompt before errors of a parameter or a model."""
 
 
 def meaning_of(
     error: ServerError, options: ClientOptions, sent: Mapping[str, Any]
 ) -> Failure | LanguageModelError:
-    """Judge an error by the first of `RULES` that applies.
+    """Classify an error by the first of `RULES` that applies.
 
     Parameters
     ----------
     error
-        The server's reply.
+        Error response.
     options
-        The connection, whose settings a remedy names.
+        Settings of the connection, which a remedy names.
     sent
         Body of the request; empty for files and batches.
     """
     said = f"{error.status}: {words_of(error, options)}"
-    where = f"{options.address} answers {said}"
+    where = f"{options.address} returned {said}"
     for rule in filter(lambda rule: rule.fits(error), RULES):
         if not callable(rule.meaning):
             if rule.meaning in ("rate limited", "server error") and error.wait > LONGEST_WAIT:
                 return LanguageModelError(
-                    f"{where}\n  The server asks to wait {error.wait:g} s: run the same command again then."
+                    f"{where}\n  Run the same command again after {error.wait:g} s, as the server requests."
                 )
             return Failure(rule.meaning, said)
         remedy = rule.meaning(error, options, sent)
@@ -249,27 +247,27 @@ def meaning_of(
 
 
 def words_of(error: ServerError, options: ClientOptions) -> str:
-    """The server's own words, shortened, without secrets."""
+    """Return the server's message, shortened and without secrets."""
     said = error.said.message or error.said.code
     return shorten(without_secrets("a web page" if error.is_page else said, options.api_key_variable))
 
 
 def is_worth_a_retry(meaning: Failure | LanguageModelError) -> bool:
-    """Whether waiting may help."""
+    """Return whether a retry may help."""
     return isinstance(meaning, Failure) and meaning.reason in ("rate limited", "server error")
 
 
 def read_server_error(
     status: int, headers: Mapping[str, str], content: bytes, body: Any
 ) -> ServerError | None:
-    """Read a reply; None for one that is an answer.
+    """Read the error in a response; return None if it is an answer.
 
     Parameters
     ----------
     status, headers, content
-        Of HTTP.
+        Parts of the HTTP response.
     body
-        The content read as JSON; None where it is none.
+        Content parsed as JSON; None if it is not JSON.
     """
     is_page = content.lstrip()[:1] == b"<"
     inside = _error_inside(body)
@@ -284,7 +282,7 @@ def read_server_error(
 
 
 def _error_inside(body: Any) -> Any:
-    """The error in a reply of status 200: in the place of an answer, or of the only choice, where it was not paid."""
+    """Return the error in a response with status 200: in the body, or in the first choice if no usage is reported."""
     if not isinstance(body, Mapping):
         return None
     choices = body.get("choices")
@@ -300,7 +298,7 @@ def _status_of(said: ErrorBody) -> int:
 
 
 def _wait(headers: Mapping[str, str], content: bytes) -> float:
-    """Seconds that headers, or Gemini's body, ask to wait."""
+    """Return the seconds to wait from the headers, or from Gemini's body."""
     value = headers.get("retry-after", "")
     in_body = re.search(rb'"retryDelay":\s*"([\d.]+)s"', content)
     if not value and in_body:

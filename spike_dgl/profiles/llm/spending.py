@@ -1,4 +1,4 @@
-"""Money of a run: prices of its models, and what is set aside for requests under way."""
+"""Spending of a run: prices of its models, and cost reserved for requests in progress."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from spike_dgl.profiles.llm.requests import Request
 def known_prices(
     requests: Iterable[Request], client: ClientOptions, budget: Budget
 ) -> dict[str, Price | None]:
-    """Look up the price of every model that is asked.
+    """Look up the price of every requested model.
 
     Raises
     ------
     ConfigError
-        If one is unknown, and there is a limit of cost to be kept.
+        If there is a cost limit and a price is unknown.
     """
     models = {request.options.model for request in requests}
     prices = {model: budget.prices.price(model, client.is_local) for model in sorted(models)}
     unknown = [model for model, price in prices.items() if price is None]
     if unknown and budget.max_cost is not None:
         raise ConfigError(
-            f"price of '{unknown[0]}' unknown: a cost limit needs it; give a table with --prices"
+            f"price of '{unknown[0]}' unknown, but a cost limit needs it\n  Add a file of prices: --prices FILE"
         )
     return prices
 
 
 class Allowance:
-    """Money set aside for requests under way, so that together with what is `spent` they stay below a limit."""
+    """Cost reserved for requests in progress, so that they cannot exceed a limit together with the cost `spent`."""
 
     def __init__(self, limit: float | None, spent: Callable[[], float]) -> None:
         self.limit, self.spent = limit, spent
@@ -41,7 +41,10 @@ class Allowance:
         self._changed = asyncio.Condition()
 
     async def reserve(self, amount: float) -> bool:
-        """Set an amount aside; waits for those under way to turn out cheaper, and gives False if that is no help."""
+        """Reserve an amount; return False if the limit is reached.
+
+        Wait as long as requests in progress may turn out cheaper than reserved.
+        """
         async with self._changed:
             await self._changed.wait_for(lambda: self._fits(amount) or not self._reserved)
             if not self._fits(amount):
@@ -50,7 +53,7 @@ class Allowance:
             return True
 
     async def settle(self, amount: float) -> None:
-        """Give an amount back: what was paid is in the ledger now."""
+        """Release a reserved amount, after the actual cost was added to the ledger."""
         async with self._changed:
             self._reserved.remove(amount)
             self._changed.notify_all()

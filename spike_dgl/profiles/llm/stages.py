@@ -1,4 +1,4 @@
-"""The three stages bottom-up: requests about items, then auxiliary entities, then users."""
+"""Requests of the three stages, bottom-up: about items, then auxiliary entities, then users."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Material: TypeAlias = dict[str, Sequence[str]]
 
 
 class PromptWriter:
-    """Writes the request about each node, given the finished profiles of the stage before.
+    """Writer of the request about each node, from the data and the profiles of items.
 
     Parameters
     ----------
     data
-        Names, facts, descriptions and training interactions; other interactions it does not have.
+        Names, facts, descriptions and training interactions; no validation or test interactions.
     options
         Prompts, model and limits.
     """
@@ -42,24 +42,24 @@ class PromptWriter:
     def requests(
         self, node_type: NodeType, items: Sequence[str], rows: Iterable[int]
     ) -> Iterator[tuple[int, Request]]:
-        """A request about each row there is something to tell about.
+        """Yield row and request of each node with any data.
 
-        A node is left out that has neither a name besides its raw id, nor a description, nor a fact or item.
+        Nodes without a name other than their raw id, description, facts and items are left out.
 
         Parameters
         ----------
         node_type
             ``item``, ``entity`` or ``user``.
         items
-            Profiles of all items [I], which entities and users are described by; not read for items.
+            Profiles of all items [I], quoted in prompts for entities and users; not used for items.
         rows
-            Rows of the nodes: of entities (items first) for items and entities, of users for users.
+            Rows of the nodes: rows of entities (items first) for items and entities, rows of users for users.
         """
         prompt, options = self._prompts.for_stage(node_type), self._options.completion(node_type)
         system = system_message(prompt)
-        tell = {"item": self._about_item, "entity": self._about_entity, "user": self._about_user}[node_type]
+        about = {"item": self._about_item, "entity": self._about_entity, "user": self._about_user}[node_type]
         for row in rows:
-            material = tell(row, items)
+            material = about(row, items)
             if any(material.values()):
                 text = user_message(prompt, material, self._options.prompt_tokens)
                 yield (
@@ -68,7 +68,7 @@ class PromptWriter:
                 )
 
     def by_degree(self, node_type: NodeType) -> IndexArray:
-        """All rows of a node type, those with the most training interactions and triples first."""
+        """Return all rows of a node type, those with the most training interactions and triples first."""
         data = self._data
         if node_type == "user":
             degrees, first = np.bincount(data.train.users, minlength=data.num_users), 0
@@ -118,7 +118,7 @@ class PromptWriter:
         }
 
     def _named(self, placeholder: str, raw_id: str, row: int, **lists: Sequence[str]) -> Material:
-        """Name and description before what is particular to a stage; nothing where all there is is a raw id."""
+        """Return name, description and the lists of a stage; nothing if there is only a raw id."""
         material: Material = {"description": _texts(self._data.descriptions.entities, row), **lists}
         name = self._names[row]
         if not any(material.values()) and self._data.entities.names[row] == raw_id:
@@ -127,7 +127,7 @@ class PromptWriter:
 
     @cached_property
     def _linked_items(self) -> Neighbours:
-        """Items linked to each entity: the best known stand for all, and are asked about themselves first."""
+        """Items linked to each entity, most popular first: they represent the others, and their profiles come first."""
         popularity = np.bincount(self._data.train.items, minlength=self._data.num_entities)
         return self._neighbours.below(self._data.num_items).heaviest_first(popularity)
 
@@ -149,7 +149,7 @@ class PromptWriter:
         return [self._sentence(row, relation, node) for relation, node in neighbours.facts_of(row, limit)]
 
     def _sentence(self, row: int, relation: int, node: int) -> str:
-        """A fact told about `row`: a relation of R or more has it as the tail."""
+        """Write a fact about `row`, which is the tail for relations of R or more."""
         size = self._data.num_relations
         head, tail = (node, row) if relation >= size else (row, node)
         names, relations = self._names, self._data.relations.names

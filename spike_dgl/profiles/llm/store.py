@@ -1,4 +1,4 @@
-"""The store: every answer that was paid for, every failure and why, and what it all cost, in one sqlite file."""
+"""Store of all answers, failures and costs in one SQLite file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spike_dgl.profiles.llm.failures import MISHAPS, Failure
 from spike_dgl.profiles.llm.requests import Asked, Request
 
 LEASE_SECONDS = 30.0
-"""Age of a process's last sign of life, in seconds, from which on others may take over the requests it had claimed."""
+"""Seconds after the last `Store.renew_claims` of a process after which other processes may take over its requests."""
 
 _AMONG = "IN (SELECT value FROM json_each(?))"
 _MISHAPS = ", ".join(f"'{reason}'" for reason in MISHAPS)
@@ -31,13 +31,13 @@ class Answer:
     Parameters
     ----------
     text
-        What the model wrote.
+        Text that the model wrote.
     model
-        Which one did, in the server's words; for an imported text, where it came from.
+        Name of the model as reported by the server; source of an imported text.
     prompt_tokens, completion_tokens
-        What the server charged for.
+        Tokens charged.
     cost
-        US dollars; None where the price was unknown.
+        Cost in US dollars; None if the price was unknown.
     """
 
     text: str
@@ -49,20 +49,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class Usage:
-    """Sums over the ledger, rejected answers included.
+    """Sums over the ledger, including rejected answers.
 
     Parameters
     ----------
     responses
-        That were charged for.
+        Number of responses charged.
     prompt_tokens, completion_tokens
-        Their tokens.
+        Tokens charged.
     cost
-        US dollars of those whose price was known.
+        Cost in US dollars of the responses with known price.
     unpriced
-        Responses whose price was unknown.
+        Number of responses with unknown price.
     prompt_bytes, max_words
-        Size of their prompts in UTF-8, and the words that were asked for.
+        Size of the prompts in UTF-8 bytes, and number of words requested.
     """
 
     responses: int = 0
@@ -76,22 +76,22 @@ class Usage:
 
 @dataclass(frozen=True)
 class Status:
-    """How far the nodes of one type are.
+    """Progress of the nodes of one type.
 
     Parameters
     ----------
     node_type
         ``item``, ``entity``, ``user`` or ``judge``.
     done
-        Nodes whose latest request is answered.
+        Number of nodes whose latest request is answered.
     failed
-        Those without an answer and with a failure.
+        Number of nodes without an answer and with a failure.
     in_batch
-        Those whose request is with the Batch API.
+        Number of nodes whose request is in an open batch.
     left
-        The others.
+        Number of other nodes.
     usage
-        All that was ever paid for this type, earlier prompts and models included.
+        Total usage for this type, including earlier prompts and models.
     """
 
     node_type: str
@@ -104,7 +104,7 @@ class Status:
 
 @dataclass(frozen=True)
 class FailureCount:
-    """One reason why nodes of a type have no answer: how many, how many attempts, and one server's own words."""
+    """Reason why nodes of a type have no answer: number of nodes and of attempts, and one message as an example."""
 
     node_type: str
     reason: str
@@ -114,20 +114,20 @@ class FailureCount:
 
 
 class Store:
-    """Answers, failures and costs, by the key of the request.
+    """Answers, failures and costs by the key of the request.
 
     Use `Store.open`, as a context manager. Every method commits before it returns.
 
     Parameters
     ----------
     database
-        The opened file.
+        Opened file.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.owner = uuid.uuid4().hex
-        self._spent, self._counted_to = 0.0, 0  # rows of the ledger are never changed: each is added once
+        self._spent, self._counted_to = 0.0, 0  # a running sum, since rows of the ledger never change
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
@@ -136,12 +136,12 @@ class Store:
         Raises
         ------
         DataError
-            If the file is something else, damaged, or of a newer version.
+            If the file is not a store, is damaged, or has another version.
         """
         return cls(Database(Path(path)))
 
     def close(self) -> None:
-        """Let go of claimed requests and of the file."""
+        """Release claimed requests and close the file."""
         try:
             self.release_claims()
         finally:
@@ -158,21 +158,21 @@ class Store:
     # Reading
 
     def answers(self, keys: Iterable[str]) -> dict[str, Answer]:
-        """The stored answers among some keys."""
+        """Return the stored answers by key."""
         query = (
             f"SELECT key, text, model, prompt_tokens, completion_tokens, cost FROM answers WHERE key {_AMONG}"
         )
         return {key: Answer(*rest) for key, *rest in self.database.rows(query, [_listed(keys)])}
 
     def answered(self, keys: Iterable[str]) -> set[str]:
-        """Those of some keys that have an answer."""
+        """Return the keys that have an answer."""
         return {
             key
             for (key,) in self.database.rows(f"SELECT key FROM answers WHERE key {_AMONG}", [_listed(keys)])
         }
 
     def texts(self, node_type: str) -> dict[str, Answer]:
-        """The answer of every node of a type whose latest request is answered, by raw id."""
+        """Return the answers to the latest requests of a node type, by raw id."""
         query = (
             "SELECT node, text, model, prompt_tokens, completion_tokens, cost FROM nodes JOIN answers USING (key) "
             "WHERE node_type = ?"
@@ -180,7 +180,7 @@ class Store:
         return {node: Answer(*rest) for node, *rest in self.database.rows(query, [node_type])}
 
     def imported(self, node_type: str) -> dict[str, Answer]:
-        """The texts of `import_texts` that are still their nodes' latest, by raw id."""
+        """Return the imported texts that no later request has replaced, by raw id."""
         query = (
             "SELECT node, text, model, prompt_tokens, completion_tokens, cost FROM nodes JOIN answers USING (key) "
             "WHERE node_type = ? AND key LIKE 'imported-%'"
@@ -188,23 +188,23 @@ class Store:
         return {node: Answer(*rest) for node, *rest in self.database.rows(query, [node_type])}
 
     def rejections(self, keys: Iterable[str]) -> dict[str, int]:
-        """How often each of some keys failed for a reason of its own, mishaps of the server not counted."""
+        """Return the number of rejected attempts by key; `MISHAPS` do not count."""
         query = f"SELECT key, sum(count) FROM failures WHERE reason NOT IN ({_MISHAPS}) AND key {_AMONG} GROUP BY key"
         return dict(self.database.rows(query, [_listed(keys)]))
 
     def spent(self) -> float:
-        """US dollars paid so far by whatever process, as far as prices were known."""
+        """Return the total cost in US dollars, of all processes, as far as prices were known."""
         query = "SELECT total(cost), coalesce(max(id), ?1) FROM ledger WHERE id > ?1"
         new, self._counted_to = self.database.rows(query, [self._counted_to])[0]
         self._spent += new
         return self._spent
 
     def reserved(self) -> float:
-        """US dollars that open batches can cost at most."""
+        """Return the maximum cost of open batches in US dollars."""
         return float(self.database.value("SELECT total(reserved) FROM batches"))
 
     def usage(self, model: str | None = None, node_type: str | None = None) -> Usage:
-        """What the ledger holds on one requested model, one node type, or all."""
+        """Return the usage of one requested model, one node type, or all."""
         query = (
             "SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), total(cost), "
             "count(*) - count(cost), coalesce(sum(prompt_bytes), 0), coalesce(sum(max_words), 0) "
@@ -213,7 +213,7 @@ class Store:
         return Usage(*self.database.rows(query, [model, node_type])[0])
 
     def status(self) -> tuple[Status, ...]:
-        """How far each node type is, of those that were ever asked about."""
+        """Return the progress of each node type that has requests."""
         query = (
             "SELECT nodes.node_type, sum(answers.key IS NOT NULL), "
             "sum(answers.key IS NULL AND batch_requests.key IS NULL AND nodes.key IN (SELECT key FROM failures)), "
@@ -234,7 +234,7 @@ class Store:
         )
 
     def failures(self) -> tuple[FailureCount, ...]:
-        """Why the nodes that have no answer have none."""
+        """Return the reasons why nodes have no answer."""
         query = (
             "SELECT node_type, reason, count(*), sum(count), max(detail) FROM nodes JOIN failures USING (key) "
             "WHERE key NOT IN (SELECT key FROM answers) GROUP BY node_type, reason ORDER BY 1, 3 DESC, 2"
@@ -244,7 +244,7 @@ class Store:
     # Writing
 
     def plan(self, requests: Iterable[Request]) -> None:
-        """Note which request is each node's latest."""
+        """Store which request is each node's latest."""
         rows = [(request.node_type, request.node, request.key) for request in requests]
         with self.database.transaction():
             self.database.execute_many("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", rows)
@@ -252,13 +252,13 @@ class Store:
     def record(
         self, request: Request, completion: Completion, cost: float | None, batch: bool = False
     ) -> None:
-        """Keep the text of a response or the reason why it has none, and what it cost."""
+        """Store the text or the failure of a response, and its cost."""
         with self.database.transaction():
             self.write(Asked.from_request(request), completion, cost, batch)
             self.database.execute("DELETE FROM claims WHERE key = ?", [request.key])
 
     def write(self, asked: Asked, completion: Completion, cost: float | None, batch: bool) -> None:
-        """`record`, inside a transaction of the caller's."""
+        """Do the same as `record`, inside a transaction of the caller."""
         sizes = completion.prompt_tokens, completion.completion_tokens
         if isinstance(completion.result, Failure):
             self._write_failure(asked.key, completion.result)
@@ -292,16 +292,16 @@ class Store:
         )
 
     def import_texts(self, node_type: str, texts: Mapping[str, str], source: str) -> None:
-        """Take over texts that were written elsewhere, by raw id; they become the nodes' latest answers.
+        """Store texts that were written elsewhere as the nodes' latest answers.
 
         Parameters
         ----------
         node_type
-            Of the nodes.
+            Type of the nodes.
         texts
-            By raw id. Empty ones are left out.
+            Texts by raw id. Blank ones are ignored.
         source
-            Where they come from; stands in the place of the model.
+            Source of the texts, stored as the model's name.
         """
         rows = [(node, f"imported-{_sha256(text)}", text) for node, text in texts.items() if text.strip()]
         with self.database.transaction():
@@ -314,10 +314,10 @@ class Store:
                 [(node_type, node, key) for node, key, _ in rows],
             )
 
-    # Claims: two processes on one store do not pay for the same request
+    # Claims, so that two processes do not pay for the same request
 
     def claim(self, keys: Sequence[str]) -> set[str]:
-        """Those of some keys that are now ours to send: neither answered, nor claimed elsewhere, nor in a batch."""
+        """Claim keys and return the claimed ones: not answered, not in a batch, not claimed by another process."""
         listed = _listed(keys)
         with self.database.transaction():
             self._renew()
@@ -333,7 +333,7 @@ class Store:
             return {key for (key,) in self.database.rows(query, [self.owner, listed])}
 
     def renew_claims(self) -> None:
-        """Say that this process is alive; to be called well within `LEASE_SECONDS`."""
+        """Renew the claims of this process. Call it more often than every `LEASE_SECONDS`."""
         with self.database.transaction():
             self._renew()
 
@@ -343,7 +343,7 @@ class Store:
         )
 
     def release_claims(self) -> None:
-        """Let others have what was claimed and not sent, and forget the claims of processes that are gone."""
+        """Release the claims of this process, and delete expired claims."""
         with self.database.transaction():
             self.database.execute(
                 "DELETE FROM owners WHERE owner = ? OR until < ?", [self.owner, time.time()]
@@ -351,12 +351,12 @@ class Store:
             self.database.execute("DELETE FROM claims WHERE owner NOT IN (SELECT owner FROM owners)")
 
     def in_batch(self, keys: Iterable[str]) -> set[str]:
-        """Those of some keys that are with the Batch API."""
+        """Return the keys that are in an open batch."""
         query = f"SELECT key FROM batch_requests WHERE key {_AMONG}"
         return {key for (key,) in self.database.rows(query, [_listed(keys)])}
 
     def batches(self, server: str) -> list[BatchRecord]:
-        """The open batches of a server, oldest first."""
+        """Return the open batches of a server, oldest first."""
         query = (
             "SELECT label, id, created, id IS NULL AND (owner = ?1 OR owner NOT IN "
             "(SELECT owner FROM owners WHERE until > ?2)) FROM batches WHERE server = ?3 ORDER BY created, label"
@@ -365,7 +365,7 @@ class Store:
         return [BatchRecord(label, name, created, bool(lost)) for label, name, created, lost in rows]
 
     def open_batch(self, label: str, server: str, requests: Iterable[Request], reserved: float) -> None:
-        """Note that claimed requests are about to become a batch."""
+        """Store a batch and move claimed requests into it, before it is created on the server."""
         rows = [(label, *dataclasses.astuple(Asked.from_request(request))) for request in requests]
         with self.database.transaction():
             self.database.execute(
@@ -380,24 +380,38 @@ class Store:
             self.database.execute_many("DELETE FROM claims WHERE key = ?", [(row[1],) for row in rows])
 
     def note_batch(self, label: str, batch_id: str) -> None:
-        """Note the server's name of a batch."""
+        """Store the server's id of a batch."""
         with self.database.transaction():
             self.database.execute("UPDATE batches SET id = ? WHERE label = ?", [batch_id, label])
 
     def asked(self, label: str) -> list[Asked]:
-        """What is known of a batch's requests."""
+        """Return the requests of a batch, without their texts."""
         query = "SELECT key, node_type, model, prompt_bytes, max_words FROM batch_requests WHERE label = ?"
         return [Asked(*row) for row in self.database.rows(query, [label])]
 
     def close_batch(self, label: str, results: Iterable[tuple[Asked, Completion, float | None]]) -> None:
-        """Keep what a batch brought and forget it, unless another process has done so already."""
+        """Store the results of a batch and delete the batch, unless another process has already done so."""
         with self.database.transaction():
             if self._delete_batch(label):
                 for asked, completion, cost in results:
                     self.write(asked, completion, cost, batch=True)
 
+    def close_requests(self, results: Iterable[tuple[Asked, Completion, float | None]]) -> int:
+        """Store answers to requests of open batches, and forget the batches that have no other requests.
+
+        Results of requests that are in no batch are left out: they were stored before. Returns how many were stored.
+        """
+        stored = 0
+        with self.database.transaction():
+            for asked, completion, cost in results:
+                if self.database.execute("DELETE FROM batch_requests WHERE key = ?", [asked.key]):
+                    self.write(asked, completion, cost, batch=True)
+                    stored += 1
+            self.database.execute("DELETE FROM batches WHERE label NOT IN (SELECT label FROM batch_requests)")
+        return stored
+
     def drop_batch(self, label: str) -> None:
-        """Forget a batch that never came to be; its requests are free again."""
+        """Delete a batch that was never created, and release its requests."""
         with self.database.transaction():
             self._delete_batch(label)
 
@@ -408,9 +422,9 @@ class Store:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """An open batch: our label, the server's name if we know it, when it was noted (seconds since 1970).
+    """An open batch: its label, the server's id if known, and the time when it was stored (seconds since 1970).
 
-    It `is_lost` where nobody knows the server's name, and nobody alive is about to learn it.
+    It `is_lost` if its id is unknown and the process that was to create it has ended.
     """
 
     label: str

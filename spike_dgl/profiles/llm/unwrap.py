@@ -1,6 +1,6 @@
-"""Text of an answer, taken out of what models and servers put around it.
+"""Extraction of an answer's text from what models and servers put around it.
 
-`STEPS` are applied again and again until none of them changes anything: a code fence may hold JSON, and JSON thoughts.
+`STEPS` are applied until none of them changes the text: a code fence may contain JSON, and JSON may contain reasoning.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ TOKEN = (
     r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
     r"|<(?:bos|eos|pad|unk)>|\[(?:BOS|EOS|PAD)\]|<0x[0-9A-F]{2}>"
 )
-"""Special tokens of chat templates, which a server should have kept to itself."""
+"""Special tokens of chat templates, which a server should have removed."""
 
 _THOUGHT_TAG = re.compile(f"(?P<open>{THOUGHT_OPENS})|{THOUGHT_ENDS}", re.IGNORECASE)
 _HARMONY = re.compile(
-    # gpt-oss; and the same where a server has dropped the special tokens and left the words.
+    # gpt-oss, also if a server has removed the special tokens but left the words between them.
     r".*<\|channel\|>\s*final\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>"
     r"|^analysis(?=\S).*assistant\s?final(?=\S)|^(?:assistant)?final(?=[A-Z])",
     re.DOTALL,
@@ -76,14 +76,14 @@ _REMARKS = tuple(
 
 
 def unwrap(text: str, *, prose: bool = True) -> str:
-    """Take thoughts, special tokens, fences, one-field JSON, prefaces and closing remarks away from a text.
+    """Remove reasoning, special tokens, fences, one-field JSON, prefaces and closing remarks from a text.
 
     Parameters
     ----------
     text
-        Answer of a model. What is not recognised stays, for `spike_dgl.profiles.llm.rejections` to judge.
+        Answer of a model. Unknown markup stays, and `spike_dgl.profiles.llm.rejections` rejects it.
     prose
-        False for an answer in JSON, from which only thoughts, tokens and fences are taken.
+        False for an answer in JSON, from which only reasoning, tokens and fences are removed.
     """
     text = _visible(text)
     while True:
@@ -96,15 +96,15 @@ def unwrap(text: str, *, prose: bool = True) -> str:
 
 
 def _visible(text: str) -> str:
-    """The text without control characters, and without blanks of any width around it."""
+    """Return the text without control characters, and without leading and trailing spaces of any width."""
     kept = "".join(each for each in text if each in "\n\t" or each.isprintable() or ord(each) > 0x9F)
     return kept.strip().strip("\u200b\u200c\u200d\u2060\ufeff\u00ad").strip()
 
 
 def without_thoughts(text: str) -> str:
-    """The text outside of thoughts; all of it where thoughts have no end.
+    """Return the text outside of reasoning tags; all of it if a tag is not closed.
 
-    Without an opening tag, as of models whose prompt ends with it, all before a closing tag is thoughts.
+    Some models' chat templates contain the opening tag. So without one, all text before a closing tag is reasoning.
     """
     kept, start, is_thought = [], 0, False
     for tag in _THOUGHT_TAG.finditer(text):
@@ -125,7 +125,7 @@ def _final_channel(text: str) -> str:
 
 
 def _first_turn(text: str) -> str:
-    """The text up to the first special token, leading ones left out; all of it where thoughts have no end."""
+    """Return the text up to the first special token that is not leading; all of it if reasoning tags are left."""
     if _THOUGHT_TAG.search(text) or "<|channel" in text:
         return text
     return _TOKEN.split(_LEADING_TOKENS.sub("", text), maxsplit=1)[0]
@@ -143,7 +143,7 @@ def _without_tag(text: str) -> str:
 
 
 def _only_field(text: str) -> str:
-    """The one text that JSON holds, thoughts not counted; else the text itself."""
+    """Return the only string in JSON, not counting reasoning, or else the text itself."""
     if not text.startswith(("{", "[", '"')):
         return text
     try:
@@ -184,4 +184,4 @@ STEPS: Mapping[Callable[[str], str], bool] = {
     _without_preface: True,
     _without_remark: True,
 }
-"""Steps in order, and whether each is for prose alone."""
+"""Steps in order, and whether each is only for prose."""

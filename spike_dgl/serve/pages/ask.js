@@ -1,10 +1,10 @@
-// Questions to the API of this server.
+// Requests to the API of this server.
 
 const TOKEN = "spike_dgl token";
 
 export class Problem extends Error {}
 
-// Answers of one part of the page: a new question there cancels the one before it.
+// Requests of one part of the page: a new request cancels the previous one.
 export class Asker {
   #abort = new AbortController();
 
@@ -54,7 +54,7 @@ const dialog = document.getElementById("token-dialog");
 dialog.addEventListener("cancel", (event) => event.preventDefault());
 let waiting = null;
 
-// One dialog, however many questions wait for it.
+// One dialog for all requests that wait for the token.
 function tokenFromReader(refused) {
   if (sessionStorage.getItem(TOKEN) !== refused) return Promise.resolve();
   waiting ??= new Promise((resolve) => {

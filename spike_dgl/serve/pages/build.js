@@ -1,4 +1,4 @@
-// Elements from data. Text becomes text nodes and nothing is ever parsed as HTML, whatever a title holds.
+// Build elements from data. Text becomes text nodes and is never parsed as HTML.
 
 export function build(name, attributes = {}, ...children) {
   const element = document.createElement(name);
@@ -11,10 +11,10 @@ export function build(name, attributes = {}, ...children) {
   return element;
 }
 
-// A name as the data spells it, in whichever direction its script is written.
+// A name from the data; <bdi> isolates its writing direction.
 export const named = (name, attributes = {}) => build("bdi", attributes, name);
 
-// The width is set here, since the page's policy forbids style attributes.
+// The width is set by script, since the content security policy forbids style attributes.
 export function bar(share, className = "") {
   const filled = build("span", { class: "filled" });
   filled.style.width = `${(100 * Math.min(Math.max(share, 0), 1)).toFixed(1)}%`;

@@ -1,4 +1,4 @@
-// The explorer: for whom, what, and why. What is shown stands in the address, so it can be sent and gone back to.
+// The explorer: user, ranking list and explanation. The address holds the choice, so that it can be shared as a link.
 
 import { Asker } from "./ask.js";
 import { bar, build, count, named } from "./build.js";
@@ -8,9 +8,9 @@ import { reasons } from "./reasons.js";
 const at = (id) => document.getElementById(id);
 const asks = { run: new Asker(), history: new Asker(), ranking: new Asker(), reasons: new Asker(), similar: new Asker() };
 const HISTORY_SHOWN = 12;
-const names = new Map(); // of items, by id
+const names = new Map(); // item names by id
 
-// The address: #user=ID, #items=ID&items=ID or #text=WORDS, and &item=ID for the item whose reasons are shown.
+// The address: #user=ID, #items=ID&items=ID or #text=WORDS, and &item=ID for the item that is explained.
 
 function readAddress() {
   const parameters = new URLSearchParams(location.hash.slice(1));
@@ -31,21 +31,21 @@ function go({ user, items = [], text, item }) {
   location.hash = parameters.toString();
 }
 
-const whom = ({ user, items, text }) => JSON.stringify([user, items, text]);
+const listKey = ({ user, items, text }) => JSON.stringify([user, items, text]);
 let shown = {};
 
 function follow() {
   const wanted = readAddress();
-  const sameList = shown.list === whom(wanted);
-  shown = { list: whom(wanted), item: wanted.item };
-  if (!sameList) showWhom(wanted);
+  const sameList = shown.list === listKey(wanted);
+  shown = { list: listKey(wanted), item: wanted.item };
+  if (!sameList) showSelection(wanted);
   mark(wanted.item);
   showItem(wanted);
 }
 
-// For whom
+// User
 
-function showWhom(wanted) {
+function showSelection(wanted) {
   openTab(wanted.user != null ? "user" : wanted.items.length ? "items" : wanted.text != null ? "text" : openedTab());
   at("taste").value = wanted.text ?? at("taste").value;
   showHistory(wanted.user);
@@ -77,7 +77,7 @@ async function showHistory(user) {
   const place = at("history");
   if (user == null) {
     asks.history.cancel();
-    place.replaceChildren(build("p", { class: "hint" }, "Pick a user to see what they liked, and what they may like next."));
+    place.replaceChildren(build("p", { class: "hint" }, "Choose a user to see their history and recommendations."));
     return;
   }
   await fill(place, async () => {
@@ -89,7 +89,7 @@ async function showHistory(user) {
     rest.forEach((item) => { item.hidden = true; });
     return [
       build("h3", {}, "User ", named(history.user.name)),
-      build("p", { class: "hint" }, items.length ? `${count(history.total, "known item")}:` : "Nothing is known of this user: the list shows the most popular items."),
+      build("p", { class: "hint" }, items.length ? `${count(history.total, "seen item")}:` : "This user has no interactions: the list shows the most popular items."),
       build("ul", { class: "chips" }, items),
       rest.length ? more : null,
     ];
@@ -98,7 +98,7 @@ async function showHistory(user) {
 
 async function showLiked(ids) {
   const all = await Promise.all(ids.map(nameOf));
-  if (whom(readAddress()) !== shown.list) return; // chosen anew meanwhile
+  if (listKey(readAddress()) !== shown.list) return; // the choice has changed meanwhile
   at("liked").replaceChildren(...ids.map((id, place) => {
     const rest = ids.filter((other) => other !== id);
     const remove = () => go({ items: rest });
@@ -114,7 +114,7 @@ async function nameOf(id) {
   return names.get(id);
 }
 
-// What
+// Ranking list
 
 async function showRanking(wanted) {
   const place = at("ranking");
@@ -126,7 +126,7 @@ async function showRanking(wanted) {
   }
   await fill(place, async () => {
     const { items } = await askRanking(wanted);
-    if (!items.length) return [build("p", { class: "empty" }, "There is nothing left to recommend.")];
+    if (!items.length) return [build("p", { class: "empty" }, "No items left to recommend.")];
     const best = items[0].score;
     for (const item of items) names.set(item.id, item.name);
     const rows = items.map((item) => build("li", {},
@@ -153,7 +153,7 @@ function mark(item) {
   }
 }
 
-// Why
+// Explanation
 
 async function showItem({ user, item }) {
   const place = at("reasons");
@@ -161,7 +161,7 @@ async function showItem({ user, item }) {
   if (item == null) {
     asks.reasons.cancel();
     asks.similar.cancel();
-    place.replaceChildren(build("p", { class: "empty" }, "Choose an item of the list to see what speaks for it."));
+    place.replaceChildren(build("p", { class: "empty" }, "Choose an item of the list to see why it is recommended."));
     return;
   }
   const title = build("h3", { class: "item" });
@@ -169,24 +169,24 @@ async function showItem({ user, item }) {
   place.replaceChildren(title, why, like);
   nameOf(item).then((name) => title.replaceChildren(named(name)));
   fill(why, async () => user == null
-    ? [build("p", { class: "hint" }, "Paths lead from users of the data, and this one is new.")]
+    ? [build("p", { class: "hint" }, "Only users of the data have paths, and this user is new.")]
     : reasons(await asks.reasons.get("explanations", { user, item, over: at("facts-only").checked ? "facts" : "all" })));
   fill(like, async () => {
     const { items } = await asks.similar.get("similar-items", { item, k: 6 });
     for (const other of items) names.set(other.id, other.name);
     const buttons = items.map((other) => build("li", {},
       build("button", { class: "link", click: () => go({ ...readAddress(), item: other.id }) }, named(other.name))));
-    return [build("h3", {}, "Items like it"), build("ul", { class: "similar" }, buttons)];
+    return [build("h3", {}, "Similar items"), build("ul", { class: "similar" }, buttons)];
   });
 }
 
-// What a place shows: what is being made, or why it cannot be. Until then the old content stays, dimmed.
+// Fill a place with what `make` returns, or with its error. Until then the old content stays, dimmed.
 async function fill(place, make) {
   place.setAttribute("aria-busy", "true");
   try {
     place.replaceChildren(...(await make()).filter((part) => part != null));
   } catch (error) {
-    if (error.name === "AbortError") return; // something newer fills it
+    if (error.name === "AbortError") return; // a newer call fills it
     place.replaceChildren(build("p", { class: "trouble" }, error.message));
   }
   place.removeAttribute("aria-busy");

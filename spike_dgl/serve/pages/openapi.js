@@ -1,2 +1,2 @@
-// The validator's badge would be loaded from another host.
+// No validator badge: it would be loaded from another host.
 SwaggerUIBundle({ url: "openapi.json", dom_id: "#openapi", validatorUrl: null });

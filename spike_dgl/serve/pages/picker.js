@@ -1,9 +1,9 @@
-// A search box over users or items: the combobox pattern of the ARIA authoring practices.
+// Search box for users or items: the combobox pattern of the ARIA authoring practices.
 
 import { Asker } from "./ask.js";
 import { build, count, named } from "./build.js";
 
-const PAUSE = 120; // milliseconds without a key before the server is asked
+const PAUSE = 120; // milliseconds between the last key and the request
 const SHOWN = 12;
 
 export class Picker {
@@ -51,7 +51,7 @@ export class Picker {
   #show({ matches, total }) {
     this.#active = -1;
     this.list.replaceChildren(...matches.map((match, place) => this.#option(match, place)));
-    if (total === 0) this.list.append(build("li", { class: "note" }, "Nothing of that name."));
+    if (total === 0) this.list.append(build("li", { class: "note" }, "No match."));
     if (total > matches.length) {
       this.list.append(build("li", { class: "note" }, `and ${count(total - matches.length, "other")}`));
     }
@@ -62,7 +62,7 @@ export class Picker {
 
   #option(match, place) {
     const take = (event) => {
-      event.preventDefault(); // the box keeps the focus
+      event.preventDefault(); // keep the focus in the box
       this.#choose(match);
     };
     const option = build("li", { role: "option", id: `${this.list.id}-${place}`, mousedown: take }, named(match.name));
@@ -99,7 +99,7 @@ export class Picker {
     }
   }
 
-  // Who types and presses Enter before the answer is there means what was typed, not what is still shown.
+  // If Enter is pressed before the response arrives, search for what was typed, not for what is still shown.
   async #enter() {
     if (this.#shownFor !== this.input.value) await this.#search();
     const options = this.list.querySelectorAll("[role=option]");

@@ -1,4 +1,4 @@
-// Why: what the score is made of, the paths that lead to the item, and items like it.
+// Explanation of an item: the parts of its score, and the paths to it.
 
 import { bar, build, count, named } from "./build.js";
 
@@ -9,18 +9,18 @@ export function reasons(explanation) {
   return [
     build("p", { class: "score-line" }, build("span", {}, "Score "), build("strong", {}, score.toFixed(2))),
     scoreParts(parts),
-    build("h3", {}, paths.length ? "What leads here" : "No path leads here"),
+    build("h3", {}, paths.length ? "Paths to this item" : "No path to this item"),
     build("p", { class: "hint" }, paths.length
-      ? `${paths.length} of ${count(total, "path")}: those over different nodes whose removal from the graph lowers the score most.`
-      : explanation.over === "facts" ? "No facts link it to the history." : "Only the embeddings of the two speak for it."),
+      ? `${paths.length} of ${count(total, "path")}: those with different nodes whose removal from the graph lowers the score most.`
+      : explanation.over === "facts" ? "No facts link it to the history." : "The score comes only from the embeddings of the user and the item."),
     build("ol", { class: "paths" }, paths.map((path) => onePath(path, paths[0].fidelity.drop))),
   ];
 }
 
 const PARTS = [
-  ["id", "ID", "the score by the ID embeddings alone"],
-  ["graph", "Graph", "what it gains when messages travel on the graph"],
-  ["profile", "Profiles", "what it gains when profiles are injected as well"],
+  ["id", "ID", "score of the ID embeddings alone"],
+  ["graph", "Graph", "change of the score by message passing on the graph"],
+  ["profile", "Profiles", "change of the score by injecting profiles"],
 ];
 
 function scoreParts(parts) {
@@ -42,7 +42,7 @@ function onePath(path, largest) {
       largest > 0 ? bar(fidelity.drop / largest) : null,
       build("span", {}, `${signed(-fidelity.drop)} without it`),
       fidelity.random_paths
-        ? build("small", {}, `; ${signed(-fidelity.random_drop)} without a random path of its length (mean of ${fidelity.random_paths})`)
+        ? build("small", {}, `; ${signed(-fidelity.random_drop)} without a random path of the same length (mean of ${fidelity.random_paths})`)
         : null),
     build("details", {},
       build("summary", {}, "Attention and profiles"),
@@ -53,7 +53,7 @@ function onePath(path, largest) {
 
 const label = ({ kind, name }) => [kind === "user" ? "user " : null, named(name)];
 
-// The fact reads along the arrow.
+// The arrow shows the direction of the fact, from head to tail.
 const relation = ({ relation: name, forward }) =>
   build("span", { class: "relation" }, forward ? "" : "← ", named(name), forward ? " →" : "");
 
@@ -65,12 +65,12 @@ function attention({ nodes, links }) {
     const change = (head) => link.attention[head] - link.attention_without_profiles[head];
     return build("tr", {},
       build("td", {}, String(link.hop)),
-      build("th", { scope: "row" }, [...label(to), " hears ", ...label(from)]),
+      build("th", { scope: "row" }, [...label(from), " → ", ...label(to)]),
       link.attention.map((weight, head) => build("td", {}, weight.toFixed(3),
         change(head) ? build("small", {}, ` ${change(head) < 0 ? "−" : "+"}${Math.abs(change(head)).toFixed(3)}`) : null)));
   });
   return build("table", {},
-    build("caption", {}, "Weight of each message; in small, how much of it is due to profiles."),
+    build("caption", {}, "Attention weight of each message; in small type, the change that profiles make."),
     build("thead", {}, build("tr", {}, build("th", { scope: "col" }, "hop"), build("th", { scope: "col" }, "message"), heads)),
     build("tbody", {}, rows));
 }
