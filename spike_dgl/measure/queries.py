@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -14,9 +14,10 @@ from spike_dgl.config import read_yaml_list
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import ConfigError
 from spike_dgl.markdown import markdown_table
+from spike_dgl.recommend.cold_start import UnknownWordsError
 from spike_dgl.recommend.recommender import Recommender
 from spike_dgl.runs.averages import mean_and_deviation, render_spread
-from spike_dgl.typing import BoolArray
+from spike_dgl.typing import BoolArray, FloatArray
 
 CUTOFF = 10
 
@@ -82,14 +83,17 @@ def query_results(recommender: Recommender, queries: Sequence[Query]) -> Iterato
     train = recommender.dataset.train
     popularity = np.bincount(train.items, minlength=recommender.dataset.num_items).astype(np.float32)
     for query in queries:
-        scores = {
-            "search": cold_start.scores_of_text(query.text, items),
-            "matching alone": cold_start.text_match().find(query.text).scores,
-            "fold-in alone": cold_start.folded_in_scores(query.text, items),
-            "popularity": popularity,
+        ways: dict[str, Callable[[str], FloatArray]] = {
+            "search": lambda text: cold_start.scores_of_text(text, items),
+            "matching alone": lambda text: cold_start.text_match().find(text).scores,
+            "fold-in alone": lambda text: cold_start.folded_in_scores(text, items),
+            "popularity": lambda _: popularity,
         }
-        for by, values in scores.items():
-            best = np.argsort(-values, kind="stable")[:CUTOFF]
+        for by, score in ways.items():
+            try:
+                best = np.argsort(-score(query.text), kind="stable")[:CUTOFF]
+            except UnknownWordsError:  # the search has no list then
+                best = np.empty(0, np.int64)
             right = query.right[best].sum() / min(CUTOFF, query.right.sum())
             yield QueryResult(query.text, by, float(right))
 

@@ -101,6 +101,11 @@ class ColdStart:
         match = Once(lambda: self.text_match().with_items(texts, new.heads, new.tails))
         return ColdStart(lambda: fold_in, self.encoder, match), embedded
 
+    def open_texts(self) -> None:
+        """Load the encoder and build the index of texts, so that the first query does not wait for them."""
+        self.encoder()
+        self.text_match().find("")
+
     def scores_of_text(self, text: str, items: FloatArray) -> FloatArray:
         """Score items [I] for a query or for the description of a taste.
 

@@ -73,7 +73,7 @@ class Service:
         self._opening = {
             "explain": self._explainer,
             "recommend for liked items": self.worker.start(lambda: recommender.recommend_for_items(first, 1)),
-            "recommend for a text": self.worker.start(recommender.cold_start.encoder),
+            "recommend for a text": self.worker.start(lambda: recommender.cold_start.open_texts()),
         }
 
     @property
