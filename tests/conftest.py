@@ -11,8 +11,13 @@ os.environ.setdefault("DGLBACKEND", "pytorch")
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+
+# A busy machine may stop a test for a second: a deadline per example would find that, not a mistake.
+hypothesis.settings.register_profile("spike_dgl", deadline=None)
+hypothesis.settings.load_profile("spike_dgl")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.graph import build_graph
@@ -22,7 +22,6 @@ SAMPLERS = [sample_groups, sample_by_sorting]
 
 
 @pytest.mark.parametrize("sample", SAMPLERS)
-@settings(deadline=None)
 @given(group=st.lists(st.integers(0, 4), max_size=60), share=st.floats(0.0, 1.0))
 def test_each_group_gives_what_is_wanted(sample, group: list[int], share: float) -> None:
     members = torch.tensor(group, dtype=torch.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.data.dataset import Interactions
@@ -51,7 +51,6 @@ def test_moments_are_uniform_up_to_the_largest_cut() -> None:
     assert shares[1].tolist() == [1.0, 0.0, 0.0]
 
 
-@settings(deadline=None)
 @given(newest=st.integers(1, 9), largest_cut=st.floats(0.0, 0.99), seed=st.integers(0, 1000))
 def test_nothing_both_passes_and_is_to_come(newest: int, largest_cut: float, seed: int) -> None:
     torch.manual_seed(seed)

@@ -22,7 +22,7 @@ def dense_matching(embeddings: Tensor, profiles: Tensor) -> Tensor:
     return (ours - theirs).square().mean()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(k=st.integers(1, 12), dim=st.integers(1, 6), seed=st.integers(0, 1000))
 def test_matching_equals_the_dense_form_with_its_gradients(k: int, dim: int, seed: int) -> None:
     torch.manual_seed(seed)

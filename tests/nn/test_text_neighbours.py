@@ -16,7 +16,7 @@ def pairs(texts: torch.Tensor, number: int, of_texts: torch.Tensor | None = None
     return set(zip(*(rows.tolist() for rows in text_neighbours(texts, number, of_texts)), strict=True))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(items=st.integers(1, 12), number=st.integers(1, 5), seed=st.integers(0, 1000))
 def test_neighbours_are_the_most_similar_others_whatever_the_block(
     items: int, number: int, seed: int

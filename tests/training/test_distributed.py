@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.graph import build_graph
@@ -29,7 +29,6 @@ ROOT = Path(__file__).parents[2]
 USERS, ITEMS = 30, 40
 
 
-@settings(deadline=None)
 @given(size=st.integers(1, 40), number=st.integers(1, 6))
 def test_shares_hold_every_interaction_once_with_weights_of_one_in_all(size: int, number: int) -> None:
     batch = Batch(torch.arange(size), torch.arange(size) + 100, torch.arange(size) + 200)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.data.dataset import Interactions
@@ -16,7 +16,6 @@ from tests.toy import interactions
 pair_lists = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1, max_size=40)
 
 
-@settings(deadline=None)
 @given(
     pairs=pair_lists,
     batch_size=st.integers(1, 9),
