@@ -82,13 +82,13 @@ def query_results(recommender: Recommender, queries: Sequence[Query]) -> Iterato
     cold_start, items = recommender.cold_start, recommender.item_embeddings
     train = recommender.dataset.train
     popularity = np.bincount(train.items, minlength=recommender.dataset.num_items).astype(np.float32)
+    ways: dict[str, Callable[[str], FloatArray]] = {
+        "search": lambda text: cold_start.scores_of_text(text, items),
+        "matching alone": lambda text: cold_start.text_match().find(text).scores,
+        "fold-in alone": lambda text: cold_start.folded_in_scores(text, items),
+        "popularity": lambda _: popularity,
+    }
     for query in queries:
-        ways: dict[str, Callable[[str], FloatArray]] = {
-            "search": lambda text: cold_start.scores_of_text(text, items),
-            "matching alone": lambda text: cold_start.text_match().find(text).scores,
-            "fold-in alone": lambda text: cold_start.folded_in_scores(text, items),
-            "popularity": lambda _: popularity,
-        }
         for by, score in ways.items():
             try:
                 best = np.argsort(-score(query.text), kind="stable")[:CUTOFF]

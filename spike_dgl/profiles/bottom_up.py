@@ -10,7 +10,7 @@ import numpy as np
 from spike_dgl.data.dataset import NodeTexts
 from spike_dgl.data.training import TrainingData
 from spike_dgl.profiles.options import ProfileOptions
-from spike_dgl.profiles.records import NodeType, Sources
+from spike_dgl.profiles.records import NodeType, Sources, rows_of
 from spike_dgl.profiles.templates import TemplateWriter
 
 
@@ -68,9 +68,8 @@ class BottomUpTexts:
             A language model's texts by row of the data set. A node without one gets its template profile.
         """
         given, templates = self._given_of(node_type), self._write_templates(node_type)
-        first = self._data.num_items if node_type == "entity" else 0
         texts, sources, facts = [], [], []
-        for row, template in enumerate(templates, start=first):
+        for row, template in zip(rows_of(node_type, self._data), templates, strict=True):
             text, source, fact = template, "template" if template else "none", ""
             if row in given:
                 text, source, fact = given[row], "given", template

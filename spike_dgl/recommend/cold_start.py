@@ -141,8 +141,12 @@ class ColdStart:
 def open_text_match(folder: RunFolder, dataset: Dataset) -> TextMatch:
     """Load the index of a run's profile texts. Raises `DataError` if their file is missing."""
     texts = read_profile_texts(folder.file("profiles.jsonl.gz")).entities
-    options = build(ProfileOptions, folder.settings().get("profiles"), "profiles")
-    return TextMatch.from_texts(dataset, texts, options)
+    return TextMatch.from_texts(dataset, texts, _profile_options(folder))
+
+
+def _profile_options(folder: RunFolder) -> ProfileOptions:
+    options: ProfileOptions = build(ProfileOptions, folder.settings().get("profiles"), "profiles")
+    return options
 
 
 def _unchanged(folder: RunFolder, opened: Value) -> Value:
@@ -166,8 +170,7 @@ def open_encoder(folder: RunFolder) -> Encoder:
         )
     if folder.file("encoder.npz").is_file():
         return TfidfSvdEncoder.load(folder.file("encoder.npz"))
-    options = build(ProfileOptions, folder.settings().get("profiles"), "profiles")
-    encoder = pretrained_encoder(options)
+    encoder = pretrained_encoder(_profile_options(folder))
     if encoder is None or encoder.name != used:
         raise SpikeError(
             f"the text vectors of {folder.path} were made by '{used}', which is not available\n"

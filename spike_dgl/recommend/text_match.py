@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,36 @@ class Match:
         return min(1.0, SHORT / max(self.num_terms, 1)) ** 2
 
 
+class TextIndex:
+    """TF-IDF vectors of some texts, computed for the first query."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = tuple(texts)
+
+    @property
+    def terms(self) -> Mapping[str, int]:
+        """Stems that occur in the texts."""
+        return {} if self._fitted is None else self._fitted[0].vocabulary_
+
+    def cosines(self, query: str) -> FloatArray:
+        """Return the cosines [n] of a query with all texts."""
+        if self._fitted is None:
+            return np.zeros(len(self.texts), np.float32)
+        vectorizer, vectors = self._fitted
+        found: FloatArray = (vectors @ vectorizer.transform([query]).T).toarray().ravel()
+        return found
+
+    @cached_property
+    def _fitted(self) -> tuple[Any, Any] | None:
+        """Vectorizer and vectors [n, V]; None if no text has a word."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        if not any(map(_terms, self.texts)):
+            return None
+        vectorizer = TfidfVectorizer(analyzer=_terms, sublinear_tf=True)
+        return vectorizer, vectorizer.fit_transform(self.texts)
+
+
 @dataclass(frozen=True)
 class TextMatch:
     """Index of texts: TF-IDF of word stems, for items and for auxiliary entities.
@@ -63,8 +93,8 @@ class TextMatch:
         Items of the training data, after which entities are numbered.
     """
 
-    items: tuple[str, ...]
-    entities: tuple[str, ...]
+    items: TextIndex
+    entities: TextIndex
     heads: IndexArray
     tails: IndexArray
     num_trained: int
@@ -82,7 +112,11 @@ class TextMatch:
         entities = (f"{name} {text}" for name, text in zip(names, entity_texts[num_items:], strict=True))
         joins = (triples.heads < num_items) & (triples.tails >= num_items)
         return cls(
-            tuple(items), tuple(entities), triples.heads[joins], triples.tails[joins] - num_items, num_items
+            TextIndex(items),
+            TextIndex(entities),
+            triples.heads[joins],
+            triples.tails[joins] - num_items,
+            num_items,
         )
 
     def with_items(self, texts: Sequence[str], heads: IndexArray, tails: IndexArray) -> TextMatch:
@@ -98,55 +132,25 @@ class TextMatch:
         joins = tails >= self.num_trained
         return replace(
             self,
-            items=(*self.items, *texts),
-            heads=np.concatenate([self.heads, heads[joins] + len(self.items)]),
+            items=TextIndex((*self.items.texts, *texts)),
+            heads=np.concatenate([self.heads, heads[joins] + len(self.items.texts)]),
             tails=np.concatenate([self.tails, tails[joins] - self.num_trained]),
         )
 
     def find(self, query: str) -> Match:
         """Match a query with all items."""
-        of_items, of_entities = (index.cosines(query) for index in (self._items, self._entities))
+        of_items, of_entities = (index.cosines(query) for index in (self.items, self.entities))
         terms = set(_terms(query))
-        known = sum(term in self._items.terms or term in self._entities.terms for term in terms)
+        known = sum(term in self.items.terms or term in self.entities.terms for term in terms)
         scores = standardised(of_items) + standardised(self._links @ of_entities)
         return Match(scores.astype(np.float32), known)
-
-    @cached_property
-    def _items(self) -> _Index:
-        return _Index(self.items)
-
-    @cached_property
-    def _entities(self) -> _Index:
-        return _Index(self.entities)
 
     @cached_property
     def _links(self) -> csr_matrix:
         from scipy.sparse import csr_matrix
 
-        shape = (len(self.items), len(self.entities))
+        shape = (len(self.items.texts), len(self.entities.texts))
         return csr_matrix((np.ones(len(self.heads)), (self.heads, self.tails)), shape)
-
-
-class _Index:
-    """TF-IDF of some texts."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        self._vectorizer: Any = TfidfVectorizer(analyzer=_terms, sublinear_tf=True)
-        self._texts: Any = None
-        self.terms: dict[str, int] = {}
-        if any(map(_terms, texts)):
-            self._texts = self._vectorizer.fit_transform(texts)
-            self.terms = self._vectorizer.vocabulary_
-        self._number = len(texts)
-
-    def cosines(self, query: str) -> FloatArray:
-        """Return the cosines [n] of a query with all texts."""
-        if self._texts is None:
-            return np.zeros(self._number, np.float32)
-        found: FloatArray = (self._texts @ self._vectorizer.transform([query]).T).toarray().ravel()
-        return found
 
 
 def standardised(scores: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ from spike_dgl.api import Run, train
 from spike_dgl.errors import ConfigError, UnknownIdError
 from spike_dgl.measure.queries import query_results, read_queries
 from spike_dgl.recommend import NewItem
-from spike_dgl.recommend.text_match import SHORT, Match, TextMatch, standardised
+from spike_dgl.recommend.text_match import SHORT, Match, TextIndex, TextMatch, standardised
 from tests.command_line import run_command
 
 FILMS = (
@@ -26,7 +26,7 @@ LINKS = (np.array([0, 1, 2, 3]), np.array([0, 0, 1, 1]))
 
 
 def match(films: tuple[str, ...] = FILMS) -> TextMatch:
-    return TextMatch(films, GENRES, *LINKS, num_trained=len(FILMS))
+    return TextMatch(TextIndex(films), TextIndex(GENRES), *LINKS, num_trained=len(FILMS))
 
 
 def best(found: Match) -> set[int]:

@@ -17,6 +17,7 @@ from spike_dgl.atomic_files import atomic_write_for_user
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import DataError
 from spike_dgl.profiles.llm.batch_lines import read_answer, read_line, request_line, sort_answers
+from spike_dgl.profiles.llm.client import ClientOptions
 from spike_dgl.profiles.llm.estimate import Budget
 from spike_dgl.profiles.llm.failures import Failure
 from spike_dgl.profiles.llm.outcome import sort_out
@@ -100,36 +101,55 @@ def write_requests(
     pipeline, client = Pipeline(dataset, options, store), options.llm.client
     for node_type in STAGES:
         number = waiting = 0
-        labels: list[str] = []
-        with ExitStack() as open_file:
-            try:
-                stream = None
-                for portion in portions(pipeline.covered(node_type), PORTION):
-                    requests = {request.key: request for _, request in portion}
-                    store.plan([request for _, request in portion])
-                    unsent, outcome = sort_out(requests, store, client)
-                    waiting += outcome.in_batch
-                    claimed = store.claim([request.key for request in unsent])
-                    part = [request for request in unsent if request.key in claimed]
-                    if not part:
-                        continue
-                    if stream is None:
-                        partial = open_file.enter_context(atomic_write_for_user(file))
-                        stream = open_file.enter_context(partial.open("wb"))
-                    labels.append(uuid.uuid4().hex)
-                    store.open_batch(labels[-1], OFFLINE, part, 0.0)
-                    stream.writelines(request_line(request, client) for request in part)
-                    number += len(part)
-            except BaseException:
-                for label in labels:
-                    store.drop_batch(label)
-                raise
-        for label in labels:
-            store.note_batch(label, str(file))
+        with _RequestFile(file, store, client) as requests:
+            for portion in portions(pipeline.covered(node_type), PORTION):
+                by_key = {request.key: request for _, request in portion}
+                store.plan([request for _, request in portion])
+                unsent, outcome = sort_out(by_key, store, client)
+                waiting += outcome.in_batch
+                number += requests.add(list(unsent))
         if number or waiting:
             return WrittenRequests(node_type, number, waiting)
         pipeline.settle(node_type, store.answers)
     return WrittenRequests(None)
+
+
+class _RequestFile:
+    """A file of requests that the store notes. The file is made on the first request, and an error undoes all of it."""
+
+    def __init__(self, file: Path, store: Store, client: ClientOptions) -> None:
+        self._file, self._store, self._client = file, store, client
+        self._open = ExitStack()
+        self._stream: BinaryIO | None = None
+        self._labels: list[str] = []
+
+    def __enter__(self) -> _RequestFile:
+        self._open.push(self._note)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def _note(self, error: type[BaseException] | None, *_: object) -> None:
+        for label in self._labels:
+            if error is None:
+                self._store.note_batch(label, str(self._file))
+            else:
+                self._store.drop_batch(label)
+
+    def add(self, requests: Sequence[Request]) -> int:
+        """Write the requests that no other process has claimed, and return how many these are."""
+        claimed = self._store.claim([request.key for request in requests])
+        part = [request for request in requests if request.key in claimed]
+        if not part:
+            return 0
+        if self._stream is None:
+            partial = self._open.enter_context(atomic_write_for_user(self._file))
+            self._stream = self._open.enter_context(partial.open("wb"))
+        self._labels.append(uuid.uuid4().hex)
+        self._store.open_batch(self._labels[-1], OFFLINE, part, 0.0)
+        self._stream.writelines(request_line(request, self._client) for request in part)
+        return len(part)
 
 
 def read_answers(

@@ -23,7 +23,7 @@ from spike_dgl.profiles.llm.requests import Request
 from spike_dgl.profiles.llm.stages import PromptWriter
 from spike_dgl.profiles.llm.store import Answer, Store
 from spike_dgl.profiles.options import ProfileOptions
-from spike_dgl.profiles.records import STAGES, NodeType, rows_of
+from spike_dgl.profiles.records import STAGES, NodeType, rows_of, vocabulary_of
 from spike_dgl.profiles.text_files import read_folder
 
 PORTION = 5_000
@@ -91,9 +91,7 @@ class Pipeline:
         return self._imported[node_type]
 
     def _imported_of(self, node_type: NodeType, store: Store | None) -> dict[int, Answer]:
-        vocabulary = {"item": self.data.items, "entity": self.data.entities, "user": self.data.users}[
-            node_type
-        ]
+        vocabulary = vocabulary_of(node_type, self.data)
         texts = store.imported(node_type) if store is not None else {}
         return {vocabulary.index(raw): answer for raw, answer in texts.items() if raw in vocabulary}
 
