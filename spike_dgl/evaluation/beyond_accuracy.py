@@ -38,7 +38,7 @@ LONGEST_DIVERSE = 100
 """Largest cutoff of the two diversities, whose cost grows with its square."""
 DIVERSE_LISTS = 10_000
 """Maximum number of lists in the two diversities; of more lists, a random sample."""
-ITEMS_AT_ONCE = 2_000
+ITEMS_AT_ONCE = 500
 """Maximum number of items whose similarities are in memory at a time, unless a single list has more."""
 
 

@@ -15,6 +15,7 @@ from spike_dgl.graph import build_graph
 from spike_dgl.markdown import markdown_table
 from spike_dgl.models.base import ModelInputs, model_entry
 from spike_dgl.runs.config import RunConfig
+from spike_dgl.typing import IndexArray
 
 BASELINES = ("popularity", "item-cosine")
 BUDGET = 5_000_000_000
@@ -146,7 +147,7 @@ def _advice(config: RunConfig, record: Mapping[str, Any], dataset: Dataset) -> s
 _NO_TRIPLES = Triples.from_rows(np.empty((0, 3), np.int64))  # no baseline reads them
 
 
-def _sample(test: Evaluation, dataset: Dataset) -> np.ndarray:
+def _sample(test: Evaluation, dataset: Dataset) -> IndexArray:
     """Return positions of the test users that the budget is enough for, ascending."""
-    size = max(1, min(len(test.users), BUDGET // len(dataset.train)))
+    size = max(1, min(len(test.users), BUDGET // max(1, len(dataset.train))))
     return np.sort(np.random.default_rng(0).permutation(len(test.users))[:size])
