@@ -1,5 +1,6 @@
 """Full-ranking evaluation: top-k lists, metrics per user, and metrics per group of users or items."""
 
+from spike_dgl.evaluation.beyond_accuracy import BEYOND_ACCURACY
 from spike_dgl.evaluation.evaluate import Evaluation, evaluate
 from spike_dgl.evaluation.groups import (
     GroupTable,
@@ -17,6 +18,7 @@ from spike_dgl.evaluation.options import EvaluationOptions
 from spike_dgl.evaluation.ranking import NO_ITEM, rank
 
 __all__ = [
+    "BEYOND_ACCURACY",
     "METRICS",
     "NO_ITEM",
     "Evaluation",

@@ -217,7 +217,7 @@ def _cells(group: Group, names: Sequence[str]) -> list[str]:
 
 def by_source(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources) -> list[GroupTable]:
     """Return the tables of users and items by profile source, leaving out tables with a single group."""
-    cutoff = _shown_cutoff(evaluation)
+    cutoff = evaluation.shown_cutoff
     tables = (
         by_user_source(evaluation, sources.users, cutoff=cutoff),
         by_item_source(evaluation, sources.entities[: dataset.num_items], cutoff=cutoff),
@@ -227,7 +227,7 @@ def by_source(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources)
 
 def by_count(evaluation: Evaluation, dataset: Dataset) -> list[GroupTable]:
     """Return the tables of users by activity and items by popularity, at the cutoff nearest to 20."""
-    cutoff = _shown_cutoff(evaluation)
+    cutoff = evaluation.shown_cutoff
     return [of(evaluation, dataset, cutoff=cutoff) for of in (by_user_activity, by_item_popularity)]
 
 
@@ -235,7 +235,3 @@ def render_groups(evaluation: Evaluation, dataset: Dataset, sources: ProfileSour
     """Return all tables as Markdown, at the evaluation's cutoff nearest to 20."""
     tables = (*by_count(evaluation, dataset), *by_source(evaluation, dataset, sources))
     return "\n\n".join(map(render, tables))
-
-
-def _shown_cutoff(evaluation: Evaluation) -> int:
-    return min(evaluation.cutoffs, key=lambda k: abs(k - 20))
