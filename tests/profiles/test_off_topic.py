@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -25,6 +25,13 @@ ENTITY = {
     "items": [
         "Harrison Ford stars in Star Wars (1977). A farm boy joins rebels, smugglers and droids against an empire.",
         "Harrison Ford stars in Witness (1985). A policeman hides with a gothic family in suburban space from murder.",
+    ],
+}
+ACTION = {
+    "name": ["Action"],
+    "items": [
+        "Action is the genre of Star Wars (1977). A farm boy joins rebels against an empire; a director's dream.",
+        "Action is the genre of Braveheart (1995). The film was made by a team of writers and directors.",
     ],
 }
 USER = {
@@ -50,14 +57,24 @@ def is_off_topic(text: str, stage: NodeType, data: dict[str, list[str]]) -> bool
     return found is not None
 
 
-SMOLLM2 = [
-    ("entity", "The person, genre or other thing named below is a film critic."),
-    (
+SMOLLM2: Mapping[str, tuple[NodeType, str]] = {
+    "off topic": (
         "entity",
-        "The person, genre or other thing named below is a film director, a writer, a writer, a writer.",
+        "The person, genre or other thing named below is a film director, a writer, a writer, a director, a writer, "
+        "a writer, a director, a writer, a writer, a director, a writer, a",
     ),
-]
-"""Answers of SmolLM2-135M to the prompts of this project, cut before they repeat themselves."""
+    "repetitive": (
+        "entity",
+        "The person, genre or other thing named below is a film critic. The person, genre or other thing named below "
+        "is a film critic. The person, genre or other thing named below is a film critic. The person,",
+    ),
+    "markup": (
+        "user",
+        "<items>\n- Pulp Fiction (1994): The film Pulp Fiction (1994) is a crime fiction film that has been adapted "
+        "into a film adaptation. The film was released in ",
+    ),
+}
+"""Answers of SmolLM2-135M to prompts of this project, by the reason why they are rejected."""
 
 GENERIC = (
     "This is a gripping and unforgettable journey of hope and loss, directed with great care and carried by "
@@ -65,9 +82,13 @@ GENERIC = (
 )
 
 
-@pytest.mark.parametrize(("stage", "text"), SMOLLM2)
-def test_answers_of_a_small_model(stage: NodeType, text: str) -> None:
-    assert is_off_topic(text, stage, {"entity": ENTITY, "user": USER}[stage])
+@pytest.mark.parametrize("reason", SMOLLM2)
+def test_answers_of_a_small_model(reason: str) -> None:
+    stage, text = SMOLLM2[reason]
+    prompt = asked(stage, {"entity": ACTION, "user": USER}[stage])
+    found = rejection(Candidate(text, 60, prompt))
+    assert found is not None
+    assert found[0] == reason
 
 
 @pytest.mark.parametrize(("stage", "data"), [("item", ITEM), ("entity", ENTITY), ("user", USER)])
