@@ -70,7 +70,7 @@ def snippet(text: str, weights: Mapping[str, float]) -> str:
     Examples
     --------
     >>> snippet("A farmer leaves home. " * 4 + "A wizard teaches him magic.", {"wizard": 0.3, "magic": 0.2})
-    '…A farmer leaves home. A wizard teaches him magic.'
+    '…farmer leaves home. A wizard teaches him magic.'
     """
     places = [(word.start(), word.end(), stem) for word, stem in words_and_stems(text) if stem in weights]
     if not places:
