@@ -86,7 +86,9 @@ class GfCf(RecommenderModel):
     def score_function(self) -> ScoreFunction:
         """Return the filtered histories of a batch of users; computes the singular vectors at the first call."""
         narrow, wide = self.factors
-        return lambda users: dense_tensor(self._linear(users.numpy()) + self.histories[users.numpy()] @ narrow @ wide)
+        return lambda users: dense_tensor(
+            self._linear(users.numpy()) + self.histories[users.numpy()] @ narrow @ wide
+        )
 
     def _linear(self, users: Any) -> NDArray[np.float32]:
         to_users = self.histories[users] @ self.normalised.T

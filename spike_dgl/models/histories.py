@@ -36,7 +36,7 @@ class HistoryOptions:
     half_life: float | None = Field(default=None, gt=0.0)
 
 
-HISTORY_SEARCH: Mapping[str, Sequence[Any]] = MappingProxyType({"model.half_life": (None, 10.0, 40.0)})
+HISTORY_SEARCH: Mapping[str, Sequence[Any]] = MappingProxyType({"model.half_life": (None, 5.0, 20.0)})
 """Search space of `HistoryOptions`; tuned only if the data has times."""
 
 

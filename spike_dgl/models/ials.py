@@ -34,15 +34,15 @@ class IalsOptions(HistoryOptions):
 
     embedding_dim: int = Field(default=64, gt=0, le=4096)
     unobserved_weight: float = Field(default=0.1, gt=0.0)
-    l2_weight: float = Field(default=3e-3, gt=0.0)
+    l2_weight: float = Field(default=3e-2, gt=0.0)
     frequency_exponent: float = Field(default=1.0, ge=0.0)
     sweeps: int = Field(default=16, ge=1)
 
 
 SEARCH = {
     "model.embedding_dim": (32, 64, 128),
-    "model.unobserved_weight": (0.03, 0.1, 0.3, 1.0),
-    "model.l2_weight": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "model.unobserved_weight": (0.03, 0.1, 0.3),
+    "model.l2_weight": (3e-3, 1e-2, 3e-2, 1e-1),
     **HISTORY_SEARCH,
 }
 
@@ -98,7 +98,9 @@ class Ials(RecommenderModel):
         users = fitted.get_user_embedding()
         if self.options.half_life is not None:
             users = fitted.compute_user_embedding(self.histories)
-        return Embeddings(torch.from_numpy(users.copy()), torch.from_numpy(fitted.get_item_embedding().copy()))
+        return Embeddings(
+            torch.from_numpy(users.copy()), torch.from_numpy(fitted.get_item_embedding().copy())
+        )
 
     def score_function(self) -> ScoreFunction:
         """Return the inner products of `embeddings`; fits them at the first call."""

@@ -52,7 +52,9 @@ class IrspackItemToItem(ItemToItem):
         Its arguments.
     """
 
-    def __init__(self, inputs: ModelInputs, options: HistoryOptions, name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, inputs: ModelInputs, options: HistoryOptions, name: str, settings: Mapping[str, Any]
+    ) -> None:
         super().__init__(inputs, options)
         self.recommender = irspack_recommender(name, self.interactions, **settings)
 

@@ -62,5 +62,10 @@ class Slim(IrspackItemToItem):
     """
 
     def __init__(self, inputs: ModelInputs, options: SlimOptions) -> None:
-        settings = {"alpha": options.alpha, "l1_ratio": options.l1_ratio, "top_k": options.neighbours, **threads()}
+        settings = {
+            "alpha": options.alpha,
+            "l1_ratio": options.l1_ratio,
+            "top_k": options.neighbours,
+            **threads(),
+        }
         super().__init__(inputs, options, "SLIMRecommender", settings)
