@@ -96,7 +96,8 @@ class AlphaRec(EmbeddingModel):
         """Return the mean text vector of each user's items [U, d_t]; zero for a user without any."""
         below = torch.cat([items.new_zeros(self.num_users, items.shape[1]), items])
         sums = self.interactions.sum_of_neighbours(below)[: self.num_users]
-        return sums * self.interactions.scale[: self.num_users].square()
+        means: Tensor = sums * self.interactions.scale[: self.num_users].square()
+        return means
 
     def propagate(self) -> Tensor:
         """Return the mean over layers [U + I, D], users first."""

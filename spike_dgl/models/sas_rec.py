@@ -185,7 +185,7 @@ class SasRec(EmbeddingModel):
     def propagate(self) -> Tensor:
         """Return the states of users after their newest items, and the embeddings of items, [U + I, D]."""
         users = torch.arange(self.num_users, device=self.embedding.device)
-        states = [self._states(block) for block in users.split(USERS_PER_BLOCK)]
+        states = [self._states(block) for block in torch.split(users, USERS_PER_BLOCK)]
         return torch.cat([*states, self.embedding])
 
     def _states(self, users: Tensor) -> Tensor:
