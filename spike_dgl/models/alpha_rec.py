@@ -45,7 +45,7 @@ SEARCH = {
     "model.mapping": ("linear", "mlp"),
     "model.num_layers": (1, 2, 3),
     "model.score_temperature": (0.1, 0.15, 0.2),
-    "model.l2_weight": (0.0,),
+    "model.l2_weight": (),
 }
 
 

@@ -31,7 +31,7 @@ class SlimOptions(HistoryOptions):
 
 
 SEARCH = {
-    "model.alpha": (0.01, 0.03, 0.1, 0.3, 1.0),
+    "model.alpha": (0.02, 0.05, 0.2, 0.5),
     "model.l1_ratio": (0.001, 0.01, 0.1),
     "model.neighbours": (None, 100),
     **HISTORY_SEARCH,
