@@ -95,7 +95,8 @@ class Sequences:
 
     def places(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the number of the user's earlier interactions [B], for training interactions."""
-        return self._place_by_key[torch.searchsorted(self._key, users * self.num_items + items)]
+        places: Tensor = self._place_by_key[torch.searchsorted(self._key, users * self.num_items + items)]
+        return places
 
     def windows(self, users: Tensor, end: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Return the items [n, length] of each user at the places before `end` [n], right-aligned, and which are real.
