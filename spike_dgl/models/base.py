@@ -330,12 +330,14 @@ def register(
 ) -> Callable[[Model], Model]:
     """Register a model class under `name`, its `model.name` in configurations; use as a decorator. See `ModelEntry`.
 
-    If the options derive from `RankingOptions`, `search` extends and overrides `SHARED_SEARCH`.
+    If the options derive from `RankingOptions`, `search` extends and overrides `SHARED_SEARCH`; a setting without
+    values is not tuned.
     """
     shared = SHARED_SEARCH if issubclass(options, RankingOptions) else {}
 
     def add(model: Model) -> Model:
-        _REGISTRY[name] = ModelEntry(model, options, {**shared, **(search or {})})
+        values = {**shared, **(search or {})}
+        _REGISTRY[name] = ModelEntry(model, options, {key: tried for key, tried in values.items() if tried})
         return model
 
     return add
