@@ -27,6 +27,7 @@ from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.models.fold_in import FoldIn
+from spike_dgl.models.linear_term import LinearTerm
 from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.nn.losses import RankingLoss, bpr_loss, contrastive_loss, l2_loss, softmax_loss
 
@@ -139,11 +140,14 @@ class EmbeddingModel(RecommenderModel):
         U and I.
     embedding
         ID embeddings [U + I, D] or [U + N, D]: users first, then items, then other entities.
+    linear_term
+        Item-item term of the scores, fitted by the run if `RankingOptions.linear_weight` is above 0.
     """
 
     num_users: int
     num_items: int
     embedding: Tensor
+    linear_term: LinearTerm | None = None
     former_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Prefixes of parameter names in checkpoints of earlier versions, each with its replacement."""
 
@@ -171,11 +175,20 @@ class EmbeddingModel(RecommenderModel):
         return Embeddings(final[: self.num_users], final[self.num_users :][: self.num_items])
 
     def scored_embeddings(self) -> Embeddings:
-        """Return the embeddings whose inner products are the scores: normalised if scores are cosines."""
-        final = self.embeddings()
-        if self._ranking_options.score_temperature is None:
+        """Return the embeddings whose inner products are the scores.
+
+        They are normalised if scores are cosines, and those of the `linear_term` are appended.
+        """
+        final, options = self.embeddings(), self._ranking_options
+        if options.score_temperature is not None:
+            final = Embeddings(normalise(final.users), normalise(final.items))
+        term = self.linear_term
+        if term is None:
             return final
-        return Embeddings(normalise(final.users), normalise(final.items))
+        scaled = term.scale(final.users, final.items, options.linear_weight) * term.users
+        return Embeddings(
+            torch.cat([final.users, scaled], dim=1), torch.cat([final.items, term.items], dim=1)
+        )
 
     def fold_in(self, linear: FoldIn) -> FoldIn:
         """Return the fold-in that embeds users and items added after training; call in evaluation mode.
@@ -220,6 +233,11 @@ class RankingOptions:
         loss, so that the popularity of an item cannot increase the length of its embedding.
     l2_weight
         Weight of the L2 loss on the batch's ID embeddings.
+    linear_weight
+        Weight of the item-item term `LinearTerm`, which is added to the scores outside of training, relative to the
+        standard deviation of the model's own scores. 0: no term, as in all papers.
+    linear_rank
+        Rank of that term: the number of dimensions that it adds to the final embeddings.
     """
 
     embedding_dim: int = Field(default=64, gt=0, le=4096)
@@ -227,6 +245,8 @@ class RankingOptions:
     softmax_negatives: int = Field(default=2048, ge=1)
     score_temperature: float | None = Field(default=None, gt=0.0)
     l2_weight: float = Field(default=0.0, ge=0.0)
+    linear_weight: float = Field(default=0.0, ge=0.0, le=100.0)
+    linear_rank: int = Field(default=64, ge=1, le=4096)
 
 
 def ranking_terms(

@@ -16,10 +16,12 @@ from spike_dgl.graph import build_graph
 from spike_dgl.models.base import (
     EmbeddingModel,
     ModelInputs,
+    RankingOptions,
     RecommenderModel,
     model_entry,
 )
 from spike_dgl.models.fold_in import FoldIn, LinearFoldIn
+from spike_dgl.models.linear_term import FoldInWithLinearTerm, LinearTerm
 from spike_dgl.profiles import TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.stored import write_profile_texts
 from spike_dgl.runs.config import RunConfig, config_of, with_absolute_paths
@@ -162,8 +164,26 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     model = _build_model(config, dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)  # only trained models store embeddings
     load_best(model, folder, config)
-    linear = LinearFoldIn.fit(dataset, embeddings["users"], embeddings["items"], vectors.dense)
-    return model.eval().fold_in(linear)
+    return _fold_in(model.eval(), dataset, embeddings["users"], embeddings["items"], vectors.dense)
+
+
+def _fold_in(
+    model: EmbeddingModel,
+    dataset: Dataset,
+    users: FloatArray,
+    items: FloatArray,
+    vectors: Mapping[str, FloatArray],
+) -> FoldIn:
+    """Return the fold-in of a model, with that of its linear term if it has one."""
+    term = model.linear_term
+    if term is None:
+        return model.fold_in(LinearFoldIn.fit(dataset, users, items, vectors))
+    own = users.shape[1] - term.items.shape[1]
+    linear, rest = (
+        LinearFoldIn.fit(dataset, users[:, part], items[:, part], vectors)
+        for part in (slice(own), slice(own, None))
+    )
+    return FoldInWithLinearTerm(model.fold_in(linear), term, term.scale_of(users[:, own:]), rest)
 
 
 def _set_up(
@@ -184,7 +204,14 @@ def _build_model(
         None if rows is None else torch.from_numpy(rows) for rows in (vectors.users, vectors.entities)
     )
     inputs = ModelInputs(build_graph(dataset), users, entities, vectors.item_terms, device=device)
-    return model_entry(config.model_name).model(inputs, config.model).to(device)
+    model = model_entry(config.model_name).model(inputs, config.model).to(device)
+    if (
+        isinstance(model, EmbeddingModel)
+        and isinstance(config.model, RankingOptions)
+        and config.model.linear_weight
+    ):
+        model.linear_term = LinearTerm.fit(inputs.graph, inputs.num_items, config.model.linear_rank, device)
+    return model
 
 
 def _device_of(config: RunConfig, processes: Processes) -> torch.device:
