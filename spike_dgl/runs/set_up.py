@@ -20,6 +20,7 @@ from spike_dgl.models.base import (
     RecommenderModel,
     model_entry,
 )
+from spike_dgl.models.calibration import CalibratedFoldIn
 from spike_dgl.models.fold_in import FoldIn, LinearFoldIn
 from spike_dgl.profiles import TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.stored import write_profile_texts
@@ -165,7 +166,8 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     assert isinstance(model, EmbeddingModel)  # only trained models store embeddings
     load_best(model, folder, config)
     linear = LinearFoldIn.fit(dataset, embeddings["users"], embeddings["items"], vectors)
-    return model.eval().fold_in(linear)
+    fold_in = model.eval().fold_in(linear)
+    return CalibratedFoldIn.fit(fold_in, linear, dataset, embeddings["users"], vectors)
 
 
 def _stored_vectors(folder: RunFolder) -> Vectors:
