@@ -90,7 +90,7 @@ class _Contest:
         new_row[self.items] = np.arange(len(self.items))
         relevant_pairs = whole.valid if split == "valid" else whole.test
         others = whole.test if split == "valid" else whole.valid
-        texts = cold_start.encoded([self.item_texts[row] for row in self.items])
+        texts = cold_start.encoder().encode([self.item_texts[row] for row in self.items])
         scores: dict[str, list[tuple[float, float]]] = {}
         for user in range(whole.num_users):
             if whole.users.ids[user] in known.users:
@@ -127,8 +127,10 @@ class _Contest:
         whole, known = self.whole, self.recommender.dataset
         new_items = [self._new_item(row) for row in self.hidden_items.tolist()]
         grown = self.recommender.add_items(new_items)
-        by_text = self.recommender.add_items([dataclasses.replace(item, triples=()) for item in new_items])
-        texts = grown.cold_start.encoded(
+        by_text = self.recommender.add_items(
+            [dataclasses.replace(item, triples=()) if item.text else item for item in new_items]
+        )
+        texts = grown.cold_start.encoder().encode(
             [self.item_texts[row] for row in [*self.items.tolist(), *self.hidden_items.tolist()]]
         )
         new_row = np.argsort(np.concatenate([self.items, self.hidden_items]))
@@ -166,14 +168,18 @@ class _Contest:
                 among_all.setdefault(way, []).append(_metrics(scores, relevant, allowed))
         yield from _means("items, among new ones", among_new)
         yield from _means("items, among all", among_all)
-        yield from self._of_known_items(split, new_row, {"add_item": grown.scores_of, "profile cosine": by_profile})
+        yield from self._of_known_items(
+            split, new_row, {"add_item": grown.scores_of, "profile cosine": by_profile}
+        )
 
     def _of_known_items(
         self, split: Split, new_row: IndexArray, scores_of: Mapping[str, Callable[[int], FloatArray]]
     ) -> Iterator[ColdResult]:
         """Evaluate users by items of the run, and by all items, before and after the new items were added."""
         whole, known = self.whole, self.recommender.dataset
-        wanted, seen = (whole.valid, whole.train) if split == "valid" else (whole.test, whole.train.union(whole.valid))
+        wanted, seen = (
+            (whole.valid, whole.train) if split == "valid" else (whole.test, whole.train.union(whole.valid))
+        )
         is_new = np.arange(whole.num_items) >= known.num_items
         kinds = {"known items": ~is_new, "known and new items": np.ones_like(is_new)}
         scores: dict[str, dict[str, list[tuple[float, float]]]] = {kind: {} for kind in kinds}
@@ -205,7 +211,9 @@ class _Contest:
             )
         ]
         triples_to_known = tuple(fact for fact in facts if fact[1] in known)
-        return NewItem(whole.items.ids[row], triples_to_known, self.item_texts[row])
+        text = self.item_texts[row]
+        is_known = self.recommender.cold_start.encoder().encode([text]).any()
+        return NewItem(whole.items.ids[row], triples_to_known, text if is_known else "")
 
 
 def _metrics(scores: FloatArray, relevant: BoolArray, allowed: BoolArray) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,8 +13,8 @@ from spike_dgl.models.fold_in import FoldIn, LinearFoldIn, NewItems, Regression,
 from spike_dgl.profiles.encoders.encoder import unit_length
 from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
-LIST_LENGTH = 10
-"""Length of the lists in which places are counted: the default of `recommend`."""
+LIST_LENGTH, LIST_SHARE = 10, 0.05
+"""Length of the lists in which places are counted: the default of `recommend`, at most this share of the items."""
 PLACES = 2.0
 """Places in lists of an item treated as new, relative to those of trained items.
 
@@ -102,7 +103,7 @@ class CalibratedFoldIn(FoldIn):
         vectors
             Text vectors of ``entities`` [N, d_t]; empty without profiles.
         """
-        places = _Places(dataset, users, linear.items)
+        places = Places(dataset, users, linear.items)
         calibrations = {}
         for kind in KINDS:
             rows, new = _treated_as_new(dataset, vectors, *kind)
@@ -167,7 +168,7 @@ def _treated_as_new(
     return rows, new
 
 
-class _Places:
+class Places:
     """Places in the lists of unseen items of a sample of users.
 
     Parameters
@@ -183,7 +184,8 @@ class _Places:
         some = _sample(np.unique(dataset.train.users), MOST_USERS)
         self._direction, self._users = _popularity_direction(items, counts), users[some]
         self._seen = _seen(dataset, some)
-        scores, number = np.where(self._seen, -np.inf, self._users @ items.T), min(LIST_LENGTH, len(items))
+        scores = np.where(self._seen, -np.inf, self._users @ items.T)
+        number = min(LIST_LENGTH, math.ceil(LIST_SHARE * len(items)))
         self._last_place = np.partition(scores, -number, axis=1)[:, -number]
         self._places_of_an_item = PLACES * number * len(some) / max(np.count_nonzero(counts), 1)
         self._most = float(np.log1p(counts.max(initial=0)))
