@@ -46,7 +46,7 @@ class Calibration:
         """Return z' [n, D] without the lift, from f and l; (R f + l) / 2 has length 1 if scores are cosines."""
         if self.of_embedding is None:
             return predicted
-        mean: FloatArray = (self.of_embedding.predict(embedded) + predicted) / 2
+        mean = ((self.of_embedding.predict(embedded) + predicted) / 2).astype(np.float32)
         return unit_length(mean) if of_length_one else mean
 
 
@@ -187,7 +187,7 @@ class Places:
         scores = np.where(self._seen, -np.inf, self._users @ items.T)
         number = min(LIST_LENGTH, math.ceil(LIST_SHARE * len(items)))
         self._last_place = np.partition(scores, -number, axis=1)[:, -number]
-        self._places_of_an_item = PLACES * number * len(some) / max(np.count_nonzero(counts), 1)
+        self._places_of_an_item = PLACES * number * len(some) / max(int(np.count_nonzero(counts)), 1)
         self._most = float(np.log1p(counts.max(initial=0)))
 
     def lift(self, rows: IndexArray, embedded: FloatArray) -> FloatArray:

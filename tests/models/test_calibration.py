@@ -55,7 +55,7 @@ def places(embedded: FloatArray) -> int:
     unseen = np.ones((DATA.num_users, DATA.num_items), bool)
     unseen[DATA.train.users, DATA.train.items] = False
     last = np.sort(np.where(unseen, USERS @ ITEMS.T, -np.inf), axis=1)[:, -LENGTH]
-    return int(((USERS @ embedded.T > last[:, None] - 1e-5) & unseen[:, ROWS]).sum())
+    return int(((last[:, None] - 1e-5 < USERS @ embedded.T) & unseen[:, ROWS]).sum())
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.6, 1.0])
