@@ -20,6 +20,7 @@ from spike_dgl.models.base import (
     RecommenderModel,
     model_entry,
 )
+from spike_dgl.models.calibration import CalibratedFoldIn
 from spike_dgl.models.fold_in import FoldIn, LinearFoldIn
 from spike_dgl.models.linear_term import FoldInWithLinearTerm, LinearTerm
 from spike_dgl.profiles import TfidfSvdEncoder, build_profiles
@@ -164,26 +165,29 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     model = _build_model(config, dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)  # only trained models store embeddings
     load_best(model, folder, config)
-    return _fold_in(model.eval(), dataset, embeddings["users"], embeddings["items"], vectors.dense)
+    users, items = embeddings["users"], embeddings["items"]
+    linear = LinearFoldIn.fit(dataset, users, items, vectors.dense)
+    fold_in = _fold_in(model.eval(), linear, dataset, users, vectors.dense)
+    return CalibratedFoldIn.fit(fold_in, linear, dataset, users, vectors.dense)
 
 
 def _fold_in(
     model: EmbeddingModel,
+    linear: LinearFoldIn,
     dataset: Dataset,
     users: FloatArray,
-    items: FloatArray,
     vectors: Mapping[str, FloatArray],
 ) -> FoldIn:
     """Return the fold-in of a model, with that of its linear term if it has one."""
     term = model.linear_term
     if term is None:
-        return model.fold_in(LinearFoldIn.fit(dataset, users, items, vectors))
-    own = users.shape[1] - term.items.shape[1]
-    linear, rest = (
-        LinearFoldIn.fit(dataset, users[:, part], items[:, part], vectors)
-        for part in (slice(own), slice(own, None))
+        return model.fold_in(linear)
+    width = users.shape[1] - term.items.shape[1]
+    own, rest = (
+        LinearFoldIn.fit(dataset, users[:, part], linear.items[:, part], vectors)
+        for part in (slice(width), slice(width, None))
     )
-    return FoldInWithLinearTerm(model.fold_in(linear), term, term.scale_of(users[:, own:]), rest)
+    return FoldInWithLinearTerm(model.fold_in(own), term, term.scale_of(users[:, width:]), rest)
 
 
 def _set_up(
