@@ -1,9 +1,13 @@
-"""Sparse TF-IDF vectors of texts over word stems, in which texts are compared with each other and with queries."""
+"""Words of texts as they are compared, and sparse TF-IDF vectors over them.
+
+Texts are compared with each other and with queries, without case, accents, endings and English stop words.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,26 +36,44 @@ def fit_terms(texts: Sequence[str]) -> tuple[Any, csr_matrix] | None:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    if not any(map(stems, texts)):
+    if not any(map(terms, texts)):
         return None
-    vectorizer = TfidfVectorizer(analyzer=stems, sublinear_tf=True, dtype=np.float32)
+    vectorizer = TfidfVectorizer(analyzer=terms, sublinear_tf=True, dtype=np.float32)
     return vectorizer, vectorizer.fit_transform(texts).tocsr()
 
 
-def stems(text: str) -> list[str]:
-    """Return the stems of a text's words, without English stop words."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+def terms(text: str) -> list[str]:
+    """Return the stems of the words of a text, without stop words.
 
-    return [_stem(word) for word in words_of(text) if word not in ENGLISH_STOP_WORDS]
+    Examples
+    --------
+    >>> terms("The Wizards of Amélie")
+    ['wizard', 'ameli']
+    """
+    return [stem for _, stem in words_and_stems(text)]
 
 
-def words_of(text: str) -> list[str]:
-    """Return the lower-case words of at least two letters or digits."""
-    return re.findall(r"\w\w+", text.lower())
+def words_and_stems(text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Yield the place and the stem of each word of a text that is not a stop word."""
+    for word in re.finditer(r"\w\w+", text):
+        if stem := _stem(word[0]):
+            yield word, stem
 
 
 @lru_cache(maxsize=200_000)
 def _stem(word: str) -> str:
+    """Return the stem of a word; empty for a stop word."""
     import snowballstemmer
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    return str(snowballstemmer.stemmer("english").stemWord(word))
+    plain = _without_accents(word.lower())
+    return "" if plain in ENGLISH_STOP_WORDS else str(snowballstemmer.stemmer("english").stemWord(plain))
+
+
+def _without_accents(word: str) -> str:
+    if word.isascii():
+        return word
+    letters = unicodedata.normalize("NFKD", word)
+    return unicodedata.normalize(
+        "NFKC", "".join(filter(lambda each: not unicodedata.combining(each), letters))
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spike_dgl.recommend.terms import words_and_stems
+from spike_dgl.profiles.terms import words_and_stems
 
 MOST_WORDS = 5
 """Maximum number of words shown of one text."""

@@ -15,8 +15,8 @@ from spike_dgl.data.training import TrainingData
 from spike_dgl.profiles.facts import phrase, readable
 from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.templates import TemplateWriter
+from spike_dgl.profiles.terms import fit_terms, terms, words_and_stems
 from spike_dgl.recommend.matched import EntityMatch, ItemMatch, snippet, words_as_written
-from spike_dgl.recommend.terms import terms, words_and_stems
 from spike_dgl.typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -85,12 +85,7 @@ class TextIndex:
     @cached_property
     def _fitted(self) -> tuple[Any, Any] | None:
         """Vectorizer and vectors [n, V]; None if no text has a word."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        if not any(map(terms, self.texts)):
-            return None
-        vectorizer = TfidfVectorizer(analyzer=terms, sublinear_tf=True)
-        return vectorizer, vectorizer.fit_transform(self.texts)
+        return fit_terms(self.texts)
 
 
 @dataclass(frozen=True)
