@@ -27,6 +27,7 @@ from spike_dgl.models.base import Batch, EmbeddingModel, ModelInputs, model_entr
 from spike_dgl.models.spike import Spike, SpikeOptions, SpikeQuirks
 from spike_dgl.nn import dispatch
 from spike_dgl.runs.metrics_log import MetricsLog
+from spike_dgl.training import sampling
 from spike_dgl.training.devices import choose_device
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
@@ -147,6 +148,48 @@ def test_a_step_of_every_model_on_a_device_equals_that_on_the_cpu(
     assert len(results[0]) == len(results[1]) > 3
     for theirs, ours in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+def test_batches_are_drawn_on_the_device_of_the_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = BprSampler(DATA.train, 20, 25, batch_size=32, seed=1)
+    monkeypatch.setattr(sampling, "_generator", lambda *_: None)
+    with FakeTensorMode() as fake_mode:
+        sampler = on_fake_gpu(sampler)
+    sampler.device = torch.device("meta")
+    with fake_mode, NothingWithoutDevice():
+        batches = list(sampler.epoch(1))
+    assert sum(len(batch.users) for batch in batches) == len(DATA.train)
+    for batch in batches:
+        assert {rows.device.type for rows in vars(batch).values()} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_host_waits_for_nothing_in_a_step(tmp_path: Path, name: str) -> None:
+    model = any_model(name, CUDA)
+    run = trainer(tmp_path, CUDA, model)
+    model.train()
+    batches = list(run.sampler.epoch(1))
+    for run.step in (0, 1):  # derives the structure of the graph and compiles kernels
+        run._train_step(batches[0])
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for run.step in (2, 3):
+            run._train_step(batches[1])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_checkpoint_of_a_fused_optimizer_is_resumed_without_one(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+    run = trainer(tmp_path, cpu, epochs=1)
+    run.optimizer = torch.optim.AdamW(run.parameters, lr=0.01, fused=True)  # as on a GPU
+    run.fit()
+    more = trainer(tmp_path, cpu, epochs=2)
+    more.restore()
+    assert not more.optimizer.param_groups[0]["fused"]
+    more.fit()
 
 
 @pytest.mark.parametrize("matching_sample_ratio", [0.5, 1.0])
