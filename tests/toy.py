@@ -73,6 +73,12 @@ def random_dataset(
     return dataset([tuple(p) for p in pairs], [tuple(t) for t in rows], sizes=sizes)
 
 
+def with_random_times(data: Dataset, seed: int = 0) -> Dataset:
+    """Return a dataset whose training interactions happened in random order."""
+    times = np.random.default_rng(seed).permutation(len(data.train)).astype(np.float64)
+    return data.replace(train=replace(data.train, times=times))
+
+
 def checkerboard(size: int = 20, test_share: float = 0.2, seed: int = 0) -> Dataset:
     """Create users who like items of their own parity (colour), with triples that give the parity of items.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from spike_dgl.recommend.recommender import Recommender, ScoredItem
+    from spike_dgl.recommend.recommender import MatchedItem, Recommender, ScoredItem, TextRanking
 
 NO_HISTORY = "the user has no training interactions, so the model has no embedding for them"
 FILE = click.Path(path_type=Path)
@@ -64,7 +64,7 @@ def recommend(
         items = recommender.recommend_for_items(liked, k, exclude_seen=not with_seen, candidates=allowed)
         _show({"liked": liked}, items, as_json)
     elif text is not None:
-        _show({"text": text}, recommender.recommend_for_text(text, k, candidates=allowed), as_json)
+        _show_matched(text, recommender.recommend_for_text(text, k, candidates=allowed), as_json)
     for user in users:
         items = recommender.recommend(user, k, exclude_seen=not with_seen, candidates=allowed)
         if not as_json:
@@ -111,6 +111,26 @@ def _show(asked: dict[str, object], items: Sequence[ScoredItem], in_json: bool) 
         show_list(items)
 
 
+def _show_matched(text: str, ranking: TextRanking, in_json: bool) -> None:
+    """Print the list for a text, with the words that match each item, and those that match nothing."""
+    if in_json:
+        _show({"text": text, "unknown_words": ranking.unknown_words}, ranking, in_json)
+        return
+    for place, item in enumerate(ranking, start=1):
+        show_list([item], first=place)
+        click.echo(f"{'':15}{matched_words(item)}")
+    if ranking.unknown_words:
+        click.echo(f"not found in any profile: {', '.join(ranking.unknown_words)}")
+
+
+def matched_words(item: MatchedItem) -> str:
+    """Return the words that match an item as one line: its entities, and a passage of its own text."""
+    match = item.match
+    own = [f'{", ".join(match.words)}: "{match.snippet}"'] if match.words else []
+    entities = [f"{entity.relation} {entity.name} ({', '.join(entity.words)})" for entity in match.entities]
+    return "; ".join([*own, *entities]) or "no word of the text matches; ranked by the model alone"
+
+
 def show_user(recommender: Recommender, user: str) -> None:
     """Print the user and the first items of their history."""
     if not recommender.has_history(user):
@@ -121,7 +141,7 @@ def show_user(recommender: Recommender, user: str) -> None:
     click.echo(f"user {user}, who liked {', '.join(names[:3])}{more}")
 
 
-def show_list(items: Iterable[ScoredItem]) -> None:
+def show_list(items: Iterable[ScoredItem], *, first: int = 1) -> None:
     """Print a list, one item per line."""
-    for place, item in enumerate(items, start=1):
+    for place, item in enumerate(items, start=first):
         click.echo(f"{place:4d}  {item.score:7.3f}  {item.name}  [{item.id}]")

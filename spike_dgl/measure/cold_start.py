@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -47,7 +48,9 @@ def cold_results(folder: RunFolder, split: Split = "test") -> list[ColdResult]:
     A hidden user is given by some items of their training interactions, or by a template profile written from all of
     them; the items in `split` are relevant, and all other items of the user are excluded. A hidden item is added by
     its triples and template profile, or by the profile only; it is relevant for the users of the run who interacted
-    with it in the test split, or for ``valid`` in the other two.
+    with it in the test split, or for ``valid`` in the other two. What the hidden items cost the other ones is measured
+    as in the evaluation of a run: users' known items in `split` are relevant, with and without the hidden items among
+    the candidates. ("Known and new items": the hidden ones in `split` are relevant, too.)
 
     Raises
     ------
@@ -87,7 +90,7 @@ class _Contest:
         new_row[self.items] = np.arange(len(self.items))
         relevant_pairs = whole.valid if split == "valid" else whole.test
         others = whole.test if split == "valid" else whole.valid
-        texts = cold_start.encoded([self.item_texts[row] for row in self.items])
+        texts = cold_start.encoder().encode([self.item_texts[row] for row in self.items])
         scores: dict[str, list[tuple[float, float]]] = {}
         for user in range(whole.num_users):
             if whole.users.ids[user] in known.users:
@@ -124,8 +127,10 @@ class _Contest:
         whole, known = self.whole, self.recommender.dataset
         new_items = [self._new_item(row) for row in self.hidden_items.tolist()]
         grown = self.recommender.add_items(new_items)
-        by_text = self.recommender.add_items([dataclasses.replace(item, triples=()) for item in new_items])
-        texts = grown.cold_start.encoded(
+        by_text = self.recommender.add_items(
+            [dataclasses.replace(item, triples=()) if item.text else item for item in new_items]
+        )
+        texts = grown.cold_start.encoder().encode(
             [self.item_texts[row] for row in [*self.items.tolist(), *self.hidden_items.tolist()]]
         )
         new_row = np.argsort(np.concatenate([self.items, self.hidden_items]))
@@ -134,7 +139,12 @@ class _Contest:
         pairs = earlier.union(whole.test)
         is_new = np.arange(len(grown.items)) >= known.num_items
         popularity = np.concatenate([self.popularity, np.zeros(len(self.hidden_items), np.float32)])
-        seen = known.train.union(known.valid)
+        seen = known.train if split == "valid" else known.train.union(known.valid)
+
+        def by_profile(user: int) -> FloatArray:
+            cosines: FloatArray = texts @ texts[seen.items[seen.users == user]].mean(axis=0)
+            return cosines
+
         among_new: dict[str, list[tuple[float, float]]] = {}
         among_all: dict[str, list[tuple[float, float]]] = {}
         for user, raw in enumerate(known.users.ids):
@@ -145,20 +155,50 @@ class _Contest:
             allowed = np.ones(len(relevant), bool)
             allowed[seen_by_user] = False
             allowed |= relevant
-            history = seen.items[seen.users == user]
-            if not relevant.any() or not len(history):
+            if not relevant.any() or not (seen.users == user).any():
                 continue
             ways = {
                 "popularity": popularity,
                 "add_item": grown.scores_of(user),
                 "add_item, text alone": by_text.scores_of(user),
-                "profile cosine": texts @ texts[history].mean(axis=0),
+                "profile cosine": by_profile(user),
             }
             for way, scores in ways.items():
                 among_new.setdefault(way, []).append(_metrics(scores, relevant, allowed & is_new))
                 among_all.setdefault(way, []).append(_metrics(scores, relevant, allowed))
         yield from _means("items, among new ones", among_new)
         yield from _means("items, among all", among_all)
+        yield from self._of_known_items(
+            split, new_row, {"add_item": grown.scores_of, "profile cosine": by_profile}
+        )
+
+    def _of_known_items(
+        self, split: Split, new_row: IndexArray, scores_of: Mapping[str, Callable[[int], FloatArray]]
+    ) -> Iterator[ColdResult]:
+        """Evaluate users by items of the run, and by all items, before and after the new items were added."""
+        whole, known = self.whole, self.recommender.dataset
+        wanted, seen = (
+            (whole.valid, whole.train) if split == "valid" else (whole.test, whole.train.union(whole.valid))
+        )
+        is_new = np.arange(whole.num_items) >= known.num_items
+        kinds = {"known items": ~is_new, "known and new items": np.ones_like(is_new)}
+        scores: dict[str, dict[str, list[tuple[float, float]]]] = {kind: {} for kind in kinds}
+        for user in np.unique(known.train.users).tolist():
+            row = whole.users.index(known.users.ids[user])
+            relevant, allowed = np.zeros_like(is_new), np.ones_like(is_new)
+            relevant[new_row[wanted.items[wanted.users == row]]] = True
+            allowed[new_row[seen.items[seen.users == row]]] = False
+            relevant &= allowed
+            for way, of_user in scores_of.items():
+                of_items = of_user(user)
+                for (kind, counted), (when, listed) in itertools.product(
+                    kinds.items(), {f"{way}, before": ~is_new, f"{way}, after": np.ones_like(is_new)}.items()
+                ):
+                    if (relevant & counted).any():
+                        metrics = _metrics(of_items, relevant & counted, allowed & listed)
+                        scores[kind].setdefault(when, []).append(metrics)
+        for kind, of_kind in scores.items():
+            yield from _means(kind, of_kind)
 
     def _new_item(self, row: int) -> NewItem:
         whole, triples, known = self.whole, self.whole.triples, self.recommender.dataset.entities
@@ -171,13 +211,15 @@ class _Contest:
             )
         ]
         triples_to_known = tuple(fact for fact in facts if fact[1] in known)
-        return NewItem(whole.items.ids[row], triples_to_known, self.item_texts[row])
+        text = self.item_texts[row]
+        is_known = self.recommender.cold_start.encoder().encode([text]).any()
+        return NewItem(whole.items.ids[row], triples_to_known, text if is_known else "")
 
 
 def _metrics(scores: FloatArray, relevant: BoolArray, allowed: BoolArray) -> tuple[float, float]:
     rows = np.flatnonzero(allowed)
     best = rows[np.argsort(-scores[rows], kind="stable")[:CUTOFF]]
-    hits, number = torch.zeros(1, CUTOFF, dtype=torch.bool), torch.tensor([relevant[rows].sum()])
+    hits, number = torch.zeros(1, CUTOFF, dtype=torch.bool), torch.tensor([relevant.sum()])
     hits[0, : len(best)] = torch.from_numpy(relevant[best])
     return float(recall(hits, number, CUTOFF)), float(ndcg(hits, number, CUTOFF))
 

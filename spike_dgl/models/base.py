@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast
 
 import torch
 from pydantic import Field
@@ -27,9 +27,13 @@ from spike_dgl.config import STRICT
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.models.fold_in import FoldIn
+from spike_dgl.models.linear_term import LinearTerm
 from spike_dgl.nn.dispatch import is_compiled
 from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.nn.losses import RankingLoss, bpr_loss, contrastive_loss, distinct, l2_loss, softmax_loss
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 CPU = torch.device("cpu")
 
@@ -65,6 +69,9 @@ class ModelInputs:
     user_vectors, entity_vectors
         Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None if the run uses no profiles. A node
         without a profile has a zero vector.
+    item_terms
+        Sparse TF-IDF vectors of the items' texts [I, V], of unit length; see `spike_dgl.profiles.terms`. None if the
+        run has no texts of items.
     device
         Device the model will run on. Graph and vectors are on the CPU. The constructor moves the structures it
         derives from them to the device; parameters and buffers are moved later by ``model.to(device)``.
@@ -73,6 +80,7 @@ class ModelInputs:
     graph: DGLGraph
     user_vectors: Tensor | None = None
     entity_vectors: Tensor | None = None
+    item_terms: csr_matrix | None = None
     device: torch.device = field(default=CPU, kw_only=True)
 
     @property
@@ -89,6 +97,16 @@ class ModelInputs:
     def num_items(self) -> int:
         """Number of items, I."""
         return int(self.graph.nodes["entity"].data["is_item"].sum())
+
+    @property
+    def compared_texts(self) -> Tensor | csr_matrix | None:
+        """Vectors by which the texts of items are compared: `item_terms`, or else the text vectors of items.
+
+        Cosines of sparse vectors are the better measure, but a data set may have vectors without texts.
+        """
+        if self.item_terms is not None or self.entity_vectors is None:
+            return self.item_terms
+        return self.entity_vectors[: self.num_items].to(self.device)
 
 
 @dataclass(frozen=True)
@@ -123,11 +141,14 @@ class EmbeddingModel(RecommenderModel):
         U and I.
     embedding
         ID embeddings [U + I, D] or [U + N, D]: users first, then items, then other entities.
+    linear_term
+        Item-item term of the scores, fitted by the run if `RankingOptions.linear_weight` is above 0.
     """
 
     num_users: int
     num_items: int
     embedding: Tensor
+    linear_term: LinearTerm | None = None
     former_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Prefixes of parameter names in checkpoints of earlier versions, each with its replacement."""
 
@@ -155,11 +176,20 @@ class EmbeddingModel(RecommenderModel):
         return Embeddings(final[: self.num_users], final[self.num_users :][: self.num_items])
 
     def scored_embeddings(self) -> Embeddings:
-        """Return the embeddings whose inner products are the scores: normalised if scores are cosines."""
-        final = self.embeddings()
-        if self._ranking_options.score_temperature is None:
+        """Return the embeddings whose inner products are the scores.
+
+        They are normalised if scores are cosines, and those of the `linear_term` are appended.
+        """
+        final, options = self.embeddings(), self._ranking_options
+        if options.score_temperature is not None:
+            final = Embeddings(normalise(final.users), normalise(final.items))
+        term = self.linear_term
+        if term is None:
             return final
-        return Embeddings(normalise(final.users), normalise(final.items))
+        scaled = term.scale(final.users, final.items, options.linear_weight) * term.users
+        return Embeddings(
+            torch.cat([final.users, scaled], dim=1), torch.cat([final.items, term.items], dim=1)
+        )
 
     def fold_in(self, linear: FoldIn) -> FoldIn:
         """Return the fold-in that embeds users and items added after training; call in evaluation mode.
@@ -204,6 +234,11 @@ class RankingOptions:
         loss, so that the popularity of an item cannot increase the length of its embedding.
     l2_weight
         Weight of the L2 loss on the batch's ID embeddings.
+    linear_weight
+        Weight of the item-item term `LinearTerm`, which is added to the scores outside of training, relative to the
+        standard deviation of the model's own scores. 0: no term, as in all papers.
+    linear_rank
+        Rank of that term: the number of dimensions that it adds to the final embeddings.
     """
 
     embedding_dim: int = Field(default=64, gt=0, le=4096)
@@ -211,6 +246,8 @@ class RankingOptions:
     softmax_negatives: int = Field(default=2048, ge=1)
     score_temperature: float | None = Field(default=None, gt=0.0)
     l2_weight: float = Field(default=0.0, ge=0.0)
+    linear_weight: float = Field(default=0.0, ge=0.0, le=100.0)
+    linear_rank: int = Field(default=64, ge=1, le=4096)
 
 
 def ranking_terms(
@@ -316,12 +353,14 @@ def register(
 ) -> Callable[[Model], Model]:
     """Register a model class under `name`, its `model.name` in configurations; use as a decorator. See `ModelEntry`.
 
-    If the options derive from `RankingOptions`, `search` extends and overrides `SHARED_SEARCH`.
+    If the options derive from `RankingOptions`, `search` extends and overrides `SHARED_SEARCH`; a setting without
+    values is not tuned.
     """
     shared = SHARED_SEARCH if issubclass(options, RankingOptions) else {}
 
     def add(model: Model) -> Model:
-        _REGISTRY[name] = ModelEntry(model, options, {**shared, **(search or {})})
+        values = {**shared, **(search or {})}
+        _REGISTRY[name] = ModelEntry(model, options, {key: tried for key, tried in values.items() if tried})
         return model
 
     return add

@@ -37,6 +37,9 @@ class NewItems:
         Triples [T]: position among the n items, relation, and entity row.
     vectors
         Text vectors [n, d_t]; zeros for an item without a text, None if no item has one.
+    rows
+        Rows [n] of training items that are treated as new, so that they are not their own neighbours; None if the items
+        are new.
     """
 
     number: int
@@ -44,6 +47,7 @@ class NewItems:
     relations: IndexArray
     tails: IndexArray
     vectors: FloatArray | None = None
+    rows: IndexArray | None = None
 
 
 class FoldIn(ABC):
@@ -102,6 +106,8 @@ class LinearFoldIn(FoldIn):
         Regressions of users; `of_profile` is None if the run has no profiles.
     of_item
         Regression of items.
+    near
+        Mean embedding [I, D] of the other items around each training item.
     around
         Mean embedding [N, D] of the items linked to each entity; nan if there are none.
     of_length_one
@@ -112,6 +118,7 @@ class LinearFoldIn(FoldIn):
     of_items: Regression
     of_profile: Regression | None
     of_item: Regression
+    near: FloatArray
     around: FloatArray
     of_length_one: bool
 
@@ -142,9 +149,10 @@ class LinearFoldIn(FoldIn):
         described = active & vectors["users"].any(axis=1) if vectors else active
         return cls(
             items=items,
-            of_items=_regression(means, users[active]),
-            of_profile=_regression(vectors["users"][described], users[described]) if vectors else None,
-            of_item=_regression(_features(near, texts)[seen], items[seen]),
+            of_items=fit_regression(means, users[active]),
+            of_profile=fit_regression(vectors["users"][described], users[described]) if vectors else None,
+            of_item=fit_regression(_features(near, texts)[seen], items[seen]),
+            near=near,
             around=around,
             of_length_one=bool(np.allclose(np.linalg.norm(items, axis=1), 1.0, atol=1e-4)),
         )
@@ -165,11 +173,14 @@ class LinearFoldIn(FoldIn):
         near = np.zeros((new.number, rows.shape[1]), np.float32)
         np.add.at(near, heads, rows)
         near /= np.maximum(np.bincount(heads, minlength=new.number), 1)[:, None]
-        texts = new.vectors
-        if texts is None and self.of_profile is not None:
-            texts = np.zeros((new.number, len(self.of_profile.divisors)), np.float32)
-        embedded = self._predicted(self.of_item, _features(near, texts))
+        embedded = self.items_of(near, new.vectors)
         return replace(self, items=np.concatenate([self.items, embedded])), embedded
+
+    def items_of(self, near: FloatArray, texts: FloatArray | None) -> FloatArray:
+        """Embed items from the mean embeddings [n, D] of the items around them, and text vectors [n, d_t] if any."""
+        if texts is None and self.of_profile is not None:
+            texts = np.zeros((len(near), len(self.of_profile.divisors)), np.float32)
+        return self._predicted(self.of_item, _features(near, texts))
 
     def _predicted(self, regression: Regression, inputs: FloatArray) -> FloatArray:
         embedded = regression.predict(inputs)
@@ -202,7 +213,8 @@ def _features(near: FloatArray, texts: FloatArray | None) -> FloatArray:
     return near if texts is None else np.concatenate([near, texts], axis=1)
 
 
-def _regression(inputs: FloatArray, targets: FloatArray) -> Regression:
+def fit_regression(inputs: FloatArray, targets: FloatArray) -> Regression:
+    """Fit a regression of targets [n, D] on inputs [n, d], with the penalty chosen by leave-one-out validation."""
     # Imported here because scikit-learn takes a second to import, and few programs use fold-in.
     from sklearn.linear_model import RidgeCV
 

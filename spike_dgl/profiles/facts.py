@@ -86,6 +86,11 @@ _KNOWN: Mapping[str, Phrase] = {
 }
 """Phrases by the words of a relation. Relations with the same meaning share an entry."""
 
+PHRASE_WORDS = " ".join(
+    f"{each.label} {each.inverse_label} {each.forward} {each.inverse}" for each in _KNOWN.values()
+)
+"""Words of all phrases."""
+
 _PHRASES = {words: reading for names, reading in _KNOWN.items() for words in names.split(", ")}
 
 

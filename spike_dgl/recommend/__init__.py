@@ -1,5 +1,15 @@
 """Top-k lists, scores and similar items from a finished run, also for cold-start users and items."""
 
-from spike_dgl.recommend.recommender import Item, NewItem, Recommender, ScoredItem
+from spike_dgl.recommend.matched import EntityMatch, ItemMatch
+from spike_dgl.recommend.recommender import Item, MatchedItem, NewItem, Recommender, ScoredItem, TextRanking
 
-__all__ = ["Item", "NewItem", "Recommender", "ScoredItem"]
+__all__ = [
+    "EntityMatch",
+    "Item",
+    "ItemMatch",
+    "MatchedItem",
+    "NewItem",
+    "Recommender",
+    "ScoredItem",
+    "TextRanking",
+]

@@ -16,7 +16,7 @@ from spike_dgl.profiles.encode import pretrained_encoder
 from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
 from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.stored import read_profile_texts
-from spike_dgl.recommend.text_match import TextMatch, standardised
+from spike_dgl.recommend.text_match import Links, TextMatch, standardised
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -98,7 +98,8 @@ class ColdStart:
     def with_items(self, new: NewItems, texts: Sequence[str]) -> tuple[ColdStart, FloatArray]:
         """Return a copy with n more items, whose texts are `texts`, and the embeddings [n, D] of these."""
         fold_in, embedded = self.fold_in().with_items(new)
-        match = Once(lambda: self.text_match().with_items(texts, new.heads, new.tails))
+        links = Links(new.heads, new.relations, new.tails)
+        match = Once(lambda: self.text_match().with_items(texts, links))
         return ColdStart(lambda: fold_in, self.encoder, match), embedded
 
     def open_texts(self) -> None:

@@ -105,7 +105,7 @@ def _writer_for(file: Path) -> Callable[[Path, Chunks], None]:
 
 def as_json(asked: dict[str, object], items: Sequence[ScoredItem]) -> str:
     """Render a list as one line of JSON, with the request first."""
-    return json.dumps({**asked, "items": [vars(item) for item in items]}, ensure_ascii=False)
+    return json.dumps({**asked, "items": list(items)}, ensure_ascii=False, default=vars)
 
 
 def asked_of_user(user: str, has_history: bool) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -13,6 +13,7 @@ import numpy as np
 from spike_dgl.data.dataset import Dataset, Vocabulary
 from spike_dgl.errors import SpikeError
 from spike_dgl.recommend.cold_start import ColdStart
+from spike_dgl.recommend.matched import ItemMatch
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -36,6 +37,41 @@ class ScoredItem(Item):
     """
 
     score: float
+
+
+@dataclass(frozen=True)
+class MatchedItem(ScoredItem):
+    """Entry of the list for a text, with the words of the text that match the item."""
+
+    match: ItemMatch = field(default_factory=ItemMatch)
+
+
+@dataclass(frozen=True)
+class TextRanking(Sequence[MatchedItem]):
+    """List for a text: a sequence of items, best first.
+
+    Parameters
+    ----------
+    items
+        Items, best first.
+    unknown_words
+        Words of the text that occur in no profile and no name, so that they were ignored in matching.
+    """
+
+    items: tuple[MatchedItem, ...]
+    unknown_words: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, place: int) -> MatchedItem: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[MatchedItem, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> MatchedItem | tuple[MatchedItem, ...]:
+        return self.items[place]
 
 
 @dataclass(frozen=True)
@@ -196,12 +232,13 @@ class Recommender:
 
     def recommend_for_text(
         self, text: str, k: int = 10, *, candidates: Sequence[str] | None = None
-    ) -> list[ScoredItem]:
+    ) -> TextRanking:
         """Return the top k items for a query or a new user's taste, such as "dark synth-pop from the 80s".
 
         The text is folded in by the model, and matched with the profiles of items and of the entities that they are
         linked to: genres, people and so on. A short query is mostly a matter of matching, a long description of the
-        model. Scores are sums of standardised scores.
+        model. Scores are sums of standardised scores. Each item has the words that match it, and the list has the words
+        that match nothing.
 
         Parameters
         ----------
@@ -220,7 +257,14 @@ class Recommender:
         if not text.strip():
             raise SpikeError("the text that describes a taste is empty")
         allowed = self._mask(candidates)
-        return self._ranked(self.cold_start.scores_of_text(text, self._items), k, None, allowed)
+        listed = self._ranked(self.cold_start.scores_of_text(text, self._items), k, None, allowed)
+        matching = self.cold_start.text_match()
+        matches = matching.explain(text, [self.items.index(item.id) for item in listed])
+        items = (
+            MatchedItem(item.id, item.name, item.score, match)
+            for item, match in zip(listed, matches, strict=True)
+        )
+        return TextRanking(tuple(items), matching.unknown_words(text))
 
     def add_item(
         self, id: str, triples: Sequence[tuple[str, str]] = (), text: str = "", *, name: str = ""

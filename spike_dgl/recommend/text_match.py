@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.training import TrainingData
+from spike_dgl.profiles.facts import phrase, readable
 from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.templates import TemplateWriter
+from spike_dgl.recommend.matched import EntityMatch, ItemMatch, snippet, words_as_written
+from spike_dgl.recommend.terms import terms, words_and_stems
 from spike_dgl.typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 
 SHORT = 6
 """Number of known words up to which a text is a query. Longer texts describe a whole taste, and match less and less."""
+MOST_ENTITIES = 3
+"""Maximum number of entities that are shown as matched for an item."""
+FAINT = 0.2
+"""Share of the strongest entity's match below which an entity is not shown."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +70,36 @@ class TextIndex:
         found: FloatArray = (vectors @ vectorizer.transform([query]).T).toarray().ravel()
         return found
 
+    def shares(self, query: str, rows: Sequence[int]) -> list[dict[str, float]]:
+        """Return the stems of a query that each of some texts has, and the part of the cosine that each makes."""
+        stems = [stem for stem in dict.fromkeys(terms(query)) if stem in self.terms]
+        if self._fitted is None or not stems:
+            return [{} for _ in rows]
+        vectorizer, vectors = self._fitted
+        columns = [self.terms[stem] for stem in stems]
+        parts = vectors[rows][:, columns].toarray() * vectorizer.transform([query])[:, columns].toarray()
+        return [
+            {stem: part for stem, part in zip(stems, row, strict=True) if part > 0} for row in parts.tolist()
+        ]
+
     @cached_property
     def _fitted(self) -> tuple[Any, Any] | None:
         """Vectorizer and vectors [n, V]; None if no text has a word."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        if not any(map(_terms, self.texts)):
+        if not any(map(terms, self.texts)):
             return None
-        vectorizer = TfidfVectorizer(analyzer=_terms, sublinear_tf=True)
+        vectorizer = TfidfVectorizer(analyzer=terms, sublinear_tf=True)
         return vectorizer, vectorizer.fit_transform(self.texts)
+
+
+@dataclass(frozen=True)
+class Links:
+    """Triples [L] between items and auxiliary entities: rows of items, of relations, and of entities counted from 0."""
+
+    items: IndexArray
+    relations: IndexArray
+    entities: IndexArray
 
 
 @dataclass(frozen=True)
@@ -87,16 +115,19 @@ class TextMatch:
         Texts [I] of items: profile and facts.
     entities
         Texts [N - I] of auxiliary entities: name and profile.
-    heads, tails
-        Item and auxiliary entity, counted from 0, of each triple between the two.
+    links
+        Triples between items and auxiliary entities.
+    relation_names, entity_names
+        Names of relations [R] and auxiliary entities [N - I].
     num_trained
         Items of the training data, after which entities are numbered.
     """
 
     items: TextIndex
     entities: TextIndex
-    heads: IndexArray
-    tails: IndexArray
+    links: Links
+    relation_names: Sequence[str]
+    entity_names: Sequence[str]
     num_trained: int
 
     @classmethod
@@ -114,43 +145,102 @@ class TextMatch:
         return cls(
             TextIndex(items),
             TextIndex(entities),
-            triples.heads[joins],
-            triples.tails[joins] - num_items,
+            Links(triples.heads[joins], triples.relations[joins], triples.tails[joins] - num_items),
+            dataset.relations.names,
+            names,
             num_items,
         )
 
-    def with_items(self, texts: Sequence[str], heads: IndexArray, tails: IndexArray) -> TextMatch:
+    def with_items(self, texts: Sequence[str], new: Links) -> TextMatch:
         """Return a copy with more items.
 
         Parameters
         ----------
         texts
             Their texts [n].
-        heads, tails
-            Row of the item among the new ones, and row among all entities, of each of their triples.
+        new
+            Their triples: row of the item among the new ones, and row among all entities.
         """
-        joins = tails >= self.num_trained
+        joins, links = new.entities >= self.num_trained, self.links
         return replace(
             self,
             items=TextIndex((*self.items.texts, *texts)),
-            heads=np.concatenate([self.heads, heads[joins] + len(self.items.texts)]),
-            tails=np.concatenate([self.tails, tails[joins] - self.num_trained]),
+            links=Links(
+                np.concatenate([links.items, new.items[joins] + len(self.items.texts)]),
+                np.concatenate([links.relations, new.relations[joins]]),
+                np.concatenate([links.entities, new.entities[joins] - self.num_trained]),
+            ),
         )
 
     def find(self, query: str) -> Match:
         """Match a query with all items."""
         of_items, of_entities = (index.cosines(query) for index in (self.items, self.entities))
-        terms = set(_terms(query))
-        known = sum(term in self.items.terms or term in self.entities.terms for term in terms)
-        scores = standardised(of_items) + standardised(self._links @ of_entities)
+        known = len(set(terms(query))) - len(self.unknown_words(query))
+        scores = standardised(of_items) + standardised(self._joined @ of_entities)
         return Match(scores.astype(np.float32), known)
 
+    def unknown_words(self, query: str) -> tuple[str, ...]:
+        """Return the words of a query, as written, that occur in no text; stop words are left out."""
+        written = {stem: word[0] for word, stem in words_and_stems(query)}
+        known = (self.items.terms, self.entities.terms)
+        return tuple(word for stem, word in written.items() if not any(stem in each for each in known))
+
+    def explain(self, query: str, rows: Sequence[int]) -> list[ItemMatch]:
+        """Return the words of a query that match some items, given by row."""
+        texts = [self.items.texts[row] for row in rows]
+        shares = self.items.shares(query, rows)
+        return [
+            ItemMatch(words_as_written(text, weights), snippet(text, weights), entities)
+            for text, weights, entities in zip(texts, shares, self._entity_matches(query, rows), strict=True)
+        ]
+
+    def _entity_matches(self, query: str, rows: Sequence[int]) -> Iterator[tuple[EntityMatch, ...]]:
+        """Yield the entities of each item that match, those with the largest part of its score first."""
+        of_items = self._matched_entities(query, rows)
+        entities = sorted({entity for relations in of_items for entity in relations})
+        words = {
+            entity: words_as_written(self.entities.texts[entity], weights)
+            for entity, weights in zip(entities, self.entities.shares(query, entities), strict=True)
+        }
+        for found in of_items:
+            yield tuple(
+                EntityMatch(
+                    ", ".join(_relation_in_words(self.relation_names[relation]) for relation in relations),
+                    readable(self.entity_names[entity]),
+                    words[entity],
+                )
+                for entity, relations in found.items()
+            )
+
+    def _matched_entities(self, query: str, rows: Sequence[int]) -> list[dict[int, list[int]]]:
+        """Return for each item the entities that match most, and its relations to them."""
+        cosines, links = self.entities.cosines(query), self.links
+        of_rows = np.flatnonzero(np.isin(links.items, rows) & (cosines[links.entities] > 0))
+        found = {row: defaultdict[int, list[int]](list) for row in rows}
+        for link in of_rows.tolist():
+            found[int(links.items[link])][int(links.entities[link])].append(int(links.relations[link]))
+        return [_strongest(found[row], cosines) for row in rows]
+
     @cached_property
-    def _links(self) -> csr_matrix:
+    def _joined(self) -> csr_matrix:
+        """Number of triples [I, N - I] of each item with each entity."""
         from scipy.sparse import csr_matrix
 
         shape = (len(self.items.texts), len(self.entities.texts))
-        return csr_matrix((np.ones(len(self.heads)), (self.heads, self.tails)), shape)
+        return csr_matrix((np.ones(len(self.links.items)), (self.links.items, self.links.entities)), shape)
+
+
+def _strongest(found: Mapping[int, list[int]], cosines: FloatArray) -> dict[int, list[int]]:
+    """Return the entities of an item with the largest cosines, summed over its relations to them."""
+    strength = {entity: float(len(relations) * cosines[entity]) for entity, relations in found.items()}
+    least = FAINT * max(strength.values(), default=0.0)
+    best = sorted(strength, key=lambda entity: -strength[entity])[:MOST_ENTITIES]
+    return {entity: found[entity] for entity in best if strength[entity] >= least}
+
+
+def _relation_in_words(name: str) -> str:
+    label = phrase(name).label
+    return label[:1].lower() + label[1:]
 
 
 def standardised(scores: FloatArray) -> FloatArray:
@@ -160,21 +250,3 @@ def standardised(scores: FloatArray) -> FloatArray:
         return np.zeros_like(scores)
     centred: FloatArray = (scores - scores.mean()) / deviation
     return centred
-
-
-def _terms(text: str) -> list[str]:
-    """Stems of the words of a text, without English stop words."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    return [_stem(word) for word in _words(text) if word not in ENGLISH_STOP_WORDS]
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w\w+", text.lower())
-
-
-@lru_cache(maxsize=200_000)
-def _stem(word: str) -> str:
-    import snowballstemmer
-
-    return str(snowballstemmer.stemmer("english").stemWord(word))

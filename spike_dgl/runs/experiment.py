@@ -24,15 +24,17 @@ from spike_dgl.models.base import (
 )
 from spike_dgl.profiles.records import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts
+from spike_dgl.runs.baselines import evaluate_baselines
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.runs.report import record_of_test, record_of_training, render_result
+from spike_dgl.runs.report import record_of_test, record_of_training, render_baselines, render_result
 from spike_dgl.runs.weights import load_best, weights_fit
 from spike_dgl.training.devices import describe_device, peak_device_memory_mb
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.resuming import alters_epochs
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.trainer import Trainer, final_embeddings
+from spike_dgl.typing import FloatArray
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,13 @@ class Experiment:
         """Source of each node's profile."""
         return read_profile_texts(self.folder.file("profiles.jsonl.gz")).sources
 
+    @cached_property
+    def item_vectors(self) -> FloatArray | None:
+        """Text vectors of the items [I, d_t]; None if the run uses no profiles."""
+        if not self.folder.file("profiles.npz").is_file():
+            return None
+        return self.folder.read_arrays("profiles.npz")["entities"][: self.dataset.num_items]
+
     def _trainer(self, model: EmbeddingModel, progress: bool) -> Trainer:
         training, dataset = self.config.training, self.dataset
         sampler = BprSampler(
@@ -208,8 +217,14 @@ class Experiment:
         self.folder.write_arrays(
             "test_users.npz", users=test.users, training_items=training_items, **test.per_user
         )
-        record = self._record() | record_of_test(test, self.dataset, sources)
+        record = self._record()  # before the baselines, whose memory is not the model's
+        model = self.config.model_name
+        baselines = evaluate_baselines(test, self.dataset, model, self.config.evaluation, self.device)
+        beyond = test.beyond_accuracy(self.dataset, self.item_vectors)
+        record |= record_of_test(test, self.dataset, sources, beyond, baselines)
         self.folder.write_json("result.json", record)
-        title = f"{self.config.model_name} on {self.dataset.name}, seed {self.config.training.seed}"
-        self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test, sources))
+        title = f"{model} on {self.dataset.name}, seed {self.config.training.seed}"
+        remedy = baselines.remedy(self.config, record, self.dataset)
+        beside = render_baselines(baselines, model, remedy)
+        self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test, sources, beside))
         return test

@@ -122,10 +122,16 @@ async def recommend_for_items(asked: messages.LikedItemsBody, service: Served) -
 
 
 @router.post("/recommendations/from-text", tags=["recommend"])
-async def recommend_for_text(asked: messages.TasteBody, service: Served) -> messages.Ranking:
-    """Return the top-k items for a user who is not in the data, from a description of what they like."""
-    items = await service.worker.run(lambda: service.recommender.recommend_for_text(asked.text, asked.k))
-    return messages.Ranking(items=_scored(items))
+async def recommend_for_text(asked: messages.TasteBody, service: Served) -> messages.TextRanking:
+    """Return the top-k items for a query, or for a description of what a user likes who is not in the data.
+
+    Each item has the words of the text that match it. Without any, it is listed by the model alone.
+    """
+    ranking = await service.worker.run(lambda: service.recommender.recommend_for_text(asked.text, asked.k))
+    items = [
+        messages.Matched(id=item.id, name=item.name, score=item.score, match=item.match) for item in ranking
+    ]
+    return messages.TextRanking(items=items, unknown_words=list(ranking.unknown_words))
 
 
 @router.get("/similar-items", tags=["recommend"])

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from spike_dgl.explain.explanation import Over
+from spike_dgl.recommend.matched import ItemMatch
 from spike_dgl.serve import limits
 
 RawId = Annotated[str, Field(min_length=1, max_length=limits.ID_LENGTH)]
@@ -131,6 +132,21 @@ class Ranking(BaseModel):
     """Items, best first."""
 
     items: list[Scored]
+
+
+class Matched(Scored):
+    """An item for a text, and the words of the text that match it."""
+
+    match: ItemMatch
+
+
+class TextRanking(BaseModel):
+    """Items for a text, best first."""
+
+    items: list[Matched]
+    unknown_words: Annotated[
+        list[str], Field(description="Words of the text that occur in no profile and no name.")
+    ]
 
 
 class UserRanking(Ranking):

@@ -17,6 +17,9 @@ from spike_dgl.tuning.contenders import Contender
 from spike_dgl.tuning.samplers import SamplerName, make_sampler
 from spike_dgl.tuning.space import Grid, Point
 
+NEED_TIMES = {"training.recency", "model.half_life"}
+"""Settings that are tuned only if the data has times."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -127,7 +130,7 @@ def fit_to_data(contenders: Sequence[Contender]) -> list[Contender]:
 
 def _without_times(contender: Contender) -> Contender:
     values = contender.grid.values.items()
-    return replace(contender, grid=Grid({key: tried for key, tried in values if key != "training.recency"}))
+    return replace(contender, grid=Grid({key: tried for key, tried in values if key not in NEED_TIMES}))
 
 
 def search(contender: Contender, budget: Budget, folder: Path, say: Callable[[str], None]) -> list[Trial]:

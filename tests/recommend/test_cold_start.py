@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from spike_dgl.recommend import NewItem, Recommender
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.runs.set_up import open_fold_in, reopen, start
+from spike_dgl.runs.set_up import reopen, start
 
 
 def trained(data: Path, folder: Path, *, model: dict | None = None, profiles: str = "template") -> Path:
@@ -82,6 +83,15 @@ def test_a_new_item_is_liked_by_those_who_like_its_genre(recommender: Recommende
     assert len(grown.items) == len(recommender.items) + 2
 
 
+def test_a_new_item_that_copies_a_trained_one_has_a_place_among_its_like(recommender: Recommender) -> None:
+    relation = recommender.dataset.relations.ids[0]
+    for genre in (0, 1):
+        grown = recommender.add_item("copy", [(relation, str(40 + genre))], str(40 + genre))
+        scores = grown.score(str(genre), [str(item) for item in range(40)])
+        (copy,) = grown.score(str(genre), ["copy"])
+        assert scores[1 - genre :: 2].max() < copy < 1.5 * scores.max()
+
+
 def test_of_known_items_nothing_changes(recommender: Recommender) -> None:
     grown = recommender.add_item("new", text="40")
     assert grown.score("0", ["0", "5"]) == pytest.approx(recommender.score("0", ["0", "5"]))
@@ -92,7 +102,6 @@ def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path)
     """Add an item with the triples and text of another one, whose ID embedding is zero and whom no user liked."""
     folder = RunFolder.open(spike)
     dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
-    fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
     model = trained_spike(folder)
     of_first = dataset.triples.heads == 0
     new = NewItems(
@@ -102,7 +111,7 @@ def test_spike_embeds_a_copy_of_a_node_as_its_layers_embed_the_node(spike: Path)
         dataset.triples.tails[of_first],
         vectors["entities"][:1],
     )
-    _, embedded = fold_in.with_items(new)
+    _, embedded = model.fold_in(None).with_items(new)  # type: ignore[arg-type]
     with torch.no_grad():
         tail, row = model.num_users + int(new.tails[0]), int(new.relations[0])
         profile = model.inject.project()[model.num_users]
@@ -121,18 +130,27 @@ def test_spike_embeds_an_item_of_which_there_is_a_text_only_among_its_text_neigh
         trained(data_folder, tmp_path / "run", model={"name": "spike", "similar_items": 1})
     )
     dataset, vectors = folder.load_dataset(), folder.read_arrays("profiles.npz")
-    fold_in = open_fold_in(folder, dataset, folder.read_arrays("embeddings.npz"))
     model = trained_spike(folder)
+    fold_in = model.fold_in(None)  # type: ignore[arg-type]
     nothing = np.empty(0, np.int64)
     texts, text = vectors["entities"][: dataset.num_items], vectors["entities"][3:4]
-    _, (nearest,) = text_neighbours(torch.from_numpy(texts), 1, torch.from_numpy(text))
-    _, embedded = fold_in.with_items(NewItems(1, nothing, nothing, nothing, text))
+    nearest, second = text_neighbours(torch.from_numpy(texts), 2, torch.from_numpy(text))[1].tolist()
+    new = NewItems(1, nothing, nothing, nothing, text)
+    _, embedded = fold_in.with_items(new)
+    # The item that is nearest is treated as new itself, so it cannot be its own neighbour.
+    _, as_new = fold_in.with_items(dataclasses.replace(new, rows=np.array([nearest])))
     with torch.no_grad():
         states, relation = model.propagate().layers, model.conv.relation_embedding[-1]
-        of_nearest = [state[model.num_users + int(nearest)] for state in states[:-1]]
         # The only neighbour has all of the attention, and the injected profile is removed again.
-        expected = sum(torch.nn.functional.normalize(state * relation, dim=0) for state in of_nearest)
-    torch.testing.assert_close(torch.from_numpy(embedded[0]), expected, atol=1e-5, rtol=1e-4)
+        expected = [
+            sum(
+                torch.nn.functional.normalize(state[model.num_users + row] * relation, dim=0)
+                for state in states[:-1]
+            )
+            for row in (nearest, second)
+        ]
+    for found, wanted in zip((embedded, as_new), expected, strict=True):
+        torch.testing.assert_close(torch.from_numpy(found[0]), wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_layer_states_sum_to_what_scores(spike: Path) -> None:

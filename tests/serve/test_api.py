@@ -74,8 +74,11 @@ def test_scores_similar_items_and_history_equal_those_in_python(
 def test_new_users(client: TestClient, recommender: Recommender) -> None:
     by_items = client.post("/api/recommendations/from-items", json={"items": ["0", "2"], "k": 4})
     assert by_items.json() == {"items": listed(recommender.recommend_for_items(["0", "2"], 4))}
-    by_text = client.post("/api/recommendations/from-text", json={"text": "comedy", "k": 4})
-    assert by_text.json() == {"items": listed(recommender.recommend_for_text("comedy", 4))}
+    found = recommender.recommend_for_text("comedy qwertz", 4)
+    by_text = client.post("/api/recommendations/from-text", json={"text": "comedy qwertz", "k": 4}).json()
+    assert by_text == json.loads(json.dumps(vars(found), default=vars))
+    assert by_text["unknown_words"] == ["qwertz"]
+    assert by_text["items"][0]["match"]["entities"][0]["name"] == "Comedy"
     unheard = client.post("/api/recommendations/from-text", json={"text": "qqq"})
     assert unheard.status_code == 409
     assert "knows no word" in unheard.json()["detail"]

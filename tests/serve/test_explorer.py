@@ -183,9 +183,15 @@ def test_new_users_by_liked_items_and_by_description(
     browser.one("#tab-text").click()
     browser.one("#taste").send_keys("comedy")
     browser.one("#panel-text button").click()
-    browser.wait_for("#ranking .name", names(recommender.recommend_for_text("comedy")))
+    found = recommender.recommend_for_text("comedy")
+    browser.wait_for("#ranking .name", names(found))
+    assert browser.texts("#ranking .match mark")[0] == found[0].match.words[0]
+    assert browser.texts("#ranking .matched-entity bdi")[0] == found[0].match.entities[0].name
     browser.one("#ranking button").click()
     assert "this user is new" in browser.texts("#reasons .hint")[0]
+    browser.one("#taste").send_keys(" qqq")
+    browser.one("#panel-text button").click()
+    assert browser.one("#unknown-words").text == "Not found in any profile: qqq"
     browser.one("#taste").clear()
     browser.one("#taste").send_keys("qqq")
     browser.one("#panel-text button").click()

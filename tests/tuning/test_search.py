@@ -146,11 +146,16 @@ def test_finalists_are_run_with_more_seeds_and_the_best_mean_is_chosen(
     assert table[-1]["failure"] == "out of memory"
 
 
-def test_recency_is_searched_where_the_data_has_times(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "setting", "value"), [("bpr-mf", "training.recency", 0.0), ("gf-cf", "model.half_life", None)]
+)
+def test_recency_is_searched_where_the_data_has_times(
+    model: str, setting: str, value: float | None, tmp_path: Path
+) -> None:
     (tmp_path / "train.txt").write_text("0 0 1 2 3 4 5\n1 0 1 2 3 4 5\n")
     (tmp_path / "test.txt").write_text("0 6\n1 7\n")
     (tmp_path / "kg_final.txt").write_text("0 0 8\n")
-    [timed] = search.fit_to_data(read_contenders(None, ["bpr-mf"], []))
-    [timeless] = search.fit_to_data(read_contenders(None, ["bpr-mf"], [f"data.path={tmp_path}"]))
-    assert timed.grid.values.keys() - timeless.grid.values.keys() == {"training.recency"}
-    assert timed.first["training.recency"] == 0.0
+    [timed] = search.fit_to_data(read_contenders(None, [model], []))
+    [timeless] = search.fit_to_data(read_contenders(None, [model], [f"data.path={tmp_path}"]))
+    assert timed.grid.values.keys() - timeless.grid.values.keys() == {setting}
+    assert timed.first[setting] == value

@@ -90,8 +90,13 @@ class SpikeFoldIn(FoldIn):
             return new
         queries = torch.from_numpy(new.vectors[without_triples])
         assert self.inject is not None
+        if new.rows is not None:
+            number += 1  # a training item is its own nearest neighbour
         found = text_neighbours(self.inject.entity_vectors[: self.num_items], number, queries)
         items, neighbours = (rows.numpy() for rows in found)
+        if new.rows is not None:
+            others = neighbours != new.rows[without_triples[items]]
+            items, neighbours = items[others], neighbours[others]
         similar = self.conv.etypes.index(("entity", SIMILAR, "entity"))
         return replace(
             new,

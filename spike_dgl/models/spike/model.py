@@ -204,9 +204,9 @@ class Spike(EmbeddingModel):
 
 def _with_text_neighbours(inputs: ModelInputs, number: int) -> DGLGraph:
     """Return the heterograph with edges to each item from its `number` nearest text neighbours, if there are texts."""
-    if not number or inputs.entity_vectors is None:
+    texts = inputs.compared_texts
+    if not number or texts is None:
         return inputs.graph
-    texts = inputs.entity_vectors[: inputs.num_items].to(inputs.device)
     items, neighbours = (rows.cpu() for rows in text_neighbours(texts, number))
     return with_similar_items(inputs.graph, items, neighbours)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 
+from spike_dgl.profiles.facts import PHRASE_WORDS
 from spike_dgl.profiles.llm.failures import Rejection
 from spike_dgl.profiles.llm.refusals import REFUSAL
 from spike_dgl.profiles.llm.unwrap import THOUGHT_ENDS, THOUGHT_OPENS, TOKEN
@@ -19,6 +21,8 @@ STEM = 4
 """Number of letters by which words are compared, so that "crime" matches "criminal"."""
 SHORTEST_WORD = 3
 """Minimum length of words that can show the topic of a text; "by" and "of" are in all facts."""
+REPEATED = 4
+"""Number of content words of quoted texts that are enough for any text, however long."""
 SHORT_PROSE = 10
 """Number of words of descriptions above which their language can be detected."""
 COMMON_WORDS = 6
@@ -139,28 +143,63 @@ def _repetition_limit(period: int) -> int:
 
 
 _DATA = re.compile(r"^<(\w+)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
+_NAMES, _FACTS, _PROSE = ("title", "name"), ("facts",), ("description", "reviews")
 
 
 def _is_off_topic(candidate: Candidate) -> str | None:
-    """Reject texts without any word of the prompt's data: the node's name, facts or quoted texts.
+    """Reject texts that name neither their node nor its facts, and do not repeat words of its quoted texts.
 
-    Words of the question itself do not count. Texts are accepted if they, or the data, are in another language or
-    script than the question.
+    A word of the name, or of a name in a fact, is enough. If the prompt has neither, as for users, or if it quotes a
+    description or reviews, some content words of the quoted texts are enough, too; `_repeated_words` has their number.
+    Words of the question, of relations and stop words do not count. Texts are accepted if they, or the data, are in
+    another language or script than the question.
     """
     data, question = _DATA.findall(candidate.prompt), _words(_DATA.sub("", candidate.prompt))
     known, words = _words(" ".join(lines for _, lines in data)), _words(candidate.text)
-    topic = {_stem(word) for word in known if len(word) >= SHORTEST_WORD} - set(map(_stem, question))
-    if not topic or not _is_same_language(words, question) or not topic.isdisjoint(map(_stem, words)):
+    if not _is_same_language(words, question) or _is_foreign(data, known, words, question):
         return None
-    names = [lines for tag, lines in data if tag in ("title", "name")]
-    prose = _words(" ".join(lines for tag, lines in data if tag in ("description", "reviews")))
-    is_foreign = len(prose) > SHORT_PROSE and not _is_same_language(prose, question)
-    if is_foreign or (_is_latin(words) and not _is_latin(_words(" ".join(names)) or known)):
+    ignored = {*map(_stem, question), *_common_stems()}
+    stems = _stems(words)
+    names, facts = (_stems(_words(_lines(data, tags))) for tags in (_NAMES, _FACTS))
+    named = (names - set(map(_stem, question))) | (facts - names - ignored)
+    quoted = _stems(_words(_lines(data, _PROSE if names else (*_PROSE, "items")))) - ignored
+    if not (named or quoted) or stems & named or _repeats(stems - ignored, quoted):
         return None
-    is_named = any(name in candidate.text for name in names)
-    joined = "".join(known)  # a name may be written without spaces, as in a web address
+    is_named = any(lines in candidate.text for tag, lines in data if tag in _NAMES)
+    joined = "".join(_words(_lines(data, _NAMES)))  # words may be joined in a name, as in a web address
     in_address = any(len(word) > STEM and word not in question and word in joined for word in words)
     return None if is_named or in_address else candidate.text
+
+
+def _repeats(content: Set[str], quoted: Set[str]) -> bool:
+    """Return whether a text repeats a fifth of its content words, or `REPEATED` of them, from quoted texts."""
+    return len(content & quoted) >= max(1, min(REPEATED, len(content) / 5))
+
+
+def _lines(data: Sequence[tuple[str, str]], tags: Collection[str]) -> str:
+    return "\n".join(lines for tag, lines in data if tag in tags)
+
+
+def _stems(words: Sequence[str]) -> set[str]:
+    return {_stem(word) for word in words if len(word) >= SHORTEST_WORD}
+
+
+@cache
+def _common_stems() -> frozenset[str]:
+    """Stems of English stop words and of the verbs and labels of relations, which are in the facts of all nodes."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return frozenset(map(_stem, [*ENGLISH_STOP_WORDS, *_words(PHRASE_WORDS)]))
+
+
+def _is_foreign(
+    data: Sequence[tuple[str, str]], known: Sequence[str], words: Sequence[str], question: Sequence[str]
+) -> bool:
+    """Return whether the data is in another language than the question, or in another script than the text."""
+    prose = _words(_lines(data, _PROSE))
+    if len(prose) > SHORT_PROSE and not _is_same_language(prose, question):
+        return True
+    return _is_latin(words) and not _is_latin(_words(_lines(data, _NAMES)) or known)
 
 
 def _is_same_language(words: Sequence[str], question: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import { Asker } from "./ask.js";
 import { bar, build, count, named } from "./build.js";
+import { matched, unknownWords } from "./matched.js";
 import { Picker } from "./picker.js";
 import { reasons } from "./reasons.js";
 
@@ -125,7 +126,7 @@ async function showRanking(wanted) {
     return;
   }
   await fill(place, async () => {
-    const { items } = await askRanking(wanted);
+    const { items, unknown_words: unknown } = await askRanking(wanted);
     if (!items.length) return [build("p", { class: "empty" }, "No items left to recommend.")];
     const best = items[0].score;
     for (const item of items) names.set(item.id, item.name);
@@ -133,8 +134,9 @@ async function showRanking(wanted) {
       build("button", { "data-item": item.id, click: () => go({ ...readAddress(), item: item.id }) },
         build("span", { class: "name" }, named(item.name)),
         build("span", { class: "score", title: "score" }, item.score.toFixed(2)),
-        best > 0 ? bar(item.score / best) : null)));
-    return [build("ol", { class: "ranking" }, rows)];
+        best > 0 ? bar(item.score / best) : null,
+        item.match ? matched(item.match) : null)));
+    return [unknownWords(unknown), build("ol", { class: "ranking" }, rows)];
   });
   mark(readAddress().item);
 }
