@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -123,3 +125,50 @@ def latency(run: Path, calls: int, as_json: bool) -> None:
 
     found = measure(run, calls)
     click.echo("\n".join(json.dumps(vars(one)) for one in found) if as_json else render(run, found))
+
+
+def _seconds(_: click.Context, __: click.Parameter, time: str) -> float:
+    """Return the seconds of a time such as 8m."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", time)
+    if match is None:
+        raise click.BadParameter(f"{time!r} is not a time such as 90s, 8m or 1h")
+    return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
+
+
+@speed.command()
+@click.option(
+    "--budget", default="8m", show_default=True, callback=_seconds, help="Time after which it ends."
+)
+@click.option(
+    "--out", required=True, type=FILE, help="File of the rows, as JSON lines; continued if it is there."
+)
+@click.option(
+    "--device",
+    default="cuda",
+    show_default=True,
+    type=click.Choice(["cuda", "cpu"]),
+    help="cpu runs the code of a GPU on the CPU, to test the measurement.",
+)
+@click.option(
+    "--edges",
+    multiple=True,
+    default=(1_000_000, 10_000_000, 100_000_000),
+    show_default=True,
+    type=click.IntRange(min=100),
+    help="Number of edges of a generated graph; repeat for several.",
+)
+def gpu(budget: float, out: Path, device: Literal["cuda", "cpu"], edges: tuple[int, ...]) -> None:
+    """Measure a GPU.
+
+    Compares every model with the CPU, and times steps, attention and ranking. Each row is saved when it is there; the
+    same command measures the rows that are missing.
+    """
+    from spike_dgl.measure.speed_gpu import measure_gpu, render, tasks
+    from spike_dgl.training.devices import choose_device
+
+    choose_device(device)
+    wanted = tasks(edges, device)
+    rows = measure_gpu(
+        wanted, out, device=device, budget=budget, tell=lambda line: click.echo(line, err=True)
+    )
+    click.echo(render(wanted, rows))

@@ -1,4 +1,7 @@
-"""Ranking of all items for many users, in chunks to limit memory."""
+"""Ranking of all items for many users, in chunks to limit memory.
+
+Scores, seen items and lists stay on the device of the scores, which is waited for once, at the end.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,12 @@ from torch import Tensor
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.errors import NotFiniteError
 from spike_dgl.models.base import ScoreFunction
+from spike_dgl.nn.dispatch import is_compiled
 
 NO_ITEM = -1
 """Fills the end of a top-k list when the user has fewer than k unseen items."""
+BITS_OF_MINUS_INFINITY = -0x7F800001
+"""Minus infinity as an integer of `_top_items_by_key`."""
 
 
 @torch.no_grad()
@@ -56,15 +62,32 @@ def rank(
     """
     users = users.cpu()
     mask = _SeenMask(seen, int(users.max()) + 1 if len(users) else 0)
-    ranked = torch.full((len(users), k), NO_ITEM, dtype=torch.int64)
+    lists, are_numbers = [], []
     for start in range(0, len(users), chunk_size):
         chunk = users[start : start + chunk_size]
         scores = score(chunk)
         if scores.shape != (len(chunk), num_items):
             raise ValueError(f"expected scores {(len(chunk), num_items)}, got {tuple(scores.shape)}")
-        best = _top_items(mask.apply(scores, chunk), min(k, num_items))
-        ranked[start : start + chunk_size, : best.shape[1]] = best.cpu()
+        unseen, length = mask.apply(scores, chunk), min(k, num_items)
+        if is_compiled(scores.device) or scores.dtype == torch.float64:
+            lists.append(_top_items(unseen, length))
+        else:
+            are_numbers.append((scores < float("inf")).all())
+            lists.append(_top_items_by_key(unseen, length))
+    if are_numbers:
+        _require_numbers(torch.stack(are_numbers))
+    ranked = torch.full((len(users), k), NO_ITEM, dtype=torch.int64)
+    if lists:
+        ranked[:, : lists[0].shape[1]] = torch.cat(lists).cpu()
     return ranked
+
+
+def _require_numbers(are_numbers: Tensor) -> None:
+    if not are_numbers.all():
+        raise NotFiniteError(
+            "some scores are infinite or not a number\n"
+            "  Train with a smaller training.learning_rate, or check the profile vectors for broken values."
+        )
 
 
 class _SeenMask:
@@ -72,27 +95,45 @@ class _SeenMask:
 
     def __init__(self, seen: Interactions, num_users: int) -> None:
         self._offsets = torch.from_numpy(seen.offsets(num_users))
-        self._items = torch.from_numpy(seen.items)
+        self._on_device = self._offsets, torch.from_numpy(seen.items)
 
     def apply(self, scores: Tensor, users: Tensor) -> Tensor:
         """Return a copy of the scores [b, I] with minus infinity for items that the users [b] have seen."""
-        starts, lengths = self._offsets[users], self._offsets[users + 1] - self._offsets[users]
-        rows = torch.repeat_interleave(torch.arange(len(users)), lengths)
+        device = scores.device
+        offsets, items = (rows.to(device) for rows in self._on_device)
+        self._on_device = offsets, items
+        number = int(
+            (self._offsets[users + 1] - self._offsets[users]).sum()
+        )  # on the CPU, which waits for nothing
+        users = users.to(device)
+        starts, lengths = offsets[users], offsets[users + 1] - offsets[users]
+        each = torch.arange(len(users), device=device)
+        rows = torch.repeat_interleave(each, lengths, output_size=number)
         first_of_row = torch.cumsum(lengths, dim=0) - lengths
-        positions = torch.arange(len(rows)) + (starts - first_of_row)[rows]
-        where = rows.to(scores.device), self._items[positions].to(scores.device)
-        return scores.index_put(where, scores.new_tensor(float("-inf")))
+        positions = torch.arange(number, device=device) + (starts - first_of_row)[rows]
+        lowest = torch.full((), float("-inf"), dtype=scores.dtype, device=device)
+        return scores.index_put((rows, items[positions]), lowest)
+
+
+def _top_items_by_key(scores: Tensor, k: int) -> Tensor:
+    """Compute `_top_items` without looking for ties, which would wait for a GPU.
+
+    The bits of a float32, with those of negative numbers inverted, are an integer in the same order. Followed by the
+    item, lower ones first, all integers of a row differ.
+    """
+    bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0: minus zero is zero
+    bits = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    last = (1 << 32) - 1
+    items = torch.arange(scores.shape[1], device=scores.device)
+    keys = ((bits.long() << 32) + (last - items)).topk(k, dim=1).values
+    return (last - (keys & last)).masked_fill((keys >> 32) == BITS_OF_MINUS_INFINITY, NO_ITEM)
 
 
 def _top_items(scores: Tensor, k: int) -> Tensor:
     """Return the k best items of each row [b, k], ties in the order of items; `NO_ITEM` for minus infinity."""
     # One more than k, to detect a tie between the last item in the list and the first one outside it.
     values, items = scores.topk(min(k + 1, scores.shape[1]), dim=1)
-    if not (values < float("inf")).all():
-        raise NotFiniteError(
-            "some scores are infinite or not a number\n"
-            "  Train with a smaller training.learning_rate, or check the profile vectors for broken values."
-        )
+    _require_numbers(values < float("inf"))
     if values.shape[1] > k:
         tied = values[:, k - 1] == values[:, k]
         values, items = values[:, :k], items[:, :k]

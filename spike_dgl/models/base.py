@@ -28,8 +28,9 @@ from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.models.fold_in import FoldIn
 from spike_dgl.models.linear_term import LinearTerm
+from spike_dgl.nn.dispatch import is_compiled
 from spike_dgl.nn.kernels.rows import normalise
-from spike_dgl.nn.losses import RankingLoss, bpr_loss, contrastive_loss, l2_loss, softmax_loss
+from spike_dgl.nn.losses import RankingLoss, bpr_loss, contrastive_loss, distinct, l2_loss, softmax_loss
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -271,7 +272,7 @@ def ranking_terms(
     user_of = None
     if options.ranking_loss == "softmax":
         negatives = negatives[: options.softmax_negatives]
-        if users.device == CPU:  # on a GPU, torch.unique synchronises
+        if is_compiled(users.device):  # on a GPU, torch.unique synchronises
             users, user_of = torch.unique(users, return_inverse=True)
     # One gather for all three, so that the backward pass allocates one tensor of all nodes, not three.
     ends = final.index_select(0, torch.cat([users, positives, negatives]))
@@ -303,8 +304,10 @@ def contrast_of_batch(one: Tensor, other: Tensor, batch: Batch, num_users: int, 
     temperature
         tau.
     """
-    kinds = torch.unique(batch.users), torch.unique(batch.positives) + num_users
-    return torch.stack([contrastive_loss(one[rows], other[rows], temperature) for rows in kinds]).sum()
+    kinds = distinct(batch.users), distinct(batch.positives + num_users)
+    return torch.stack(
+        [contrastive_loss(one[rows], other[rows], temperature, counted) for rows, counted in kinds]
+    ).sum()
 
 
 SHARED_SEARCH: Mapping[str, Sequence[Any]] = MappingProxyType(

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.dgl_import import DGLGraph, dgl, edge_softmax, fn, require_dgl_on
 from spike_dgl.errors import ConfigError
 from spike_dgl.models.base import ModelInputs, register
 from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
+from spike_dgl.nn.graphs.edge_list import EdgeList
 from spike_dgl.nn.graphs.text_neighbours import text_neighbours
-from spike_dgl.nn.kernels.message_passing import weighted_sum
+from spike_dgl.nn.kernels.message_passing import edge_softmax, weighted_sum
 from spike_dgl.nn.precision import in_full_precision
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -86,17 +86,15 @@ class NeighbourAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     @in_full_precision
-    def weights(self, graph: DGLGraph, texts: Tensor) -> Tensor:
+    def weights(self, edges: EdgeList, texts: Tensor) -> Tensor:
         """Return the weights [E, 1] of the edges neighbour -> item from texts [I, d_t]; each item's sum to one."""
-        with graph.local_scope():
-            graph.ndata["neighbour"], graph.ndata["item"] = self.score(self.key(texts)).split(1, dim=1)
-            graph.apply_edges(fn.u_add_v("neighbour", "item", "score"))
-            weights: Tensor = edge_softmax(graph, functional.leaky_relu(graph.edata["score"], LEAK))
-            return weights
+        of_neighbour, of_item = self.score(self.key(texts)).split(1, dim=1)
+        scores = of_neighbour.index_select(0, edges.src) + of_item.index_select(0, edges.dst)
+        return edge_softmax(edges, functional.leaky_relu(scores, LEAK))
 
-    def forward(self, graph: DGLGraph, texts: Tensor, states: Tensor) -> Tensor:
+    def forward(self, edges: EdgeList, texts: Tensor, states: Tensor) -> Tensor:
         """Return elu of the weighted sum [I, D] of the neighbours' states; 0 for an item without neighbours."""
-        return functional.elu(weighted_sum(graph, states, self.dropout(self.weights(graph, texts))))
+        return functional.elu(weighted_sum(edges, states, self.dropout(self.weights(edges, texts))))
 
 
 @register("cola-kg", CoLaKGOptions, SEARCH)
@@ -135,7 +133,7 @@ class CoLaKG(LightGCN):
     Raises
     ------
     ConfigError
-        If the run has no profiles, or DGL does not support the device.
+        If the run has no profiles.
     """
 
     options: CoLaKGOptions
@@ -144,7 +142,6 @@ class CoLaKG(LightGCN):
 
     def __init__(self, inputs: ModelInputs, options: CoLaKGOptions) -> None:
         super().__init__(inputs, options)
-        require_dgl_on(inputs.device)
         if inputs.user_vectors is None or inputs.entity_vectors is None:
             raise ConfigError(
                 "model.name: cola-kg needs profile texts, and this run has no profiles\n"
@@ -162,7 +159,7 @@ class CoLaKG(LightGCN):
         items, neighbours = (
             rows.to(inputs.device) for rows in text_neighbours(compared, options.num_neighbours)
         )
-        self.neighbours = dgl.graph((neighbours, items), num_nodes=inputs.num_items)
+        self.neighbours = EdgeList(neighbours, items, inputs.num_items, inputs.num_items)
 
     def propagate(self) -> Tensor:
         """Return z, the mean over layers, [U + I, D], users first."""

@@ -10,7 +10,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
-from spike_dgl.dgl_import import require_dgl_on
 from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
 from spike_dgl.nn.graphs.relational import RelationalGraph
 from spike_dgl.nn.kernels.message_passing import typed_matrices, typed_product, weighted_sum
@@ -94,7 +93,7 @@ class CompositionConvolution(nn.Module):
         pairs = graph.src_pairs
         nodes, by = states.index_select(0, pairs.node), relations.index_select(0, pairs.relation)
         matrices = self.matrices.index_select(0, self.directions)
-        sent = typed_product(compose(nodes, by, self.composition), pairs.relation, matrices)
+        sent = typed_product(compose(nodes, by, self.composition), pairs.sizes, matrices)
         gathered = self.dropout(weighted_sum(graph.from_pairs, sent, scale))
         own = self.own(compose(states, self.self_relation, self.composition))
         result: Tensor = (own + gathered) / 3
@@ -131,7 +130,6 @@ class CompGcn(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: CompGcnOptions) -> None:
         super().__init__()
-        require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         self.graph = RelationalGraph.from_heterograph(inputs.graph, inputs.device)
         dim, last = options.embedding_dim, options.num_layers - 1

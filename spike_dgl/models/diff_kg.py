@@ -8,7 +8,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from spike_dgl.config import STRICT
-from spike_dgl.dgl_import import require_dgl_on
 from spike_dgl.graph import num_knowledge_relations
 from spike_dgl.models.base import (
     Batch,
@@ -130,7 +129,6 @@ class DiffKG(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: DiffKGOptions) -> None:
         super().__init__()
-        require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         self.interactions = InteractionGraph.from_graph(inputs.graph, inputs.device)
         self.embedding = nn.Parameter(
@@ -164,7 +162,7 @@ class DiffKG(EmbeddingModel):
             )
 
     def propagate(self, edges: Tensor | None = None) -> Tensor:
-        """Return embeddings [U + I, D], users first, from the whole KG or its edges at ascending positions `edges`."""
+        """Return embeddings [U + I, D], users first, from the whole KG or its edges where the mask [E] is true."""
         entities = self.attention(self.embedding[self.num_users :], edges)
         start = torch.cat([self.embedding[: self.num_users], entities[: self.num_items]])
         hops = self.options.num_layers
@@ -185,9 +183,8 @@ class DiffKG(EmbeddingModel):
         return terms
 
     def generated_edges(self) -> Tensor:
-        """Return the ascending positions of the edges of the generated graph."""
-        scores = self.diffusion.scores()
-        return self.diffusion.highest_edges(scores, self.options.generated_links).nonzero().squeeze(-1)
+        """Return a mask [E] of the edges of the generated graph."""
+        return self.diffusion.highest_edges(self.diffusion.scores(), self.options.generated_links)
 
     def denoiser_terms(self) -> dict[str, Tensor]:
         """Return the weighted denoising and collaborative losses on newly sampled rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,10 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.dgl_import import edge_softmax, require_dgl_on
 from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
 from spike_dgl.nn.graphs.relational import RelationalGraph
-from spike_dgl.nn.kernels.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
+from spike_dgl.nn.kernels.message_passing import (
+    edge_softmax,
+    inner_products,
+    typed_matrices,
+    typed_product,
+    weighted_sum,
+)
 from spike_dgl.nn.layers.spike_conv import require_whole_heads
 
 
@@ -58,8 +64,8 @@ class HeterogeneousAttention(nn.Module):
 
     Parameters
     ----------
-    num_node_types, num_relations
-        Number of node types and relations of the graph.
+    num_nodes_of_types, num_relations
+        Number of nodes of each type, and number of relations of the graph.
     dim
         D.
     num_heads
@@ -69,45 +75,49 @@ class HeterogeneousAttention(nn.Module):
     """
 
     def __init__(
-        self, num_node_types: int, num_relations: int, dim: int, num_heads: int, dropout: float
+        self,
+        num_nodes_of_types: Sequence[int],
+        num_relations: int,
+        dim: int,
+        num_heads: int,
+        dropout: float,
     ) -> None:
         super().__init__()
-        self.num_heads, self.dropout = num_heads, nn.Dropout(dropout)
+        self.sizes, self.num_heads, self.dropout = tuple(num_nodes_of_types), num_heads, nn.Dropout(dropout)
         head_dim = dim // num_heads
         self.key, self.query, self.value, self.result = (
-            typed_matrices(num_node_types, dim, dim) for _ in range(4)
+            typed_matrices(len(self.sizes), dim, dim) for _ in range(4)
         )
         self.attention_matrices, self.message_matrices = (
             nn.ParameterList(typed_matrices(num_relations, head_dim, head_dim) for _ in range(num_heads))
             for _ in range(2)
         )
         self.relation_prior = nn.Parameter(torch.ones(num_relations, num_heads))
-        self.skip = nn.Parameter(torch.ones(num_node_types))
+        self.skip = nn.Parameter(torch.ones(len(self.sizes)))
 
     def forward(self, graph: RelationalGraph, node_types: Tensor, states: Tensor) -> Tensor:
         """Compute the next states [U + N, D] from states of nodes of ascending types [U + N]."""
-        value = self._sent(graph, typed_product(states, node_types, self.value), self.message_matrices)
-        gathered = weighted_sum(graph.from_pairs, value, self.attention(graph, node_types, states))
-        added = typed_product(functional.gelu(gathered.flatten(1)), node_types, self.result)
+        value = self._sent(graph, typed_product(states, self.sizes, self.value), self.message_matrices)
+        gathered = weighted_sum(graph.from_pairs, value, self.attention(graph, states))
+        added = typed_product(functional.gelu(gathered.flatten(1)), self.sizes, self.result)
         share = torch.sigmoid(self.skip).index_select(0, node_types).unsqueeze(-1)
         result: Tensor = share * self.dropout(added) + (1.0 - share) * states
         return result
 
-    def attention(self, graph: RelationalGraph, node_types: Tensor, states: Tensor) -> Tensor:
+    def attention(self, graph: RelationalGraph, states: Tensor) -> Tensor:
         """Return the attention weights [E, H, 1]; those of one dst node and head sum to one."""
-        query = self._heads(typed_product(states, node_types, self.query))
-        key = self._sent(graph, typed_product(states, node_types, self.key), self.attention_matrices)
+        query = self._heads(typed_product(states, self.sizes, self.query))
+        key = self._sent(graph, typed_product(states, self.sizes, self.key), self.attention_matrices)
         prior = self.relation_prior.index_select(0, graph.src_pairs.relation).unsqueeze(-1)
         logits = inner_products(graph.from_pairs, key * prior / math.sqrt(key.shape[-1]), query)
-        weights: Tensor = edge_softmax(graph.from_pairs, logits)
-        return weights
+        return edge_softmax(graph.from_pairs, logits)
 
     def _sent(self, graph: RelationalGraph, rows: Tensor, matrices: nn.ParameterList) -> Tensor:
         """Multiply the src rows of the pairs with their relations' matrices, one per head: [P, H, D / H]."""
         pairs = graph.src_pairs
         heads = self._heads(rows.index_select(0, pairs.node)).unbind(1)
         products = [
-            typed_product(head, pairs.relation, matrix) for head, matrix in zip(heads, matrices, strict=True)
+            typed_product(head, pairs.sizes, matrix) for head, matrix in zip(heads, matrices, strict=True)
         ]
         return torch.stack(products, dim=1)
 
@@ -144,14 +154,17 @@ class Hgt(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: HgtOptions) -> None:
         super().__init__()
-        require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         self.graph = RelationalGraph.from_heterograph(inputs.graph, inputs.device)
         self.embedding = nn.Parameter(torch.empty(self.graph.num_nodes, options.embedding_dim))
         nn.init.xavier_uniform_(self.embedding)
         self.layers = nn.ModuleList(
             HeterogeneousAttention(
-                2, self.graph.num_relations, options.embedding_dim, options.num_heads, options.dropout
+                (self.num_users, inputs.num_entities),
+                self.graph.num_relations,
+                options.embedding_dim,
+                options.num_heads,
+                options.dropout,
             )
             for _ in range(options.num_layers)
         )

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.dgl_import import edge_softmax, require_dgl_on
 from spike_dgl.models.base import (
     Batch,
     EmbeddingModel,
@@ -21,7 +20,14 @@ from spike_dgl.models.base import (
     register,
 )
 from spike_dgl.nn.graphs.relational import RelationalGraph
-from spike_dgl.nn.kernels.message_passing import inner_products, typed_matrices, typed_product, weighted_sum
+from spike_dgl.nn.kernels.message_passing import (
+    edge_softmax,
+    inner_products,
+    product_of_types,
+    typed_matrices,
+    typed_product,
+    weighted_sum,
+)
 from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.nn.losses import bpr_loss
 
@@ -111,7 +117,6 @@ class Kgat(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: KgatOptions) -> None:
         super().__init__()
-        require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         self.graph = RelationalGraph.from_heterograph(inputs.graph, inputs.device)
         dim = options.embedding_dim
@@ -127,14 +132,11 @@ class Kgat(EmbeddingModel):
         """Return pi [E, 1] in the order of the graph's edges; those of one dst node sum to one."""
         src_pairs, dst_pairs = self.graph.src_pairs, self.graph.dst_pairs
         tails, heads = (
-            typed_product(self.embedding.index_select(0, pairs.node), pairs.relation, self.relation_matrices)
+            typed_product(self.embedding.index_select(0, pairs.node), pairs.sizes, self.relation_matrices)
             for pairs in (src_pairs, dst_pairs)
         )
         heads = torch.tanh(heads + self.relations.index_select(0, dst_pairs.relation))
-        weights: Tensor = edge_softmax(
-            self.graph.graph, inner_products(self.graph.between_pairs, tails, heads)
-        )
-        return weights
+        return edge_softmax(self.graph.edges, inner_products(self.graph.between_pairs, tails, heads))
 
     def propagate(self) -> Tensor:
         """Return the final embeddings [U + N, D + sum of layer_dims], users first."""
@@ -142,7 +144,7 @@ class Kgat(EmbeddingModel):
         state: Tensor = self.embedding
         results = [state]
         for layer in self.layers:
-            state = layer(state, weighted_sum(self.graph.graph, state, attention))
+            state = layer(state, weighted_sum(self.graph.edges, state, attention))
             state = functional.dropout(state, self.options.message_dropout, self.training)
             results.append(normalise(state))
         return torch.cat(results, dim=1)
@@ -170,7 +172,7 @@ class Kgat(EmbeddingModel):
         """
         graph, relation = self.graph, self.graph.relation[edges]
         head, tail, other = (
-            typed_product(self.embedding.index_select(0, nodes), relation, self.relation_matrices)
+            product_of_types(self.embedding.index_select(0, nodes), relation, self.relation_matrices)
             for nodes in (graph.dst[edges], graph.src[edges], corrupted)
         )
         translated = head + self.relations.index_select(0, relation)

@@ -23,6 +23,7 @@ from spike_dgl.models.base import (
 from spike_dgl.nn.graphs.edge_dropout import EdgeDropout
 from spike_dgl.nn.graphs.interactions import InteractionGraph
 from spike_dgl.nn.graphs.messages import MessageGraph, message_graph
+from spike_dgl.nn.graphs.positions import row_pointer, true_positions
 from spike_dgl.nn.kernels import mean_of_sources
 from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.nn.kernels.with_torch import of_pairs
@@ -197,9 +198,8 @@ class KGRec(EmbeddingModel):
     def mask(self, messages: MessageGraph, scores: Tensor) -> RationaleMask:
         """Mask the edges with the highest scores [E]."""
         masked = scores.topk(min(self.options.mask_size, len(scores) // 2), sorted=False).indices
-        kept = torch.ones_like(scores, dtype=torch.bool).index_fill_(0, masked, False)
         return RationaleMask(
-            _of_edges(messages, kept),
+            _of_edges(messages, _all_but(masked, len(scores))),
             messages.attended.dst[masked] + self.num_users,
             messages.relation[masked],
             messages.src[masked],
@@ -228,7 +228,7 @@ class KGRec(EmbeddingModel):
         users, items = messages.pooled.dst, messages.pooled.src - self.num_users
         of_items = _mean_of_edges(messages, scores)[items]
         kept = self._without_lowest(of_items + _gumbel(of_items))
-        users, items = users[kept].cpu(), items[kept].cpu()
+        users, items = users[kept], items[kept]
         graph = InteractionGraph(users, items, self.num_users, self.num_items, kept.device)
         state = view = self.embedding[: self.num_users + self.num_items]
         for _ in range(self.options.num_layers):
@@ -250,11 +250,9 @@ class KGRec(EmbeddingModel):
         return normalise(gathered, self.options.message_dropout if self.training else 0.0)
 
     def _without_lowest(self, scores: Tensor) -> Tensor:
-        """Return a mask [n] that is false for the share of lowest scores to prune."""
-        pruned = scores.topk(
-            int(self.options.pruned_share * len(scores)), largest=False, sorted=False
-        ).indices
-        return torch.ones_like(scores, dtype=torch.bool).index_fill_(0, pruned, False)
+        """Return the ascending positions of the scores [n] without the share of lowest ones to prune."""
+        number = int(self.options.pruned_share * len(scores))
+        return _all_but(scores.topk(number, largest=False, sorted=False).indices, len(scores))
 
 
 def _perceptron(dim: int) -> nn.Module:
@@ -266,15 +264,21 @@ def _gumbel(like: Tensor) -> Tensor:
     return -torch.empty_like(like).exponential_().log()
 
 
+def _all_but(left_out: Tensor, size: int) -> Tensor:
+    """Return the ascending positions 0 to size - 1 without the distinct ones in `left_out`."""
+    kept = torch.ones(size, dtype=torch.bool, device=left_out.device).index_fill_(0, left_out, False)
+    return true_positions(kept, size - len(left_out))
+
+
 def _of_edges(messages: MessageGraph, kept: Tensor) -> MessageGraph:
-    """Return the same nodes and interactions with the edges where the mask [E] is true."""
+    """Return the same nodes and interactions with the edges at ascending positions `kept`."""
     every = torch.arange(len(messages.pooled), device=kept.device)
-    return messages.keep(kept.nonzero().squeeze(-1), every)
+    return messages.keep(kept, every)
 
 
 def _mean_of_edges(messages: MessageGraph, numbers: Tensor) -> Tensor:
     """Return the mean [N] of edge values [E] over the edges at either end of each entity; one if it has none."""
     ends = torch.cat([messages.attended.dst, messages.src - messages.num_users])
-    count = ends.bincount(minlength=messages.attended.num_dst)
+    count = row_pointer(ends, messages.attended.num_dst).diff()
     total = numbers.new_zeros(len(count)).index_add_(0, ends, numbers.repeat(2))
     return torch.where(count > 0, total / count.clamp(min=1), 1.0)

@@ -120,7 +120,7 @@ def low_rank(interactions: InteractionGraph, rank: int) -> tuple[Tensor, Tensor]
     interactions.
     """
     num_users, num_items = interactions.num_users, interactions.num_items
-    users, items = interactions.users, interactions.items
+    users, items = interactions.users.cpu(), interactions.items.cpu()
     scale = interactions.scale.flatten().cpu()
     matrix = torch.sparse_coo_tensor(
         torch.stack([users, items]),

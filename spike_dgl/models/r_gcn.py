@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.dgl_import import require_dgl_on
 from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
 from spike_dgl.nn.graphs.relational import RelationalGraph
 from spike_dgl.nn.kernels.message_passing import typed_matrices, typed_product, weighted_sum
@@ -81,7 +80,7 @@ class RelationalConvolution(nn.Module):
         """Compute the next states [U + N, D] from states and the edges' weights [E, 1] in the means."""
         matrices = torch.einsum("rb,bde->rde", self.coefficients, self.bases)
         pairs = graph.src_pairs
-        sent = typed_product(states.index_select(0, pairs.node), pairs.relation, matrices)
+        sent = typed_product(states.index_select(0, pairs.node), pairs.sizes, matrices)
         own: Tensor = self.dropout(self.own(states))
         return own + weighted_sum(graph.from_pairs, sent, weights)
 
@@ -113,7 +112,6 @@ class Rgcn(EmbeddingModel):
 
     def __init__(self, inputs: ModelInputs, options: RgcnOptions) -> None:
         super().__init__()
-        require_dgl_on(inputs.device)
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         self.graph = RelationalGraph.from_heterograph(inputs.graph, inputs.device)
         self.embedding = nn.Parameter(torch.empty(self.graph.num_nodes, options.embedding_dim))

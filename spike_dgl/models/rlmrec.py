@@ -16,7 +16,7 @@ from spike_dgl.models.base import (
     register,
 )
 from spike_dgl.models.lightgcn import LightGCN, LightGCNOptions
-from spike_dgl.nn.losses import contrastive_loss
+from spike_dgl.nn.losses import contrastive_loss, distinct
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -113,10 +113,10 @@ class RLMRec(LightGCN):
 
     def alignment(self, batch: Batch, final: Tensor) -> Tensor:
         """Return the unweighted contrastive loss of z [U + I, D] and projected texts, over users and items."""
-        items = torch.unique(torch.cat([batch.positives, batch.negatives]))
-        kinds = torch.unique(batch.users), items + self.num_users
+        items = torch.cat([batch.positives, batch.negatives]) + self.num_users
         temperature = self.options.temperature
         contrasts = [
-            contrastive_loss(final[rows], self.projection(self.vectors[rows]), temperature) for rows in kinds
+            contrastive_loss(final[rows], self.projection(self.vectors[rows]), temperature, counted)
+            for rows, counted in (distinct(batch.users), distinct(items))
         ]
         return torch.stack(contrasts).sum()

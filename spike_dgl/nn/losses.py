@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from spike_dgl.nn.dispatch import is_compiled
 from spike_dgl.nn.kernels.rows import differences_and_sums, normalise
 from spike_dgl.nn.precision import in_full_precision
 
@@ -52,11 +53,13 @@ def softmax_loss(
     """
     if user_of is None:
         user_of = torch.arange(len(users), device=users.device)
-    return _Softmax.apply(users, positives, negatives, user_of, False)  # type: ignore[no-any-return, no-untyped-call]
+    return _Softmax.apply(users, positives, negatives, user_of, False, None)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @in_full_precision
-def contrastive_loss(anchors: Tensor, others: Tensor, temperature: float) -> Tensor:
+def contrastive_loss(
+    anchors: Tensor, others: Tensor, temperature: float, counted: Tensor | None = None
+) -> Tensor:
     """InfoNCE: each row of one view should be closer to the same row of the other view than to its other rows.
 
     .. math:: -\\frac{1}{n} \\sum_i \\log
@@ -70,13 +73,29 @@ def contrastive_loss(anchors: Tensor, others: Tensor, temperature: float) -> Ten
         The same n nodes in both views, [n, D] each.
     temperature
         tau; the smaller, the higher the weight of the closest rows.
+    counted
+        True [n] for the nodes that count; see `distinct`. None for all.
 
     Source: van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018, with the cosines
     of Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
     """
     a, b = normalise(anchors) / temperature, normalise(others)
     each = torch.arange(len(a), device=a.device)
-    return _Softmax.apply(a, b, b, each, True)  # type: ignore[no-any-return, no-untyped-call]
+    return _Softmax.apply(a, b, b, each, True, counted)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def distinct(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the distinct ones of rows [n], ascending.
+
+    On a GPU, which would have to wait for their number, it returns all rows, ascending, and True [n] for the first of
+    each; on the CPU the second result is None.
+    """
+    if is_compiled(rows.device):
+        return torch.unique(rows), None
+    ascending = rows.sort().values
+    is_first = torch.ones_like(rows, dtype=torch.bool)
+    is_first[1:] = ascending[1:] != ascending[:-1]
+    return ascending, is_first
 
 
 class _Softmax(torch.autograd.Function):
@@ -94,6 +113,7 @@ class _Softmax(torch.autograd.Function):
         negatives: Tensor,
         user_of: Tensor,
         positive_among: bool,
+        counted: Tensor | None,
     ) -> Tensor:
         to_users, to_negatives = torch.empty_like(users), torch.zeros_like(negatives)
         own_users = users[user_of]
@@ -104,24 +124,28 @@ class _Softmax(torch.autograd.Function):
         for block in _blocks(len(users)):
             user = users[block]
             shares = user @ negatives.t()
+            if counted is not None:
+                shares.masked_fill_(~counted, -torch.inf)
             highest = shares.amax(-1, keepdim=True)
             totals = shares.sub_(highest).exp_().sum(-1, keepdim=True)
             log_sums[block] = (totals.log() + highest).squeeze(-1)
-            slopes = _slopes(log_sums[user_of] - scores, positive_among)
+            slopes = _slopes(log_sums[user_of] - scores, positive_among, counted)
             shares *= slopes.new_zeros(len(users)).index_add_(0, user_of, slopes)[block, None] / totals
             torch.mm(shares, negatives, out=to_users[block])
             to_negatives.addmm_(shares.t(), user)
         gaps = log_sums[user_of] - scores
-        slopes = -_slopes(gaps, positive_among)[:, None]
+        slopes = -_slopes(gaps, positive_among, counted)[:, None]
         to_users.index_add_(0, user_of, slopes * positives)
         ctx.save_for_backward(to_users, slopes * own_users, to_negatives)
-        ctx.mean_over = len(positives)
+        ctx.mean_over = len(positives) if counted is None else counted.sum()
+        if counted is not None:
+            gaps = gaps * counted * (len(positives) / ctx.mean_over)
         return gaps.mean() if positive_among else functional.softplus(gaps).mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *(slope * (grad / ctx.mean_over) for slope in ctx.saved_tensors), None, None
+        return *(slope * (grad / ctx.mean_over) for slope in ctx.saved_tensors), None, None, None
 
 
 def _blocks(users: int) -> Iterator[slice]:
@@ -129,9 +153,11 @@ def _blocks(users: int) -> Iterator[slice]:
     return (slice(first, first + size) for first in range(0, users, size))
 
 
-def _slopes(gaps: Tensor, positive_among: bool) -> Tensor:
-    """Return the derivative of the loss by the gap; 0 where the gap is minus infinity."""
-    return gaps.isfinite().to(gaps.dtype) if positive_among else gaps.sigmoid()
+def _slopes(gaps: Tensor, positive_among: bool, counted: Tensor | None) -> Tensor:
+    """Return the derivative of the loss by the gap; 0 where the gap is minus infinity or the positive not counted."""
+    if not positive_among:
+        return gaps.sigmoid()
+    return (gaps.isfinite() if counted is None else gaps.isfinite() & counted).to(gaps.dtype)
 
 
 @in_full_precision

@@ -83,8 +83,12 @@ class Trainer:
         self.folder, self.log, self.validate, self.progress = folder, log, validate, progress
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.device = self.parameters[0].device
+        # Fused: one kernel for all parameters, which counts its steps on the GPU.
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=options.learning_rate, weight_decay=options.weight_decay
+            self.parameters,
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
+            fused=self.device.type == "cuda" or None,
         )
         self.stopping = EarlyStopping(options.patience)
         self.changed: dict[str, tuple[Any, Any]] = {}
@@ -335,6 +339,8 @@ class Trainer:
         self.changed = changed_settings(state.get("options", {}), self.options)
         check_changes(self.changed, state["epoch"], state["step"])
         self.model.load_state_dict(state["model"])
+        for group in state["optimizer"]["param_groups"]:  # the run may have been trained on another device
+            group["fused"] = self.optimizer.defaults["fused"]
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:  # each step sets the learning rate
             group["weight_decay"] = self.options.weight_decay

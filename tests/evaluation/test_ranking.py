@@ -1,16 +1,28 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.errors import NotFiniteError
 from spike_dgl.evaluation import NO_ITEM, rank
 from spike_dgl.models.base import Embeddings
+from spike_dgl.nn import dispatch
 from tests.evaluation.problems import interactions, items_of, slow_ranking
+
+
+@pytest.fixture(params=["CPU", "device"], autouse=True)
+def place(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run every test as on the CPU, and with the code of other devices."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "device":
+            patch.setattr(dispatch, "COMPILED_FOR", set())
+        yield str(request.param)
 
 
 def ranked(scores: list[list[float]], seen: Interactions, k: int, chunk_size: int = 256) -> list[list[int]]:
@@ -51,6 +63,12 @@ def test_scores_given_stay_as_they_are() -> None:
     assert popularity.tolist() == [3.0, 2.0, 1.0]
 
 
+def test_equal_scores_of_either_sign_are_listed_in_the_order_of_items() -> None:
+    lists = ranked([[-1.0, -0.0, 0.0, -2.5, 1e-40, -1e-40]], Interactions.empty(), k=6)
+    assert lists == [[4, 1, 2, 5, 0, 3]]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_equals_sorting_each_user_whatever_the_chunks(data: st.DataObject) -> None:
     num_users, num_items = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 8))

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from spike_dgl.dgl_import import dgl
 from spike_dgl.errors import ConfigError
 from spike_dgl.models import cola_kg
 from spike_dgl.models.cola_kg import CoLaKG, CoLaKGOptions
+from spike_dgl.nn.graphs.edge_list import EdgeList
 from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from tests.models.dense import BATCH, I, U, bpr, inputs, mean_of_powers, normalised
 
@@ -53,14 +53,14 @@ def test_propagation_and_loss_equal_the_equations_by_hand() -> None:
 def test_attention_over_the_neighbours_of_an_item_sums_to_one() -> None:
     model = build()
     weights = model.attention.weights(model.neighbours, model.item_texts).flatten()
-    sums = torch.zeros(I).index_add(0, model.neighbours.edges()[1], weights)
+    sums = torch.zeros(I).index_add(0, model.neighbours.dst, weights)
     torch.testing.assert_close(sums, torch.ones(I))
 
 
 def test_an_item_without_neighbours_hears_nothing() -> None:
-    graph = dgl.graph(([0, 2], [2, 0]), num_nodes=3)
+    edges = EdgeList(torch.tensor([0, 2]), torch.tensor([2, 0]), 3, 3)
     attention = cola_kg.NeighbourAttention(2, 0.0)
-    assert not attention(graph, torch.rand(3, 2), torch.ones(3, 4))[1].any()
+    assert not attention(edges, torch.rand(3, 2), torch.ones(3, 4))[1].any()
 
 
 def test_dropout_acts_in_training_only() -> None:

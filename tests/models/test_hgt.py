@@ -76,14 +76,15 @@ def test_a_hop_equals_dgls_layer_but_for_the_gelu(monkeypatch: pytest.MonkeyPatc
             theirs.relation_att[head].W.copy_(layer.attention_matrices[head])
             theirs.relation_msg[head].W.copy_(layer.message_matrices[head])
             theirs.relation_pri[head].copy_(layer.relation_prior[:, head])
-    expected = theirs(graph.graph, model.embedding, model.node_types, graph.relation, presorted=True)
+    whole = dgl.graph((graph.src, graph.dst), num_nodes=graph.num_nodes)
+    expected = theirs(whole, model.embedding, model.node_types, graph.relation, presorted=True)
     monkeypatch.setattr(functional, "gelu", lambda values: values)
     torch.testing.assert_close(model.propagate(), expected)
 
 
 def test_attention_of_a_receiver_and_head_sums_to_one() -> None:
     model = hgt()
-    weights = model.layers[0].attention(model.graph, model.node_types, model.embedding).detach()
+    weights = model.layers[0].attention(model.graph, model.embedding).detach()
     sums = torch.zeros(model.graph.num_nodes, 2, 1, dtype=torch.float64)
     sums.index_add_(0, model.graph.dst, weights)
     receivers = model.graph.dst.unique()

@@ -139,7 +139,7 @@ def test_views_without_pruning_are_plain_convolutions() -> None:
 def test_pruned_edges_are_the_lowest() -> None:
     model = build(pruned_share=0.25)
     kept = model._without_lowest(torch.tensor([0.3, 0.1, 0.9, 0.5]))
-    assert kept.tolist() == [True, False, True, True]
+    assert kept.tolist() == [0, 2, 3]
 
 
 def test_items_are_scored_by_the_edges_at_either_end() -> None:

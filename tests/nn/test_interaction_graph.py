@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import CPU
-from spike_dgl.nn.graphs import interactions as interaction_graph
+from spike_dgl.nn import dispatch
 from spike_dgl.nn.graphs.interactions import InteractionGraph
 from tests.toy import random_dataset
 
@@ -26,7 +26,7 @@ def test_hops_equal_products_with_the_normalised_matrix(
     monkeypatch: pytest.MonkeyPatch, with_dgl: bool
 ) -> None:
     if not with_dgl:
-        monkeypatch.setattr(interaction_graph, "why_dgl_does_not_run_on", lambda _: "no CUDA")
+        monkeypatch.setattr(dispatch, "COMPILED_FOR", set())
     graph = InteractionGraph.from_graph(build_graph(DATA), CPU)
     matrix = dense(graph.users, graph.items)
     scale = matrix.sum(1).clamp(min=1).rsqrt().unsqueeze(1)

@@ -48,15 +48,15 @@ def test_pairs_are_distinct_and_lead_back_to_the_edges() -> None:
 def test_dgl_graphs_have_the_edges_in_order() -> None:
     graph = RelationalGraph.from_heterograph(build_graph(random_dataset(3)), CPU)
     for form, src, dst in (
-        (graph.graph, graph.src, graph.dst),
+        (graph.edges, graph.src, graph.dst),
         (graph.from_pairs, graph.src_pairs.of_edge, graph.dst),
         (graph.between_pairs, graph.src_pairs.of_edge, graph.dst_pairs.of_edge),
     ):
-        assert all(map(torch.equal, form.edges(order="eid"), (src, dst)))
+        assert all(map(torch.equal, form.dgl_graph.edges(order="eid"), (src, dst)))
 
 
 def test_a_part_of_the_edges_keeps_all_nodes() -> None:
     graph = RelationalGraph.from_heterograph(build_graph(random_dataset(3)), CPU)
     part = graph.keep(graph.relation == 1)
     assert part.src_pairs.relation.unique().tolist() == [1]
-    assert part.graph.num_nodes() == graph.num_nodes
+    assert part.edges.num_dst == graph.num_nodes

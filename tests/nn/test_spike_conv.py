@@ -65,7 +65,7 @@ def test_one_entity_with_two_neighbours_by_hand() -> None:
 def test_all_backends_give_the_same_on_the_heterograph_with_gradients(
     seed: int, transform: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spike_dgl.nn.kernels.with_torch.EDGES_PER_BLOCK", 7)  # several, the last one short
+    monkeypatch.setattr("spike_dgl.nn.kernels.segments.EDGES_PER_BLOCK", 7)  # several, the last one short
     graph = random_graph(seed)
     features = random_features(graph)
     found = {}

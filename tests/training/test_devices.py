@@ -1,7 +1,8 @@
 """Training on a device: placement of tensors, synchronisation of a GPU, mixed precision, and error messages.
 
-Without a GPU, torch's fake tensors replace it: they have a device and a shape but no values, so that mixing devices,
-or reading a value, is an error.
+Without a GPU, two things replace it. Torch's fake tensors have a device and a shape but no values, so that mixing
+devices, or reading a value, is an error. And the code of other devices runs on the CPU, where its numbers are compared
+with those of the compiled code.
 """
 
 from __future__ import annotations
@@ -21,23 +22,29 @@ from torch.utils._device import _device_constructors
 
 from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
-from spike_dgl.models.base import Batch, ModelInputs, model_entry
+from spike_dgl.measure.same_draws import DrawnOnCpu, options_without_dropout
+from spike_dgl.models.base import Batch, EmbeddingModel, ModelInputs, model_entry, registered_models
 from spike_dgl.models.spike import Spike, SpikeOptions, SpikeQuirks
+from spike_dgl.nn import dispatch
 from spike_dgl.runs.metrics_log import MetricsLog
+from spike_dgl.training import sampling
 from spike_dgl.training.devices import choose_device
 from spike_dgl.training.options import TrainingOptions
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.training.trainer import Trainer, final_embeddings
-from tests.toy import random_dataset
+from tests.toy import random_dataset, with_random_times
 
-DATA = random_dataset(3, sizes=(20, 25, 40, 3), density=150)
+DATA = with_random_times(random_dataset(3, sizes=(20, 25, 40, 3), density=150))
 BATCH = Batch(torch.arange(9), torch.arange(9), torch.arange(9, 18))
 CUDA = torch.device("cuda")
 DEVICES = [
     "cpu",
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
 ]
+TRAINED = [name for name, entry in registered_models().items() if issubclass(entry.model, EmbeddingModel)]
+WITHOUT_WAITING = [name for name in TRAINED if name != "sas-rec"]
+"""Models whose step waits for no value; SASRec's waits for the number of items that it predicts."""
 SAMPLED = SpikeOptions(
     embedding_dim=8, backend="torch", l2_weight=0.1, matching_sample_ratio=0.5, fanout=(2, 2)
 )
@@ -50,7 +57,24 @@ def model_on(device: torch.device, options: SpikeOptions = EVERY_DRAW) -> Spike:
     return Spike(ModelInputs(build_graph(DATA), *vectors, device=device), options).to(device)
 
 
-def trainer(folder: Path, device: torch.device, model: Spike | None = None, **options: Any) -> Trainer:
+def any_model(name: str, device: torch.device, **options: Any) -> EmbeddingModel:
+    seed_everything(1)
+    vectors = (torch.rand(n, 8) for n in (DATA.num_users, DATA.num_entities))
+    entry = model_entry(name)
+    model = entry.model(ModelInputs(build_graph(DATA), *vectors, device=device), entry.options(**options))
+    assert isinstance(model, EmbeddingModel)
+    return model.to(device)
+
+
+def without_dropout(name: str, device: torch.device) -> EmbeddingModel:
+    """Create a model in training mode, so that its loss has all terms, without dropout."""
+    model = any_model(name, device, **options_without_dropout(model_entry(name).options))
+    return model.train()
+
+
+def trainer(
+    folder: Path, device: torch.device, model: EmbeddingModel | None = None, **options: Any
+) -> Trainer:
     settings = TrainingOptions(**{"epochs": 15, "batch_size": 32, "learning_rate": 0.01, **options})
     sampler = BprSampler(DATA.train, 20, 25, batch_size=settings.batch_size, seed=1, device=device)
     log = MetricsLog(folder / "metrics.jsonl")
@@ -64,7 +88,10 @@ def on_fake_gpu(thing: Any) -> Any:
         return torch.nn.Parameter(tensor) if isinstance(thing, torch.nn.Parameter) else tensor
     if isinstance(thing, dict):
         return {key: on_fake_gpu(value) for key, value in thing.items()}
-    if type(thing).__module__.startswith(("spike_dgl.", "torch.nn.modules")):
+    if isinstance(thing, list | tuple):
+        parts = [on_fake_gpu(value) for value in thing]
+        return type(thing)(*parts) if hasattr(thing, "_fields") else type(thing)(parts)
+    if type(thing).__module__.startswith(("spike_dgl.", "torch.nn.modules", "torch.nn.parameter")):
         copied = copy.copy(thing)
         vars(copied).update(on_fake_gpu(vars(thing)))
         return copied
@@ -78,6 +105,93 @@ class NothingWithoutDevice(TorchFunctionMode):
         options = options or {}
         assert function not in _device_constructors() or "device" in options, function
         return function(*arguments, **options)
+
+
+@pytest.mark.parametrize("name", WITHOUT_WAITING)
+def test_a_step_of_every_model_mixes_no_devices_and_waits_for_no_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(dispatch, "COMPILED_FOR", set())
+    model = any_model(name, torch.device("cpu"))
+    model.loss(BATCH)  # derives the structure of the graph, which happens once
+    with FakeTensorMode() as fake_mode:
+        fake_model, batch = on_fake_gpu(model), on_fake_gpu(BATCH)
+    monkeypatch.undo()
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    run = trainer(tmp_path, torch.device("cpu"), fake_model)
+    run.optimizer.step = lambda: None
+    with fake_mode, NothingWithoutDevice():
+        for run.step in (0, 1):
+            run._train_step(batch)
+        final = final_embeddings(run.model)
+    gradients = [parameter.grad for parameter in run.model.parameters()]
+    assert len(gradients) == len(list(model.parameters()))
+    for tensor in (*gradients, *run._totals.values(), final.users, final.items):
+        assert tensor.device.type == "meta"
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_step_of_every_model_on_a_device_equals_that_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, name: str, device: str
+) -> None:
+    results = []
+    for place in ("cpu", device):
+        model = without_dropout(name, torch.device(place)).double()
+        rows = (rows.to(place) for rows in (BATCH.users, BATCH.positives, BATCH.negatives))
+        with DrawnOnCpu(7):
+            terms = model.loss(Batch(*rows))
+        gradients = torch.autograd.grad(sum(terms.values()), list(model.parameters()), allow_unused=True)
+        final = final_embeddings(model)
+        given = [gradient for gradient in gradients if gradient is not None]
+        results.append([t.cpu() for t in (*terms.values(), *given, final.users, final.items)])
+        monkeypatch.setattr(dispatch, "COMPILED_FOR", set())  # the second time, as on a device
+    assert len(results[0]) == len(results[1]) > 3
+    for theirs, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+def test_batches_are_drawn_on_the_device_of_the_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = BprSampler(DATA.train, 20, 25, batch_size=32, seed=1)
+    monkeypatch.setattr(sampling, "_generator", lambda *_: None)
+    with FakeTensorMode() as fake_mode:
+        sampler = on_fake_gpu(sampler)
+    sampler.device = torch.device("meta")
+    with fake_mode, NothingWithoutDevice():
+        batches = list(sampler.epoch(1))
+    assert sum(len(batch.users) for batch in batches) == len(DATA.train)
+    for batch in batches:
+        assert {rows.device.type for rows in vars(batch).values()} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", WITHOUT_WAITING)
+def test_the_host_waits_for_nothing_in_a_step(tmp_path: Path, name: str) -> None:
+    model = any_model(name, CUDA)
+    run = trainer(tmp_path, CUDA, model)
+    model.train()
+    batches = list(run.sampler.epoch(1))
+    for run.step in (0, 1):  # derives the structure of the graph and compiles kernels
+        run._train_step(batches[0])
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for run.step in (2, 3):
+            run._train_step(batches[1])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_checkpoint_of_a_fused_optimizer_is_resumed_without_one(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+    run = trainer(tmp_path, cpu, epochs=1)
+    run.optimizer = torch.optim.AdamW(run.parameters, lr=0.01, fused=True)  # as on a GPU
+    run.fit()
+    more = trainer(tmp_path, cpu, epochs=2)
+    more.restore()
+    assert not more.optimizer.param_groups[0]["fused"]
+    more.fit()
 
 
 @pytest.mark.parametrize("matching_sample_ratio", [0.5, 1.0])

@@ -178,8 +178,8 @@ class SpikeOptions(MatchingOptions, ViewOptions, InjectionOptions, RankingOption
     message_dropout
         Dropout on the aggregated messages of a hop; 0.1 in both.
     backend
-        Implementation of the hops: ``compiled`` (CPU), ``torch`` (any device), ``dgl`` (DGL's message passing) or
-        ``auto`` (compiled on the CPU, torch elsewhere). All give the same numbers.
+        Implementation of the hops: ``compiled`` (CPU), ``triton`` (GPU), ``torch`` (any device), ``dgl`` (DGL's message
+        passing) or ``auto`` (compiled on the CPU; on a GPU triton, or torch without Triton). All give the same numbers.
     quirks
         Bugs of the authors' code.
     """

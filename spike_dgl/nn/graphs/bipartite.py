@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spike_dgl.dgl_import import DGLGraph, dgl
 from spike_dgl.nn.graphs.positions import row_pointer, thin_out
+from spike_dgl.nn.graphs.spans import Spans
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,16 @@ class BipartiteEdges:
     def csr_dst(self) -> Tensor:
         """Dst rows [E] in `csr_order`."""
         return self.dst.index_select(0, self.csr_order)
+
+    @cached_property
+    def csc_spans(self) -> Spans:
+        """Spans of the edges to each dst node."""
+        return Spans.from_rows(self.csc_start, len(self))
+
+    @cached_property
+    def csr_spans(self) -> Spans:
+        """Spans in `csr_order` of the edges from each src node."""
+        return Spans.from_rows(self.csr_start, len(self))
 
     @cached_property
     def dgl_graph(self) -> DGLGraph:

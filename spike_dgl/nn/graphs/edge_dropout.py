@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.nn.compiled.group_samples import sample_groups
+from spike_dgl.nn.dispatch import is_compiled
 from spike_dgl.nn.graphs.messages import MessageGraph
 from spike_dgl.nn.graphs.positions import ascending, true_positions
 
@@ -103,7 +104,7 @@ class GroupSample:
 
     def draw(self) -> Tensor:
         """Draw members; return their positions, ascending."""
-        sample = sample_groups if self._group.device.type == "cpu" else sample_by_sorting
+        sample = sample_groups if is_compiled(self._group.device) else sample_by_sorting
         return sample(self._group, self._sizes, self._wanted, self._total)
 
 

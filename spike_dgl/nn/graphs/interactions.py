@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
-from spike_dgl.dgl_import import DGLGraph, dgl, fn, why_dgl_does_not_run_on
+from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.graph import INTERACTS
+from spike_dgl.nn.dispatch import is_compiled
+from spike_dgl.nn.graphs.edge_list import EdgeList
+from spike_dgl.nn.kernels.message_passing import sum_of_sources, weighted_sum
 
 
 class InteractionGraph:
     """Symmetric graph of user-item pairs with U + I nodes, users first.
-
-    `hop` uses DGL's message passing if DGL supports the device, otherwise torch's sparse product.
 
     Parameters
     ----------
@@ -27,23 +30,19 @@ class InteractionGraph:
     def __init__(
         self, users: Tensor, items: Tensor, num_users: int, num_items: int, device: torch.device
     ) -> None:
-        self.users, self.items, self.device = users, items, device
+        self.users, self.items = users.to(device), items.to(device)
         self.num_users, self.num_items = num_users, num_items
-        item_nodes = items + num_users
-        graph = dgl.graph(
-            (torch.cat([users, item_nodes]), torch.cat([item_nodes, users])), num_nodes=num_users + num_items
-        )
-        self.scale = graph.in_degrees().clamp(min=1).float().rsqrt().unsqueeze(-1).to(device)
+        item_nodes, num_nodes = self.items + num_users, num_users + num_items
+        both_ways = torch.cat([self.users, item_nodes]), torch.cat([item_nodes, self.users])
+        self.edges = EdgeList(*both_ways, num_nodes, num_nodes)
+        self.scale = _inverse_roots(self.edges.in_degrees)
         """D^{-1/2} [U + I, 1], D the degrees."""
-        self._adjacency: DGLGraph | Tensor
-        if why_dgl_does_not_run_on(device) is None:
-            self._adjacency = graph.to(device)
-        else:
-            both = torch.stack(graph.edges())
-            size = (graph.num_nodes(), graph.num_nodes())
-            ones = torch.ones(both.shape[1])
-            adjacency = torch.sparse_coo_tensor(both, ones, size, check_invariants=True)
-            self._adjacency = adjacency.to(device).coalesce()
+        self._weights: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Device that the graph is on."""
+        return self.users.device
 
     @classmethod
     def from_graph(cls, graph: DGLGraph, device: torch.device) -> InteractionGraph:
@@ -54,25 +53,29 @@ class InteractionGraph:
 
     def keep(self, pairs: Tensor) -> InteractionGraph:
         """Return the graph of the pairs where the mask [X] is true, with its own degrees."""
-        return InteractionGraph(
-            self.users[pairs], self.items[pairs], self.num_users, self.num_items, self.device
-        )
+        if is_compiled(self.device):
+            return InteractionGraph(
+                self.users[pairs], self.items[pairs], self.num_users, self.num_items, self.device
+            )
+        return self._masked(pairs)
+
+    def _masked(self, pairs: Tensor) -> InteractionGraph:
+        """Return the graph of `keep` with all pairs and weights of 0 and 1: a GPU need not count the pairs."""
+        part = copy.copy(self)
+        part._weights = pairs.to(self.scale.dtype).repeat(2).unsqueeze(-1)
+        ones = part._weights.new_ones(len(self.scale), 1)
+        part.scale = _inverse_roots(weighted_sum(self.edges, ones, part._weights).squeeze(-1))
+        return part
 
     def drop(self, share: float) -> InteractionGraph:
         """Return the graph without randomly dropped pairs; each is dropped with probability `share`."""
-        return self.keep(torch.rand(len(self.users)) >= share)
+        return self.keep(torch.rand(len(self.users), device=self.device) >= share)
 
     def sum_of_neighbours(self, rows: Tensor) -> Tensor:
         """Return A x for x [U + I, D], A the adjacency matrix."""
-        adjacency = self._adjacency
-        if isinstance(adjacency, Tensor):
-            product: Tensor = torch.sparse.mm(adjacency, rows)
-            return product
-        with adjacency.local_scope():
-            adjacency.ndata["rows"] = rows
-            adjacency.update_all(fn.copy_u("rows", "message"), fn.sum("message", "sum"))
-            summed: Tensor = adjacency.ndata["sum"]
-            return summed
+        if self._weights is None:
+            return sum_of_sources(self.edges, rows)
+        return weighted_sum(self.edges, rows, self._weights.to(rows.dtype))
 
     def hop(self, rows: Tensor) -> Tensor:
         """Return D^{-1/2} A D^{-1/2} x for x [U + I, D], D the degrees."""
@@ -89,3 +92,7 @@ class InteractionGraph:
     def mean_of_hops(self, rows: Tensor, num_hops: int) -> Tensor:
         """Return the mean of `hops`, [U + I, D]."""
         return torch.stack(self.hops(rows, num_hops)).mean(0)
+
+
+def _inverse_roots(degrees: Tensor) -> Tensor:
+    return degrees.clamp(min=1).float().rsqrt().unsqueeze(-1)

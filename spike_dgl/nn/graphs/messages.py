@@ -17,6 +17,7 @@ from spike_dgl.graph import INTERACTS, entity_edge_types, inverse
 from spike_dgl.nn.graphs.bipartite import BipartiteEdges
 from spike_dgl.nn.graphs.positions import row_pointer
 from spike_dgl.nn.graphs.relational import RelationalGraph
+from spike_dgl.nn.graphs.spans import Spans
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,22 @@ class MessageGraph:
     def csr_relation(self) -> Tensor:
         """Relation rows [E] in ``attended.csr_order``."""
         return self.relation.index_select(0, self.attended.csr_order)
+
+    @cached_property
+    def csr_spans(self) -> Spans:
+        """Spans in ``attended.csr_order`` of the edges from each src node."""
+        return Spans.from_rows(self.csr_start, len(self.attended))
+
+    def by_relation(self, num_relations: int) -> tuple[Tensor, Tensor]:
+        """Return the positions [E] of the edges in the order of relations, then dst nodes, and its row pointer."""
+        rows = torch.arange(num_relations + 1, device=self.relation.device)
+        ordered, order = self._sorted_relations
+        return order, torch.searchsorted(ordered, rows.to(ordered.dtype))
+
+    @cached_property
+    def _sorted_relations(self) -> tuple[Tensor, Tensor]:
+        ordered, order = self.relation.int().sort(stable=True)
+        return ordered, order
 
     def to(self, device: torch.device) -> MessageGraph:
         """Return the same structure on a device."""

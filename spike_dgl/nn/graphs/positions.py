@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from spike_dgl.nn.compiled import edge_positions as compiled
+from spike_dgl.nn.dispatch import is_compiled
 
 
 def ascending(positions: Tensor, size: int) -> Tensor:
     """Sort n distinct positions in 0..size-1."""
-    if positions.device.type == "cpu":
+    if is_compiled(positions.device):
         return compiled.ascending(positions, size)
     return ascending_anywhere(positions, size)
 
@@ -30,12 +31,12 @@ def thin_out(order: Tensor, kept: Tensor) -> Tensor:
     Tensor
         A permutation of 0..m-1.
     """
-    return compiled.thin_out(order, kept) if order.device.type == "cpu" else thin_out_anywhere(order, kept)
+    return compiled.thin_out(order, kept) if is_compiled(order.device) else thin_out_anywhere(order, kept)
 
 
 def row_pointer(rows: Tensor, num_rows: int) -> Tensor:
     """Return the row pointer [num_rows + 1]: first position of each row when `rows` [n] is sorted."""
-    if rows.device.type == "cpu":
+    if is_compiled(rows.device):
         return compiled.row_pointer(rows, num_rows)
     return row_pointer_anywhere(rows, num_rows)
 

@@ -14,8 +14,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from spike_dgl.dgl_import import DGLGraph, dgl
+from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.graph import EdgeType, edge_types_by_id
+from spike_dgl.nn.graphs.edge_list import EdgeList
 
 CPU = torch.device("cpu")
 
@@ -30,17 +31,22 @@ class Pairs:
         Node and relation [P] of each pair.
     of_edge
         Pair [E] of each edge.
+    sizes
+        Number of pairs of each relation.
     """
 
     node: Tensor
     relation: Tensor
     of_edge: Tensor
+    sizes: tuple[int, ...]
 
     @classmethod
-    def from_edges(cls, node: Tensor, relation: Tensor, num_nodes: int) -> Pairs:
+    def from_edges(cls, node: Tensor, relation: Tensor, num_nodes: int, num_relations: int) -> Pairs:
         """Create from the node at one end, [E], and the relation, [E], of each edge."""
         keys, of_edge = torch.unique(relation * num_nodes + node, return_inverse=True)
-        return cls(keys % num_nodes, keys // num_nodes, of_edge)
+        of_pair = keys // num_nodes
+        sizes = torch.bincount(of_pair, minlength=num_relations).tolist()
+        return cls(keys % num_nodes, of_pair, of_edge, tuple(sizes))
 
     def __len__(self) -> int:
         return len(self.node)
@@ -122,30 +128,25 @@ class RelationalGraph:
     @cached_property
     def src_pairs(self) -> Pairs:
         """Distinct (src, relation) pairs."""
-        return Pairs.from_edges(self.src, self.relation, self.num_nodes)
+        return Pairs.from_edges(self.src, self.relation, self.num_nodes, self.num_relations)
 
     @cached_property
     def dst_pairs(self) -> Pairs:
         """Distinct (dst, relation) pairs."""
-        return Pairs.from_edges(self.dst, self.relation, self.num_nodes)
+        return Pairs.from_edges(self.dst, self.relation, self.num_nodes, self.num_relations)
 
     @cached_property
-    def graph(self) -> DGLGraph:
-        """DGL graph from nodes to nodes, edges in the order of `src`."""
-        return dgl.graph((self.src, self.dst), num_nodes=self.num_nodes)
+    def edges(self) -> EdgeList:
+        """Edges from nodes to nodes, in the order of `src`."""
+        return EdgeList(self.src, self.dst, self.num_nodes, self.num_nodes)
 
     @cached_property
-    def from_pairs(self) -> DGLGraph:
-        """DGL graph from `src_pairs` to nodes: the same edges in the same order."""
-        return dgl.heterograph(
-            {("pair", "to", "node"): (self.src_pairs.of_edge, self.dst)},
-            {"pair": len(self.src_pairs), "node": self.num_nodes},
-        )
+    def from_pairs(self) -> EdgeList:
+        """Edges from `src_pairs` to nodes: the same edges in the same order."""
+        return EdgeList(self.src_pairs.of_edge, self.dst, len(self.src_pairs), self.num_nodes)
 
     @cached_property
-    def between_pairs(self) -> DGLGraph:
-        """DGL graph from `src_pairs` to `dst_pairs`: the same edges in the same order."""
-        return dgl.heterograph(
-            {("src", "to", "dst"): (self.src_pairs.of_edge, self.dst_pairs.of_edge)},
-            {"src": len(self.src_pairs), "dst": len(self.dst_pairs)},
-        )
+    def between_pairs(self) -> EdgeList:
+        """Edges from `src_pairs` to `dst_pairs`: the same edges in the same order."""
+        src, dst = self.src_pairs, self.dst_pairs
+        return EdgeList(src.of_edge, dst.of_edge, len(src), len(dst))

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spike_dgl.nn.compiled import row_loops as compiled_rows
+from spike_dgl.nn.dispatch import is_compiled
 from spike_dgl.nn.precision import in_full_precision
 
 
@@ -24,7 +25,7 @@ def relu(values: Tensor, dropout: float = 0.0) -> Tensor:
     dropout
         Dropout probability; pass 0 in evaluation.
     """
-    if values.device.type != "cpu":
+    if not is_compiled(values.device):
         return functional.dropout(functional.relu(values), dropout)
     return _Relu.apply(values, dropout)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -32,7 +33,7 @@ def relu(values: Tensor, dropout: float = 0.0) -> Tensor:
 @in_full_precision
 def normalise(values: Tensor, dropout: float = 0.0) -> Tensor:
     """Dropout, then scale rows [n, D] to length one; a row of zeros stays zero."""
-    if values.device.type != "cpu":
+    if not is_compiled(values.device):
         return functional.normalize(functional.dropout(values, dropout), dim=-1)
     return _Normalise.apply(values, dropout)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -40,7 +41,7 @@ def normalise(values: Tensor, dropout: float = 0.0) -> Tensor:
 @in_full_precision
 def differences_and_sums(one: Tensor, other: Tensor) -> Tensor:
     """Return the differences and sums [n, 2 D] of the normalised rows of two tables [n, D]."""
-    if one.device.type != "cpu":
+    if not is_compiled(one.device):
         one, other = functional.normalize(one, dim=-1), functional.normalize(other, dim=-1)
         return torch.cat([one - other, one + other], dim=-1)
     return _DifferencesAndSums.apply(one, other)  # type: ignore[no-any-return, no-untyped-call]

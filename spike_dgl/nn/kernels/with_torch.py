@@ -1,13 +1,12 @@
 """Attention and means along edges in torch, on any device.
 
-No tensor [E, D] is saved for the backward pass. Inner products are computed in blocks that fit the processor's cache.
-Weighted sums use `torch.nn.functional.embedding_bag`, which adds up rows without storing them in between.
+No tensor [E, D] is saved for the backward pass.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,9 +15,7 @@ from torch.nn import functional
 
 from spike_dgl.nn.graphs.bipartite import BipartiteEdges
 from spike_dgl.nn.graphs.messages import MessageGraph
-
-EDGES_PER_BLOCK = 8192
-"""Number of edges whose rows are gathered at a time: 2 MB for each end at D = 64."""
+from spike_dgl.nn.kernels.segments import inner_products_of_edges, reduced, weighted_sums
 
 
 def attend(
@@ -58,7 +55,7 @@ class _Attention(torch.autograd.Function):
         edges, grad = messages.attended, split_heads(grad.contiguous(), ctx.num_heads)
         value = split_heads(of_pairs(messages, states, relations), ctx.num_heads)
         weighted = attention * _dot(edges, value, grad)
-        total = _sum_by_dst(edges, weighted).index_select(0, edges.dst)
+        total = _reduce_by_dst(edges, weighted, "sum").index_select(0, edges.dst)
         grad_logits = (weighted - attention * total) / math.sqrt(grad.shape[-1])
         query = split_heads(projected[messages.num_users :], ctx.num_heads)
         key = split_heads(of_pairs(messages, projected, relations), ctx.num_heads)
@@ -112,52 +109,27 @@ class _Mean(torch.autograd.Function):
 
 def _dot(edges: BipartiteEdges, src_rows: Tensor, dst_rows: Tensor) -> Tensor:
     """Return the inner products [E, H] of the src rows [n, H, d_k] and the dst rows [m, H, d_k] of every edge."""
-    products = src_rows.new_empty(len(edges), src_rows.shape[1])
-    for first in range(0, len(edges), EDGES_PER_BLOCK):
-        block = slice(first, first + EDGES_PER_BLOCK)
-        rows = src_rows.index_select(0, edges.src[block])
-        rows *= dst_rows.index_select(0, edges.dst[block])
-        torch.sum(rows, -1, out=products[block])
-    return products
+    return inner_products_of_edges(edges.src, edges.dst, src_rows, dst_rows)
 
 
 def _softmax_by_dst(edges: BipartiteEdges, logits: Tensor) -> Tensor:
     """Return the softmax [E, H] over the in-edges of each dst node."""
-    index = edges.dst.unsqueeze(-1).expand_as(logits)
-    highest = logits.new_full((edges.num_dst, logits.shape[1]), -math.inf)
-    highest.scatter_reduce_(0, index, logits, "amax")
+    highest = _reduce_by_dst(edges, logits, "max")
     exponentials = (logits - highest.index_select(0, edges.dst)).exp_()
-    return exponentials.div_(_sum_by_dst(edges, exponentials).index_select(0, edges.dst))
+    return exponentials.div_(_reduce_by_dst(edges, exponentials, "sum").index_select(0, edges.dst))
 
 
-def _sum_by_dst(edges: BipartiteEdges, numbers: Tensor) -> Tensor:
-    """Return the sums [m, H] of edge values [E, H] over each dst node's in-edges."""
-    total = numbers.new_zeros(edges.num_dst, numbers.shape[1])
-    return total.scatter_add_(0, edges.dst.unsqueeze(-1).expand_as(numbers), numbers)
+def _reduce_by_dst(edges: BipartiteEdges, numbers: Tensor, how: Literal["sum", "max"]) -> Tensor:
+    """Return the sums or maxima [m, H] of edge values [E, H] over each dst node's in-edges."""
+    return reduced(edges.csc_start, torch.arange(len(edges), device=numbers.device), numbers, how)
 
 
 def _sum_to_dst(edges: BipartiteEdges, weights: Tensor, rows: Tensor) -> Tensor:
     """Return the sums [m, H, d_k] of src rows [n, H, d_k], weighted by [E, H]."""
-    return _weighted_sum(edges.src, edges.csc_start, weights.t(), rows)
+    return weighted_sums(edges.csc_start, edges.src, weights.t(), rows)
 
 
 def _sum_to_src(edges: BipartiteEdges, weights: Tensor, rows: Tensor) -> Tensor:
     """Return the sums [n, H, d_k] of dst rows [m, H, d_k], weighted by [E, H]."""
     ordered = weights.t().index_select(1, edges.csr_order)
-    return _weighted_sum(edges.csr_dst, edges.csr_start, ordered, rows)
-
-
-def _weighted_sum(index: Tensor, start: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
-    """Return out[i, h] = sum over e in start[i]:start[i + 1] of weights[h, e] * rows[index[e], h].
-
-    One call for all heads: node i and head h are row i * H + h of the flattened rows.
-    """
-    heads = torch.arange(rows.shape[1], device=rows.device).unsqueeze(-1)
-    summed = functional.embedding_bag(
-        (index * rows.shape[1] + heads).flatten(),
-        rows.flatten(0, 1),
-        (start[:-1] + heads * len(index)).flatten(),
-        mode="sum",
-        per_sample_weights=weights.flatten(),
-    )
-    return summed.view(rows.shape[1], len(start) - 1, rows.shape[2]).transpose(0, 1)
+    return weighted_sums(edges.csr_start, edges.csr_dst, ordered, rows)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spike_dgl.dgl_import import DGLGraph, dgl, edge_softmax
-from spike_dgl.nn.kernels.message_passing import inner_products, weighted_sum
+from spike_dgl.nn.dispatch import is_compiled
+from spike_dgl.nn.graphs.edge_list import EdgeList
+from spike_dgl.nn.kernels.message_passing import edge_softmax, inner_products, weighted_sum
 from spike_dgl.nn.kernels.rows import normalise
 
 SLOPE = 0.2
@@ -25,7 +26,7 @@ class KnowledgeAttention(nn.Module):
     Source: "heterogeneous knowledge aggregation" of DiffKG (Jiang, Yang, Xia, Huang; WSDM 2024).
 
     [x_h; x_t] W is a sum of one term per end, so the logits are inner products between entities and relations, which
-    DGL computes along edges without a tensor [E, D].
+    are computed along edges without a tensor [E, D].
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ class KnowledgeAttention(nn.Module):
     residual_weight
         Factor of the result so far when the next hop's state is added.
     device
-        Device to compute on; DGL must support it.
+        Device to compute on.
     """
 
     def __init__(
@@ -61,26 +62,29 @@ class KnowledgeAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.num_layers, self.dropout, self.residual_weight = num_layers, dropout, residual_weight
-        self.graph: DGLGraph = dgl.graph((tails, heads), num_nodes=num_entities).to(device)
+        heads, tails, relations = (rows.to(device) for rows in (heads, tails, relations))
+        self.edges = EdgeList(tails, heads, num_entities, num_entities)
         # Relations as nodes: two graphs, with an edge from the head, or from the tail, of each triple to its relation.
-        sizes = {"entity": num_entities, "relation": num_relations}
-        self.ends: list[DGLGraph] = [
-            dgl.heterograph({("entity", "of", "relation"): (end, relations)}, sizes).to(device)
-            for end in (heads, tails)
-        ]
+        self.ends = [EdgeList(end, relations, num_entities, num_relations) for end in (heads, tails)]
         self.relation_embedding = nn.Parameter(torch.empty(num_relations, embedding_dim))
         self.projection = nn.Parameter(torch.empty(2 * embedding_dim, embedding_dim))
         nn.init.xavier_uniform_(self.relation_embedding)
         nn.init.xavier_uniform_(self.projection, gain=nn.init.calculate_gain("relu"))
 
     def forward(self, entities: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Propagate embeddings [N, D] over all edges, or over those at ascending positions `kept`."""
-        graph = self.graph if kept is None else dgl.edge_subgraph(self.graph, kept, relabel_nodes=False)
+        """Propagate embeddings [N, D] over all edges, or over those where the mask `kept` [E] is true."""
+        chosen = None
+        if kept is not None and is_compiled(kept.device):
+            chosen = kept.nonzero().squeeze(-1)
+        edges = self.edges if chosen is None else self.edges.keep(chosen)
         state = result = entities
         for _ in range(self.num_layers):
             logits = self.logits(state)
-            attention = edge_softmax(graph, logits if kept is None else logits.index_select(0, kept))
-            gathered = weighted_sum(graph, state, attention)
+            if chosen is not None:
+                logits = logits.index_select(0, chosen)
+            elif kept is not None:  # a GPU need not wait for their number
+                logits = logits.masked_fill(~kept.unsqueeze(-1), -torch.inf)
+            gathered = weighted_sum(edges, state, edge_softmax(edges, logits))
             state = normalise(state + gathered, self.dropout if self.training else 0.0)
             result = self.residual_weight * result + state
         return result

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spike_dgl.dgl_import import DGLGraph, dgl, fn
-from spike_dgl.nn.kernels.message_passing import inner_products
+from spike_dgl.dgl_import import dgl
+from spike_dgl.nn.dispatch import is_compiled
+from spike_dgl.nn.graphs.edge_list import EdgeList
+from spike_dgl.nn.kernels.message_passing import inner_products, sum_of_sources, sum_over_graph
 from spike_dgl.nn.precision import in_full_precision
 
 JITTER = 1e-3
@@ -48,7 +50,7 @@ class KnowledgeDiffusion(nn.Module):
     noise_variances
         v_1 to v_T, ascending, between 0 and 1.
     device
-        Device to compute on; DGL must support it.
+        Device to compute on.
     """
 
     variance: Tensor
@@ -65,11 +67,12 @@ class KnowledgeDiffusion(nn.Module):
         device: torch.device,
     ) -> None:
         super().__init__()
-        links, self.link_of_edge = torch.unique(heads * num_entities + tails, return_inverse=True)
+        keys = heads.to(device) * num_entities + tails.to(device)
+        links, self.link_of_edge = torch.unique(keys, return_inverse=True)
         self.num_entities, self.head, self.tail = num_entities, links // num_entities, links % num_entities
         self.reverse = torch.searchsorted(links, self.tail * num_entities + self.head)
-        self.graph: DGLGraph = dgl.graph((self.tail, self.head), num_nodes=num_entities).to(device)
-        self.num_links = self.graph.in_degrees().float()
+        self.links = EdgeList(self.tail, self.head, num_entities, num_entities)
+        self.num_links = self.links.in_degrees.float()
         self.linked = self.num_links.nonzero().squeeze(-1)
         self.reading = nn.Parameter(torch.empty(num_entities, hidden_dim))
         self.writing = nn.Parameter(torch.empty(num_entities, hidden_dim + 1))
@@ -80,6 +83,7 @@ class KnowledgeDiffusion(nn.Module):
         weight = torch.cat([torch.ones_like(ratio[:1]), ratio[:-1] - ratio[1:]])
         self.register_buffer("variance", noise_variances.float(), persistent=False)
         self.register_buffer("loss_weight", weight.float(), persistent=False)
+        self._signal = [1.0 - variance for variance in noise_variances.float().tolist()]
 
     def sample_rows(self, number: int) -> Tensor:
         """Draw `number` entities that have links; all of them if there are fewer."""
@@ -94,8 +98,8 @@ class KnowledgeDiffusion(nn.Module):
         The denoised row is V y; see `written` for sums over it.
         """
         step = torch.randint(len(self.variance), rows.shape, device=rows.device)
-        links = dgl.in_subgraph(self.graph, rows)
-        sums = _sum_of_neighbours(links, torch.cat([self.reading, self.writing], dim=1)).index_select(0, rows)
+        both = torch.cat([self.reading, self.writing], dim=1)
+        sums = self._sums_of_links(rows, both)
         read, wrote = sums[:, : self.reading.shape[1]], sums[:, self.reading.shape[1] :]
         variance = self.variance[step].unsqueeze(-1)
         noisy = (1.0 - variance).sqrt() * read + variance.sqrt() * self._noise(len(rows))
@@ -112,7 +116,7 @@ class KnowledgeDiffusion(nn.Module):
     @torch.no_grad()
     def scores(self) -> Tensor:
         """Return the score [links] of each link after all reverse steps from x_0, up to a constant per row."""
-        read = _sum_of_neighbours(self.graph, self.reading)
+        read = sum_of_sources(self.links, self.reading)
         back = self.writing.T @ self.reading
         own, written = 1.0, self.writing.new_zeros(self.num_entities, self.writing.shape[1])
         for step in reversed(range(len(self.variance))):
@@ -121,15 +125,15 @@ class KnowledgeDiffusion(nn.Module):
             hidden = self._hidden(own * read + written @ back, every, self.num_links)
             written = of_estimate * hidden + of_current * written
             own *= of_current
-        return inner_products(self.graph, self.writing, written).squeeze(-1)
+        return inner_products(self.links, self.writing, written).squeeze(-1)
 
     def highest_edges(self, scores: Tensor, number: int) -> Tensor:
         """Return a mask [E] of the edges on each entity's `number` links of highest score, in both directions."""
         by_score = scores.argsort(descending=True, stable=True)
         order = by_score[self.head[by_score].argsort(stable=True)]
-        first = (self.num_links.cumsum(0) - self.num_links).long()
+        first = self.links.in_degrees.cumsum(0) - self.links.in_degrees
         rank = torch.arange(len(order), device=order.device) - first[self.head[order]]
-        kept = torch.zeros_like(scores, dtype=torch.bool).index_fill_(0, order[rank < number], True)
+        kept = torch.zeros_like(scores, dtype=torch.bool).scatter_(0, order, rank < number)
         return (kept | kept[self.reverse])[self.link_of_edge]
 
     def _hidden(self, read: Tensor, step: Tensor, num_links: Tensor) -> Tensor:
@@ -144,20 +148,19 @@ class KnowledgeDiffusion(nn.Module):
         gram = self.reading.T @ self.reading
         jitter = JITTER * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
         normals = torch.randn(number, len(gram), device=gram.device, dtype=gram.dtype)
-        noise: Tensor = normals @ torch.linalg.cholesky(gram + jitter).T
+        # Without a check, which a GPU would have to wait for: where it fails the loss is not finite, and training ends.
+        noise: Tensor = normals @ torch.linalg.cholesky_ex(gram + jitter).L.T
         return noise
+
+    def _sums_of_links(self, rows: Tensor, values: Tensor) -> Tensor:
+        """Return the sums [n, D] of the values [N, D] over the links of some rows [n]."""
+        if not is_compiled(rows.device):  # a GPU would have to wait for the number of their links
+            return sum_of_sources(self.links, values).index_select(0, rows)
+        graph = dgl.in_subgraph(self.links.dgl_graph, {"dst": rows})
+        return sum_over_graph(graph, values).index_select(0, rows)
 
     def _posterior(self, step: int) -> tuple[float, float]:
         """Return the coefficients of the estimate of x_0 and of x_t in the mean of x_{t-1}."""
-        now = 1.0 - float(self.variance[step])
-        before = 1.0 - float(self.variance[step - 1]) if step else 1.0
+        now, before = self._signal[step], self._signal[step - 1] if step else 1.0
         kept = now / before
         return before**0.5 * (1.0 - kept) / (1.0 - now), kept**0.5 * (1.0 - before) / (1.0 - now)
-
-
-def _sum_of_neighbours(graph: DGLGraph, rows: Tensor) -> Tensor:
-    with graph.local_scope():
-        graph.srcdata["row"] = rows
-        graph.update_all(fn.copy_u("row", "message"), fn.sum("message", "sum"))
-        summed: Tensor = graph.dstdata["sum"]
-        return summed

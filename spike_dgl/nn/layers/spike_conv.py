@@ -71,8 +71,9 @@ class SpikeConv(nn.Module):
     mean_transform
         Whether to multiply means with a learned matrix, initialised to the identity.
     backend
-        Implementation: ``compiled`` (CPU), ``torch`` (any device), ``dgl`` (DGL's message passing, one edge type at
-        a time) or ``auto`` (compiled on the CPU, torch elsewhere). All give the same numbers.
+        Implementation: ``compiled`` (CPU), ``triton`` (GPU), ``torch`` (any device), ``dgl`` (DGL's message passing,
+        one edge type at a time) or ``auto`` (compiled on the CPU; on a GPU triton, or torch without Triton). All give
+        the same numbers.
 
     Examples
     --------
