@@ -39,8 +39,8 @@ def trained(run, data_folder: Path, tmp_path: Path) -> Path:
 def test_a_run_folder_tells_its_whole_story(trained: Path, data_folder: Path) -> None:
     names = {file.name for file in trained.iterdir()}
     assert names == {
-        "config.yaml", "environment.json", "profiles.npz", "profiles.jsonl.gz", "encoder.npz", "metrics.jsonl",
-        "last.pt", "best.pt", "embeddings.npz", "test_users.npz", "result.json", "RESULT.md",
+        "config.yaml", "environment.json", "profiles.npz", "item_terms.npz", "profiles.jsonl.gz", "encoder.npz",
+        "metrics.jsonl", "last.pt", "best.pt", "embeddings.npz", "test_users.npz", "result.json", "RESULT.md",
     }  # fmt: skip
     environment = json.loads((trained / "environment.json").read_text())
     assert {"python", "packages", "platform", "data", "command"} <= environment.keys()

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
+from spike_dgl.errors import ConfigError
 from spike_dgl.models.base import Embeddings, ModelInputs, RecommenderModel, ScoreFunction, register
 from spike_dgl.models.histories import HISTORY_SEARCH, HistoryOptions, interaction_matrix
 from spike_dgl.models.irspack_models import irspack_recommender, threads
@@ -36,7 +37,7 @@ class IalsOptions(HistoryOptions):
     unobserved_weight: float = Field(default=0.1, gt=0.0)
     l2_weight: float = Field(default=3e-2, gt=0.0)
     frequency_exponent: float = Field(default=1.0, ge=0.0)
-    sweeps: int = Field(default=16, ge=1)
+    sweeps: int = Field(default=16, ge=1, le=1000)
 
 
 SEARCH = {
@@ -90,11 +91,17 @@ class Ials(RecommenderModel):
 
     @cached_property
     def embeddings(self) -> Embeddings:
-        """Embeddings of users [U, D] and items [I, D]."""
+        """Embeddings of users [U, D] and items [I, D]. Raises `ConfigError` if a least-squares problem is singular."""
         fitted = self.recommender
         fitted.start_learning()
-        for _ in range(self.options.sweeps):  # irspack's own loop draws a progress bar
-            fitted.run_epoch()
+        try:
+            for _ in range(self.options.sweeps):  # irspack's own loop draws a progress bar
+                fitted.run_epoch()
+        except RuntimeError as error:
+            raise ConfigError(
+                f"model.name: ials cannot be fitted with these settings ({error})\n"
+                "  Change model.l2_weight, model.unobserved_weight or model.frequency_exponent."
+            ) from None
         users = fitted.get_user_embedding()
         if self.options.half_life is not None:
             users = fitted.compute_user_embedding(self.histories)
