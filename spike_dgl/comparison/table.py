@@ -33,7 +33,8 @@ def render(comparison: Comparison, made: str) -> str:
     made
         Sentence about the command and the number of parallel processes.
     """
-    sentences = "\n".join(f"- {sentence}" for sentence in (*comparison.failures, *findings(comparison)))
+    found = (*comparison.failures, *ahead(comparison), *findings(comparison))
+    sentences = "\n".join(f"- {sentence}" for sentence in found)
     tables = [beyond_accuracy_table(comparison), *group_tables(comparison)]
     parts = [main_table(comparison), sentences, *tables, note(comparison, made)]
     return "\n\n".join(filter(None, parts))
@@ -79,6 +80,25 @@ def _test_cells(comparison: Comparison, outcome: Outcome, difference: Difference
 def render_p(value: float) -> str:
     """Render a p value with three decimals."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def ahead(comparison: Comparison) -> Iterator[str]:
+    """Yield a sentence that names the rows whose mean is above that of the reference, if there are any.
+
+    With an axis there is a reference for each value, and nothing is said.
+    """
+    metric = comparison.study.file.metrics[0]
+    references = [
+        each for each in comparison.outcomes if each.row.contender == comparison.reference and each.runs
+    ]
+    if len(references) != 1:
+        return
+    means = {each.row.label: spread(each.records, metric)[0] for each in comparison.outcomes if each.runs}
+    own = means[references[0].row.label]
+    higher = sorted((label for label in means if means[label] > own), key=means.__getitem__, reverse=True)
+    if higher:
+        listed = ", ".join(f"{label} ({means[label]:.4f})" for label in higher)
+        yield f"Above {comparison.reference} ({own:.4f}) by mean {metric}: {listed}."
 
 
 def findings(comparison: Comparison) -> Iterator[str]:

@@ -15,6 +15,7 @@ from spike_dgl.comparison.folder import StudyFolder
 from spike_dgl.comparison.outcome import Comparison, compare, planned_runs
 from spike_dgl.comparison.results_page import read_report, render_report
 from spike_dgl.comparison.table import (
+    ahead,
     beyond_accuracy_table,
     findings,
     group_tables,
@@ -62,6 +63,12 @@ def test_users_are_tested_on_their_mean_over_seeds_and_corrected_over_rows(three
     assert [b.p_value, c.p_value] == pytest.approx(holm([test.p_value for test in expected]))
     assert b.test.difference == pytest.approx(0.1 + WOBBLE.mean())
     assert three.differences["a"] == {}
+
+
+def test_rows_above_the_reference_are_named_first(three: Comparison, tmp_path: Path) -> None:
+    assert list(ahead(three)) == ["Above a (0.2000) by mean recall@20: b (0.3017), c (0.2017)."]
+    best = study(tmp_path, {"models": ["a", "b", "c"], "seeds": [1, 2], "reference": "b"})
+    assert not list(ahead(compare(best, tmp_path)))
 
 
 def test_sentences_say_worse_better_or_no_significant_difference(three: Comparison, tmp_path: Path) -> None:
