@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -203,13 +203,22 @@ class Experiment:
         else:
             scores = self.model.score_function()
         test = self.evaluate(scores, "test")
-        sources = self.profile_sources
-        training_items = num_training_items(test, self.dataset)
-        self.folder.write_arrays(
-            "test_users.npz", users=test.users, training_items=training_items, **test.per_user
-        )
-        record = self._record() | record_of_test(test, self.dataset, sources)
-        self.folder.write_json("result.json", record)
-        title = f"{self.config.model_name} on {self.dataset.name}, seed {self.config.training.seed}"
-        self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test, sources))
+        write_test(self.folder, self.config, self.dataset, self._record(), test, self.profile_sources)
         return test
+
+
+def write_test(
+    folder: RunFolder,
+    config: RunConfig,
+    dataset: Dataset,
+    record: Mapping[str, Any],
+    test: Evaluation,
+    sources: ProfileSources,
+) -> None:
+    """Write the test of a run, with the `record` of its training, to its folder."""
+    training_items = num_training_items(test, dataset)
+    folder.write_arrays("test_users.npz", users=test.users, training_items=training_items, **test.per_user)
+    record = {**record, **record_of_test(test, dataset, sources)}
+    folder.write_json("result.json", record)
+    title = f"{config.model_name} on {dataset.name}, seed {config.training.seed}"
+    folder.write_text("RESULT.md", render_result(record, title, dataset, test, sources))

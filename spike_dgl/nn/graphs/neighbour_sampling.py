@@ -197,6 +197,14 @@ class Edges:
         return Edges(self.src[chosen], self.dst[chosen], self.numbers[chosen])
 
 
+def check_fanout(fanout: Sequence[int], num_layers: int) -> None:
+    """Raise `ValueError` unless `fanout` is empty or has a valid number for each layer."""
+    if fanout and len(fanout) != num_layers:
+        raise ValueError(f"fanout needs one number per layer, and num_layers is {num_layers}")
+    if any(number < 1 and number != ALL for number in fanout):
+        raise ValueError("a fanout is a number of neighbours: at least 1, or -1 for all")
+
+
 def _hash(numbers: Tensor, seed: int) -> Tensor:
     """Hash the low 32 bits of `numbers` to pseudo-random numbers in 0..2^32-1."""
     keys = numbers.to(torch.int32).numpy()
