@@ -28,21 +28,22 @@ from typing import Any
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from spike_dgl.errors import ConfigError, SpikeError
-from spike_dgl.partitions.layout import DGL_LAYOUT, GRAPH, Layout
+from spike_dgl.partitions.layout import DGL_LAYOUT, GRAPH
 from spike_dgl.runs.folder_lock import FolderLock
 from spike_dgl.training.interrupt import Interrupted, StopRequest
 
 POLL_SECONDS = 0.5
 SILENT_SECONDS = 20.0
 """Time without a heartbeat after which a host counts as lost."""
-FIRST_CAUSE_SECONDS = 10.0
-"""Time that a process which lost its connections waits for the cause from another host."""
+FIRST_CAUSE_SECONDS = SILENT_SECONDS + 5.0
+"""Time that a host whose process lost its connections waits for the cause, which another host may tell."""
+PARTING_SECONDS = 5.0
+"""Time that the first host waits for the others to read of a failure."""
 JOIN_SECONDS = 300.0
 """Time that hosts wait for each other at the start."""
 LOST_OTHERS = 75
 """Exit code of a child that lost its connection to another process."""
 SHARED_MEMORY = Path("/dev/shm")
-LONG_TIME = timedelta(seconds=SILENT_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ class Hosts:
             self.store.set(f"done/{self.host}", "1")
             if self.host == 0:
                 keys = [f"done/{host}" for host in range(self.number)]
-                self.store.wait(keys, timedelta(seconds=60 if patiently else 2 * FIRST_CAUSE_SECONDS))
+                self.store.wait(keys, timedelta(seconds=60 if patiently else PARTING_SECONDS))
 
 
 def _own_address(other: str) -> str:
@@ -232,17 +233,15 @@ def _free_port(address: str) -> int:
     return port
 
 
-def run_on_partitions(
-    hosts: Hosts, layout: Layout, partitions: Path, run: Path, config: str, **options: Any
-) -> None:
+def run_on_partitions(hosts: Hosts, partitions: Path, run: Path, config: str, **options: Any) -> None:
     """Start the server and trainers of this host, and watch them until they end.
 
     Parameters
     ----------
     hosts
         All hosts.
-    layout, partitions
-        Layout of the parts, and their folder.
+    partitions
+        Folder of the parts.
     run
         Run folder on this host.
     config
@@ -274,7 +273,7 @@ def run_on_partitions(
         (folder / "plan.json").write_text(json.dumps(asdict(plan)), encoding="utf-8")
         lines = [f"{address} {port}" for address, port in zip(addresses, ports, strict=True)]
         (folder / "hosts.txt").write_text("\n".join(lines) + "\n")
-        children = _Children(plan, folder, layout)
+        children = _Children(plan, folder)
         try:
             _watch(hosts, children, stop)
             hosts.part(patiently=True)
@@ -310,7 +309,7 @@ def _watch(hosts: Hosts, children: _Children, stop: StopRequest) -> None:
 class _Children:
     """Server and trainers of this host."""
 
-    def __init__(self, plan: Plan, folder: Path, layout: Layout) -> None:
+    def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         shared = {

@@ -205,7 +205,7 @@ class PartInteractions:
         for split in SPLITS:
             pairs: Interactions = getattr(self, split)
             arrays |= {f"{split}_users": pairs.users, f"{split}_items": pairs.items}
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def read(cls, file: Path, users: range) -> PartInteractions:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from spike_dgl.config import write_yaml
 from spike_dgl.dgl_import import DGLGraph, dgl
 from spike_dgl.errors import ConfigError
+from spike_dgl.graph import SIMILAR
 from spike_dgl.models.base import EmbeddingModel, ModelInputs, model_entry, ranking_terms
 from spike_dgl.models.r_gcn import Rgcn, RgcnOptions
 from spike_dgl.models.spike import Spike, SpikeOptions
@@ -224,6 +225,11 @@ def check_config(config: RunConfig, layout: Layout) -> None:
         fanout = ",".join(["10"] * options.num_layers)
         raise ConfigError(
             f"training on partitions samples neighbours\n  Set model.fanout=[{fanout}], a number per layer."
+        )
+    if not hasattr(options, "similar_items") and any(name == SIMILAR for _, name, _ in layout.edge_types):
+        raise ConfigError(
+            f"the parts have edges between items with similar texts, which {config.model_name} does not use\n"
+            f"  Partition again with model.name={config.model_name}."
         )
     needed = {
         "training.device": (training.device, ("auto", "cpu")),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -144,7 +146,8 @@ def cut_graph(
     graph = dgl.graph((edges.src, edges.dst), num_nodes=edges.num_nodes)
     graph.ndata[dgl.NTYPE], graph.edata[dgl.ETYPE] = kinds, edges.relation
     method = method or ("metis" if len(edges) <= METIS_EDGES else "random")
-    with contextlib.redirect_stdout(io.StringIO()):  # DGL prints its progress
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # DGL prints its progress
+        warnings.simplefilter("ignore", ResourceWarning)  # and leaves a file open
         assigned = _assign(graph, kinds, num_parts, method)
         parts, original_rows, _ = dgl.partition_graph_with_halo(graph, assigned, 1, reshuffle=True)
     of_nodes = torch.bincount(assigned * 3 + kinds, minlength=3 * num_parts).view(num_parts, 3)
@@ -267,8 +270,8 @@ def _write_dgl_layout(layout: Layout, folder: Path) -> None:
         "part_method": "metis",
         "num_parts": layout.num_parts,
         "halo_hops": 1,
-        "node_map": {NODE_TYPE: list(zip(first_nodes, first_nodes[1:]))},
-        "edge_map": {EDGE_TYPE: list(zip(first_edges, first_edges[1:]))},
+        "node_map": {NODE_TYPE: list(pairwise(first_nodes))},
+        "edge_map": {EDGE_TYPE: list(pairwise(first_edges))},
         "ntypes": {NODE_TYPE: 0},
         "etypes": {EDGE_TYPE: 0},
     }

@@ -88,7 +88,6 @@ def _train(command: Command, hosts: Hosts) -> RunFolder | None:
     try:
         run_on_partitions(
             hosts,
-            layout,
             command.partitions.resolve(),
             Path(path).resolve(),
             settings,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.dgl_import import dgl
-from spike_dgl.partitions.layout import GRAPH, Layout
+from spike_dgl.partitions.layout import Layout
 from spike_dgl.partitions.partition import NODE_TYPE
 
 ROWS_AT_ONCE = 1 << 16
@@ -66,6 +66,8 @@ class Tables:
 
     Parameters
     ----------
+    graph
+        DistDGL's graph.
     layout
         Layout of the parts.
     own
@@ -76,9 +78,8 @@ class Tables:
         Learning rate of the ID embeddings.
     """
 
-    def __init__(self, layout: Layout, own: Own, dim: int, learning_rate: float) -> None:
-        self.layout, self.own, self.dim = layout, own, dim
-        self.graph = dgl.distributed.DistGraph(GRAPH)
+    def __init__(self, graph: Any, layout: Layout, own: Own, dim: int, learning_rate: float) -> None:
+        self.graph, self.layout, self.own, self.dim = graph, layout, own, dim
         self._policy = self.graph.get_node_partition_policy(NODE_TYPE)
         self.ids = dgl.distributed.DistEmbedding(
             layout.num_nodes, dim, "ids", init_func=zeros, part_policy=self._policy

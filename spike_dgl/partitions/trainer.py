@@ -44,6 +44,8 @@ class PartitionTrainer:
     ----------
     config
         Settings of the run.
+    graph
+        DistDGL's graph.
     layout
         Layout of the parts.
     own
@@ -61,6 +63,7 @@ class PartitionTrainer:
     def __init__(
         self,
         config: RunConfig,
+        graph: Any,
         layout: Layout,
         own: Own,
         pairs: PartInteractions,
@@ -73,7 +76,7 @@ class PartitionTrainer:
         self.own, self.pairs, self.folder, self.processes = own, pairs, folder, processes
         seed_everything(self.options.seed)  # the parameters are the same in all processes
         self.model = build_model(config, layout)
-        self.tables = Tables(layout, own, config.model.embedding_dim, self.options.learning_rate)
+        self.tables = Tables(graph, layout, own, config.model.embedding_dim, self.options.learning_rate)
         self.tables.initialise(_seed(self.options.seed, processes.rank))
         self.optimizer = torch.optim.AdamW(
             self.model.parameters.values(), lr=self.options.learning_rate, weight_decay=0.0

@@ -21,7 +21,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from spike_dgl.dgl_import import dgl
 from spike_dgl.errors import SpikeError
 from spike_dgl.partitions.hosts import LOST_OTHERS, Plan
-from spike_dgl.partitions.layout import Layout, PartInteractions
+from spike_dgl.partitions.layout import GRAPH, Layout, PartInteractions
 from spike_dgl.partitions.report import write_run
 from spike_dgl.partitions.tables import Own
 from spike_dgl.partitions.trainer import PartitionTrainer
@@ -87,7 +87,10 @@ def _train(plan: Plan, local: int) -> None:
         own = Own.of(layout, plan.host, local, plan.trainers)
         pairs = PartInteractions.read(partitions / f"part{plan.host}" / "interactions.npz", own.part_users)
         folder = RunFolder(Path(plan.run))
-        trainer = PartitionTrainer(config, layout, own, pairs, folder, processes, progress=plan.progress)
+        graph = dgl.distributed.DistGraph(GRAPH)
+        trainer = PartitionTrainer(
+            config, graph, layout, own, pairs, folder, processes, progress=plan.progress
+        )
         if plan.resume:
             trainer.restore()
         trainer.fit()

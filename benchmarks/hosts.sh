@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Several "hosts" on one machine, to try and measure training on partitions: each is a network namespace with an address
+# of its own on a bridge, and with a /dev/shm of its own, where DGL's servers keep their parts.
+# usage (root, Linux, iproute2): benchmarks/hosts.sh NUMBER COMMAND...
+# Runs COMMAND on each host with HOST_RANK=0.. and HOST_ADDRESS=10.77.0.1.. set; exits with the worst status.
+# Prints the bytes that each host has sent at the end.
+set -euo pipefail
+number=$1
+shift
+down() { for i in net $(seq 0 $((number - 1))); do ip netns del "spike$i" 2>/dev/null || true; done; }
+trap down EXIT
+down
+ip netns add spikenet
+ip -n spikenet link add bridge type bridge
+ip -n spikenet link set bridge up
+for i in $(seq 0 $((number - 1))); do
+    ip netns add "spike$i"
+    ip link add "v$i" netns "spike$i" type veth peer name "p$i" netns spikenet
+    ip -n spikenet link set "p$i" master bridge up
+    ip -n "spike$i" addr add "10.77.0.$((i + 1))/24" dev "v$i"
+    ip -n "spike$i" link set "v$i" up
+    ip -n "spike$i" link set lo up
+done
+pids=()
+for i in $(seq 0 $((number - 1))); do
+    HOST_RANK=$i HOST_ADDRESS=10.77.0.$((i + 1)) \
+        ip netns exec "spike$i" unshare --mount --ipc bash -c 'mount -t tmpfs tmpfs /dev/shm && exec "$@"' host "$@" &
+    pids+=($!)
+done
+status=0
+for pid in "${pids[@]}"; do wait "$pid" || status=$?; done
+for i in $(seq 0 $((number - 1))); do
+    echo "host $i sent $(ip netns exec "spike$i" cat "/sys/class/net/v$i/statistics/tx_bytes") bytes" >&2
+done
+exit "$status"
