@@ -30,6 +30,8 @@ LAYOUT, DGL_LAYOUT = "layout.json", "partition.json"
 """Files that every host needs, besides its part: ours and DistDGL's."""
 FIRST_HOST = "first-host"
 """Folder of the files that only the first host needs, to write the run folder."""
+NODE_TYPE, EDGE_TYPE = "_N", "_N:_E:_N"
+"""DGL's names for the only types of a homogeneous graph."""
 USERS, ITEMS, OTHERS = 0, 1, 2
 """Kinds of nodes, in the order of their ids inside a part."""
 FORMAT = 1

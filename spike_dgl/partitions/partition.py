@@ -25,9 +25,11 @@ from spike_dgl.nn.graphs.relational import RelationalGraph
 from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from spike_dgl.partitions.layout import (
     DGL_LAYOUT,
+    EDGE_TYPE,
     FIRST_HOST,
     GRAPH,
     ITEMS,
+    NODE_TYPE,
     USERS,
     Layout,
     PartInteractions,
@@ -42,8 +44,6 @@ from spike_dgl.typing import IndexArray
 Method = Literal["metis", "random"]
 METIS_EDGES = 200_000_000
 """Number of edges above which nodes are assigned at random by default: METIS holds several copies of the graph."""
-NODE_TYPE, EDGE_TYPE = "_N", "_N:_E:_N"
-"""DGL's names for the only types of a homogeneous graph."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from spike_dgl.dgl_import import dgl
-from spike_dgl.partitions.layout import Layout
-from spike_dgl.partitions.partition import NODE_TYPE
+from spike_dgl.partitions.layout import NODE_TYPE, Layout
 
 ROWS_AT_ONCE = 1 << 16
 """Number of rows fetched or written at once where all are needed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -267,9 +266,3 @@ def _told(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
 def _seed(*numbers: int) -> int:
     """Combine numbers to a random seed."""
     return hash(numbers) % 2**63
-
-
-def run_folder(path: Path) -> RunFolder:
-    """Return the run folder on this host, created if missing."""
-    path.mkdir(parents=True, exist_ok=True)
-    return RunFolder(path)

@@ -22,11 +22,7 @@ from spike_dgl.dgl_import import dgl
 from spike_dgl.errors import SpikeError
 from spike_dgl.partitions.hosts import LOST_OTHERS, Plan
 from spike_dgl.partitions.layout import GRAPH, Layout, PartInteractions
-from spike_dgl.partitions.report import write_run
 from spike_dgl.partitions.tables import Own
-from spike_dgl.partitions.trainer import PartitionTrainer
-from spike_dgl.runs.config import RunConfig
-from spike_dgl.runs.folder import RunFolder
 from spike_dgl.threads import use_threads
 from spike_dgl.training.distributed import Processes, ProcessLostError, TorchrunProcesses
 
@@ -78,6 +74,12 @@ def _serve() -> None:
 
 
 def _train(plan: Plan, local: int) -> None:
+    # A server needs none of these, and starts in half the time without them.
+    from spike_dgl.partitions.report import write_run
+    from spike_dgl.partitions.trainer import PartitionTrainer
+    from spike_dgl.runs.config import RunConfig
+    from spike_dgl.runs.folder import RunFolder
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     config = RunConfig.from_mapping(yaml.safe_load(plan.config))
     partitions = Path(plan.partitions)
