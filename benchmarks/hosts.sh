@@ -2,7 +2,7 @@
 # Several "hosts" on one machine, to try and measure training on partitions: each is a network namespace with an address
 # of its own on a bridge, and with a /dev/shm of its own, where DGL's servers keep their parts.
 # usage (root, Linux, iproute2): benchmarks/hosts.sh NUMBER COMMAND...
-# Runs COMMAND on each host with HOST_RANK=0.. and HOST_ADDRESS=10.77.0.1.. set; exits with the worst status.
+# Runs COMMAND on each host with HOSTS, HOST_RANK=0.. and HOST_ADDRESS=10.77.0.1.. set; exits with the worst status.
 # Prints the bytes that each host has sent at the end.
 set -euo pipefail
 number=$1
@@ -23,7 +23,7 @@ for i in $(seq 0 $((number - 1))); do
 done
 pids=()
 for i in $(seq 0 $((number - 1))); do
-    HOST_RANK=$i HOST_ADDRESS=10.77.0.$((i + 1)) \
+    HOSTS=$number HOST_RANK=$i HOST_ADDRESS=10.77.0.$((i + 1)) \
         ip netns exec "spike$i" unshare --mount --ipc bash -c 'mount -t tmpfs tmpfs /dev/shm && exec "$@"' host "$@" &
     pids+=($!)
 done

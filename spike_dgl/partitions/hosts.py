@@ -287,8 +287,11 @@ def run_on_partitions(hosts: Hosts, partitions: Path, run: Path, config: str, **
 def _watch(hosts: Hosts, children: _Children, stop: StopRequest) -> None:
     """Return when all children have ended well; raise if not."""
     lost_since: float | None = None
+    parent = os.getppid()
     while True:
         hosts.beat()
+        if hosts.number > 1 and os.getppid() != parent:
+            raise HostLostError(f"torchrun on {hosts.names[hosts.host]} has ended")
         if stop.signal_number is not None:
             raise Interrupted(
                 f"{hosts.names[hosts.host]} was stopped by signal {stop.signal_number}; the last complete epoch is "

@@ -37,17 +37,14 @@ SETTINGS = [
     "training.patience=null",
     "training.learning_rate=0.01",
 ]
-LAUNCH = (
-    f"exec {sys.executable} -m torch.distributed.run --nnodes=2 --node_rank=$HOST_RANK --nproc_per_node=1 "
-    '--master_addr=10.77.0.1 --master_port=29512 main.py train "$@"'
-)
+SCRIPTS = ROOT / "benchmarks"
 
 
 def _why_no_namespaces() -> str:
     """Return why network namespaces cannot be made here; empty if they can."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("ip"):
         return "two hosts on one machine need root and `ip`"
-    made = subprocess.run([ROOT / "benchmarks" / "hosts.sh", "2", "true"], capture_output=True, text=True)
+    made = subprocess.run([SCRIPTS / "hosts.sh", "2", "true"], capture_output=True, text=True)
     return "" if made.returncode == 0 else f"network namespaces: {made.stderr.strip()[-100:]}"
 
 
@@ -72,14 +69,14 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 def train(*arguments: object, hosts: int) -> Iterator[subprocess.Popen[str]]:
     """Start training, on one host or on each of two."""
     words = [*map(str, arguments), "--quiet"]
-    on_hosts = [ROOT / "benchmarks" / "hosts.sh", "2", "bash", "-c", LAUNCH, "train", *words]
+    on_hosts = [SCRIPTS / "hosts.sh", "2", SCRIPTS / "train_on_host.sh", *words]
     process = subprocess.Popen(
         [sys.executable, "main.py", "train", *words] if hosts == 1 else on_hosts,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "PORT": "29512"},
     )
     try:
         yield process
@@ -126,7 +123,7 @@ def check_against_whole_graph(run: Path) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="DistDGL needs Linux")
 def test_a_run_on_partitions_is_an_ordinary_run(parts: dict[int, Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    options = ["--partitions", parts[1], "--trainers", 2, "--out", run, *SETTINGS, "training.epochs=3"]
+    options = ["--partitions", parts[1], "--out", run, *SETTINGS, "training.epochs=3"]
     with train(*options, hosts=1) as process:
         code, output = finish(process)
     assert code == 0, output
