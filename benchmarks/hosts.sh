@@ -7,29 +7,29 @@
 set -euo pipefail
 number=$1
 shift
-down() { for i in net $(seq 0 $((number - 1))); do ip netns del "spike$i" 2>/dev/null || true; done; }
+prefix=spike$$
+down() { for i in net $(seq 0 $((number - 1))); do ip netns del "$prefix-$i" 2>/dev/null || true; done; }
 trap down EXIT
-down
-ip netns add spikenet
-ip -n spikenet link add bridge type bridge
-ip -n spikenet link set bridge up
+ip netns add "$prefix-net"
+ip -n "$prefix-net" link add bridge type bridge
+ip -n "$prefix-net" link set bridge up
 for i in $(seq 0 $((number - 1))); do
-    ip netns add "spike$i"
-    ip link add "v$i" netns "spike$i" type veth peer name "p$i" netns spikenet
-    ip -n spikenet link set "p$i" master bridge up
-    ip -n "spike$i" addr add "10.77.0.$((i + 1))/24" dev "v$i"
-    ip -n "spike$i" link set "v$i" up
-    ip -n "spike$i" link set lo up
+    ip netns add "$prefix-$i"
+    ip link add "v$i" netns "$prefix-$i" type veth peer name "p$i" netns "$prefix-net"
+    ip -n "$prefix-net" link set "p$i" master bridge up
+    ip -n "$prefix-$i" addr add "10.77.0.$((i + 1))/24" dev "v$i"
+    ip -n "$prefix-$i" link set "v$i" up
+    ip -n "$prefix-$i" link set lo up
 done
 pids=()
 for i in $(seq 0 $((number - 1))); do
     HOSTS=$number HOST_RANK=$i HOST_ADDRESS=10.77.0.$((i + 1)) \
-        ip netns exec "spike$i" unshare --mount --ipc bash -c 'mount -t tmpfs tmpfs /dev/shm && exec "$@"' host "$@" &
+        ip netns exec "$prefix-$i" unshare --mount --ipc bash -c 'mount -t tmpfs tmpfs /dev/shm && exec "$@"' host "$@" &
     pids+=($!)
 done
 status=0
 for pid in "${pids[@]}"; do wait "$pid" || status=$?; done
 for i in $(seq 0 $((number - 1))); do
-    echo "host $i sent $(ip netns exec "spike$i" cat "/sys/class/net/v$i/statistics/tx_bytes") bytes" >&2
+    echo "host $i sent $(ip netns exec "$prefix-$i" cat "/sys/class/net/v$i/statistics/tx_bytes") bytes" >&2
 done
 exit "$status"
