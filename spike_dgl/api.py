@@ -54,7 +54,7 @@ def train(
     resume
         If `out` holds a run with these settings, go on with it, or return it if it is finished.
     progress
-        Whether to show a progress bar.
+        Whether to show a progress bar, and print at the end if the run is below a baseline (see `Run.baselines`).
     **training
         Settings of the training section, such as ``epochs``, ``learning_rate``, ``seed`` and ``device``.
 
@@ -89,10 +89,18 @@ def train(
         if planned.is_started:
             folder = RunFolder.open(path)
             reopen(folder).train(resume=True, progress=progress)
-            return Run(folder)
+            return _finished(folder, progress)
     folder = new_folder(run_config, path)
     start(run_config, folder, progress=progress).train(progress=progress)
-    return Run(folder)
+    return _finished(folder, progress)
+
+
+def _finished(folder: RunFolder, progress: bool) -> Run:
+    """Return the run; with `progress`, print whether it is below a baseline."""
+    run = Run(folder)
+    if progress and run.below_baselines:
+        print(*run.below_baselines, sep="\n")
+    return run
 
 
 class Run:
@@ -159,6 +167,28 @@ class Run:
     def metrics(self) -> dict[str, float]:
         """Test metrics by names such as ``"recall@20"``: means over all users with test items."""
         return dict(self.result["test"])
+
+    @property
+    def beyond_accuracy(self) -> dict[str, float]:
+        """Coverage, novelty, diversity and popularity bias of the test's lists by names such as ``"coverage@20"``.
+
+        See `Evaluation.beyond_accuracy`. Empty for runs of earlier versions.
+        """
+        return dict(self.result.get("test_beyond_accuracy", {}))
+
+    @property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Test metrics of ``"popularity"`` and ``"item-cosine"`` on the same split, by model name.
+
+        A run of one of the two has the other only. Where all users would take too long, the metrics are those of a
+        random sample of ``result["baseline_users"]``. Empty for runs of earlier versions.
+        """
+        return dict(self.result.get("baselines", {}))
+
+    @property
+    def below_baselines(self) -> list[str]:
+        """Sentences such as ``"below popularity: recall@20 0.0500 against 0.0816"``; empty if the model is ahead."""
+        return list(self.result.get("below_baselines", []))
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -207,24 +207,27 @@ def _show_result(experiment: Experiment) -> None:
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(run: Path, overrides: tuple[str, ...], split: Split, as_json: bool) -> None:
-    """Print the ranking metrics of RUN.
+    """Print the ranking metrics of RUN, and those beyond accuracy.
 
     Ranks all items for each user of the validation or test split, with the weights of the reported epoch.
     """
     from spike_dgl.evaluation import render_groups
     from spike_dgl.runs.folder import RunFolder
-    from spike_dgl.runs.report import metrics_table
+    from spike_dgl.runs.report import beyond_accuracy_table, metrics_table
     from spike_dgl.runs.set_up import reopen
 
     experiment = reopen(RunFolder.open(run), overrides, section="evaluation")
     evaluation = experiment.evaluate(experiment.best_scores(), split)
+    beyond = evaluation.beyond_accuracy(experiment.dataset, experiment.item_vectors)
     if as_json:
-        click.echo(json.dumps({"split": split, **evaluation.means}))
+        click.echo(json.dumps({"split": split, **evaluation.means, "beyond_accuracy": beyond}))
         return
-    table = metrics_table(evaluation.means, evaluation.cutoffs)
-    click.echo(
-        f"{split} split\n\n{table}\n\n{render_groups(evaluation, experiment.dataset, experiment.profile_sources)}"
-    )
+    tables = [
+        metrics_table(evaluation.means, evaluation.cutoffs),
+        beyond_accuracy_table(beyond, evaluation.cutoffs),
+        render_groups(evaluation, experiment.dataset, experiment.profile_sources),
+    ]
+    click.echo("\n\n".join([f"{split} split", *tables]))
 
 
 @cli.command()

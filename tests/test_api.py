@@ -46,6 +46,9 @@ def test_metrics_lists_and_explanations(run: spike_dgl.Run) -> None:
     assert run.metrics == json.loads((run.path / "result.json").read_text())["test"]
     evaluation = run.evaluate("test")
     assert evaluation.means == pytest.approx(run.metrics)
+    vectors = run.folder.read_arrays("profiles.npz")["entities"][: run.dataset.num_items]
+    assert evaluation.beyond_accuracy(run.dataset, vectors) == pytest.approx(run.beyond_accuracy)
+    assert set(run.baselines) == {"popularity", "item-cosine"}
     user = run.dataset.users.ids[int(evaluation.users[0])]
     items = run.recommend(user, k=3)
     assert items == spike_dgl.Recommender.load(run.path).recommend(user, 3)

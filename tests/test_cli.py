@@ -88,6 +88,20 @@ def test_evaluate_gives_what_training_reported(run, trained: Path) -> None:
     metrics = json.loads(out)
     reported = json.loads((trained / "result.json").read_text())["test"]
     assert {name: metrics[name] for name in reported} == reported
+    beyond = json.loads((trained / "result.json").read_text())["test_beyond_accuracy"]
+    assert metrics["beyond_accuracy"] == beyond
+    assert {"coverage@20", "profile_diversity@20", "fact_diversity@10"} <= beyond.keys()
+    code, out, _ = run("evaluate", trained)
+    assert code == 0
+    assert f"| coverage             | {beyond['coverage@10']:.4f} |" in out
+
+
+def test_a_model_below_a_baseline_is_said_to_be_and_no_error(run, data_folder: Path, tmp_path: Path) -> None:
+    settings = [f"data.path={data_folder}", "training.epochs=1", "training.learning_rate=1e-9", *SMALL]
+    code, out, _ = run("train", "model.name=bpr-mf", *settings, "--out", tmp_path / "run", "--quiet")
+    assert code == 0
+    assert re.search(r"\| item-cosine +\| +1\.0000 \|", out)
+    assert "**Below item-cosine: recall@20 0." in out
 
 
 def test_a_sampled_run_is_resumed_and_evaluated_like_any_other(

@@ -64,13 +64,14 @@ def run(
         out = Path("runs") / f"bench-{config_file.stem}"
     folder = StudyFolder(out)
     study = read_study(config_file or folder.bench_file(), overrides)
-    failures = folder.run(study, jobs, say=click.echo)
-    click.echo("\n" + folder.write_report(folder.comparison()))
-    if export_format:
-        click.echo(f"\n{folder.export(study, export_format)}")
+    failures, planned = folder.run(study, jobs, say=click.echo), len(study.rows) * len(study.file.seeds)
+    if len(failures) < planned:
+        click.echo("\n" + folder.write_report(folder.comparison()))
+        if export_format:
+            click.echo(f"\n{folder.export(study, export_format)}")
     if failures:
         listed = "".join(f"\n  {name}: {failure}" for name, failure in failures.items())
-        raise SpikeError(f"{len(failures)} of {len(study.rows) * len(study.file.seeds)} runs failed{listed}")
+        raise SpikeError(f"{len(failures)} of {planned} runs failed{listed}")
 
 
 @bench.command()

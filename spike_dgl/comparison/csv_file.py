@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 from spike_dgl.comparison.outcome import Comparison, Outcome
-from spike_dgl.runs.averages import COSTS, mean_cost, spread
+from spike_dgl.runs.averages import COSTS, beyond_accuracy, mean_cost, spread
 
 
 def render_csv(comparison: Comparison) -> str:
@@ -39,4 +39,8 @@ def _line(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
             line[f"{metric} difference"] = difference.test.difference
             line[f"{metric} low"], line[f"{metric} high"] = difference.test.low, difference.test.high
             line[f"{metric} p"], line[f"{metric} p corrected"] = difference.test.p_value, difference.p_value
+    for metric in comparison.beyond_accuracy:
+        found = beyond_accuracy(outcome.records, metric)
+        if found is not None:
+            line[f"{metric} mean"], line[f"{metric} deviation"] = found
     return line | {name: mean_cost(outcome.records, name) for name in COSTS}

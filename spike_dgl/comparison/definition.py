@@ -26,7 +26,7 @@ Number: TypeAlias = int | float
 Seed = Annotated[int, Field(ge=0)]
 
 EMPTY: tuple[Any, ...] = ("", None, [], {})
-By: TypeAlias = Literal["activity of users", "popularity of items"]
+By: TypeAlias = Literal["activity of users", "popularity of items", "length of the item's text"]
 METRICS = ("recall@20", "ndcg@20")
 
 
@@ -78,7 +78,8 @@ class BenchFile:
     metrics
         Test metrics to show; the first is used for groups of users and items, and in sentences.
     plot_by
-        Groups in the plot: ``activity of users`` or ``popularity of items``; None for all users.
+        Groups in the plot: ``activity of users``, ``popularity of items`` or ``length of the item's text``; None for
+        all users.
     """
 
     title: str = ""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from spike_dgl.atomic_files import atomic_write
 from spike_dgl.comparison.csv_file import render_csv
@@ -27,6 +30,7 @@ class StudyFolder:
     ======================== =====================================================
     ``study.yaml``           the bench file, with the overrides of the command line
     ``made.json``            command and number of parallel processes
+    ``failures.json``        reasons of failed runs
     ``LABEL/seedN``          run folders
     ``LABEL/seedN.yaml``     settings of the run
     ``LABEL/seedN.log``      output of its process
@@ -65,11 +69,14 @@ class StudyFolder:
             self._write("study.yaml", study.to_yaml())
             if not all(run.is_finished for run in runs):
                 self._write_made(jobs)
-            return run_missing(runs, at_a_time=jobs, say=say)
+            failures = run_missing(runs, at_a_time=jobs, say=say)
+            self._write_failures({run.folder: failures[run.name] for run in runs if run.name in failures})
+        return failures
 
     def comparison(self) -> Comparison:
         """Compare the finished runs; see `spike_dgl.comparison.outcome.compare`."""
-        return compare(read_study(self.bench_file()), self.path)
+        comparison = compare(read_study(self.bench_file()), self.path)
+        return dataclasses.replace(comparison, failures=tuple(self._failures()))
 
     def report(self, comparison: Comparison) -> str:
         """Render the comparison in Markdown; see `spike_dgl.comparison.table.render`."""
@@ -107,14 +114,31 @@ class StudyFolder:
         with atomic_write(self.path / name) as partial:
             partial.write_text(text, encoding="utf-8")
 
+    def _write_failures(self, failures: Mapping[Path, str]) -> None:
+        """Record why runs failed, by their folder relative to this one, with relative paths of their logs."""
+        named = {
+            run.relative_to(self.path).as_posix(): failure.replace(f"{self.path}{os.sep}", "")
+            for run, failure in failures.items()
+        }
+        self._write("failures.json", json.dumps(named, indent=2, ensure_ascii=False) + "\n")
+
+    def _failures(self) -> Iterator[str]:
+        """Yield a sentence per run that failed and was not finished since."""
+        for run, failure in self._read_json("failures.json").items():
+            if not (self.path / run / "result.json").is_file():
+                yield f"{run} failed: {failure}."
+
     def _write_made(self, jobs: int) -> None:
         """Record the command, and the largest number of parallel processes, which make runs slower."""
         before = self._read_made().get("jobs", 0)
         made = {"command": environment()["command"], "jobs": max(jobs, int(before))}
         self._write("made.json", json.dumps(made, indent=2) + "\n")
 
-    def _read_made(self) -> dict[str, str | int]:
-        file = self.path / "made.json"
+    def _read_made(self) -> dict[str, Any]:
+        return self._read_json("made.json")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        file = self.path / name
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
     def _made(self) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spike_dgl.comparison.definition import Row, Study
 from spike_dgl.errors import ConfigError, DataError, SpikeError, nearest
-from spike_dgl.evaluation import metric_names
+from spike_dgl.evaluation import BEYOND_ACCURACY, metric_names
 from spike_dgl.evaluation.groups import least_active
 from spike_dgl.evaluation.significance import PairedTest, holm, paired_test
 from spike_dgl.runs.averages import Record, read_record
@@ -117,6 +117,8 @@ class Comparison:
         Differences by label of the row and metric; none for the reference and for rows without a finished run.
     among_least_active
         Differences of the first metric over the users with fewest training items, by label.
+    failures
+        Sentences about failed runs.
     """
 
     study: Study
@@ -124,6 +126,17 @@ class Comparison:
     reference: str | None
     differences: Mapping[str, Mapping[str, Difference]]
     among_least_active: Mapping[str, Difference] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
+
+    @property
+    def cutoff(self) -> str:
+        """Cutoff of the study's first metric."""
+        return self.study.file.metrics[0].partition("@")[2]
+
+    @property
+    def beyond_accuracy(self) -> list[str]:
+        """Names of the metrics beyond accuracy, at `cutoff`."""
+        return [f"{name}@{self.cutoff}" for name in BEYOND_ACCURACY]
 
     def reference_of(self, outcome: Outcome) -> Outcome | None:
         """Return the reference of an outcome; with an axis and several variants, the one at the same value."""

@@ -6,9 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from spike_dgl.comparison.outcome import Comparison, Difference, FinishedRun, Outcome
+from spike_dgl.evaluation import BEYOND_ACCURACY
 from spike_dgl.evaluation.groups import BY_ACTIVITY
 from spike_dgl.markdown import markdown_table
-from spike_dgl.runs.averages import COSTS, mean_and_deviation, render_cost, render_spread, spread
+from spike_dgl.runs.averages import (
+    COSTS,
+    beyond_accuracy,
+    mean_and_deviation,
+    render_cost,
+    render_spread,
+    spread,
+)
 
 LEVEL = 0.05
 SHOWN_COSTS = ("parameters", "seconds_to_quality", "seconds_per_epoch", "peak_memory_mb")
@@ -25,8 +33,9 @@ def render(comparison: Comparison, made: str) -> str:
     made
         Sentence about the command and the number of parallel processes.
     """
-    sentences = "\n".join(f"- {sentence}" for sentence in findings(comparison))
-    parts = [main_table(comparison), sentences, *group_tables(comparison), note(comparison, made)]
+    sentences = "\n".join(f"- {sentence}" for sentence in (*comparison.failures, *findings(comparison)))
+    tables = [beyond_accuracy_table(comparison), *group_tables(comparison)]
+    parts = [main_table(comparison), sentences, *tables, note(comparison, made)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -105,6 +114,24 @@ def _against_seeds(gain: float, reference: Outcome, outcome: Outcome, metric: st
     if len(known) < 2:
         return "; the variation over seeds is unknown"
     return "" if gain > max(known) else ", but no more than the standard deviation over seeds"
+
+
+def beyond_accuracy_table(comparison: Comparison) -> str:
+    """Render one line per row: means over seeds of the metrics beyond accuracy; empty if no run has them.
+
+    Nothing is bold: none of these metrics has a better direction that holds for every use.
+    """
+    headings, formats = zip(*BEYOND_ACCURACY.values(), strict=True)
+    rows = []
+    for outcome in comparison.outcomes:
+        found = [beyond_accuracy(outcome.records, metric) for metric in comparison.beyond_accuracy]
+        cells = [
+            NONE if each is None else f"{each[0]:{form}}" for each, form in zip(found, formats, strict=True)
+        ]
+        rows.append([outcome.row.label, *cells])
+    if all(cell == NONE for _, *cells in rows for cell in cells):
+        return ""
+    return markdown_table([[f"beyond accuracy @{comparison.cutoff}", *headings], *rows])
 
 
 def group_tables(comparison: Comparison) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Full-ranking evaluation: top-k lists, metrics per user, and metrics per group of users or items."""
 
+from spike_dgl.evaluation.beyond_accuracy import BEYOND_ACCURACY
 from spike_dgl.evaluation.evaluate import Evaluation, evaluate
 from spike_dgl.evaluation.groups import (
     GroupTable,
@@ -7,6 +8,7 @@ from spike_dgl.evaluation.groups import (
     by_item_popularity,
     by_item_source,
     by_source,
+    by_text_length,
     by_user_activity,
     by_user_source,
     render,
@@ -17,6 +19,7 @@ from spike_dgl.evaluation.options import EvaluationOptions
 from spike_dgl.evaluation.ranking import NO_ITEM, rank
 
 __all__ = [
+    "BEYOND_ACCURACY",
     "METRICS",
     "NO_ITEM",
     "Evaluation",
@@ -27,6 +30,7 @@ __all__ = [
     "by_item_popularity",
     "by_item_source",
     "by_source",
+    "by_text_length",
     "by_user_activity",
     "by_user_source",
     "evaluate",

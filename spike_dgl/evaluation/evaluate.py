@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.errors import SpikeError
+from spike_dgl.evaluation.beyond_accuracy import beyond_accuracy
 from spike_dgl.evaluation.metrics import RankingMetrics
 from spike_dgl.evaluation.options import EvaluationOptions
 from spike_dgl.evaluation.ranking import NO_ITEM, rank
 from spike_dgl.models.base import ScoreFunction
-from spike_dgl.typing import BoolArray, IndexArray
+from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 Split: TypeAlias = Literal["valid", "test"]
 DEFAULTS = EvaluationOptions()
@@ -57,6 +58,46 @@ class Evaluation:
     relevant: Interactions
     users_without_items: int
     pairs_seen_before: int
+
+    @property
+    def shown_cutoff(self) -> int:
+        """Cutoff nearest to 20, for tables with a single cutoff."""
+        return min(self.cutoffs, key=lambda k: abs(k - 20))
+
+    def beyond_accuracy(self, dataset: Dataset, item_vectors: FloatArray | None = None) -> dict[str, float]:
+        """Return coverage, novelty, diversity and popularity bias of the lists, by names such as ``coverage@20``.
+
+        The definitions and their sources are those of `spike_dgl.evaluation.beyond_accuracy`. They are not in `means`
+        and `per_user`, and not tested for significance: some describe all lists together, and none has a better
+        direction that holds for every use.
+
+        Parameters
+        ----------
+        dataset
+            The data set of the evaluation. Its training interactions are the popularity of items, and its triples the
+            facts.
+        item_vectors
+            Text vectors of items [I, d_t], zero without a profile; None leaves out ``profile_diversity``.
+
+        Returns
+        -------
+        dict of float
+            Both diversities are left out where no list has two items to compare, and at cutoffs above 100. For more
+            than 10,000 users, they are means over a random sample of 10,000.
+
+        Examples
+        --------
+        Popularity recommends 5 % of the films in all lists together:
+
+        >>> import numpy as np, torch
+        >>> import spike_dgl
+        >>> dataset = spike_dgl.load_dataset("movielens")
+        >>> popularity = torch.from_numpy(np.bincount(dataset.train.items, minlength=dataset.num_items))
+        >>> result = spike_dgl.evaluate(lambda users: popularity.float().expand(len(users), -1), dataset, "test")
+        >>> round(result.beyond_accuracy(dataset)["coverage@20"], 2)
+        0.05
+        """
+        return beyond_accuracy(self.ranked, dataset, self.cutoffs, item_vectors)
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""Metrics by users' activity, by items' popularity, and by the source of their profiles."""
+"""Metrics by users' activity, by items' popularity and length of text, and by the source of profiles."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from spike_dgl.evaluation.evaluate import Evaluation, hit_matrix
 from spike_dgl.evaluation.metrics import ndcg, recall
 from spike_dgl.markdown import markdown_table
 from spike_dgl.profiles.records import ProfileSources, Sources
+from spike_dgl.profiles.words import num_words
 from spike_dgl.typing import BoolArray, IndexArray
 
 SHOWN = ("recall", "ndcg")
@@ -119,6 +120,36 @@ def by_item_popularity(
     return GroupTable("By popularity of items", cutoff, tuple(groups))
 
 
+def by_text_length(
+    evaluation: Evaluation, dataset: Dataset, *, cutoff: int = 20, num_groups: int = 4
+) -> GroupTable:
+    """Return recall and NDCG by the number of words that the data set has about the relevant items.
+
+    Parameters
+    ----------
+    evaluation, cutoff
+        See `by_item_popularity`, also for the means.
+    dataset
+        Data set whose profile texts are counted, or its descriptions of items without a profile text. A run without
+        profiles has the same groups.
+    num_groups
+        Target number of groups, with about equal shares of the training interactions. Items without a text are a
+        separate group.
+    """
+    words = np.array([num_words(_text_of(dataset, item)) for item in range(dataset.num_items)])
+    groups = []
+    if (words == 0).any():
+        groups.append(_item_group("no text", words == 0, evaluation, cutoff))
+    popularity = np.bincount(dataset.train.items, minlength=dataset.num_items)
+    for members in _equal_groups(words, np.where(words > 0, popularity, 0), num_groups):
+        groups.append(_item_group(_range_label(words[members], "word"), members, evaluation, cutoff))
+    return GroupTable("By length of the item's text", cutoff, tuple(groups))
+
+
+def _text_of(dataset: Dataset, item: int) -> str:
+    return dataset.profiles.entities.get(item) or dataset.descriptions.entities.get(item, "")
+
+
 def by_user_source(evaluation: Evaluation, sources: Sources, *, cutoff: int = 20) -> GroupTable:
     """Return recall and NDCG of users grouped by the source of their profile.
 
@@ -217,7 +248,7 @@ def _cells(group: Group, names: Sequence[str]) -> list[str]:
 
 def by_source(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources) -> list[GroupTable]:
     """Return the tables of users and items by profile source, leaving out tables with a single group."""
-    cutoff = _shown_cutoff(evaluation)
+    cutoff = evaluation.shown_cutoff
     tables = (
         by_user_source(evaluation, sources.users, cutoff=cutoff),
         by_item_source(evaluation, sources.entities[: dataset.num_items], cutoff=cutoff),
@@ -226,16 +257,18 @@ def by_source(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources)
 
 
 def by_count(evaluation: Evaluation, dataset: Dataset) -> list[GroupTable]:
-    """Return the tables of users by activity and items by popularity, at the cutoff nearest to 20."""
-    cutoff = _shown_cutoff(evaluation)
-    return [of(evaluation, dataset, cutoff=cutoff) for of in (by_user_activity, by_item_popularity)]
+    """Return the tables by activity, popularity and length of text, at the cutoff nearest to 20.
+
+    The last is left out if no item has a text.
+    """
+    cutoff = evaluation.shown_cutoff
+    tables = [of(evaluation, dataset, cutoff=cutoff) for of in (by_user_activity, by_item_popularity)]
+    if dataset.profiles.entities or dataset.descriptions.entities:
+        tables.append(by_text_length(evaluation, dataset, cutoff=cutoff))
+    return tables
 
 
 def render_groups(evaluation: Evaluation, dataset: Dataset, sources: ProfileSources) -> str:
     """Return all tables as Markdown, at the evaluation's cutoff nearest to 20."""
     tables = (*by_count(evaluation, dataset), *by_source(evaluation, dataset, sources))
     return "\n\n".join(map(render, tables))
-
-
-def _shown_cutoff(evaluation: Evaluation) -> int:
-    return min(evaluation.cutoffs, key=lambda k: abs(k - 20))

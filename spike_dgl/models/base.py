@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast
 
 import torch
 from pydantic import Field
@@ -29,6 +29,9 @@ from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.models.fold_in import FoldIn
 from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.nn.losses import RankingLoss, bpr_loss, contrastive_loss, l2_loss, softmax_loss
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 CPU = torch.device("cpu")
 
@@ -64,6 +67,9 @@ class ModelInputs:
     user_vectors, entity_vectors
         Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None if the run uses no profiles. A node
         without a profile has a zero vector.
+    item_terms
+        Sparse TF-IDF vectors of the items' texts [I, V], of unit length; see `spike_dgl.profiles.terms`. None if the
+        run has no texts of items.
     device
         Device the model will run on. Graph and vectors are on the CPU. The constructor moves the structures it
         derives from them to the device; parameters and buffers are moved later by ``model.to(device)``.
@@ -72,6 +78,7 @@ class ModelInputs:
     graph: DGLGraph
     user_vectors: Tensor | None = None
     entity_vectors: Tensor | None = None
+    item_terms: csr_matrix | None = None
     device: torch.device = field(default=CPU, kw_only=True)
 
     @property
@@ -88,6 +95,16 @@ class ModelInputs:
     def num_items(self) -> int:
         """Number of items, I."""
         return int(self.graph.nodes["entity"].data["is_item"].sum())
+
+    @property
+    def compared_texts(self) -> Tensor | csr_matrix | None:
+        """Vectors by which the texts of items are compared: `item_terms`, or else the text vectors of items.
+
+        Cosines of sparse vectors are the better measure, but a data set may have vectors without texts.
+        """
+        if self.item_terms is not None or self.entity_vectors is None:
+            return self.item_terms
+        return self.entity_vectors[: self.num_items].to(self.device)
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,11 @@ class CoLaKG(LightGCN):
         self.user_adapter = TextAdapter(vector_dim, dim, options.user_dropout)
         self.item_adapter = TextAdapter(vector_dim, dim, options.item_dropout)
         self.attention = NeighbourAttention(vector_dim, options.attention_dropout)
-        items, neighbours = text_neighbours(item_texts.to(inputs.device), options.num_neighbours)
+        compared = inputs.compared_texts
+        assert compared is not None
+        items, neighbours = (
+            rows.to(inputs.device) for rows in text_neighbours(compared, options.num_neighbours)
+        )
         self.neighbours = dgl.graph((neighbours, items), num_nodes=inputs.num_items)
 
     def propagate(self) -> Tensor:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
 from torch.nn import functional
 
 from spike_dgl.errors import ConfigError
-from spike_dgl.models.base import (
-    Embeddings,
-    ModelInputs,
-    NoOptions,
-    RecommenderModel,
-    ScoreFunction,
-    register,
-)
+from spike_dgl.models.base import CPU, ModelInputs, NoOptions, RecommenderModel, ScoreFunction, register
 from spike_dgl.nn.graphs.interactions import InteractionGraph
 
 
@@ -23,17 +19,22 @@ class ItemTextCosine(RecommenderModel):
 
     def __init__(self, inputs: ModelInputs, _options: NoOptions) -> None:
         super().__init__()
-        if inputs.entity_vectors is None:
+        texts = inputs.compared_texts
+        if texts is None:
             raise ConfigError(
                 "model.name: item-text-cosine needs the texts of items, and this run has no profiles\n"
                 "  Set profiles.source=auto or template."
             )
-        vectors = functional.normalize(inputs.entity_vectors[: inputs.num_items]).to(inputs.device)
-        interactions = InteractionGraph.from_graph(inputs.graph, inputs.device)
-        of_items = torch.cat([vectors.new_zeros(inputs.num_users, vectors.shape[1]), vectors])
-        users = interactions.sum_of_neighbours(of_items)[: inputs.num_users]
-        self.texts = Embeddings(users, vectors)
+        self.items = (
+            csr_matrix(functional.normalize(texts).cpu().numpy()) if isinstance(texts, Tensor) else texts
+        )
+        edges = InteractionGraph.from_graph(inputs.graph, CPU)
+        histories = np.ones(len(edges.users)), (edges.users.numpy(), edges.items.numpy())
+        self.users = csr_matrix(histories, (inputs.num_users, inputs.num_items), np.float32) @ self.items
+        self.device = inputs.device
 
     def score_function(self) -> ScoreFunction:
         """Return the inner products of item vectors with the sum of the user's item vectors."""
-        return self.texts.scores
+        return lambda users: torch.from_numpy((self.users[users.numpy()] @ self.items.T).toarray()).to(
+            self.device
+        )

@@ -20,9 +20,10 @@ from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.data.options import load
 from spike_dgl.dgl_import import DGLGraph, dgl
 from spike_dgl.errors import ConfigError, SpikeError
-from spike_dgl.graph import build_graph, edge_types_by_id, with_similar_items
+from spike_dgl.graph import build_graph, edge_types_by_id
+from spike_dgl.models.base import ModelInputs
+from spike_dgl.models.spike.model import with_text_neighbours
 from spike_dgl.nn.graphs.relational import RelationalGraph
-from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from spike_dgl.partitions.layout import (
     DGL_LAYOUT,
     EDGE_TYPE,
@@ -37,7 +38,8 @@ from spike_dgl.partitions.layout import (
 )
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.runs.set_up import Vectors, write_inputs
+from spike_dgl.runs.set_up import write_inputs
+from spike_dgl.runs.text_vectors import TextVectors
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.typing import IndexArray
 
@@ -118,13 +120,11 @@ def partition(
         inputs.unlock()
 
 
-def _heterograph(dataset: Dataset, vectors: Vectors, config: RunConfig) -> DGLGraph:
+def _heterograph(dataset: Dataset, vectors: TextVectors, config: RunConfig) -> DGLGraph:
     graph = build_graph(dataset)
-    similar = getattr(config.model, "similar_items", 0)
-    if not similar or not vectors:
-        return graph
-    items, neighbours = text_neighbours(torch.from_numpy(vectors["entities"][: dataset.num_items]), similar)
-    return with_similar_items(graph, items, neighbours)
+    entities = None if vectors.entities is None else torch.from_numpy(vectors.entities)
+    inputs = ModelInputs(graph, entity_vectors=entities, item_terms=vectors.item_terms)
+    return with_text_neighbours(inputs, getattr(config.model, "similar_items", 0))
 
 
 def cut_graph(
@@ -188,11 +188,11 @@ def _write(
     config: RunConfig,
     folder: Path,
     dataset: Dataset,
-    vectors: Vectors,
+    vectors: TextVectors,
     edge_types: list[tuple[str, str, str]],
     cut: Cut,
 ) -> Partitioned:
-    texts = torch.from_numpy(np.concatenate([vectors["users"], vectors["entities"]])) if vectors else None
+    texts = torch.from_numpy(np.concatenate(list(vectors.dense.values()))) if vectors.dense else None
     ids = torch.empty_like(cut.original_rows)
     ids[cut.original_rows] = torch.arange(len(ids))
     interactions = _interactions_by_part(dataset, ids.numpy(), cut)

@@ -12,7 +12,7 @@ from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import NotFiniteError
 from spike_dgl.evaluation import Evaluation
 from spike_dgl.evaluation.evaluate import relevant_pairs
-from spike_dgl.models.base import Embeddings
+from spike_dgl.models.base import CPU, Embeddings
 from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.partitions.inference import embeddings
 from spike_dgl.partitions.ranking import Ranked, rank_own
@@ -63,7 +63,7 @@ def _write(
         "peak_device_memory_mb": None,
     }
     if test:
-        write_test(folder, config, dataset, record, _evaluation(trainer, ranked, dataset), sources)
+        write_test(folder, config, dataset, record, _evaluation(trainer, ranked, dataset), CPU)
     else:
         folder.write_json("validation.json", record)
 

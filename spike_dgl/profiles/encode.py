@@ -8,7 +8,7 @@ from pathlib import Path
 from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
 from spike_dgl.profiles.encoders.cache import PretrainedEncoder, VectorCache, encode_once
 from spike_dgl.profiles.encoders.openai import OpenAIEncoder
-from spike_dgl.profiles.encoders.sentence_transformers import SentenceTransformersEncoder
+from spike_dgl.profiles.encoders.sentence_transformers import SentenceTransformersEncoder, minilm
 from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.typing import FloatArray
 
@@ -40,9 +40,11 @@ def encode_profiles(
 
 
 def pretrained_encoder(options: ProfileOptions) -> PretrainedEncoder | None:
-    """Return the pretrained encoder of the settings; None for ``tfidf-svd``, which is fitted on the texts."""
+    """Return the pretrained encoder of the settings; None for ``tfidf-svd``, which is fitted."""
     if options.encoder == "openai":
         return OpenAIEncoder(options.openai)
     if options.encoder == "sentence-transformers":
         return SentenceTransformersEncoder(options.sentence_transformers)
+    if options.encoder == "minilm":
+        return minilm(options.sentence_transformers)
     return None

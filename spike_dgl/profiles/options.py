@@ -33,8 +33,9 @@ class ProfileOptions:
     llm
         Settings of the prompts, the language model and its server.
     encoder
-        Text encoder: ``tfidf-svd`` is fitted on the profiles and needs no model, ``openai`` calls a server with an
-        OpenAI-compatible API, ``sentence-transformers`` runs a model on this machine.
+        Text encoder: ``tfidf-svd`` is fitted on the profiles and needs no model, ``minilm`` is all-MiniLM-L6-v2 from
+        the extra ``minilm``, ``sentence-transformers`` runs any such model on this machine, ``openai`` calls a server
+        with an OpenAI-compatible API.
     encode_facts
         Encode a text that was ready-made or written by a language model together with the node's template profile,
         which lists its facts. The text that is shown stays the same.
@@ -63,7 +64,7 @@ class ProfileOptions:
     store: str | None = Field(default=None, min_length=1)
     texts: str | None = Field(default=None, min_length=1)
     llm: LlmOptions = Field(default_factory=LlmOptions)
-    encoder: Literal["tfidf-svd", "openai", "sentence-transformers"] = "tfidf-svd"
+    encoder: Literal["tfidf-svd", "minilm", "sentence-transformers", "openai"] = "tfidf-svd"
     encode_facts: bool = True
     vector_dim: int = Field(default=128, ge=1, le=65_536)
     openai: OpenAIEncoderOptions = Field(default_factory=OpenAIEncoderOptions)

@@ -97,6 +97,15 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     return mean(values), stdev(values) if len(values) > 1 else None
 
 
+def beyond_accuracy(records: Sequence[Record], metric: str) -> tuple[float, float | None] | None:
+    """Return mean and standard deviation of a metric beyond accuracy over runs; None if it is missing in a run.
+
+    Runs of earlier versions have none.
+    """
+    values = [record.get("test_beyond_accuracy", {}).get(metric) for record in records]
+    return mean_and_deviation(values) if values and None not in values else None
+
+
 def render_spread(average: float, deviation: float | None) -> str:
     """Render as ``0.1344 ± 0.0021``."""
     return f"{average:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")

@@ -24,15 +24,17 @@ from spike_dgl.models.base import (
 )
 from spike_dgl.profiles.records import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts
+from spike_dgl.runs.baselines import evaluate_baselines
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.runs.report import record_of_test, record_of_training, render_result
+from spike_dgl.runs.report import record_of_test, record_of_training, render_baselines, render_result
 from spike_dgl.runs.weights import load_best, weights_fit
 from spike_dgl.training.devices import describe_device, peak_device_memory_mb
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.resuming import alters_epochs
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.trainer import Trainer, final_embeddings
+from spike_dgl.typing import FloatArray
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,11 @@ class Experiment:
         """Source of each node's profile."""
         return read_profile_texts(self.folder.file("profiles.jsonl.gz")).sources
 
+    @cached_property
+    def item_vectors(self) -> FloatArray | None:
+        """Text vectors of the items [I, d_t]; None if the run uses no profiles."""
+        return item_vectors(self.folder, self.dataset)
+
     def _trainer(self, model: EmbeddingModel, progress: bool) -> Trainer:
         training, dataset = self.config.training, self.dataset
         sampler = BprSampler(
@@ -203,7 +210,8 @@ class Experiment:
         else:
             scores = self.model.score_function()
         test = self.evaluate(scores, "test")
-        write_test(self.folder, self.config, self.dataset, self._record(), test, self.profile_sources)
+        # The record is made before the baselines, whose memory is not the model's.
+        write_test(self.folder, self.config, self.dataset, self._record(), test, self.device)
         return test
 
 
@@ -213,12 +221,23 @@ def write_test(
     dataset: Dataset,
     record: Mapping[str, Any],
     test: Evaluation,
-    sources: ProfileSources,
+    device: torch.device,
 ) -> None:
-    """Write the test of a run, with the `record` of its training, to its folder."""
+    """Write the test of a run, with the `record` of its training, to its folder; baselines run on a device."""
     training_items = num_training_items(test, dataset)
     folder.write_arrays("test_users.npz", users=test.users, training_items=training_items, **test.per_user)
-    record = {**record, **record_of_test(test, dataset, sources)}
+    model, sources = config.model_name, read_profile_texts(folder.file("profiles.jsonl.gz")).sources
+    baselines = evaluate_baselines(test, dataset, model, config.evaluation, device)
+    beyond = test.beyond_accuracy(dataset, item_vectors(folder, dataset))
+    record = {**record, **record_of_test(test, dataset, sources, beyond, baselines)}
     folder.write_json("result.json", record)
-    title = f"{config.model_name} on {dataset.name}, seed {config.training.seed}"
-    folder.write_text("RESULT.md", render_result(record, title, dataset, test, sources))
+    title = f"{model} on {dataset.name}, seed {config.training.seed}"
+    beside = render_baselines(baselines, model, baselines.remedy(config, record, dataset))
+    folder.write_text("RESULT.md", render_result(record, title, dataset, test, sources, beside))
+
+
+def item_vectors(folder: RunFolder, dataset: Dataset) -> FloatArray | None:
+    """Return the text vectors of the items [I, d_t]; None if the run uses no profiles."""
+    if not folder.file("profiles.npz").is_file():
+        return None
+    return folder.read_arrays("profiles.npz")["entities"][: dataset.num_items]

@@ -21,7 +21,14 @@ from spike_dgl.runs.environment import environment
 from spike_dgl.runs.folder_lock import LOCK, FolderLock
 from spike_dgl.runs.metrics_log import MetricsLog
 
-SET_UP_FILES = {"profiles.npz", "profiles.jsonl.gz", "encoder.npz", "environment.json", "config.yaml"}
+SET_UP_FILES = {
+    "profiles.npz",
+    "item_terms.npz",
+    "profiles.jsonl.gz",
+    "encoder.npz",
+    "environment.json",
+    "config.yaml",
+}
 """Files that a run writes before training, ``config.yaml`` last: with it a run can be resumed."""
 SERVED_FILES = (
     "config.yaml",
@@ -30,6 +37,7 @@ SERVED_FILES = (
     "embeddings.npz",
     "encoder.npz",
     "profiles.npz",
+    "item_terms.npz",
     "profiles.jsonl.gz",
 )
 """Files that recommendations are computed from; some are read lazily."""
@@ -42,6 +50,7 @@ class RunFolder:
     ``config.yaml``        all settings including defaults
     ``environment.json``   versions, machine, data checksum and split hash, also of each resumption
     ``profiles.npz``       text vectors of the profiles
+    ``item_terms.npz``     TF-IDF vectors of the texts of items
     ``profiles.jsonl.gz``  profile texts, and the source of each
     ``encoder.npz``        text encoder, if the run fitted one
     ``metrics.jsonl``      one record per epoch

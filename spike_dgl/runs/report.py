@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from spike_dgl.data.dataset import Dataset
-from spike_dgl.evaluation import METRICS, Evaluation, by_count, by_source, render_groups
+from spike_dgl.evaluation import BEYOND_ACCURACY, METRICS, Evaluation, by_count, by_source, render_groups
 from spike_dgl.markdown import markdown_table
 from spike_dgl.profiles.records import ProfileSources, counted
+from spike_dgl.runs.baselines import Baselines
 from spike_dgl.runs.environment import peak_memory_mb
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.training.checkpoint import load_checkpoint
@@ -57,10 +58,30 @@ def record_of_training(
     }
 
 
-def record_of_test(test: Evaluation, dataset: Dataset, sources: ProfileSources) -> dict[str, Any]:
-    """Return the test results of the reported epoch as plain values; for the parameters see `record_of_training`."""
+def record_of_test(
+    test: Evaluation,
+    dataset: Dataset,
+    sources: ProfileSources,
+    beyond: Mapping[str, float],
+    baselines: Baselines,
+) -> dict[str, Any]:
+    """Return the test results of the reported epoch as plain values.
+
+    Parameters
+    ----------
+    test
+        Test of the reported epoch.
+    dataset, sources
+        See `record_of_training`.
+    beyond
+        Metrics of the test's lists beyond accuracy.
+    baselines
+        Test metrics of the baselines.
+    """
     return {
         "test": test.means,
+        "test_beyond_accuracy": dict(beyond),
+        **baselines.record(),
         "test_users": len(test.users),
         "users_without_test_items": test.users_without_items,
         "test_pairs_seen_in_training": test.pairs_seen_before,
@@ -78,9 +99,18 @@ def record_of_test(test: Evaluation, dataset: Dataset, sources: ProfileSources) 
 
 
 def render_result(
-    record: Mapping[str, Any], title: str, dataset: Dataset, test: Evaluation, sources: ProfileSources
+    record: Mapping[str, Any],
+    title: str,
+    dataset: Dataset,
+    test: Evaluation,
+    sources: ProfileSources,
+    beside_baselines: str,
 ) -> str:
-    """Render ``RESULT.md``: test metrics, choice of the epoch, costs, and metrics of groups of users and items."""
+    """Render ``RESULT.md``.
+
+    It has the test metrics, those of the baselines (see `render_baselines`), the choice of the epoch, costs, metrics
+    beyond accuracy, and metrics of groups of users and items.
+    """
     valid = record["valid"]
     reported, epochs, resumed = record["reported_epoch"], record["epochs"], record["changed_when_resumed"]
     selection = f"The last of {epochs} epochs is reported, since there is no validation split."
@@ -96,10 +126,12 @@ def render_result(
             [
                 f"# {title}",
                 metrics_table(test.means, test.cutoffs),
+                beside_baselines,
                 *([f"Changed on purpose: {'; '.join(dataset.altered)}."] if dataset.altered else []),
                 *([f"Changed when resumed: {'; '.join(resumed)}."] if resumed else []),
                 selection + _left_out(record),
                 _costs(record),
+                beyond_accuracy_table(record["test_beyond_accuracy"], test.cutoffs),
                 render_groups(test, dataset, sources),
             ]
         )
@@ -107,10 +139,34 @@ def render_result(
     )
 
 
-def metrics_table(means: Mapping[str, float], cutoffs: tuple[int, ...]) -> str:
+def render_baselines(baselines: Baselines, model: str, remedy: str) -> str:
+    """Render the metrics of model and baselines, and sentences if the model is below one."""
+    sentences = [f"**{below[0].upper()}{below[1:]}.**" for below in baselines.below()]
+    return "\n\n".join([baselines.table(model), *([" ".join([*sentences, remedy])] if sentences else [])])
+
+
+def metrics_table(means: Mapping[str, float], cutoffs: Sequence[int]) -> str:
     """Render metrics as rows and cutoffs as columns."""
-    rows = [[name, *(f"{means[f'{name}@{cutoff}']:.4f}" for cutoff in cutoffs)] for name in METRICS]
-    return markdown_table([["", *(f"@{cutoff}" for cutoff in cutoffs)], *rows])
+    return _table("", means, {name: (name, ".4f") for name in METRICS}, cutoffs)
+
+
+def beyond_accuracy_table(values: Mapping[str, float], cutoffs: Sequence[int]) -> str:
+    """Render metrics beyond accuracy as rows and cutoffs as columns."""
+    return _table("Beyond accuracy", values, BEYOND_ACCURACY, cutoffs)
+
+
+def _table(
+    title: str, values: Mapping[str, float], rows: Mapping[str, tuple[str, str]], cutoffs: Sequence[int]
+) -> str:
+    """Render a table; `rows` has heading and number format by name. A missing value is a dash."""
+    header = [title, *(f"@{cutoff}" for cutoff in cutoffs)]
+    names = {heading: [f"{name}@{k}" for k in cutoffs] for name, (heading, _) in rows.items()}
+    formats = dict(rows.values())
+    cells = [
+        [heading, *(f"{values[name]:{formats[heading]}}" if name in values else "-" for name in of_row)]
+        for heading, of_row in names.items()
+    ]
+    return markdown_table([header, *cells])
 
 
 def _left_out(record: Mapping[str, Any]) -> str:

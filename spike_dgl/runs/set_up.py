@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 
@@ -27,6 +26,7 @@ from spike_dgl.runs.config import RunConfig, config_of, with_absolute_paths
 from spike_dgl.runs.environment import environment
 from spike_dgl.runs.experiment import Experiment
 from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.text_vectors import TextVectors
 from spike_dgl.runs.weights import load_best
 from spike_dgl.threads import use_threads
 from spike_dgl.training.allocator import keep_freed_memory
@@ -38,8 +38,6 @@ from spike_dgl.typing import FloatArray
 
 RUNS = Path("runs")
 """Folder of runs whose folder is not named."""
-Vectors: TypeAlias = dict[str, FloatArray]
-"""Text vectors of ``users`` [U, d_t] and ``entities`` [N, d_t]; empty if a run has no profiles."""
 
 
 def new_folder(config: RunConfig, path: Path | None = None) -> RunFolder:
@@ -93,15 +91,13 @@ def _start(
 
 def write_inputs(
     config: RunConfig, folder: RunFolder, dataset: Dataset, *, progress: bool = False
-) -> tuple[RunConfig, Vectors]:
+) -> tuple[RunConfig, TextVectors]:
     """Build the profiles of a new run, write its set-up files, and return its settings with absolute paths."""
     _check_data(dataset, config)
     config = with_absolute_paths(config)
     profiles = build_profiles(dataset, config.profiles, progress=progress)
-    vectors: Vectors = {}
-    if profiles.user_vectors is not None and profiles.entity_vectors is not None:
-        vectors = {"users": profiles.user_vectors, "entities": profiles.entity_vectors}
-        folder.write_arrays("profiles.npz", **vectors)
+    vectors = TextVectors.of_profiles(profiles, dataset.num_items)
+    vectors.write(folder)
     data = {"name": dataset.name, "checksum": dataset.checksum, "split_hash": dataset.split_hash}
     with atomic_write(folder.file("profiles.jsonl.gz")) as partial:
         write_profile_texts(partial, dataset, profiles)
@@ -148,7 +144,9 @@ def reopen(
         if not override.startswith((f"{section}.", "training.device=")):
             raise ConfigError(f"'{override}': only settings of the {section} section can change here")
     config = config_of(folder, overrides)
-    return _set_up(config, folder, folder.load_dataset(), _stored_vectors(folder), processes or Processes())
+    return _set_up(
+        config, folder, folder.load_dataset(), TextVectors.of_run(folder), processes or Processes()
+    )
 
 
 def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> FoldIn:
@@ -168,20 +166,16 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     DataError
         If the run has no ``best.pt``, or one of another model.
     """
-    config, vectors = config_of(folder), _stored_vectors(folder)
+    config, vectors = config_of(folder), TextVectors.of_run(folder)
     model = _build_model(config, dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)  # only trained models store embeddings
     load_best(model, folder, config)
-    linear = LinearFoldIn.fit(dataset, embeddings["users"], embeddings["items"], vectors)
+    linear = LinearFoldIn.fit(dataset, embeddings["users"], embeddings["items"], vectors.dense)
     return model.eval().fold_in(linear)
 
 
-def _stored_vectors(folder: RunFolder) -> Vectors:
-    return folder.read_arrays("profiles.npz") if folder.file("profiles.npz").is_file() else {}
-
-
 def _set_up(
-    config: RunConfig, folder: RunFolder, dataset: Dataset, vectors: Vectors, processes: Processes
+    config: RunConfig, folder: RunFolder, dataset: Dataset, vectors: TextVectors, processes: Processes
 ) -> Experiment:
     device = _device_of(config, processes)
     keep_freed_memory()
@@ -192,12 +186,12 @@ def _set_up(
 
 
 def _build_model(
-    config: RunConfig, dataset: Dataset, vectors: Vectors, device: torch.device
+    config: RunConfig, dataset: Dataset, vectors: TextVectors, device: torch.device
 ) -> RecommenderModel:
     users, entities = (
-        torch.from_numpy(vectors[side]) if side in vectors else None for side in ("users", "entities")
+        None if rows is None else torch.from_numpy(rows) for rows in (vectors.users, vectors.entities)
     )
-    inputs = ModelInputs(build_graph(dataset), users, entities, device=device)
+    inputs = ModelInputs(build_graph(dataset), users, entities, vectors.item_terms, device=device)
     return model_entry(config.model_name).model(inputs, config.model).to(device)
 
 

@@ -120,8 +120,24 @@ def test_a_failing_variant_does_not_lose_the_others(run, bench_file: Path, tmp_p
     assert code == 2
     assert "elsewhere, seed 1: FAILED, nowhere: no such folder" in shown
     assert "| 0 of 1 |" in shown
+    reason = "- elsewhere/seed1 failed: nowhere: no such folder; see elsewhere/seed1.log."
+    assert reason in shown
+    assert reason in run("bench", "report", report_file(tmp_path, tmp_path / "study"))[1]
     assert [line["label"] for line in table(tmp_path / "study")] == ["popularity", "elsewhere"]
     assert error.startswith("error: 1 of 2 runs failed\n  elsewhere, seed 1: nowhere: no such folder")
+
+
+def test_if_all_runs_fail_the_reasons_are_the_error(
+    run, bench_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "spike_dgl.comparison.folder.run_missing", lambda runs, **_: {run.name: "no memory" for run in runs}
+    )
+    code, _, error = run("bench", "--config", bench_file, "--out", tmp_path / "study")
+    assert code == 2
+    assert (
+        error == "error: 2 of 2 runs failed\n  popularity, seed 1: no memory\n  lightgcn, seed 1: no memory\n"
+    )
 
 
 @pytest.mark.parametrize(

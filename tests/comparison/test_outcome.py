@@ -14,7 +14,13 @@ from spike_dgl.comparison.figure import draw
 from spike_dgl.comparison.folder import StudyFolder
 from spike_dgl.comparison.outcome import Comparison, compare, planned_runs
 from spike_dgl.comparison.results_page import read_report, render_report
-from spike_dgl.comparison.table import findings, group_tables, main_table, render
+from spike_dgl.comparison.table import (
+    beyond_accuracy_table,
+    findings,
+    group_tables,
+    main_table,
+    render,
+)
 from spike_dgl.errors import ConfigError, DataError, SpikeError
 from spike_dgl.evaluation.significance import holm, paired_test
 from tests.comparison.studies import study, write_run
@@ -122,6 +128,40 @@ def test_a_row_without_runs_is_shown_and_not_tested(tmp_path: Path) -> None:
     assert c == ["c", "0 of 2", *["-"] * 8]
     assert "c" not in "".join(findings(comparison)).split()
     assert "\nc,c,,0," in render_csv(comparison)
+
+
+def test_metrics_beyond_accuracy_have_a_table_without_runs_of_earlier_versions(tmp_path: Path) -> None:
+    made = study(tmp_path, {"models": ["a", "b", "c"], "seeds": [1, 2], "reference": "a"})
+    for seed in (1, 2):
+        beyond = {"coverage@20": 0.25 * seed, "mean_popularity@20": 10.04, "coverage@10": 0.9}
+        write_run(tmp_path / "a" / f"seed{seed}", BASE, test_beyond_accuracy=beyond)
+        write_run(
+            tmp_path / "b" / f"seed{seed}", BASE, **({"test_beyond_accuracy": beyond} if seed > 1 else {})
+        )
+    comparison = compare(made, tmp_path)
+    header, _, a, b, c = map(cells, beyond_accuracy_table(comparison).splitlines())
+    assert header[:3] == ["beyond accuracy @20", "coverage", "novelty (bits)"]
+    assert a == ["a", "0.3750", "-", "-", "-", "10.0", "-"]
+    assert (b, c) == (["b", *["-"] * 6], ["c", *["-"] * 6])
+    assert beyond_accuracy_table(comparison) in render(comparison, "")
+    of_a, of_b, _ = csv.DictReader(io.StringIO(render_csv(comparison)))
+    assert (of_a["coverage@20 mean"], of_a["mean_popularity@20 mean"]) == ("0.375", "10.04")
+    assert float(of_a["coverage@20 deviation"]) == pytest.approx(0.25 / np.sqrt(2))
+    assert of_b["coverage@20 mean"] == ""
+    write_run(tmp_path / "old" / "a" / "seed1", BASE)
+    assert beyond_accuracy_table(compare(made, tmp_path / "old")) == ""
+
+
+def test_failed_runs_say_why_until_they_are_finished(tmp_path: Path) -> None:
+    made = study(tmp_path, {"models": ["a", "b"], "seeds": [1], "reference": "a"})
+    write_run(tmp_path / "a" / "seed1", BASE)
+    folder = StudyFolder(tmp_path)
+    (tmp_path / "study.yaml").write_text(made.to_yaml())
+    assert folder.comparison().failures == ()
+    folder._write_failures({tmp_path / "b" / "seed1": f"out of memory; see {tmp_path / 'b' / 'seed1.log'}"})
+    assert "\n\n- b/seed1 failed: out of memory; see b/seed1.log.\n\n" in folder.report(folder.comparison())
+    write_run(tmp_path / "b" / "seed1", BASE)
+    assert folder.comparison().failures == ()
 
 
 @pytest.mark.parametrize("changes", [{"split_hash": "e" * 64}, {"checksum": "e" * 64}])

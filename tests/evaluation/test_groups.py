@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.dataset import Dataset, NodeTexts
 from spike_dgl.evaluation import (
     Evaluation,
     EvaluationOptions,
     by_item_popularity,
     by_item_source,
+    by_text_length,
     by_user_activity,
     by_user_source,
     evaluate,
@@ -67,6 +68,24 @@ def test_items_by_popularity(tiny: tuple[Evaluation, Dataset]) -> None:
     # Item 2 is at rank 2 for users 0 and 1, and at rank 1 for user 2.
     assert rare == pytest.approx({"recall@2": 1.0, "ndcg@2": (2 / math.log2(3) + 1) / 3})
     assert popular == {}
+
+
+def test_items_by_length_of_text(tiny: tuple[Evaluation, Dataset]) -> None:
+    evaluation, data = tiny
+    # Items 0 and 1 have one word, of a description; item 2 has three, of a profile.
+    data = data.replace(
+        profiles=NodeTexts(entities={2: "a long text"}),
+        descriptions=NodeTexts(entities={0: "short", 1: "short", 2: "not this"}),
+    )
+    table = by_text_length(evaluation, data, cutoff=2, num_groups=2)
+    assert [(group.label, group.sizes) for group in table.groups] == [
+        ("no text", {"items": 3, "users": 4}),
+        ("1 word", {"items": 2, "users": 0}),
+        ("3 words", {"items": 1, "users": 3}),
+    ]
+    assert table.groups[2].means["recall@2"] == 1.0
+    shown = render_groups(evaluation, data, sources(["template"] * 4, ["template"] * 6))
+    assert "By length of the item's text" in shown
 
 
 def test_item_groups_hold_about_equal_shares_of_the_training_interactions() -> None:

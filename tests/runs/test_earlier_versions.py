@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch import Tensor
 
 from spike_dgl.api import Run, train
+from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import DataError, SpikeError
+from spike_dgl.graph import with_similar_items
 from spike_dgl.models.spike import Spike
+from spike_dgl.models.spike import model as spike_model
+from spike_dgl.nn.graphs.text_neighbours import text_neighbours
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.set_up import reopen
 from spike_dgl.training import checkpoint
@@ -83,3 +88,24 @@ def test_profile_texts_may_be_added_to_the_data_but_not_changed(data_folder: Pat
     (data / "item_profiles.json").write_text('{"0": "Another text."}')
     with pytest.raises(DataError, match="is no longer the data"):
         Run.open(run.path).evaluate("test")
+
+
+def test_a_run_without_sparse_vectors_keeps_the_neighbours_it_was_trained_with(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[set[tuple[int, int]]] = []
+
+    def recorded(graph: DGLGraph, items: Tensor, neighbours: Tensor) -> DGLGraph:
+        found.append(set(zip(items.tolist(), neighbours.tolist(), strict=True)))
+        return with_similar_items(graph, items, neighbours)
+
+    monkeypatch.setattr(spike_model, "with_similar_items", recorded)
+    folder = tmp_path / "run"
+    shutil.copytree(trained.path, folder)
+    reopen(RunFolder.open(folder))
+    (folder / "item_terms.npz").unlink()
+    earlier = reopen(RunFolder.open(folder)).model
+    assert isinstance(earlier, Spike)
+    assert earlier.inject is not None
+    dense = text_neighbours(earlier.inject.entity_vectors[: earlier.num_items], 10)
+    assert found[0] != found[1] == set(zip(*(rows.tolist() for rows in dense), strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from spike_dgl.config import STRICT
 from spike_dgl.data.prepare.knowledge import Fact, ItemKnowledge, attribute
 from spike_dgl.data.prepare.layouts import Layout, layout_of
+from spike_dgl.data.prepare.markup import printed_list, without_markup
 from spike_dgl.data.prepare.matching import Matches
 from spike_dgl.data.prepare.missing import present_texts
 from spike_dgl.data.prepare.tables import Reading, read_records, split_list
@@ -119,7 +121,7 @@ def read_item_tables(
             if entity is None:
                 continue
             if table.name and is_missing(names.get(entity)):
-                names[entity] = " ".join(_values(row.cells.get(table.name)))
+                names[entity] = unescape(" ".join(_values(row.cells.get(table.name))))
             sentences = _sentences(row.cells, table.text)
             texts.setdefault(entity, []).extend(present_texts(sentences, "texts", reading))
             facts.extend(_facts(entity, row.cells, table))
@@ -134,12 +136,13 @@ def _facts(entity: str, cells: Mapping[str, Any], table: ItemTableOptions) -> It
     for column, relation in table.relations.items():
         kind = table.kinds.get(column, relation)
         for value in _values(cells.get(column), table.separator):
-            yield attribute(entity, _one_word(relation), _one_word(kind), value)
+            yield attribute(entity, _one_word(relation), _one_word(kind), unescape(value))
 
 
 def _sentences(cells: Mapping[str, Any], columns: Sequence[str]) -> Iterator[str]:
     for column in columns:
-        yield from _values(cells.get(column))
+        for value in _values(cells.get(column)):
+            yield " ".join(without_markup(value).split())
 
 
 def _values(cell: object, separator: str = "") -> list[str]:
@@ -150,8 +153,11 @@ def _values(cell: object, separator: str = "") -> list[str]:
         return [value for entry in cell for value in _values(entry, separator)]
     if isinstance(cell, dict):
         return [value for entry in cell.values() for value in _values(entry, separator)]
-    text = str(cell)
-    return split_list(text, separator) if separator else [" ".join(text.split())] if text.strip() else []
+    text = str(cell).strip()
+    listed = printed_list(text)
+    if listed is not None:
+        return _values(listed, separator)
+    return split_list(text, separator) if separator else [" ".join(text.split())] if text else []
 
 
 def _one_word(name: str) -> str:

@@ -80,7 +80,7 @@ class Spike(EmbeddingModel):
         super().__init__()
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         require_backend_on(inputs.device, options.backend)
-        graph = _with_text_neighbours(inputs, options.similar_items)
+        graph = with_text_neighbours(inputs, options.similar_items)
         self.views = Views(graph, inputs.num_items, options, inputs.device)
         self.num_nodes = inputs.num_users + inputs.num_entities
         num_ids = self.num_nodes if options.user_embedding else inputs.num_entities
@@ -210,11 +210,11 @@ class Spike(EmbeddingModel):
         return total
 
 
-def _with_text_neighbours(inputs: ModelInputs, number: int) -> DGLGraph:
+def with_text_neighbours(inputs: ModelInputs, number: int) -> DGLGraph:
     """Return the heterograph with edges to each item from its `number` nearest text neighbours, if there are texts."""
-    if not number or inputs.entity_vectors is None:
+    texts = inputs.compared_texts
+    if not number or texts is None:
         return inputs.graph
-    texts = inputs.entity_vectors[: inputs.num_items].to(inputs.device)
     items, neighbours = (rows.cpu() for rows in text_neighbours(texts, number))
     return with_similar_items(inputs.graph, items, neighbours)
 

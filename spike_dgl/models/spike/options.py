@@ -105,8 +105,8 @@ class ViewOptions:
     similar_items
         Maximum number of text neighbours that each item attends to, as one more relation in the same softmax; 0 in
         both. Ours, after CoLaKG (Cui et al., SIGIR 2025): it gives neighbours to items with few users or triples.
-        They are computed when the model is built, in time quadratic in the number of items: 2 s for 20,000 items on
-        one core.
+        Texts are compared by TF-IDF, whatever the encoder of the profiles (see `ModelInputs.compared_texts`), when the
+        model is built, in time quadratic in the number of items.
     kg_dropout, interaction_dropout
         Share of each relation's edges and of the interactions dropped in a training step; 0.5 in both. With
         `newest_interactions`, `interaction_dropout` limits the cut instead.

@@ -58,12 +58,13 @@ class OpenAIEncoder:
 
     @property
     def name(self) -> str:
-        """``openai/MODEL``, with dimension, further parameters and server if they differ from the defaults."""
+        """``openai/MODEL``, with prompt, dimension, further parameters and server if they are set."""
         options = self.options
         shortened = f"/{options.dimensions}" if options.dimensions else ""
         further = json.dumps(options.extra_body, sort_keys=True) if options.extra_body else ""
         elsewhere = f"@{self.client.address}" if self.client.address != OPENAI else ""
-        return f"openai/{options.model}{shortened}{further}{elsewhere}"
+        prompted = f"{options.prompt!r}" if options.prompt else ""
+        return f"openai/{options.model}{prompted}{shortened}{further}{elsewhere}"
 
     def cost(self, prices: PriceTable) -> float | None:
         """Return the cost of the tokens so far in US dollars; None if the price is unknown."""
@@ -146,7 +147,8 @@ class OpenAIEncoder:
         options = self.options
         optional = {"dimensions": options.dimensions, "encoding_format": options.encoding_format}
         given = {name: value for name, value in optional.items() if value is not None}
-        return {"model": options.model, "input": texts, **given, **(options.extra_body or {})}
+        prompted = [options.prompt + text for text in texts]
+        return {"model": options.model, "input": prompted, **given, **(options.extra_body or {})}
 
     def _vectors(self, response: str, texts: list[str]) -> FloatArray:
         """Read the vectors of a response, in the order of the texts, and count its tokens."""

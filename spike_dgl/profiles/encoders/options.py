@@ -30,6 +30,8 @@ class OpenAIEncoderOptions:
     ----------
     model
         Name of the model on the server.
+    prompt
+        Text to put before each text, which some models expect, such as ``"passage: "`` for E5.
     dimensions
         Dimension d_t to request from models that can shorten their vectors; None for the model's own.
     encoding_format
@@ -54,6 +56,7 @@ class OpenAIEncoderOptions:
     """
 
     model: str = Field(default="text-embedding-3-small", min_length=1)
+    prompt: str = ""
     dimensions: int | None = Field(default=None, ge=1)
     encoding_format: Literal["float", "base64"] | None = None
     extra_body: Mapped | None = None
@@ -98,7 +101,9 @@ class SentenceTransformersOptions:
     Parameters
     ----------
     model
-        Name of a model on the Hugging Face hub, or a local model folder.
+        Name of a model on the Hugging Face hub, or a local model folder. Not used by ``minilm``.
+    prompt
+        Text to put before each text, which some models expect, such as ``"passage: "`` for E5.
     dimensions
         Dimension d_t to truncate vectors to, for models trained for it; None for the model's own.
     batch_size
@@ -108,6 +113,7 @@ class SentenceTransformersOptions:
     """
 
     model: str = Field(default="sentence-transformers/all-MiniLM-L6-v2", min_length=1)
+    prompt: str = ""
     dimensions: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=64, ge=1)
     device: str | None = Field(default=None, min_length=1)
