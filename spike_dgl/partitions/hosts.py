@@ -17,8 +17,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -164,18 +165,28 @@ class Hosts:
 
     def beat(self) -> None:
         """Write a heartbeat, and raise `HostLostError` if another host is silent or has reported a failure."""
-        try:
-            self._beats += 1
-            self.store.set(f"beat/{self.host}", str(self._beats))
-            if self.store.check(["failure"]):
-                raise HostLostError(self.store.get("failure").decode())
-            for host in range(self.number):
-                self._listen(host)
-        except RuntimeError as error:
+        lost: list[Exception] = []
+
+        def exchange() -> None:
+            try:
+                self._exchange_beats()
+            except (HostLostError, RuntimeError) as error:
+                lost.append(error)
+
+        if not _within(SILENT_SECONDS, exchange) or (lost and not isinstance(lost[0], HostLostError)):
             raise HostLostError(
-                f"{self.names[0]} does not respond: its machine or its first process has ended "
-                f"({str(error).splitlines()[0][:80]})"
-            ) from None
+                f"{self.names[0]} does not respond: its machine, its network or its first process is lost"
+            )
+        if lost:
+            raise lost[0]
+
+    def _exchange_beats(self) -> None:
+        self._beats += 1
+        self.store.set(f"beat/{self.host}", str(self._beats))
+        if self.store.check(["failure"]):
+            raise HostLostError(self.store.get("failure").decode())
+        for host in range(self.number):
+            self._listen(host)
 
     def _listen(self, host: int) -> None:
         now, key = time.monotonic(), f"beat/{host}"
@@ -190,16 +201,33 @@ class Hosts:
 
     def report(self, failure: str) -> None:
         """Tell the other hosts of a failure, unless one was reported before."""
-        with suppress(RuntimeError):
-            self.store.compare_set("failure", "", failure)
+        _within(PARTING_SECONDS, lambda: self.store.compare_set("failure", "", failure))
 
     def part(self, *, patiently: bool) -> None:
         """Say that this host is done; the first waits for the others, since torchrun may hold the store there."""
+        _within(PARTING_SECONDS, lambda: self.store.set(f"done/{self.host}", "1"))
+        if self.host == 0:
+            keys, seconds = (
+                [f"done/{host}" for host in range(self.number)],
+                60 if patiently else PARTING_SECONDS,
+            )
+            _within(seconds, lambda: self.store.wait(keys, timedelta(seconds=seconds)))
+
+
+def _within(seconds: float, act: Callable[[], object]) -> bool:
+    """Run `act` in a thread, ignoring errors of the store, and return whether it has ended in time.
+
+    An exchange with a host whose network is lost may not end for minutes.
+    """
+
+    def run() -> None:
         with suppress(RuntimeError):
-            self.store.set(f"done/{self.host}", "1")
-            if self.host == 0:
-                keys = [f"done/{host}" for host in range(self.number)]
-                self.store.wait(keys, timedelta(seconds=60 if patiently else PARTING_SECONDS))
+            act()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 def _own_address(other: str) -> str:

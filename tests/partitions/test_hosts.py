@@ -235,6 +235,7 @@ def wait_for_epoch(process: subprocess.Popen[str], run: Path, epoch: int) -> Non
         (0, "server", "the server on host 0 (10.77.0.1) was killed by signal 9"),
         (1, "first", "host 1 (10.77.0.2) has not responded"),
         (0, "first", "host 0 (10.77.0.1) does not respond"),
+        (1, "network", "host 1 (10.77.0.2) has not responded"),
     ],
 )
 def test_all_hosts_end_within_a_minute_and_say_who_died(
@@ -244,12 +245,17 @@ def test_all_hosts_end_within_a_minute_and_say_who_died(
     options = ["--partitions", parts[2], "--out", run, *SETTINGS]
     with train(*options, "training.epochs=9000", hosts=2) as process:
         wait_for_epoch(process, run, 2)
-        os.kill(process_of(host, role), signal.SIGKILL)
         started = time.monotonic()
+        if role == "network":
+            of_host = f"spike{process.pid}-{host}"  # as hosts.sh names it
+            subprocess.run(["ip", "-n", of_host, "link", "set", f"v{host}", "down"], check=True)
+        else:
+            os.kill(process_of(host, role), signal.SIGKILL)
         code, output = finish(process)
     assert code != 0
     assert time.monotonic() - started < 60
-    assert output.count(f"error: {message}") == (1 if role == "first" else 2)  # a killed process says nothing
+    # A killed process says nothing, and a host without a network names the first host.
+    assert output.count(f"error: {message}") == (1 if role in ("first", "network") else 2)
     assert not [name for name in os.listdir("/dev/shm") if "kvdata" in name]
     epochs = len(records(run)) + 2
     with train("--partitions", parts[2], "--resume", run, f"training.epochs={epochs}", hosts=2) as process:
