@@ -76,7 +76,12 @@ def train(*arguments: object, hosts: int) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "PORT": "29512"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHON": sys.executable,
+            "TEST_PROCESS": str(os.getpid()),
+        },
     )
     try:
         yield process
@@ -213,8 +218,10 @@ def process_of(host: int, role: str) -> int:
             command, variables = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
         except OSError:  # ended meanwhile
             continue
-        is_launcher = b"torch.distributed.run" in command
-        if marks[role] in command and not is_launcher and f"HOST_RANK={host}\0".encode() in variables:
+        own = all(
+            f"{name}\0".encode() in variables for name in (f"HOST_RANK={host}", f"TEST_PROCESS={os.getpid()}")
+        )
+        if own and marks[role] in command and b"torch.distributed.run" not in command:
             return int(folder.name)
     raise AssertionError(f"no {role} on host {host}")
 
