@@ -132,10 +132,12 @@ def train(
         from spike_dgl.partitions.run import Command, train_on_partitions
 
         asked = Command(partitions, overrides, config_file, out, resume, trainers, not no_test, not quiet)
-        run = train_on_partitions(asked)
-        if run is not None and not no_test:
-            click.echo("\n" + run.file("RESULT.md").read_text(encoding="utf-8"))
-            click.echo(f"More: python main.py recommend {run.path} --user USER -k 10")
+        done = train_on_partitions(asked)
+        peaks = ", ".join(f"{name} {size:,.0f} MB" for name, size in done.peaks_mb.items())
+        click.echo(f"peak memory on this host: {peaks}")
+        if done.folder is not None and not no_test:
+            click.echo("\n" + done.folder.file("RESULT.md").read_text(encoding="utf-8"))
+            click.echo(f"More: python main.py recommend {done.folder.path} --user USER -k 10")
         return
     with join_processes() as processes:
         if resume is not None:

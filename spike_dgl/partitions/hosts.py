@@ -261,8 +261,10 @@ def _free_port(address: str) -> int:
     return port
 
 
-def run_on_partitions(hosts: Hosts, partitions: Path, run: Path, config: str, **options: Any) -> None:
-    """Start the server and trainers of this host, and watch them until they end.
+def run_on_partitions(
+    hosts: Hosts, partitions: Path, run: Path, config: str, **options: Any
+) -> dict[str, float]:
+    """Start this host's server and trainers, watch them until they end, and return the peak memory of each in MB.
 
     Parameters
     ----------
@@ -305,6 +307,7 @@ def run_on_partitions(hosts: Hosts, partitions: Path, run: Path, config: str, **
         try:
             _watch(hosts, children, stop)
             hosts.part(patiently=True)
+            return children.peaks_mb
         except BaseException as error:
             hosts.report(str(error))
             children.kill()
@@ -326,6 +329,7 @@ def _watch(hosts: Hosts, children: _Children, stop: StopRequest) -> None:
                 "saved\n  Resume with the same command and --resume RUN in place of --out.",
                 stop.signal_number,
             )
+        children.measure()
         cause, secondary = children.failure()
         if cause:
             lost_since = lost_since or time.monotonic()
@@ -342,6 +346,7 @@ class _Children:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
+        self.peaks_mb: dict[str, float] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         shared = {
             "DGL_DIST_MODE": "distributed",
@@ -367,6 +372,12 @@ class _Children:
             env={**os.environ, **variables, "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.DEVNULL,
         )
+
+    def measure(self) -> None:
+        """Update the peak resident memory of each child, in MB."""
+        for name, process in self._processes.items():
+            with suppress(OSError, KeyError):  # it may have ended
+                self.peaks_mb[name] = peak_of(process.pid)
 
     def failure(self) -> tuple[tuple[str, str] | None, bool]:
         """Return a failed child and how it ended, and whether it only lost its connection to others."""
@@ -404,6 +415,13 @@ class _Children:
             process.kill()
         for process in self._processes.values():
             process.wait()
+
+
+def peak_of(process: int) -> float:
+    """Return the peak resident memory of a process in MB, with the shared memory that it has touched."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["VmHWM"].split()[0]) / 1024
 
 
 def _lost_others(code: int) -> bool:

@@ -32,19 +32,18 @@ def write_run(trainer: PartitionTrainer, *, test: bool) -> None:
     """
     trainer.load(trainer.reported_epoch)
     trainer.infer()
-    ranked = rank_own(
-        embeddings(trainer.model, trainer.tables), trainer.pairs, "test", trainer.config.evaluation
-    )
-    of_all = trainer.processes.gather((trainer.own.users.start, ranked))
+    of_all = []
+    if test:
+        final = embeddings(trainer.model, trainer.tables)
+        ranked = rank_own(final, trainer.pairs, "test", trainer.config.evaluation)
+        of_all = trainer.processes.gather((trainer.own.users.start, ranked))
     peaks = trainer.processes.gather(peak_memory_mb())
     if trainer.processes.is_first:
-        _write(trainer, of_all, {"trainers_peak_memory_mb": peaks}, test=test)
+        _write(trainer, of_all, {"trainers_peak_memory_mb": peaks})
     trainer.processes.highest(0)  # the others keep their parts of the tables until they are written
 
 
-def _write(
-    trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], more: dict[str, Any], *, test: bool
-) -> None:
+def _write(trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], more: dict[str, Any]) -> None:
     folder, config = trainer.folder, trainer.config
     weights, final = _all_rows(trainer, trainer.tables.ids.weight), _final(trainer)
     state = {name: parameter.detach() for name, parameter in trainer.model.parameters.items()}
@@ -62,7 +61,7 @@ def _write(
         "parts": trainer.layout.num_parts,
         "peak_device_memory_mb": None,
     }
-    if test:
+    if ranked:
         write_test(folder, config, dataset, record, _evaluation(trainer, ranked, dataset), CPU)
     else:
         folder.write_json("validation.json", record)

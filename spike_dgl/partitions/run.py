@@ -50,8 +50,16 @@ class Command:
     progress: bool = True
 
 
-def train_on_partitions(command: Command) -> RunFolder | None:
-    """Train on this host's part together with the other hosts; return the run folder on the first host.
+@dataclass(frozen=True)
+class Finished:
+    """Result on this host: the run folder on the first, and the peak memory of each process in MB."""
+
+    folder: RunFolder | None
+    peaks_mb: dict[str, float]
+
+
+def train_on_partitions(command: Command) -> Finished:
+    """Train on this host's part together with the other hosts.
 
     Raises
     ------
@@ -67,7 +75,7 @@ def train_on_partitions(command: Command) -> RunFolder | None:
         raise
 
 
-def _train(command: Command, hosts: Hosts) -> RunFolder | None:
+def _train(command: Command, hosts: Hosts) -> Finished:
     layout = Layout.read(command.partitions)
     if hosts.number != layout.num_parts:
         raise ConfigError(
@@ -86,7 +94,7 @@ def _train(command: Command, hosts: Hosts) -> RunFolder | None:
     path, settings = hosts.exchange("run", chosen)[0]
     Path(path).mkdir(parents=True, exist_ok=True)
     try:
-        run_on_partitions(
+        peaks = run_on_partitions(
             hosts,
             command.partitions.resolve(),
             Path(path).resolve(),
@@ -99,7 +107,7 @@ def _train(command: Command, hosts: Hosts) -> RunFolder | None:
     finally:
         if folder is not None:
             folder.unlock()
-    return folder
+    return Finished(folder, peaks)
 
 
 def _folder_and_config(command: Command, layout: Layout) -> tuple[RunFolder, RunConfig]:

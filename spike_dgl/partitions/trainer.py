@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -135,7 +136,7 @@ class PartitionTrainer:
 
     def _train_epoch(self) -> dict[str, Any]:
         self.model.model.train()
-        started, totals = time.perf_counter(), dict[str, Tensor]()
+        started, totals, sent = time.perf_counter(), dict[str, Tensor](), sent_bytes()
         bar = tqdm(
             total=self.steps,
             desc=f"epoch {self.epoch:3d}",
@@ -160,8 +161,13 @@ class PartitionTrainer:
             "loss": sum(of_terms.values()),
             **of_terms,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "sent_mb": self._of_hosts(sent_bytes() - sent) / 1e6,
             "seconds": time.perf_counter() - started,
         }
+
+    def _of_hosts(self, value: int) -> int:
+        """Return the sum over hosts of a value that all trainers of a host have."""
+        return sum(self.processes.gather(value if self.processes.local_rank == 0 else 0))
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the batches of an epoch; sizes differ by at most one."""
@@ -257,6 +263,15 @@ class PartitionTrainer:
             for name, parameter in self.model.parameters.items():
                 parameter.copy_(state["model"][name])
         return state
+
+
+def sent_bytes() -> int:
+    """Return the bytes that this host has sent to others so far."""
+    lines = Path("/proc/net/dev").read_text().splitlines()[2:]
+    interfaces = {
+        name.strip(): numbers.split() for name, _, numbers in (line.partition(":") for line in lines)
+    }
+    return sum(int(numbers[8]) for name, numbers in interfaces.items() if name != "lo")
 
 
 def _told(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
