@@ -2,8 +2,9 @@
 
 usage: python -m benchmarks.generated_graph NODES FOLDER
 
-`spike_dgl.data.synthetic` with ten edges for attention per node and 20 relations, but with only a quarter of an interaction
-per node, so that an epoch is short. One interaction of each of the first 1,000 users with several is held out for the test.
+`spike_dgl.data.synthetic` with ten edges for attention per node and 20 relations, but only a quarter of an
+interaction per node, so that an epoch is short. One interaction of each of the first 1,000 users with several is held
+out for the test.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from spike_dgl.data.synthetic import synthetic_dataset
 
 RELATIONS, TEST_USERS = 20, 1000
 EDGES_PER_NODE, OF_INTERACTIONS = 13, 13
-"""Of 13 edges per node, 9.75 are triples and their inverses; of the others, one of 13 stays."""
+"""Of 13 edges per node, 9.75 are triples and their inverses; of the interactions, one in 13 is written."""
 
 
 def main(num_nodes: int, folder: Path) -> None:
