@@ -112,7 +112,7 @@ class Hosts:
 
     def __init__(self, number: int, host: int, store: Store, endpoint: tuple[str, int]) -> None:
         self.number, self.host, self.store, self.endpoint = number, host, store, endpoint
-        self.address = _own_address(endpoint[0]) if number > 1 else endpoint[0]
+        self.address = _own_address(endpoint[0]) if number > 1 else socket.gethostbyname(endpoint[0])
         self._beats = 0
         self._seen: dict[int, tuple[str, float]] = {}
         self.names = [f"host {host}" for host in range(number)]
@@ -435,6 +435,8 @@ def _only_run_of_host() -> Iterator[None]:
         raise SpikeError(f"{SHARED_MEMORY} is missing\n  Training on partitions needs Linux.")
     folder = SHARED_MEMORY / "spike_dgl"
     folder.mkdir(exist_ok=True)
+    with suppress(PermissionError):  # another user made it, for all
+        folder.chmod(0o777)
     lock = FolderLock(folder)
     before = set(SHARED_MEMORY.iterdir())
     try:
