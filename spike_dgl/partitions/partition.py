@@ -202,12 +202,7 @@ def _write(
     ):
         own = folder / f"part{part}"
         own.mkdir()
-        for name in ("orig_id", "part_id"):
-            graph.ndata.pop(name)
-        graph.edata.pop("orig_id")
-        for data, name in ((graph.ndata, "inner_node"), (graph.edata, "inner_edge")):
-            data[name] = data[name].to(torch.uint8)
-        dgl.save_graphs(str(own / "graph.dgl"), [graph])
+        dgl.save_graphs(str(own / "graph.dgl"), [_as_stored(graph)])
         rows = cut.original_rows[first:end]
         features = {f"{NODE_TYPE}/row": rows}
         if texts is not None:
@@ -234,6 +229,18 @@ def _write(
     layout.write(folder)  # last: with it the folder is complete
     sizes = tuple({file.name: file.stat().st_size for file in of_part} for of_part in files)
     return Partitioned(layout, cut, sizes)
+
+
+def _as_stored(part: DGLGraph) -> DGLGraph:
+    """Return a part with what DistDGL reads, and only the in-edges of its own nodes: others are not sampled here."""
+    own = part.edata["inner_edge"].bool()
+    src, dst = (end[own] for end in part.edges(order="eid"))
+    stored = dgl.graph((src, dst), num_nodes=part.num_nodes())
+    stored.ndata["inner_node"] = part.ndata["inner_node"].to(torch.uint8)
+    stored.ndata[dgl.NID] = part.ndata[dgl.NID]
+    stored.edata["inner_edge"] = torch.ones(len(src), dtype=torch.uint8)
+    stored.edata[dgl.EID] = part.edata[dgl.EID][own]
+    return stored
 
 
 def _interactions_by_part(dataset: Dataset, ids: IndexArray, cut: Cut) -> list[PartInteractions]:
