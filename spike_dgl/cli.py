@@ -18,6 +18,7 @@ from spike_dgl.commands.bench import bench
 from spike_dgl.commands.data import data, prepare
 from spike_dgl.commands.explain import explain
 from spike_dgl.commands.export import export
+from spike_dgl.commands.partition import partition
 from spike_dgl.commands.profile import profile
 from spike_dgl.commands.recommend import embeddings, recommend, show_list, show_user, similar
 from spike_dgl.commands.serve import serve
@@ -74,6 +75,7 @@ def cli() -> None:
 cli.add_command(profile)
 cli.add_command(data)
 cli.add_command(prepare)
+cli.add_command(partition)
 cli.add_command(tune)
 cli.add_command(settings)
 cli.add_command(export)
@@ -94,6 +96,10 @@ cli.add_command(embeddings)
 @click.option("--show-config", is_flag=True, help="Print all settings and exit.")
 @click.option("--no-test", is_flag=True, help="Skip the test; --resume RUN runs it later.")
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
+@click.option("--partitions", type=EXISTING, help="Train on parts of the graph; see docs/distributed.md.")
+@click.option(
+    "--trainers", type=click.IntRange(min=1), default=1, help="Trainers per host with --partitions."
+)
 def train(
     overrides: tuple[str, ...],
     config_file: Path | None,
@@ -102,6 +108,8 @@ def train(
     show_config: bool,
     no_test: bool,
     quiet: bool,
+    partitions: Path | None,
+    trainers: int,
 ) -> None:
     """Train and test a model, and print a list. Without arguments: SPiKE on the bundled MovieLens.
 
@@ -119,6 +127,17 @@ def train(
         )
     if show_config:
         click.echo(load_config(config_file, overrides).to_yaml(), nl=False)
+        return
+    if partitions is not None:
+        from spike_dgl.partitions.run import Command, train_on_partitions
+
+        asked = Command(partitions, overrides, config_file, out, resume, trainers, not no_test, not quiet)
+        done = train_on_partitions(asked)
+        peaks = ", ".join(f"{name} {size:,.0f} MB" for name, size in done.peaks_mb.items())
+        click.echo(f"peak memory on this host: {peaks}")
+        if done.folder is not None and not no_test:
+            click.echo("\n" + done.folder.file("RESULT.md").read_text(encoding="utf-8"))
+            click.echo(f"More: python main.py recommend {done.folder.path} --user USER -k 10")
         return
     with join_processes() as processes:
         if resume is not None:

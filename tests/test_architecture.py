@@ -18,7 +18,7 @@ LAYERS = [
     {"models"},
     {"evaluation", "training"},
     {"runs"},
-    {"comparison", "explain", "recommend"},
+    {"comparison", "explain", "partitions", "recommend"},
     {"api", "measure", "serve", "tuning"},
     {"commands"},
     {"cli"},

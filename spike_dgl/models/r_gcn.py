@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spike_dgl.config import STRICT
-from spike_dgl.models.base import EmbeddingModel, ModelInputs, RankingOptions, register
+from spike_dgl.errors import ConfigError
+from spike_dgl.models.base import Batch, EmbeddingModel, ModelInputs, RankingOptions, register
+from spike_dgl.nn.graphs.neighbour_sampling import check_fanout
 from spike_dgl.nn.graphs.relational import RelationalGraph
 from spike_dgl.nn.kernels.message_passing import typed_matrices, typed_product, weighted_sum
 
@@ -33,6 +35,9 @@ class RgcnOptions(RankingOptions):
     readout
         Final embeddings: the ``last`` layer, as in the paper, or the ``sum`` of ID embeddings and all layers, as in
         SPiKE and LightGCN.
+    fanout
+        Numbers of neighbours to sample, one per layer, the last for the users and items of the batch; -1 samples all.
+        Only for training on partitions (docs/distributed.md), which needs it.
     """
 
     num_layers: int = Field(default=2, ge=1, le=64)
@@ -40,6 +45,10 @@ class RgcnOptions(RankingOptions):
     edge_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     self_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     readout: Literal["last", "sum"] = "last"
+    fanout: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fanout(self.fanout, self.num_layers)
 
 
 SEARCH = {
@@ -121,6 +130,12 @@ class Rgcn(EmbeddingModel):
         received = self.graph.dst_pairs.of_edge
         share = 1.0 / torch.bincount(received).index_select(0, received).unsqueeze(-1)
         self.register_buffer("neighbour_share", share, persistent=False)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted loss terms. Raises `ConfigError` with a `fanout`."""
+        if self.options.fanout:
+            raise ConfigError("R-GCN samples neighbours on partitions only\n  Leave out model.fanout.")
+        return super().loss(batch)
 
     def propagate(self) -> Tensor:
         """Return the final embeddings [U + N, D], users first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,9 +155,7 @@ class Experiment:
     @cached_property
     def item_vectors(self) -> FloatArray | None:
         """Text vectors of the items [I, d_t]; None if the run uses no profiles."""
-        if not self.folder.file("profiles.npz").is_file():
-            return None
-        return self.folder.read_arrays("profiles.npz")["entities"][: self.dataset.num_items]
+        return item_vectors(self.folder, self.dataset)
 
     def _trainer(self, model: EmbeddingModel, progress: bool) -> Trainer:
         training, dataset = self.config.training, self.dataset
@@ -212,19 +210,34 @@ class Experiment:
         else:
             scores = self.model.score_function()
         test = self.evaluate(scores, "test")
-        sources = self.profile_sources
-        training_items = num_training_items(test, self.dataset)
-        self.folder.write_arrays(
-            "test_users.npz", users=test.users, training_items=training_items, **test.per_user
-        )
-        record = self._record()  # before the baselines, whose memory is not the model's
-        model = self.config.model_name
-        baselines = evaluate_baselines(test, self.dataset, model, self.config.evaluation, self.device)
-        beyond = test.beyond_accuracy(self.dataset, self.item_vectors)
-        record |= record_of_test(test, self.dataset, sources, beyond, baselines)
-        self.folder.write_json("result.json", record)
-        title = f"{model} on {self.dataset.name}, seed {self.config.training.seed}"
-        remedy = baselines.remedy(self.config, record, self.dataset)
-        beside = render_baselines(baselines, model, remedy)
-        self.folder.write_text("RESULT.md", render_result(record, title, self.dataset, test, sources, beside))
+        # The record is made before the baselines, whose memory is not the model's.
+        write_test(self.folder, self.config, self.dataset, self._record(), test, self.device)
         return test
+
+
+def write_test(
+    folder: RunFolder,
+    config: RunConfig,
+    dataset: Dataset,
+    record: Mapping[str, Any],
+    test: Evaluation,
+    device: torch.device,
+) -> None:
+    """Write the test of a run, with the `record` of its training, to its folder; baselines run on a device."""
+    training_items = num_training_items(test, dataset)
+    folder.write_arrays("test_users.npz", users=test.users, training_items=training_items, **test.per_user)
+    model, sources = config.model_name, read_profile_texts(folder.file("profiles.jsonl.gz")).sources
+    baselines = evaluate_baselines(test, dataset, model, config.evaluation, device)
+    beyond = test.beyond_accuracy(dataset, item_vectors(folder, dataset))
+    record = {**record, **record_of_test(test, dataset, sources, beyond, baselines)}
+    folder.write_json("result.json", record)
+    title = f"{model} on {dataset.name}, seed {config.training.seed}"
+    beside = render_baselines(baselines, model, baselines.remedy(config, record, dataset))
+    folder.write_text("RESULT.md", render_result(record, title, dataset, test, sources, beside))
+
+
+def item_vectors(folder: RunFolder, dataset: Dataset) -> FloatArray | None:
+    """Return the text vectors of the items [I, d_t]; None if the run uses no profiles."""
+    if not folder.file("profiles.npz").is_file():
+        return None
+    return folder.read_arrays("profiles.npz")["entities"][: dataset.num_items]

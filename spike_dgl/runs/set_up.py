@@ -88,6 +88,14 @@ def _start(
     _device_of(config, processes)  # raises before anything is written if there is no such device
     dataset = load(config.data)
     inspect(dataset)
+    config, vectors = write_inputs(config, folder, dataset, progress=progress)
+    return _set_up(config, folder, dataset, vectors, processes)
+
+
+def write_inputs(
+    config: RunConfig, folder: RunFolder, dataset: Dataset, *, progress: bool = False
+) -> tuple[RunConfig, TextVectors]:
+    """Build the profiles of a new run, write its set-up files, and return its settings with absolute paths."""
     _check_data(dataset, config)
     config = with_absolute_paths(config)
     profiles = build_profiles(dataset, config.profiles, progress=progress)
@@ -101,7 +109,7 @@ def _start(
             profiles.fitted_encoder.save(partial)
     folder.write_json("environment.json", environment() | {"data": data, "encoder": profiles.encoder})
     folder.write_text("config.yaml", config.to_yaml())
-    return _set_up(config, folder, dataset, vectors, processes)
+    return config, vectors
 
 
 def _check_data(dataset: Dataset, config: RunConfig) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from spike_dgl.dgl_import import dgl
+from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.r_gcn import Rgcn, RgcnOptions
@@ -69,3 +71,10 @@ def test_dropout_is_of_edges_and_of_the_node_itself_in_training_only() -> None:
 def test_terms() -> None:
     assert rgcn().loss(BATCH).keys() == {"bpr"}
     assert rgcn(ranking_loss="softmax", l2_weight=0.1).loss(BATCH).keys() == {"softmax", "l2"}
+
+
+def test_neighbours_are_sampled_on_partitions_only() -> None:
+    with pytest.raises(ConfigError, match=r"Leave out model\.fanout"):
+        rgcn(fanout=(5, 5)).loss(BATCH)
+    with pytest.raises(ValueError, match="one number per layer"):
+        RgcnOptions(fanout=(5,))

@@ -79,6 +79,18 @@ class LearnedGate(nn.Module):
 
 
 @dataclass(frozen=True)
+class Texts:
+    """Text vectors of some nodes: of `users` [u, d_t] and `entities` [n - u, d_t].
+
+    `absent` is true [n, 1] for nodes without a profile; None if all have one.
+    """
+
+    users: Tensor
+    entities: Tensor
+    absent: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Profiles:
     """Projected profiles of n nodes in one propagation.
 
@@ -164,31 +176,39 @@ class ProfileInjection(nn.Module):
         num_users
             Number of users among `nodes`; None for all.
         """
-        num_users = self.num_users if num_users is None else num_users
-        shared = self.project(nodes, num_users)
+        return self.of_texts(embedding, self.texts(nodes, num_users))
+
+    def of_texts(self, embedding: Tensor, texts: Texts) -> Profiles:
+        """Compute the profiles as `forward` does, for nodes with the ID embeddings [n, D] and these texts."""
+        shared = self._projected(texts)
 
         def profile() -> Tensor:
-            return shared if self.shared_projection else self.project(nodes, num_users)
+            return shared if self.shared_projection else self._projected(texts)
 
         injected = removed = None
         if self.options.injection != "none":
-            gate = self.gate(embedding, shared, num_users)
+            gate = self.gate(embedding, shared, len(texts.users))
             injected = gate * shared
             if self.options.injection == "inject-and-remove":
                 removed = injected if self.shared_projection else gate * profile()
         return Profiles(injected, removed, profile())
 
+    def texts(self, nodes: Tensor | None = None, num_users: int | None = None) -> Texts:
+        """Return the text vectors of nodes; for the parameters see `forward`."""
+        if nodes is None:
+            return Texts(self.user_vectors, self.entity_vectors, self.absent)
+        num_users = self.num_users if num_users is None else num_users
+        users = self.user_vectors.index_select(0, nodes[:num_users])
+        entities = self.entity_vectors.index_select(0, nodes[num_users:] - self.num_users)
+        return Texts(users, entities, None if self.absent is None else self.absent.index_select(0, nodes))
+
     def project(self, nodes: Tensor | None = None, num_users: int | None = None) -> Tensor:
         """Return the projected profiles s [n, D]; for the parameters see `forward`."""
-        users, entities = self.user_vectors, self.entity_vectors
-        if nodes is not None:
-            users = users.index_select(0, nodes[:num_users])
-            entities = entities.index_select(0, nodes[num_users:] - self.num_users)
-        projected = torch.cat([self.user_projection(users), self.entity_projection(entities)])
-        if self.absent is None:
-            return projected
-        absent = self.absent if nodes is None else self.absent.index_select(0, nodes)
-        return projected.masked_fill(absent, 0.0)
+        return self._projected(self.texts(nodes, num_users))
+
+    def _projected(self, texts: Texts) -> Tensor:
+        projected = torch.cat([self.user_projection(texts.users), self.entity_projection(texts.entities)])
+        return projected if texts.absent is None else projected.masked_fill(texts.absent, 0.0)
 
     def gate(self, embedding: Tensor, profile: Tensor, num_users: int) -> Tensor:
         """Return the gates g [n, 1] from e and s, both [n, D], users first."""

@@ -10,7 +10,7 @@ from spike_dgl.graph import entity_edge_types, with_similar_items
 from spike_dgl.models.base import Batch, EmbeddingModel, Embeddings, ModelInputs, ranking_terms, register
 from spike_dgl.models.fold_in import FoldIn
 from spike_dgl.models.spike.fold_in import SpikeFoldIn
-from spike_dgl.models.spike.injection import ProfileInjection, Profiles
+from spike_dgl.models.spike.injection import ProfileInjection, Texts
 from spike_dgl.models.spike.matching import ProfileMatching
 from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.models.spike.states import SpikeStates
@@ -80,7 +80,7 @@ class Spike(EmbeddingModel):
         super().__init__()
         self.options, self.num_users, self.num_items = options, inputs.num_users, inputs.num_items
         require_backend_on(inputs.device, options.backend)
-        graph = _with_text_neighbours(inputs, options.similar_items)
+        graph = with_text_neighbours(inputs, options.similar_items)
         self.views = Views(graph, inputs.num_items, options, inputs.device)
         self.num_nodes = inputs.num_users + inputs.num_entities
         num_ids = self.num_nodes if options.user_embedding else inputs.num_entities
@@ -118,7 +118,8 @@ class Spike(EmbeddingModel):
         """
         view = self._default_view() if view is None else view
         ids = self.ids(view.cold)
-        state, total, profile = self._start(ids, view.nodes, view.num_users, with_profiles)
+        texts = self.inject.texts(view.nodes, view.num_users) if self.inject and with_profiles else None
+        state, total, profile = self.start(_select(ids, view.nodes), texts)
         layers, attention = [state], []
         for messages, dst in view.draw():
             state, weights = self.conv.hop(messages, state, dst)
@@ -134,14 +135,19 @@ class Spike(EmbeddingModel):
             layers=tuple(layers),
         )
 
-    def _start(
-        self, ids: Tensor, nodes: Tensor | None, num_users: int | None, with_profiles: bool = True
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return h^0, h^0 minus the removed profiles (where the sum z starts), and the profiles s."""
-        embedding = _select(ids, nodes)
-        if self.inject is None or not with_profiles:
+    def start(self, embedding: Tensor, texts: Texts | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return h^0, h^0 minus the removed profiles (where the sum z starts), and the profiles s, [n, D] each.
+
+        Parameters
+        ----------
+        embedding
+            ID embeddings e [n, D] of the nodes, users first.
+        texts
+            Their text vectors; None to compute without profiles.
+        """
+        if self.inject is None or texts is None:
             return embedding, embedding, None
-        profiles: Profiles = self.inject(embedding, nodes, num_users)
+        profiles = self.inject.of_texts(embedding, texts)
         state = embedding if profiles.injected is None else embedding + profiles.injected
         return state, state if profiles.removed is None else state - profiles.removed, profiles.matched
 
@@ -189,7 +195,9 @@ class Spike(EmbeddingModel):
         ids = self.ids()
         state, total = torch.empty_like(ids), torch.empty_like(ids)
         for nodes in torch.split(torch.arange(len(state), device=state.device), NODES_PER_PROJECTION):
-            state[nodes], total[nodes], _ = self._start(ids, nodes, int((nodes < self.num_users).sum()))
+            num_users = int((nodes < self.num_users).sum())
+            texts = None if self.inject is None else self.inject.texts(nodes, num_users)
+            state[nodes], total[nodes], _ = self.start(ids[nodes], texts)
         for _ in range(self.options.num_layers):
             # The dst nodes of the parts are consecutive rows, so their results concatenate to the whole.
             state = torch.cat(
@@ -202,7 +210,7 @@ class Spike(EmbeddingModel):
         return total
 
 
-def _with_text_neighbours(inputs: ModelInputs, number: int) -> DGLGraph:
+def with_text_neighbours(inputs: ModelInputs, number: int) -> DGLGraph:
     """Return the heterograph with edges to each item from its `number` nearest text neighbours, if there are texts."""
     texts = inputs.compared_texts
     if not number or texts is None:

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
 from spike_dgl.models.base import RankingOptions
-from spike_dgl.nn.graphs.neighbour_sampling import ALL
+from spike_dgl.nn.graphs.neighbour_sampling import check_fanout
 from spike_dgl.nn.kernels import Backend
 from spike_dgl.nn.layers.spike_conv import RelationInit, require_whole_heads
 from spike_dgl.nn.losses import RankingLoss
@@ -142,10 +142,7 @@ class ViewOptions:
             )
         if not self.fanout:
             return
-        if len(self.fanout) != num_layers:
-            raise ValueError(f"fanout needs one number per layer, and num_layers is {num_layers}")
-        if any(number < 1 and number != ALL for number in self.fanout):
-            raise ValueError("a fanout is a number of neighbours: at least 1, or -1 for all")
+        check_fanout(self.fanout, num_layers)
         if quirks.idle_relations or quirks.masked_edges or self.newest_interactions or self.item_dropout:
             raise ValueError(
                 "quirks.idle_relations, quirks.masked_edges, newest_interactions and item_dropout need the whole "

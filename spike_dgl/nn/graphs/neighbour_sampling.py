@@ -116,7 +116,8 @@ class NeighbourSampler:
         interaction_dropout: float = 0.0,
         device: torch.device = CPU,
     ) -> None:
-        self.messages, self.fanouts, self.device = messages, tuple(fanouts), device
+        self.messages, self.num_users = messages, messages.num_users
+        self.fanouts, self.device = tuple(fanouts), device
         self.kg_dropout, self.interaction_dropout = kg_dropout, interaction_dropout
         src = torch.cat([messages.src, messages.pooled.src])
         dst = torch.cat([messages.attended.dst + messages.num_users, messages.pooled.dst])
@@ -155,8 +156,8 @@ class NeighbourSampler:
     def _without_dropped(self, edges: Edges, step_seed: int) -> Edges:
         if not (self.kg_dropout or self.interaction_dropout):
             return edges
-        num_users, first = self.messages.num_users, torch.minimum(edges.src, edges.dst)
-        is_interaction = first < num_users
+        first = torch.minimum(edges.src, edges.dst)
+        is_interaction = first < self.num_users
         # An edge must be dropped in all hops or in none. A hash of its identity decides, without a table of all edges.
         identity = torch.where(is_interaction, torch.maximum(edges.src, edges.dst), edges.numbers)
         random = _hash(_hash(first, step_seed) ^ identity, step_seed)
@@ -166,10 +167,9 @@ class NeighbourSampler:
     def _block(self, edges: Edges, dst_nodes: Tensor) -> Block:
         """Create a block on compacted rows from edges to `dst_nodes`."""
         nodes = torch.unique(torch.cat([edges.src, dst_nodes]))
-        num_users = int((nodes < self.messages.num_users).sum())
+        num_users = int((nodes < self.num_users).sum())
         src, dst = (torch.searchsorted(nodes, end) for end in (edges.src, edges.dst))
-        attended = edges.numbers < len(self.messages.attended)
-        relation = self.messages.relation[edges.numbers[attended]]
+        attended, relation = self._attended(edges)
         messages = MessageGraph.from_edges(
             (src[attended], dst[attended], relation),
             (src[~attended], dst[~attended]),
@@ -177,6 +177,11 @@ class NeighbourSampler:
             len(nodes) - num_users,
         )
         return Block(nodes, messages, torch.searchsorted(nodes, dst_nodes))
+
+    def _attended(self, edges: Edges) -> tuple[Tensor, Tensor]:
+        """Return which edges are attended, and the relation rows of those."""
+        attended = edges.numbers < len(self.messages.attended)
+        return attended, self.messages.relation[edges.numbers[attended]]
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,14 @@ class Edges:
     def keep(self, chosen: Tensor) -> Edges:
         """Return the edges where a mask is true."""
         return Edges(self.src[chosen], self.dst[chosen], self.numbers[chosen])
+
+
+def check_fanout(fanout: Sequence[int], num_layers: int) -> None:
+    """Raise `ValueError` unless `fanout` is empty or has a valid number for each layer."""
+    if fanout and len(fanout) != num_layers:
+        raise ValueError(f"fanout needs one number per layer, and num_layers is {num_layers}")
+    if any(number < 1 and number != ALL for number in fanout):
+        raise ValueError("a fanout is a number of neighbours: at least 1, or -1 for all")
 
 
 def _hash(numbers: Tensor, seed: int) -> Tensor:

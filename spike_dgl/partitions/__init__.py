@@ -1,0 +1,1 @@
+"""Training on a partitioned graph with DistDGL: one part, one server and some trainers per host."""

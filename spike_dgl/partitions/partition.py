@@ -1,0 +1,288 @@
+"""Partitioning: cut the heterograph of a data set into parts, and write each with its share of the data."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import warnings
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spike_dgl.config import to_mapping
+from spike_dgl.data.dataset import Dataset, Interactions
+from spike_dgl.data.options import load
+from spike_dgl.dgl_import import DGLGraph, dgl
+from spike_dgl.errors import ConfigError, SpikeError
+from spike_dgl.graph import build_graph, edge_types_by_id
+from spike_dgl.models.base import ModelInputs
+from spike_dgl.models.spike.model import with_text_neighbours
+from spike_dgl.nn.graphs.relational import RelationalGraph
+from spike_dgl.partitions.layout import (
+    DGL_LAYOUT,
+    EDGE_TYPE,
+    FIRST_HOST,
+    GRAPH,
+    ITEMS,
+    NODE_TYPE,
+    USERS,
+    Layout,
+    PartInteractions,
+    file_checksum,
+)
+from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.set_up import write_inputs
+from spike_dgl.runs.text_vectors import TextVectors
+from spike_dgl.training.seeding import seed_everything
+from spike_dgl.typing import IndexArray
+
+Method = Literal["metis", "random"]
+METIS_EDGES = 200_000_000
+"""Number of edges above which nodes are assigned at random by default: METIS holds several copies of the graph."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Graph cut into parts.
+
+    Parameters
+    ----------
+    parts
+        Graphs of the parts, with the src nodes of all edges to a part's own nodes.
+    original_rows
+        Row in 0..U+N-1, users first, of each id.
+    node_starts, edge_starts
+        See `Layout`.
+    edges_cut
+        Number of edges whose ends are in different parts.
+    method
+        How nodes were assigned.
+    """
+
+    parts: list[DGLGraph]
+    original_rows: Tensor
+    node_starts: Tensor
+    edge_starts: Tensor
+    edges_cut: int
+    method: Method
+
+
+@dataclass(frozen=True)
+class Partitioned:
+    """Result of `partition`: the layout, the cut, and the bytes of each part's files by name."""
+
+    layout: Layout
+    cut: Cut
+    bytes: tuple[dict[str, int], ...]
+
+
+def partition(
+    config: RunConfig, folder: Path, num_parts: int, method: Method | None = None, *, progress: bool = False
+) -> Partitioned:
+    """Partition the data set of a run and write the parts to a new folder.
+
+    Parameters
+    ----------
+    config
+        Settings of the run. The sections ``data`` and ``profiles``, and ``model.similar_items``, are fixed by the
+        parts; the others can change when training.
+    folder
+        A new folder. A host needs its files, and of the subfolders its own part.
+    num_parts
+        Number of hosts.
+    method
+        ``metis`` (few edges between parts, balanced by kind of node) or ``random``. Default: METIS up to
+        `METIS_EDGES` edges.
+    progress
+        Whether to show a progress bar for slow encoders.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpikeError(f"{folder} already exists\n  Choose another folder, or delete it.")
+    inputs = RunFolder.create(folder / FIRST_HOST)
+    try:
+        dataset = load(config.data)
+        if num_parts > min(dataset.num_users, dataset.num_items):
+            raise ConfigError(f"--parts is {num_parts}, but each part needs a user and an item")
+        config, vectors = write_inputs(config, inputs, dataset, progress=progress)
+        seed_everything(config.data.split_seed)
+        graph = _heterograph(dataset, vectors, config)
+        edges = RelationalGraph.from_heterograph(graph)
+        cut = cut_graph(edges, (dataset.num_users, dataset.num_items), num_parts, method)
+        return _write(config, folder, dataset, vectors, edge_types_by_id(graph), cut)
+    finally:
+        inputs.unlock()
+
+
+def _heterograph(dataset: Dataset, vectors: TextVectors, config: RunConfig) -> DGLGraph:
+    graph = build_graph(dataset)
+    entities = None if vectors.entities is None else torch.from_numpy(vectors.entities)
+    inputs = ModelInputs(graph, entity_vectors=entities, item_terms=vectors.item_terms)
+    return with_text_neighbours(inputs, getattr(config.model, "similar_items", 0))
+
+
+def cut_graph(
+    edges: RelationalGraph, users_and_items: tuple[int, int], num_parts: int, method: Method | None = None
+) -> Cut:
+    """Cut a graph into parts. Raises `SpikeError` if a part has no users or no items.
+
+    Parameters
+    ----------
+    edges
+        All edges, on U + N rows, users first.
+    users_and_items
+        U and I.
+    num_parts, method
+        See `partition`.
+    """
+    bounds = torch.tensor(users_and_items).cumsum(0)
+    kinds = torch.searchsorted(bounds, torch.arange(edges.num_nodes), right=True)
+    graph = dgl.graph((edges.src, edges.dst), num_nodes=edges.num_nodes)
+    graph.ndata[dgl.NTYPE], graph.edata[dgl.ETYPE] = kinds, edges.relation
+    method = method or ("metis" if len(edges) <= METIS_EDGES else "random")
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # DGL prints its progress
+        warnings.simplefilter("ignore", ResourceWarning)  # and leaves a file open
+        assigned = _assign(graph, kinds, num_parts, method)
+        parts, original_rows, _ = dgl.partition_graph_with_halo(graph, assigned, 1, reshuffle=True)
+    of_nodes = torch.bincount(assigned * 3 + kinds, minlength=3 * num_parts).view(num_parts, 3)
+    if not of_nodes[:, [USERS, ITEMS]].all():
+        raise SpikeError(
+            "a part has no users or no items\n  Choose fewer parts (--parts), or --method random."
+        )
+    relations = assigned[edges.dst] * edges.num_relations + edges.relation
+    of_edges = torch.bincount(relations, minlength=num_parts * edges.num_relations)
+    return Cut(
+        parts=[parts[part] for part in range(num_parts)],
+        original_rows=original_rows,
+        node_starts=_starts(of_nodes),
+        edge_starts=_starts(of_edges.view(num_parts, -1)),
+        edges_cut=int((assigned[edges.src] != assigned[edges.dst]).sum()),
+        method=method,
+    )
+
+
+def _assign(graph: DGLGraph, kinds: Tensor, num_parts: int, method: Method) -> Tensor:
+    """Return the part of each node."""
+    if num_parts == 1:
+        return torch.zeros_like(kinds)
+    if method == "random":
+        return torch.randint(num_parts, kinds.shape)
+    assigned: Tensor = dgl.metis_partition_assignment(
+        graph, num_parts, balance_ntypes=kinds, balance_edges=True
+    )
+    return assigned.long()
+
+
+def _starts(counts: Tensor) -> Tensor:
+    """Return the first id of each group, given their sizes [P, k] in the order of ids."""
+    return (counts.flatten().cumsum(0) - counts.flatten()).view(counts.shape)
+
+
+def _write(
+    config: RunConfig,
+    folder: Path,
+    dataset: Dataset,
+    vectors: TextVectors,
+    edge_types: list[tuple[str, str, str]],
+    cut: Cut,
+) -> Partitioned:
+    texts = torch.from_numpy(np.concatenate(list(vectors.dense.values()))) if vectors.dense else None
+    ids = torch.empty_like(cut.original_rows)
+    ids[cut.original_rows] = torch.arange(len(ids))
+    interactions = _interactions_by_part(dataset, ids.numpy(), cut)
+    ends = [*cut.node_starts[1:, USERS].tolist(), len(ids)]
+    for part, (graph, first, end) in enumerate(
+        zip(cut.parts, cut.node_starts[:, USERS].tolist(), ends, strict=True)
+    ):
+        own = folder / f"part{part}"
+        own.mkdir()
+        dgl.save_graphs(str(own / "graph.dgl"), [_as_stored(graph)])
+        rows = cut.original_rows[first:end]
+        features = {f"{NODE_TYPE}/row": rows}
+        if texts is not None:
+            features[f"{NODE_TYPE}/text"] = texts[rows]
+        dgl.data.utils.save_tensors(str(own / "node_feat.dgl"), features)
+        dgl.data.utils.save_tensors(str(own / "edge_feat.dgl"), {})
+        interactions[part].write(own / "interactions.npz")
+    files = [sorted((folder / f"part{part}").iterdir()) for part in range(len(cut.parts))]
+    layout = Layout(
+        name=dataset.name,
+        node_starts=_nested(cut.node_starts),
+        edge_starts=_nested(cut.edge_starts),
+        num_nodes=len(ids),
+        num_edges=sum(int(part.edata["inner_edge"].sum()) for part in cut.parts),
+        num_train=tuple(len(of_part.train) for of_part in interactions),
+        edge_types=tuple(edge_types),
+        text_dim=0 if texts is None else texts.shape[1],
+        similar_items=getattr(config.model, "similar_items", 0),
+        data=to_mapping(config.data),
+        profiles=to_mapping(config.profiles),
+        checksums=tuple({file.name: file_checksum(file) for file in of_part} for of_part in files),
+    )
+    _write_dgl_layout(layout, folder)
+    layout.write(folder)  # last: with it the folder is complete
+    sizes = tuple({file.name: file.stat().st_size for file in of_part} for of_part in files)
+    return Partitioned(layout, cut, sizes)
+
+
+def _as_stored(part: DGLGraph) -> DGLGraph:
+    """Return a part with what DistDGL reads, and only the in-edges of its own nodes: others are not sampled here."""
+    own = part.edata["inner_edge"].bool()
+    src, dst = (end[own] for end in part.edges(order="eid"))
+    stored = dgl.graph((src, dst), num_nodes=part.num_nodes())
+    stored.ndata["inner_node"] = part.ndata["inner_node"].to(torch.uint8)
+    stored.ndata[dgl.NID] = part.ndata[dgl.NID]
+    stored.edata["inner_edge"] = torch.ones(len(src), dtype=torch.uint8)
+    stored.edata[dgl.EID] = part.edata[dgl.EID][own]
+    return stored
+
+
+def _interactions_by_part(dataset: Dataset, ids: IndexArray, cut: Cut) -> list[PartInteractions]:
+    user_ids, item_ids = ids[: dataset.num_users], ids[dataset.num_users :][: dataset.num_items]
+    item_numbers = np.empty(len(item_ids), np.int64)
+    item_numbers[item_ids.argsort()] = np.arange(len(item_ids))
+    starts = cut.node_starts[:, USERS].numpy()
+    part_of_user = np.searchsorted(starts, user_ids, side="right") - 1
+    numbers_in_part = user_ids - starts[part_of_user]
+
+    def of_part(pairs: Interactions, part: int) -> Interactions:
+        chosen = part_of_user[pairs.users] == part
+        users, items = pairs.users[chosen], pairs.items[chosen]
+        return Interactions.from_pairs(numbers_in_part[users], item_numbers[items])
+
+    return [
+        PartInteractions(*(of_part(pairs, part) for pairs in (dataset.train, dataset.valid, dataset.test)))
+        for part in range(len(cut.parts))
+    ]
+
+
+def _nested(starts: Tensor) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row) for row in starts.tolist())
+
+
+def _write_dgl_layout(layout: Layout, folder: Path) -> None:
+    """Write the file that DistDGL reads: a homogeneous graph with consecutive ids in each part."""
+    first_nodes = [*(part[0] for part in layout.node_starts), layout.num_nodes]
+    first_edges = [*(part[0] for part in layout.edge_starts), layout.num_edges]
+    content = {
+        "graph_name": GRAPH,
+        "num_nodes": layout.num_nodes,
+        "num_edges": layout.num_edges,
+        "part_method": "metis",
+        "num_parts": layout.num_parts,
+        "halo_hops": 1,
+        "node_map": {NODE_TYPE: list(pairwise(first_nodes))},
+        "edge_map": {EDGE_TYPE: list(pairwise(first_edges))},
+        "ntypes": {NODE_TYPE: 0},
+        "etypes": {EDGE_TYPE: 0},
+    }
+    for part in range(layout.num_parts):
+        names = {"node_feats": "node_feat.dgl", "edge_feats": "edge_feat.dgl", "part_graph": "graph.dgl"}
+        content[f"part-{part}"] = {key: f"part{part}/{name}" for key, name in names.items()}
+    (folder / DGL_LAYOUT).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

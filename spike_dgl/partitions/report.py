@@ -1,0 +1,113 @@
+"""The run folder at the end: weights, embeddings, and the test, in the order of the data set's rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spike_dgl.data.dataset import Dataset
+from spike_dgl.errors import NotFiniteError
+from spike_dgl.evaluation import Evaluation
+from spike_dgl.evaluation.evaluate import relevant_pairs
+from spike_dgl.models.base import CPU, Embeddings
+from spike_dgl.nn.kernels.rows import normalise
+from spike_dgl.partitions.inference import embeddings
+from spike_dgl.partitions.ranking import Ranked, rank_own
+from spike_dgl.partitions.tables import chunks
+from spike_dgl.partitions.trainer import PartitionTrainer
+from spike_dgl.profiles.stored import read_profile_texts
+from spike_dgl.runs.environment import peak_memory_mb
+from spike_dgl.runs.experiment import write_test
+from spike_dgl.runs.report import record_of_training
+from spike_dgl.training.checkpoint import save_checkpoint
+
+
+def write_run(trainer: PartitionTrainer, *, test: bool) -> None:
+    """Write the result of a trained run to the run folder of the first host. All processes must call it together.
+
+    The first process holds the tables of all nodes while it writes them.
+    """
+    trainer.load(trainer.reported_epoch)
+    trainer.infer()
+    of_all = []
+    if test:
+        final = embeddings(trainer.model, trainer.tables)
+        ranked = rank_own(final, trainer.pairs, "test", trainer.config.evaluation)
+        of_all = trainer.processes.gather((trainer.own.users.start, ranked))
+    peaks = trainer.processes.gather(peak_memory_mb())
+    if trainer.processes.is_first:
+        _write(trainer, of_all, {"trainers_peak_memory_mb": peaks})
+    trainer.processes.highest(0)  # the others keep their parts of the tables until they are written
+
+
+def _write(trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], more: dict[str, Any]) -> None:
+    folder, config = trainer.folder, trainer.config
+    weights, final = _all_rows(trainer, trainer.tables.ids.weight), _final(trainer)
+    state = {name: parameter.detach() for name, parameter in trainer.model.parameters.items()}
+    save_checkpoint(
+        {"epoch": trainer.reported_epoch, "model": {"embedding": weights, **state}}, folder.file("best.pt")
+    )
+    folder.write_arrays("embeddings.npz", users=final.users.numpy(), items=final.items.numpy())
+    dataset = folder.load_dataset()
+    sources = read_profile_texts(folder.file("profiles.jsonl.gz")).sources
+    record = record_of_training(folder, dataset, trainer.model.model, sources) | more
+    record |= {
+        "parameters": weights.numel() + sum(value.numel() for value in state.values()),
+        "device": "cpu",
+        "processes": trainer.processes.number,
+        "parts": trainer.layout.num_parts,
+        "peak_device_memory_mb": None,
+    }
+    if ranked:
+        write_test(folder, config, dataset, record, _evaluation(trainer, ranked, dataset), CPU)
+    else:
+        folder.write_json("validation.json", record)
+
+
+def _all_rows(trainer: PartitionTrainer, table: Any) -> Tensor:
+    """Return a table of all nodes in the order of the data set's rows, users first."""
+    rows = torch.empty(trainer.layout.num_nodes, trainer.tables.dim)
+    for ids in chunks(range(trainer.layout.num_nodes)):
+        rows[trainer.tables.original_rows(ids)] = table[ids]
+    return rows
+
+
+def _final(trainer: PartitionTrainer) -> Embeddings:
+    rows, num_users = _all_rows(trainer, trainer.tables.states[0]), trainer.layout.num_users
+    users, items = rows[:num_users], rows[num_users:][: trainer.layout.num_items]
+    if trainer.config.model.score_temperature is not None:
+        users, items = normalise(users), normalise(items)
+    if not (users.isfinite().all() and items.isfinite().all()):
+        raise NotFiniteError("some embeddings are infinite or not a number\n  Lower training.learning_rate.")
+    return Embeddings(users, items)
+
+
+def _evaluation(trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], dataset: Dataset) -> Evaluation:
+    """Join the lists of all processes, with users and items as rows of the data set."""
+    _, relevant, known = relevant_pairs(dataset, "test")
+    items = trainer.tables.original_rows(trainer.layout.all_item_ids).numpy() - dataset.num_users
+    users = np.concatenate([_users(trainer, first, of_process) for first, of_process in ranked])
+    order = users.argsort()
+    lists = np.concatenate([of_process.lists for _, of_process in ranked])[order]
+    per_user = {
+        name: np.concatenate([of_process.per_user[name] for _, of_process in ranked])[order]
+        for name in ranked[0][1].per_user
+    }
+    return Evaluation(
+        split="test",
+        cutoffs=trainer.config.evaluation.cutoffs,
+        means={name: float(values.mean()) for name, values in per_user.items()},
+        per_user=per_user,
+        users=users[order],
+        ranked=np.where(lists < 0, lists, items[lists]),
+        relevant=relevant,
+        users_without_items=dataset.num_users - len(users),
+        pairs_seen_before=known,
+    )
+
+
+def _users(trainer: PartitionTrainer, first: int, ranked: Ranked) -> Any:
+    return trainer.tables.original_rows(torch.from_numpy(ranked.users + first)).numpy()
