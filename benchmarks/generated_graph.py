@@ -19,7 +19,7 @@ from spike_dgl.data.synthetic import synthetic_dataset
 
 RELATIONS, TEST_USERS = 20, 1000
 EDGES_PER_NODE, OF_INTERACTIONS = 13, 13
-"""Of 13 edges per node, 9.75 are triples and their inverses; of the interactions, one in 13 is written."""
+"""Edges per node, of which 9.75 are triples and their inverses; and interactions drawn per one that is written."""
 
 
 def main(num_nodes: int, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `python main.py speed gpu` measures, one row at a time, in a process of its own."""
+"""Measurements of `python main.py speed gpu`, one row at a time, in a process of its own."""
 
 from __future__ import annotations
 

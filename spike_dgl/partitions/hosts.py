@@ -49,7 +49,7 @@ SHARED_MEMORY = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a host's children need to know, written to a file that they read.
+    """Job of a host's child processes, in a file that they read.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ SAME_COMMAND = "Start the same command on every host."
 
 @dataclass(frozen=True)
 class Command:
-    """What the user asked for, on every host alike.
+    """Command of the user, the same on every host.
 
     Parameters
     ----------
