@@ -94,6 +94,18 @@ cli.add_command(embeddings)
 @click.option("--show-config", is_flag=True, help="Print all settings and exit.")
 @click.option("--no-test", is_flag=True, help="Skip the test; --resume RUN runs it later.")
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
+@click.option(
+    "--regime",
+    type=click.Choice(["auto", "any-order", "in-order"]),
+    help="Train SPiKE in any order or in the order of time, or choose by short runs; see docs/training.md.",
+)
+@click.option(
+    "--budget",
+    default=120.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds of training for the short runs.",
+)
 def train(
     overrides: tuple[str, ...],
     config_file: Path | None,
@@ -102,35 +114,46 @@ def train(
     show_config: bool,
     no_test: bool,
     quiet: bool,
+    regime: str | None,
+    budget: float,
 ) -> None:
     """Train and test a model, and print a list. Without arguments: SPiKE on the bundled MovieLens.
+
+    On data of your own with times, short runs choose between two training regimes, unless --config, --regime or a
+    setting of a regime is given.
 
     With several processes or GPUs: torchrun --nproc_per_node=N main.py train ...
     """
     started = time.perf_counter()
-    from spike_dgl.runs.config import load_config
+    from spike_dgl.runs.choice import requested_regime, settle, start_in_regime
+    from spike_dgl.runs.config import RunConfig, read_settings
     from spike_dgl.runs.folder import RunFolder
-    from spike_dgl.runs.set_up import new_folder, reopen, start
+    from spike_dgl.runs.set_up import new_folder, reopen
     from spike_dgl.training.distributed import join_processes
 
-    if resume is not None and (config_file is not None or out is not None or show_config):
+    if resume is not None and (config_file is not None or out is not None or show_config or regime):
         raise click.UsageError(
-            "--resume uses the settings and folder of the run; leave out --config, --out, --show-config"
+            "--resume uses the settings and folder of the run; leave out --config, --out, --show-config, --regime"
         )
     if show_config:
-        click.echo(load_config(config_file, overrides).to_yaml(), nl=False)
+        settings = read_settings(config_file, overrides)
+        click.echo(settle(settings, None if regime == "auto" else regime)[0].to_yaml(), nl=False)
         return
     with join_processes() as processes:
         if resume is not None:
             experiment = reopen(RunFolder.open(resume), overrides, processes=processes)
         else:
-            config = load_config(config_file, overrides)
+            settings = read_settings(config_file, overrides)
+            config = RunConfig.from_mapping(settings)
             folder = processes.on_rank_zero(lambda: new_folder(config, out))
             path = config.data.path
-            experiment = start(
-                config,
+            experiment = start_in_regime(
+                settings,
                 folder,
                 processes,
+                regime=requested_regime(regime, settings, config_file),
+                budget=budget,
+                say=click.echo,
                 progress=not quiet,
                 inspect=lambda dataset: _show_audit(dataset, path),
             )

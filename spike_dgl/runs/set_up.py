@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -61,17 +63,20 @@ def start(
     *,
     progress: bool = False,
     inspect: Callable[[Dataset], None] = lambda _: None,
+    regime: Mapping[str, Any] = MappingProxyType({}),
 ) -> Experiment:
     """Set up a new run: load the data, build profiles, graph and model, and write the set-up files to the folder.
 
     In data-parallel training all processes must call it. The first one does the work, and the others load the result.
     With `progress`, a progress bar is shown if encoding profiles takes long. `inspect` is called with the data before
-    it is used.
+    it is used. `regime` is recorded in ``environment.json``: how the settings were chosen (`spike_dgl.runs.choice`).
     """
     processes = processes or Processes()
     started: list[Experiment] = []
     try:
-        processes.on_rank_zero(lambda: started.append(_start(config, folder, processes, progress, inspect)))
+        processes.on_rank_zero(
+            lambda: started.append(_start(config, folder, processes, progress, inspect, regime))
+        )
     except BaseException:
         folder.remove_if_empty()
         raise
@@ -84,6 +89,7 @@ def _start(
     processes: Processes,
     progress: bool,
     inspect: Callable[[Dataset], None],
+    regime: Mapping[str, Any],
 ) -> Experiment:
     _device_of(config, processes)  # raises before anything is written if there is no such device
     dataset = load(config.data)
@@ -99,7 +105,8 @@ def _start(
     if isinstance(profiles.fitted_encoder, TfidfSvdEncoder):
         with atomic_write(folder.file("encoder.npz")) as partial:
             profiles.fitted_encoder.save(partial)
-    folder.write_json("environment.json", environment() | {"data": data, "encoder": profiles.encoder})
+    how = {"data": data, "encoder": profiles.encoder, **({"regime": dict(regime)} if regime else {})}
+    folder.write_json("environment.json", environment() | how)
     folder.write_text("config.yaml", config.to_yaml())
     return _set_up(config, folder, dataset, vectors, processes)
 
