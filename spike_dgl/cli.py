@@ -101,7 +101,7 @@ cli.add_command(embeddings)
 )
 @click.option(
     "--budget",
-    default=120.0,
+    default=300.0,
     show_default=True,
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds of training for the short runs.",

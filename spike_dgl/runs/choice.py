@@ -25,7 +25,7 @@ from spike_dgl.runs.set_up import start
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.interrupt import Interrupted
 
-BUDGET = 120.0
+BUDGET = 300.0
 """Default seconds of training for all short runs together."""
 MAX_LATE = 0.05
 """Maximum share of training pairs after their user's first test pair, in data that counts as split by time."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import spike_dgl
+from spike_dgl.cli import train
 from spike_dgl.config import flat, merge
 from spike_dgl.errors import ConfigError, DataError, SpikeError
 from spike_dgl.runs import choice
@@ -125,6 +126,11 @@ def test_explicit_settings_take_precedence_over_the_regime() -> None:
 def test_bad_requests_are_refused(given: dict[str, Any], regime: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         settle(given, regime)
+
+
+def test_the_command_line_has_the_same_default_budget() -> None:
+    defaults = {option.name: option.default for option in train.params}
+    assert defaults["budget"] == choice.BUDGET
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
