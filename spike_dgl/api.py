@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 from spike_dgl.config import merge, nested, read_yaml
 from spike_dgl.errors import DataError
+from spike_dgl.runs.choice import BUDGET, settle, start_in_regime
 from spike_dgl.runs.config import RunConfig, config_of, with_absolute_paths
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.processes import PlannedRun
-from spike_dgl.runs.set_up import new_folder, reopen, start
+from spike_dgl.runs.regimes import RegimeName
+from spike_dgl.runs.set_up import new_folder, reopen
 
 if TYPE_CHECKING:
     from spike_dgl.data.dataset import Dataset
@@ -31,6 +33,8 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    regime: RegimeName | None = None,
+    budget: float = BUDGET,
     **training: Any,
 ) -> Run:
     """Train a model, test it once, and return the finished run.
@@ -54,7 +58,14 @@ def train(
     resume
         If `out` holds a run with these settings, go on with it, or return it if it is finished.
     progress
-        Whether to show a progress bar, and print at the end if the run is below a baseline (see `Run.baselines`).
+        Whether to show a progress bar, and to print which training regime is chosen and whether the run is below a
+        baseline (see `Run.baselines`).
+    regime
+        Training regime of SPiKE: ``"any-order"``, ``"in-order"`` (of time), or ``"auto"`` to choose by short runs on
+        the inner split; None for the settings as they are. Settings take precedence over those of the regime. A
+        resumed run keeps its regime.
+    budget
+        Seconds of training for the short runs together.
     **training
         Settings of the training section, such as ``epochs``, ``learning_rate``, ``seed`` and ``device``.
 
@@ -79,10 +90,12 @@ def train(
     given = {key: value for key, value in named.items() if value is not None}
     given |= {f"training.{name}": value for name, value in training.items()}
     file = {} if config is None else read_yaml(Path(config))
-    run_config = RunConfig.from_mapping(merge(file, nested(given | dict(settings or {}))))
+    by_section = merge(file, nested(given | dict(settings or {})))
+    run_config = RunConfig.from_mapping(by_section)
     path = None if out is None else Path(out)
     if resume and path is not None:
-        planned = PlannedRun(path.name, with_absolute_paths(run_config), path)
+        in_folder = RunFolder(path).regime().get("name") if regime in (None, "auto") else regime
+        planned = PlannedRun(path.name, with_absolute_paths(settle(by_section, in_folder)[0]), path)
         planned.check_settings()
         if planned.is_finished:
             return Run.open(path)
@@ -91,8 +104,20 @@ def train(
             reopen(folder).train(resume=True, progress=progress)
             return _finished(folder, progress)
     folder = new_folder(run_config, path)
-    start(run_config, folder, progress=progress).train(progress=progress)
+    experiment = start_in_regime(
+        by_section,
+        folder,
+        regime=regime,
+        budget=budget,
+        say=print if progress else _silent,
+        progress=progress,
+    )
+    experiment.train(progress=progress)
     return _finished(folder, progress)
+
+
+def _silent(_: str) -> None:
+    """Print nothing."""
 
 
 def _finished(folder: RunFolder, progress: bool) -> Run:

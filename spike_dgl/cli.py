@@ -100,6 +100,18 @@ cli.add_command(embeddings)
 @click.option(
     "--trainers", type=click.IntRange(min=1), default=1, help="Trainers per host with --partitions."
 )
+@click.option(
+    "--regime",
+    type=click.Choice(["auto", "any-order", "in-order"]),
+    help="Train SPiKE in any order or in the order of time, or choose (auto) by short runs; see docs/training.md.",
+)
+@click.option(
+    "--budget",
+    default=300.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds of training for the short runs.",
+)
 def train(
     overrides: tuple[str, ...],
     config_file: Path | None,
@@ -110,25 +122,31 @@ def train(
     quiet: bool,
     partitions: Path | None,
     trainers: int,
+    regime: str | None,
+    budget: float,
 ) -> None:
     """Train and test a model, and print a list. Without arguments: SPiKE on the bundled MovieLens.
 
     With several processes or GPUs: torchrun --nproc_per_node=N main.py train ...
     """
     started = time.perf_counter()
-    from spike_dgl.runs.config import load_config
+    from spike_dgl.runs.choice import settle, start_in_regime
+    from spike_dgl.runs.config import RunConfig, read_settings
     from spike_dgl.runs.folder import RunFolder
-    from spike_dgl.runs.set_up import new_folder, reopen, start
+    from spike_dgl.runs.set_up import new_folder, reopen
     from spike_dgl.training.distributed import join_processes
 
-    if resume is not None and (config_file is not None or out is not None or show_config):
+    if resume is not None and (config_file is not None or out is not None or show_config or regime):
         raise click.UsageError(
-            "--resume uses the settings and folder of the run; leave out --config, --out, --show-config"
+            "--resume uses the settings and folder of the run; leave out --config, --out, --show-config, --regime"
         )
     if show_config:
-        click.echo(load_config(config_file, overrides).to_yaml(), nl=False)
+        settings = read_settings(config_file, overrides)
+        click.echo(settle(settings, None if regime == "auto" else regime)[0].to_yaml(), nl=False)
         return
     if partitions is not None:
+        if regime:
+            raise click.UsageError("--partitions trains in any order; leave out --regime")
         from spike_dgl.partitions.run import Command, train_on_partitions
 
         asked = Command(partitions, overrides, config_file, out, resume, trainers, not no_test, not quiet)
@@ -143,13 +161,17 @@ def train(
         if resume is not None:
             experiment = reopen(RunFolder.open(resume), overrides, processes=processes)
         else:
-            config = load_config(config_file, overrides)
+            settings = read_settings(config_file, overrides)
+            config = RunConfig.from_mapping(settings)
             folder = processes.on_rank_zero(lambda: new_folder(config, out))
             path = config.data.path
-            experiment = start(
-                config,
+            experiment = start_in_regime(
+                settings,
                 folder,
                 processes,
+                regime=regime,
+                budget=budget,
+                say=click.echo,
                 progress=not quiet,
                 inspect=lambda dataset: _show_audit(dataset, path),
             )

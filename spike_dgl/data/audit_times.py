@@ -28,14 +28,19 @@ def order_in_time(dataset: Dataset) -> Iterator[Finding]:
         yield skipped(TIES, "The data has no times.")
         return
     for name, part in held_out.items():
-        first = _by_user(part, part.times, dataset.num_users, np.minimum, np.inf)
-        late = int((dataset.train.times > first[dataset.train.users]).sum())
+        late = pairs_after(dataset.train, part, dataset.num_users)
         message = (
             f"They are later than the user's first {name} pair, so training uses the future. This is normal in a "
             "random split, but results then do not show how well future interactions are predicted."
         )
         yield finding(f"training pairs after {name} pairs of their user", late, "warn", message)
     yield _ties(dataset, list(held_out.values()))
+
+
+def pairs_after(train: Interactions, held_out: Interactions, num_users: int) -> int:
+    """Return the number of training pairs later than their user's first held-out pair; both splits need times."""
+    first = _by_user(held_out, held_out.times, num_users, np.minimum, np.inf)
+    return int((train.times > first[train.users]).sum())  # type: ignore[operator]
 
 
 def _ties(dataset: Dataset, held_out: Sequence[Interactions]) -> Finding:

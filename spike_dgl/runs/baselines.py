@@ -139,8 +139,11 @@ def _advice(config: RunConfig, record: Mapping[str, Any], dataset: Dataset) -> s
         return ""
     if record["valid"] and record["reported_epoch"] == record["epochs"]:
         return "The last epoch was the best on validation: train longer (training.epochs)."
-    if dataset.train.times is not None and not config.training.recency:
-        return "This data has times: training in the order of time may help (docs/training.md)."
+    is_chosen = "choice" in record.get("regime", {})
+    if dataset.train.times is not None and not config.training.recency and not is_chosen:
+        return (
+            "This data has times: training in the order of time may help (--regime auto, docs/training.md)."
+        )
     return "Other settings may help: python main.py tune chooses them on validation."
 
 

@@ -106,19 +106,24 @@ def load_config(file: Path | None = None, overrides: Iterable[str] = ()) -> RunC
         If the file cannot be read, a key is unknown (the message names the nearest), or a value has the wrong type
         or range.
     """
+    return RunConfig.from_mapping(read_settings(file, overrides))
+
+
+def read_settings(file: Path | None = None, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read settings like `load_config`, by section and without defaults."""
     return _with_overrides(read_yaml(file) if file is not None else {}, overrides)
 
 
 def config_of(folder: RunFolder, overrides: Iterable[str] = ()) -> RunConfig:
     """Load the settings of a run, with overrides. Raises `ConfigError` like `load_config`."""
-    return _with_overrides(folder.settings(), overrides)
+    return RunConfig.from_mapping(_with_overrides(folder.settings(), overrides))
 
 
-def _with_overrides(mapping: dict[str, Any], overrides: Iterable[str]) -> RunConfig:
+def _with_overrides(mapping: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     overrides = list(overrides)
     chosen = [value for key, _, value in (item.partition("=") for item in overrides) if key == "model.name"]
     known = known_settings(chosen[-1] if chosen else name_of_model(mapping))
-    return RunConfig.from_mapping(apply_overrides(mapping, overrides, known))
+    return apply_overrides(mapping, overrides, known)
 
 
 def known_settings(model: str | None = None) -> list[str]:

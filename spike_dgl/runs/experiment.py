@@ -86,6 +86,17 @@ class Experiment:
             self._fit(resume, progress, say)
             self.processes.on_rank_zero(lambda: self.folder.write_json("validation.json", self._record()))
 
+    def train_briefly(self, seconds: float) -> bool:
+        """Train for at most `seconds`, without test and progress bar; return whether the time sufficed.
+
+        The epoch in which the time is up ends early and is validated. For trained models.
+        """
+        assert isinstance(self.model, EmbeddingModel)
+        with self._only_writer():
+            trainer = self._trainer(self.model, progress=False, time_limit=seconds)
+            trainer.fit()
+        return trainer.is_done
+
     @contextmanager
     def _only_writer(self) -> Iterator[None]:
         self.processes.on_rank_zero(self.folder.lock)
@@ -157,7 +168,7 @@ class Experiment:
         """Text vectors of the items [I, d_t]; None if the run uses no profiles."""
         return item_vectors(self.folder, self.dataset)
 
-    def _trainer(self, model: EmbeddingModel, progress: bool) -> Trainer:
+    def _trainer(self, model: EmbeddingModel, progress: bool, time_limit: float | None = None) -> Trainer:
         training, dataset = self.config.training, self.dataset
         sampler = BprSampler(
             dataset.train,
@@ -179,6 +190,7 @@ class Experiment:
             validate=(lambda embeddings: self._validate(embeddings.scores)) if len(dataset.valid) else None,
             progress=progress,
             processes=self.processes,
+            time_limit=time_limit,
         )
 
     def _validate(self, scores: ScoreFunction) -> dict[str, float]:

@@ -194,6 +194,12 @@ class RunFolder:
             for key, (old, new) in one["changed"].items()
         ]
 
+    def regime(self) -> dict[str, Any]:
+        """Return the training regime and how it was chosen; empty if the run was not started in one."""
+        if not self.file("environment.json").is_file():
+            return {}
+        return dict(self.read_json("environment.json").get("regime", {}))
+
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Write an npz file atomically."""
         with atomic_write(self.file(name)) as partial, partial.open("wb") as stream:

@@ -44,6 +44,7 @@ def record_of_training(
         "split_hash": dataset.split_hash,
         "altered": list(dataset.altered),
         "changed_when_resumed": folder.changed_when_resumed(),
+        **({"regime": regime} if (regime := folder.regime()) else {}),
         "reported_epoch": reported,
         "epochs": records[-1]["epoch"] if records else 0,
         "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
@@ -108,8 +109,8 @@ def render_result(
 ) -> str:
     """Render ``RESULT.md``.
 
-    It has the test metrics, those of the baselines (see `render_baselines`), the choice of the epoch, costs, metrics
-    beyond accuracy, and metrics of groups of users and items.
+    It has the test metrics, those of the baselines (see `render_baselines`), the choice of epoch and training regime,
+    costs, metrics beyond accuracy, and metrics of groups of users and items.
     """
     valid = record["valid"]
     reported, epochs, resumed = record["reported_epoch"], record["epochs"], record["changed_when_resumed"]
@@ -130,6 +131,7 @@ def render_result(
                 *([f"Changed on purpose: {'; '.join(dataset.altered)}."] if dataset.altered else []),
                 *([f"Changed when resumed: {'; '.join(resumed)}."] if resumed else []),
                 selection + _left_out(record),
+                *([choice["text"]] if (choice := record.get("regime", {}).get("choice")) else []),
                 _costs(record),
                 beyond_accuracy_table(record["test_beyond_accuracy"], test.cutoffs),
                 render_groups(test, dataset, sources),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -61,17 +63,20 @@ def start(
     *,
     progress: bool = False,
     inspect: Callable[[Dataset], None] = lambda _: None,
+    regime: Mapping[str, Any] = MappingProxyType({}),
 ) -> Experiment:
     """Set up a new run: load the data, build profiles, graph and model, and write the set-up files to the folder.
 
     In data-parallel training all processes must call it. The first one does the work, and the others load the result.
     With `progress`, a progress bar is shown if encoding profiles takes long. `inspect` is called with the data before
-    it is used.
+    it is used. `regime` is recorded in ``environment.json``: how the settings were chosen (`spike_dgl.runs.choice`).
     """
     processes = processes or Processes()
     started: list[Experiment] = []
     try:
-        processes.on_rank_zero(lambda: started.append(_start(config, folder, processes, progress, inspect)))
+        processes.on_rank_zero(
+            lambda: started.append(_start(config, folder, processes, progress, inspect, regime))
+        )
     except BaseException:
         folder.remove_if_empty()
         raise
@@ -84,18 +89,27 @@ def _start(
     processes: Processes,
     progress: bool,
     inspect: Callable[[Dataset], None],
+    regime: Mapping[str, Any],
 ) -> Experiment:
     _device_of(config, processes)  # raises before anything is written if there is no such device
     dataset = load(config.data)
     inspect(dataset)
-    config, vectors = write_inputs(config, folder, dataset, progress=progress)
+    config, vectors = write_inputs(config, folder, dataset, progress=progress, regime=regime)
     return _set_up(config, folder, dataset, vectors, processes)
 
 
 def write_inputs(
-    config: RunConfig, folder: RunFolder, dataset: Dataset, *, progress: bool = False
+    config: RunConfig,
+    folder: RunFolder,
+    dataset: Dataset,
+    *,
+    progress: bool = False,
+    regime: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[RunConfig, TextVectors]:
-    """Build the profiles of a new run, write its set-up files, and return its settings with absolute paths."""
+    """Build the profiles of a new run, write its set-up files, and return its settings with absolute paths.
+
+    `regime` is the record of how its training regime was chosen, if it was.
+    """
     _check_data(dataset, config)
     config = with_absolute_paths(config)
     profiles = build_profiles(dataset, config.profiles, progress=progress)
@@ -107,7 +121,8 @@ def write_inputs(
     if isinstance(profiles.fitted_encoder, TfidfSvdEncoder):
         with atomic_write(folder.file("encoder.npz")) as partial:
             profiles.fitted_encoder.save(partial)
-    folder.write_json("environment.json", environment() | {"data": data, "encoder": profiles.encoder})
+    how = {"data": data, "encoder": profiles.encoder, **({"regime": dict(regime)} if regime else {})}
+    folder.write_json("environment.json", environment() | how)
     folder.write_text("config.yaml", config.to_yaml())
     return config, vectors
 

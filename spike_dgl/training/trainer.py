@@ -64,6 +64,8 @@ class Trainer:
         Whether to show a progress bar.
     processes
         Processes of data-parallel training. Each has its own trainer; the first one writes the files.
+    time_limit
+        Seconds after which `fit` ends the current epoch early and validates; None for no limit. For a single process.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Trainer:
         validate: Validate | None = None,
         progress: bool = True,
         processes: Processes | None = None,
+        time_limit: float | None = None,
     ) -> None:
         self.model, self.sampler, self.options = model, sampler, options
         self.processes = processes or Processes()
@@ -91,6 +94,9 @@ class Trainer:
             fused=self.device.type == "cuda" or None,
         )
         self.stopping = EarlyStopping(options.patience)
+        self.time_limit, self._started = time_limit, time.perf_counter()
+        self.is_out_of_time = False
+        """True if the time limit has ended an epoch."""
         self.changed: dict[str, tuple[Any, Any]] = {}
         """Settings changed when the run was resumed: old and new value by name."""
         self.epoch = 1
@@ -117,8 +123,9 @@ class Trainer:
             If another process of data-parallel training has ended.
         """
         self.processes.copy_from_first(self.model.state_dict().values())
+        self._started = time.perf_counter()
         with StopRequest() as stop:
-            while self.epoch <= self.options.epochs and not self.stopping.should_stop:
+            while not self.is_done and not self.is_out_of_time:
                 self._train_epoch(stop)
                 record = self._finish_epoch()
                 if self.processes.is_first:
@@ -128,6 +135,11 @@ class Trainer:
                 self._stop_if_asked(self._asked(stop))
         if not self.reports_best:
             self._save_best(self.epoch - 1)
+
+    @property
+    def is_done(self) -> bool:
+        """True after the last epoch, or if early stopping ended the training."""
+        return self.epoch > self.options.epochs or self.stopping.should_stop
 
     @property
     def reports_best(self) -> bool:
@@ -169,9 +181,15 @@ class Trainer:
                 self._epoch_seconds += time.perf_counter() - started
                 self.save()
                 self._stop_if_asked(asked)
+            self.is_out_of_time = self._is_time_up()
+            if self.is_out_of_time:
+                break
         self._epoch_seconds += time.perf_counter() - started
         bar.set_postfix(self._running_losses() | self._headline(), refresh=True)
         bar.close()
+
+    def _is_time_up(self) -> bool:
+        return self.time_limit is not None and time.perf_counter() - self._started > self.time_limit
 
     def _train_step(self, batch: Batch) -> None:
         self._set_learning_rate()
@@ -268,7 +286,8 @@ class Trainer:
         }
 
     def _is_time_to_validate(self) -> bool:
-        return self.epoch % self.options.evaluate_every == 0 or self.epoch == self.options.epochs
+        is_last = self.epoch == self.options.epochs or self.is_out_of_time
+        return is_last or self.epoch % self.options.evaluate_every == 0
 
     def _validated(self) -> dict[str, float]:
         validate = self.validate
