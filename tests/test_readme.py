@@ -20,8 +20,9 @@ def rows(table: str) -> list[list[str]]:
     ("study", "column"),
     [
         ("Models on the bundled MovieLens data", 1),
-        ("Models on Last.fm", 3),
-        ("Models on MovieLens-1M", 5),
+        ("Models on office products", 3),
+        ("Models on Last.fm", 5),
+        ("Models on MovieLens-1M", 7),
     ],
 )
 def test_its_results_are_those_of_the_page_of_results(study: str, column: int) -> None:
@@ -40,4 +41,4 @@ def test_its_results_are_those_of_the_page_of_results(study: str, column: int) -
 
 
 def test_it_is_short() -> None:
-    assert len(README.split()) <= 920
+    assert len(README.split()) <= 1100
