@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.command_line import run_command
+from tests.command_line import run_command, wait_until_unlocked
 
 ROOT = Path(__file__).parents[2]
 METRICS = ("recall@20 mean", "ndcg@20 mean", "recall@20 difference", "recall@20 p corrected")
@@ -58,6 +58,7 @@ def kill_when_trained_a_little(file: Path, out: Path) -> None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    wait_until_unlocked(out)
 
 
 def table(out: Path) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ import pytest
 from spike_dgl.comparison.definition import read_study
 from spike_dgl.models import base
 from spike_dgl.models.base import registered_models
-from tests.command_line import run_command
+from tests.command_line import run_command, wait_until_unlocked
 
 GRID = {"training.weight_decay": (1e30,)}
 """The first trial has the default learning rate, and must fail."""
@@ -170,6 +170,7 @@ def test_a_killed_search_goes_on(run, tmp_path: Path, monkeypatch) -> None:
         assert process.poll() is None
         time.sleep(0.02)
     process_group(process, signal.SIGKILL)
+    wait_until_unlocked(tmp_path / "killed/out")
     code, _, error = run(*command)
     assert code == 0, error
     command[command.index(str(tmp_path / "killed/out"))] = str(tmp_path / "whole/out")
