@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import json
 import re
 import zipfile
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,14 @@ class IntegerLines:
         first = np.ones(len(self.lines), dtype=bool)
         first[1:] = self.lines[1:] != self.lines[:-1]
         return first
+
+
+def sha256_of(stream: IO[bytes]) -> str:
+    """Return the SHA-256 (hex) of the rest of a stream."""
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def shorten(text: str, length: int = 40) -> str:

@@ -140,18 +140,7 @@ def evaluate(
     0.0816
     """
     seen, relevant, known = relevant_pairs(dataset, split)
-    users, num_relevant = np.unique(relevant.users, return_counts=True)
-    ranked = rank(
-        score,
-        torch.from_numpy(users),
-        seen,
-        num_items=dataset.num_items,
-        k=max(options.cutoffs),
-        chunk_size=options.chunk_size,
-    ).numpy()
-    metrics = RankingMetrics(options.cutoffs)
-    hits = hit_matrix(users, ranked, relevant, dataset.num_items)
-    metrics.update(torch.from_numpy(hits), torch.from_numpy(num_relevant))
+    users, ranked, metrics = rank_users(score, seen, relevant, dataset.num_items, options)
     return Evaluation(
         split=split,
         cutoffs=options.cutoffs,
@@ -163,6 +152,29 @@ def evaluate(
         users_without_items=dataset.num_users - len(users),
         pairs_seen_before=known,
     )
+
+
+def rank_users(
+    score: ScoreFunction,
+    seen: Interactions,
+    relevant: Interactions,
+    num_items: int,
+    options: EvaluationOptions,
+) -> tuple[IndexArray, IndexArray, RankingMetrics]:
+    """Return the users [n] with a relevant pair, ascending, their lists [n, K] of unseen items, and the metrics."""
+    users, num_relevant = np.unique(relevant.users, return_counts=True)
+    ranked = rank(
+        score,
+        torch.from_numpy(users),
+        seen,
+        num_items=num_items,
+        k=max(options.cutoffs),
+        chunk_size=options.chunk_size,
+    ).numpy()
+    metrics = RankingMetrics(options.cutoffs)
+    hits = hit_matrix(users, ranked, relevant, num_items)
+    metrics.update(torch.from_numpy(hits), torch.from_numpy(num_relevant))
+    return users, ranked, metrics
 
 
 def relevant_pairs(dataset: Dataset, split: Split) -> tuple[Interactions, Interactions, int]:

@@ -14,7 +14,8 @@ from scipy.sparse.linalg import svds
 
 from spike_dgl.config import STRICT
 from spike_dgl.models.base import ModelInputs, RecommenderModel, ScoreFunction, register
-from spike_dgl.models.histories import HISTORY_SEARCH, HistoryOptions, dense_tensor, interaction_matrix
+from spike_dgl.models.histories import HISTORY_SEARCH, HistoryOptions, dense_tensor, history_matrix
+from spike_dgl.nn.graphs.interactions import interaction_matrix
 
 Factors: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -66,7 +67,7 @@ class GfCf(RecommenderModel):
         super().__init__()
         self.options = options
         self.interactions = interaction_matrix(inputs.graph)
-        self.histories = interaction_matrix(inputs.graph, options.half_life)
+        self.histories = history_matrix(inputs.graph, options.half_life)
         # A node without interactions has a row or column of zeros, whatever its scale.
         of_users, of_items = (np.maximum(self.interactions.sum(axis).A1, 1.0) ** -0.5 for axis in (1, 0))
         self.item_scale = of_items.astype(np.float32)

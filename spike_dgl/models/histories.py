@@ -20,6 +20,7 @@ from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import MissingTimesError
 from spike_dgl.graph import INTERACTS
 from spike_dgl.models.base import ModelInputs, RecommenderModel, ScoreFunction
+from spike_dgl.nn.graphs.interactions import interaction_matrix
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -40,8 +41,8 @@ HISTORY_SEARCH: Mapping[str, Sequence[Any]] = MappingProxyType({"model.half_life
 """Search space of `HistoryOptions`; tuned only if the data has times."""
 
 
-def interaction_matrix(graph: DGLGraph, half_life: float | None = None) -> sparse.csr_matrix:
-    """Return the training interactions as a matrix [U, I] in float32.
+def history_matrix(graph: DGLGraph, half_life: float | None) -> sparse.csr_matrix:
+    """Return the histories of users as a matrix [U, I] in float32.
 
     Parameters
     ----------
@@ -56,10 +57,9 @@ def interaction_matrix(graph: DGLGraph, half_life: float | None = None) -> spars
     MissingTimesError
         If there is a half-life, and the interactions have no times.
     """
-    users, items = (ends.numpy() for ends in graph.edges(etype=INTERACTS, order="eid"))
-    shape = graph.num_nodes("user"), int(graph.nodes["entity"].data["is_item"].sum())
-    values = np.ones(len(users)) if half_life is None else np.exp2(-_later(graph, half_life) / half_life)
-    return sparse.csr_matrix((values.astype(np.float32), (users, items)), shape)
+    return interaction_matrix(
+        graph, None if half_life is None else np.exp2(-_later(graph, half_life) / half_life)
+    )
 
 
 def _later(graph: DGLGraph, half_life: float) -> Any:
@@ -92,7 +92,7 @@ class ItemToItem(RecommenderModel):
     def __init__(self, inputs: ModelInputs, options: HistoryOptions) -> None:
         super().__init__()
         self.interactions = interaction_matrix(inputs.graph)
-        self.histories = interaction_matrix(inputs.graph, options.half_life)
+        self.histories = history_matrix(inputs.graph, options.half_life)
 
     @abstractmethod
     def fit(self) -> Any:

@@ -11,8 +11,9 @@ from pydantic.dataclasses import dataclass
 from spike_dgl.config import STRICT
 from spike_dgl.errors import ConfigError
 from spike_dgl.models.base import Embeddings, ModelInputs, RecommenderModel, ScoreFunction, register
-from spike_dgl.models.histories import HISTORY_SEARCH, HistoryOptions, interaction_matrix
+from spike_dgl.models.histories import HISTORY_SEARCH, HistoryOptions, history_matrix
 from spike_dgl.models.irspack_models import irspack_recommender, threads
+from spike_dgl.nn.graphs.interactions import interaction_matrix
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -77,7 +78,7 @@ class Ials(RecommenderModel):
     def __init__(self, inputs: ModelInputs, options: IalsOptions) -> None:
         super().__init__()
         self.options = options
-        self.histories = interaction_matrix(inputs.graph, options.half_life)
+        self.histories = history_matrix(inputs.graph, options.half_life)
         self.recommender = irspack_recommender(
             "IALSRecommender",
             interaction_matrix(inputs.graph),

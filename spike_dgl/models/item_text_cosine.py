@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 from torch.nn import functional
 
 from spike_dgl.errors import ConfigError
-from spike_dgl.models.base import CPU, ModelInputs, NoOptions, RecommenderModel, ScoreFunction, register
-from spike_dgl.nn.graphs.interactions import InteractionGraph
+from spike_dgl.models.base import ModelInputs, NoOptions, RecommenderModel, ScoreFunction, register
+from spike_dgl.nn.graphs.interactions import interaction_matrix
 
 
 @register("item-text-cosine", NoOptions)
@@ -28,9 +27,7 @@ class ItemTextCosine(RecommenderModel):
         self.items = (
             csr_matrix(functional.normalize(texts).cpu().numpy()) if isinstance(texts, Tensor) else texts
         )
-        edges = InteractionGraph.from_graph(inputs.graph, CPU)
-        histories = np.ones(len(edges.users)), (edges.users.numpy(), edges.items.numpy())
-        self.users = csr_matrix(histories, (inputs.num_users, inputs.num_items), np.float32) @ self.items
+        self.users = interaction_matrix(inputs.graph) @ self.items
         self.device = inputs.device
 
     def score_function(self) -> ScoreFunction:

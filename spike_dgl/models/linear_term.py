@@ -9,14 +9,13 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError
-from spike_dgl.graph import INTERACTS
 from spike_dgl.models.fold_in import FoldIn, LinearFoldIn, NewItems
+from spike_dgl.nn.graphs.interactions import interaction_matrix
 from spike_dgl.typing import FloatArray, IndexArray
 
 Matrix: TypeAlias = NDArray[np.float64]
@@ -63,10 +62,8 @@ class LinearTerm:
                 f"model.linear_weight: {num_items:,} items are more than {LARGEST:,}, and the term needs a dense "
                 "matrix of item pairs\n  Set model.linear_weight=0."
             )
-        users, items = (rows.numpy() for rows in graph.edges(etype=INTERACTS))
-        shape = (graph.num_nodes("user"), num_items)
-        interactions = csr_matrix((np.ones(len(users)), (users, items)), shape)
-        common = (interactions.T @ interactions).toarray()
+        interactions = interaction_matrix(graph)
+        common = (interactions.T @ interactions).toarray().astype(np.float64)
         weights = _autoencoder(common)
         right = _leading_eigenvectors(weights.T @ common @ weights, rank)
         of_items = weights @ right
@@ -85,11 +82,6 @@ class LinearTerm:
         """
         deviation = _deviation(self.users, self.items)
         return weight * _deviation(users, items) / deviation if deviation > 0.0 else 0.0
-
-    def scale_of(self, users: FloatArray) -> float:
-        """Return the factor of the term's users in final embeddings [U, r]."""
-        own = self.users.cpu().numpy()
-        return float((users * own).sum() / max(float((own * own).sum()), 1e-30))
 
     def of_history(self, histories: Sequence[IndexArray]) -> FloatArray:
         """Embed users [b, r] from the rows of their items; rows of items added after training have no effect."""

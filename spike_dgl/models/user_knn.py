@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from spike_dgl.models.base import ModelInputs, RecommenderModel, ScoreFunction, register
-from spike_dgl.models.histories import dense_tensor, interaction_matrix
+from spike_dgl.models.histories import dense_tensor, history_matrix
 from spike_dgl.models.irspack_models import irspack_recommender
 from spike_dgl.models.item_knn import SEARCH, NearestNeighbourOptions
 
@@ -36,7 +36,7 @@ class UserKnn(RecommenderModel):
 
     def __init__(self, inputs: ModelInputs, options: NearestNeighbourOptions) -> None:
         super().__init__()
-        histories = interaction_matrix(inputs.graph, options.half_life)
+        histories = history_matrix(inputs.graph, options.half_life)
         self.recommender = irspack_recommender("CosineUserKNNRecommender", histories, **options.of_irspack())
 
     @cached_property

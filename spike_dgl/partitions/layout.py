@@ -21,6 +21,7 @@ from torch import Tensor
 
 from spike_dgl.atomic_files import atomic_write
 from spike_dgl.data.dataset import Interactions
+from spike_dgl.data.files import sha256_of
 from spike_dgl.errors import DataError
 from spike_dgl.typing import IndexArray
 
@@ -186,11 +187,8 @@ def _tuples(value: Any) -> Any:
 
 def file_checksum(file: Path) -> str:
     """Return the SHA-256 (hex) of a file."""
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return sha256_of(stream)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.evaluation import EvaluationOptions
-from spike_dgl.evaluation.evaluate import Split, hit_matrix, isin_pairs
-from spike_dgl.evaluation.metrics import RankingMetrics
-from spike_dgl.evaluation.ranking import rank
+from spike_dgl.evaluation.evaluate import Split, isin_pairs, rank_users
 from spike_dgl.models.base import Embeddings
 from spike_dgl.partitions.layout import PartInteractions
 from spike_dgl.training.distributed import Processes
@@ -52,18 +50,7 @@ def rank_own(
     seen = pairs.train if split == "valid" else pairs.train.union(pairs.valid)
     of_split = pairs.valid if split == "valid" else pairs.test
     relevant = of_split.select(~isin_pairs(of_split, seen, num_items))
-    users, counts = np.unique(relevant.users, return_counts=True)
-    lists = rank(
-        embeddings.scores,
-        torch.from_numpy(users),
-        seen,
-        num_items=num_items,
-        k=max(options.cutoffs),
-        chunk_size=options.chunk_size,
-    ).numpy()
-    metrics = RankingMetrics(options.cutoffs)
-    hits = hit_matrix(users, lists, relevant, num_items)
-    metrics.update(torch.from_numpy(hits), torch.from_numpy(counts))
+    users, lists, metrics = rank_users(embeddings.scores, seen, relevant, num_items, options)
     per_user = {name: values.numpy() for name, values in metrics.compute().items()}
     return Ranked(users, lists, relevant, per_user)
 

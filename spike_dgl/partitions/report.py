@@ -13,8 +13,7 @@ from spike_dgl.errors import NotFiniteError
 from spike_dgl.evaluation import Evaluation
 from spike_dgl.evaluation.evaluate import relevant_pairs
 from spike_dgl.models.base import CPU, Embeddings
-from spike_dgl.nn.kernels.rows import normalise
-from spike_dgl.partitions.inference import embeddings
+from spike_dgl.partitions.inference import embeddings, scored
 from spike_dgl.partitions.ranking import Ranked, rank_own
 from spike_dgl.partitions.tables import chunks
 from spike_dgl.partitions.trainer import PartitionTrainer
@@ -62,7 +61,7 @@ def _write(trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], more: di
         "peak_device_memory_mb": None,
     }
     if ranked:
-        write_test(folder, config, dataset, record, _evaluation(trainer, ranked, dataset), CPU)
+        write_test(folder, config, dataset, record, sources, _evaluation(trainer, ranked, dataset), CPU)
     else:
         folder.write_json("validation.json", record)
 
@@ -77,12 +76,10 @@ def _all_rows(trainer: PartitionTrainer, table: Any) -> Tensor:
 
 def _final(trainer: PartitionTrainer) -> Embeddings:
     rows, num_users = _all_rows(trainer, trainer.tables.states[0]), trainer.layout.num_users
-    users, items = rows[:num_users], rows[num_users:][: trainer.layout.num_items]
-    if trainer.config.model.score_temperature is not None:
-        users, items = normalise(users), normalise(items)
-    if not (users.isfinite().all() and items.isfinite().all()):
+    final = scored(trainer.model, rows[:num_users], rows[num_users:][: trainer.layout.num_items])
+    if not (final.users.isfinite().all() and final.items.isfinite().all()):
         raise NotFiniteError("some embeddings are infinite or not a number\n  Lower training.learning_rate.")
-    return Embeddings(users, items)
+    return final
 
 
 def _evaluation(trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], dataset: Dataset) -> Evaluation:

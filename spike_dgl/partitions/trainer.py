@@ -29,9 +29,7 @@ from spike_dgl.training.resuming import changed_settings, check_changes, chooses
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
 from spike_dgl.training.stopping import EarlyStopping
-from spike_dgl.training.trainer import TrainingDivergedError, learning_rate_factor
-
-STEPS_BETWEEN_CHECKS = 10
+from spike_dgl.training.trainer import STEPS_BETWEEN_CHECKS, TrainingDivergedError, learning_rate_factor
 
 
 class PartitionTrainer:

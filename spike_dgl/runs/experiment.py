@@ -223,7 +223,8 @@ class Experiment:
             scores = self.model.score_function()
         test = self.evaluate(scores, "test")
         # The record is made before the baselines, whose memory is not the model's.
-        write_test(self.folder, self.config, self.dataset, self._record(), test, self.device)
+        record = self._record()
+        write_test(self.folder, self.config, self.dataset, record, self.profile_sources, test, self.device)
         return test
 
 
@@ -232,13 +233,14 @@ def write_test(
     config: RunConfig,
     dataset: Dataset,
     record: Mapping[str, Any],
+    sources: ProfileSources,
     test: Evaluation,
     device: torch.device,
 ) -> None:
     """Write the test of a run, with the `record` of its training, to its folder; baselines run on a device."""
     training_items = num_training_items(test, dataset)
     folder.write_arrays("test_users.npz", users=test.users, training_items=training_items, **test.per_user)
-    model, sources = config.model_name, read_profile_texts(folder.file("profiles.jsonl.gz")).sources
+    model = config.model_name
     baselines = evaluate_baselines(test, dataset, model, config.evaluation, device)
     beyond = test.beyond_accuracy(dataset, item_vectors(folder, dataset))
     record = {**record, **record_of_test(test, dataset, sources, beyond, baselines)}

@@ -190,7 +190,8 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     load_best(model, folder, config)
     users, items = embeddings["users"], embeddings["items"]
     linear = LinearFoldIn.fit(dataset, users, items, vectors.dense)
-    fold_in = _fold_in(model.eval(), linear, dataset, users, vectors.dense)
+    weight = getattr(config.model, "linear_weight", 0.0)
+    fold_in = _fold_in(model.eval(), linear, dataset, users, vectors.dense, weight)
     return CalibratedFoldIn.fit(fold_in, linear, dataset, users, vectors.dense)
 
 
@@ -200,8 +201,9 @@ def _fold_in(
     dataset: Dataset,
     users: FloatArray,
     vectors: Mapping[str, FloatArray],
+    weight: float,
 ) -> FoldIn:
-    """Return the fold-in of a model, with that of its linear term if it has one."""
+    """Return the fold-in of a model, with that of its linear term, of some weight, if it has one."""
     term = model.linear_term
     if term is None:
         return model.fold_in(linear)
@@ -210,7 +212,9 @@ def _fold_in(
         LinearFoldIn.fit(dataset, users[:, part], linear.items[:, part], vectors)
         for part in (slice(width), slice(width, None))
     )
-    return FoldInWithLinearTerm(model.fold_in(own), term, term.scale_of(users[:, width:]), rest)
+    own_users, own_items = (torch.from_numpy(rows[:, :width]) for rows in (users, linear.items))
+    scale = term.scale(own_users, own_items, weight)
+    return FoldInWithLinearTerm(model.fold_in(own), term, scale, rest)
 
 
 def _set_up(

@@ -15,7 +15,8 @@ from spike_dgl.errors import ConfigError, MissingTimesError
 from spike_dgl.graph import build_graph
 from spike_dgl.models import irspack_models
 from spike_dgl.models.base import ModelInputs, RecommenderModel, model_entry
-from spike_dgl.models.histories import interaction_matrix
+from spike_dgl.models.histories import history_matrix
+from spike_dgl.nn.graphs.interactions import interaction_matrix
 from tests.toy import dataset, random_dataset, with_random_times
 
 DATA = with_random_times(random_dataset(3, sizes=(30, 12, 15, 2), density=160))
@@ -167,7 +168,7 @@ def test_recent_interactions_count_more_by_hand() -> None:
     # User 0 met items 2, 0 and 1 in this order; user 1 only item 1.
     data = dataset([(0, 0), (0, 1), (0, 2), (1, 1)], [], sizes=(3, 3, 3, 1))
     data = data.replace(train=replace(data.train, times=np.array([20.0, 30.0, 10.0, 5.0])))
-    weighted = interaction_matrix(build_graph(data), half_life=2.0).toarray()
+    weighted = history_matrix(build_graph(data), half_life=2.0).toarray()
     np.testing.assert_allclose(weighted, [[0.5**0.5, 1.0, 0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
 
 
@@ -175,7 +176,7 @@ def test_recent_interactions_count_more_by_hand() -> None:
 def test_a_weighted_history_is_scored_by_unweighted_weights(name: str) -> None:
     every = model(name).score_function()(torch.arange(DATA.num_users)).double().numpy()
     weights = np.linalg.lstsq(history(), every, rcond=None)[0]  # the histories span all items
-    weighted = interaction_matrix(build_graph(DATA), 3.0).toarray()[USERS]
+    weighted = history_matrix(build_graph(DATA), 3.0).toarray()[USERS]
     np.testing.assert_allclose(scores(name, half_life=3.0), weighted @ weights, atol=1e-4)
 
 

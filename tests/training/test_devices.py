@@ -107,6 +107,21 @@ class NothingWithoutDevice(TorchFunctionMode):
         return function(*arguments, **options)
 
 
+def assert_steps_stay_on_device(
+    run: Trainer, batch: Batch, fake_mode: FakeTensorMode, *, num_parameters: int
+) -> None:
+    """Take two steps and compute the final embeddings; all results must be on the fake device."""
+    run.optimizer.step = lambda: None  # torch's own, which counts its steps on the CPU
+    with fake_mode, NothingWithoutDevice():
+        for run.step in (0, 1):
+            run._train_step(batch)
+        final = final_embeddings(run.model)
+    gradients = [parameter.grad for parameter in run.model.parameters()]
+    assert len(gradients) == num_parameters
+    for tensor in (*gradients, *run._totals.values(), final.users, final.items):
+        assert tensor.device.type == "meta"
+
+
 @pytest.mark.parametrize("name", WITHOUT_WAITING)
 def test_a_step_of_every_model_mixes_no_devices_and_waits_for_no_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -120,15 +135,7 @@ def test_a_step_of_every_model_mixes_no_devices_and_waits_for_no_value(
     monkeypatch.undo()
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     run = trainer(tmp_path, torch.device("cpu"), fake_model)
-    run.optimizer.step = lambda: None
-    with fake_mode, NothingWithoutDevice():
-        for run.step in (0, 1):
-            run._train_step(batch)
-        final = final_embeddings(run.model)
-    gradients = [parameter.grad for parameter in run.model.parameters()]
-    assert len(gradients) == len(list(model.parameters()))
-    for tensor in (*gradients, *run._totals.values(), final.users, final.items):
-        assert tensor.device.type == "meta"
+    assert_steps_stay_on_device(run, batch, fake_mode, num_parameters=len(list(model.parameters())))
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -204,15 +211,7 @@ def test_a_step_mixes_no_devices_and_waits_for_no_value(
     with FakeTensorMode() as fake_mode:
         fake_model, batch = on_fake_gpu(model), on_fake_gpu(BATCH)
     run = trainer(tmp_path, torch.device("cpu"), fake_model)
-    run.optimizer.step = lambda: None  # torch's own, which counts its steps on the CPU
-    with fake_mode, NothingWithoutDevice():
-        for run.step in (0, 1):
-            run._train_step(batch)
-        final = final_embeddings(run.model)
-    gradients = [parameter.grad for parameter in run.model.parameters()]
-    assert len(gradients) == len(list(model.parameters()))
-    for tensor in (*gradients, *run._totals.values(), final.users, final.items):
-        assert tensor.device.type == "meta"
+    assert_steps_stay_on_device(run, batch, fake_mode, num_parameters=len(list(model.parameters())))
 
 
 def test_a_step_on_a_sampled_neighbourhood_mixes_no_devices(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import numpy as np
 
 import spike_dgl.data.formats.spike as spike
 from spike_dgl.data.dataset import Dataset, Interactions
+from spike_dgl.data.files import sha256_of
 from spike_dgl.data.prepare.streams import open_raw
 from spike_dgl.errors import DataError
 from spike_dgl.typing import IndexArray
@@ -100,11 +100,8 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
 
 def checksum(file: Path) -> str:
     """Return the SHA-256 (hex) of a file, or of a member of an archive."""
-    digest = hashlib.sha256()
     with open_raw(file) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return sha256_of(stream)
 
 
 def write_lines(file: Path, lines: Iterable[str]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from spike_dgl.dgl_import import DGLGraph
@@ -12,6 +14,18 @@ from spike_dgl.graph import INTERACTS
 from spike_dgl.nn.dispatch import is_compiled
 from spike_dgl.nn.graphs.edge_list import EdgeList
 from spike_dgl.nn.kernels.message_passing import sum_of_sources, weighted_sum
+from spike_dgl.typing import FloatArray
+
+
+def interaction_matrix(graph: DGLGraph, values: FloatArray | None = None) -> csr_matrix:
+    """Return the training interactions of the heterograph of `spike_dgl.graph.build_graph` as a matrix [U, I], float32.
+
+    `values` [X] are those of the interactions in the order of edge ids; ones by default.
+    """
+    users, items = (ends.numpy() for ends in graph.edges(etype=INTERACTS, order="eid"))
+    shape = graph.num_nodes("user"), int(graph.nodes["entity"].data["is_item"].sum())
+    of_edges = np.ones(len(users), np.float32) if values is None else values.astype(np.float32)
+    return csr_matrix((of_edges, (users, items)), shape)
 
 
 class InteractionGraph:
