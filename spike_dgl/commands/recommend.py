@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from spike_dgl.recommend.matched import EntityMatch
     from spike_dgl.recommend.recommender import MatchedItem, Recommender, ScoredItem, TextRanking
 
 NO_HISTORY = "the user has no training interactions, so the model has no embedding for them"
@@ -114,8 +115,11 @@ def _show(asked: dict[str, object], items: Sequence[ScoredItem], in_json: bool) 
 def _show_matched(text: str, ranking: TextRanking, in_json: bool) -> None:
     """Print the list for a text, with the words that match each item, and those that match nothing."""
     if in_json:
-        _show({"text": text, "unknown_words": ranking.unknown_words}, ranking, in_json)
+        liked = [{"id": item.id, "name": item.name} for item in ranking.liked]
+        _show({"text": text, "liked": liked, "unknown_words": ranking.unknown_words}, ranking, in_json)
         return
+    if ranking.liked:
+        click.echo(f"for someone who likes {', '.join(item.name for item in ranking.liked)}")
     for place, item in enumerate(ranking, start=1):
         show_list([item], first=place)
         click.echo(f"{'':15}{matched_words(item)}")
@@ -127,8 +131,13 @@ def matched_words(item: MatchedItem) -> str:
     """Return the words that match an item as one line: its entities, and a passage of its own text."""
     match = item.match
     own = [f'{", ".join(match.words)}: "{match.snippet}"'] if match.words else []
-    entities = [f"{entity.relation} {entity.name} ({', '.join(entity.words)})" for entity in match.entities]
+    entities = [_matched_entity(entity) for entity in match.entities]
     return "; ".join([*own, *entities]) or "no word of the text matches; ranked by the model alone"
+
+
+def _matched_entity(entity: EntityMatch) -> str:
+    words = f" ({', '.join(entity.words)})" if entity.words else ""
+    return f"{entity.relation} {entity.name}{words}"
 
 
 def show_user(recommender: Recommender, user: str) -> None:

@@ -89,12 +89,16 @@ def query_results(recommender: Recommender, queries: Sequence[Query]) -> Iterato
         "popularity": lambda _: popularity,
     }
     for query in queries:
+        # Examples that a query names are in no list, however it is made.
+        liked = list(cold_start.text_match().titles.read(query.text).liked)
         for by, score in ways.items():
             try:
-                best = np.argsort(-score(query.text), kind="stable")[:CUTOFF]
+                scores = score(query.text).copy()
+                scores[liked] = -np.inf
+                best = np.argsort(-scores, kind="stable")[:CUTOFF]
             except UnknownWordsError:  # the search has no list then
                 best = np.empty(0, np.int64)
-            right = query.right[best].sum() / min(CUTOFF, query.right.sum())
+            right = query.right[best].sum() / min(CUTOFF, np.delete(query.right, liked).sum())
             yield QueryResult(query.text, by, float(right))
 
 

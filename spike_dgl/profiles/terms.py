@@ -66,11 +66,13 @@ def _stem(word: str) -> str:
     import snowballstemmer
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    plain = _without_accents(word.lower())
-    return "" if plain in ENGLISH_STOP_WORDS else str(snowballstemmer.stemmer("english").stemWord(plain))
+    bare = plain(word)
+    return "" if bare in ENGLISH_STOP_WORDS else str(snowballstemmer.stemmer("english").stemWord(bare))
 
 
-def _without_accents(word: str) -> str:
+def plain(word: str) -> str:
+    """Return a word in lower case and without accents."""
+    word = word.lower()
     if word.isascii():
         return word
     letters = unicodedata.normalize("NFKD", word)

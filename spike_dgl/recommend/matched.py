@@ -17,7 +17,7 @@ LEAD = 24
 
 @dataclass(frozen=True)
 class EntityMatch:
-    """Entity of an item whose name or profile has words of a query.
+    """Entity of an item whose name or profile has words of a query, or that an example in the query has, too.
 
     Parameters
     ----------
@@ -26,7 +26,8 @@ class EntityMatch:
     name
         Name of the entity.
     words
-        Matched words as written in the name or profile, those that count most first.
+        Matched words as written in the name or profile, those that count most first. None if the item has the entity in
+        common with an example.
     """
 
     relation: str
@@ -43,7 +44,8 @@ class ItemMatch:
     Parameters
     ----------
     words
-        Matched words as written in the item's own text (profile and facts), those that count most first.
+        Matched words as written in the item's own text (profile and facts), those that count most first. With
+        examples, also the words that it has in common with their texts.
     snippet
         Passage of that text with the most of these words; empty if there are none.
     entities

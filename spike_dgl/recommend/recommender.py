@@ -56,10 +56,13 @@ class TextRanking(Sequence[MatchedItem]):
         Items, best first.
     unknown_words
         Words of the text that occur in no profile and no name, so that they were ignored in matching.
+    liked
+        Items that the text gives as examples ("films like Alien"); they are not in the list.
     """
 
     items: tuple[MatchedItem, ...]
     unknown_words: tuple[str, ...] = ()
+    liked: tuple[Item, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -238,7 +241,8 @@ class Recommender:
         The text is folded in by the model, and matched with the profiles of items and of the entities that they are
         linked to: genres, people and so on. A short query is mostly a matter of matching, a long description of the
         model. Scores are sums of standardised scores. Each item has the words that match it, and the list has the words
-        that match nothing.
+        that match nothing. Items that the text names as examples, as in "films like Alien", count as liked: lists are
+        those of `recommend_for_items`, matched with their texts, and the rest of the query is added.
 
         Parameters
         ----------
@@ -256,15 +260,17 @@ class Recommender:
         """
         if not text.strip():
             raise SpikeError("the text that describes a taste is empty")
-        allowed = self._mask(candidates)
-        listed = self._ranked(self.cold_start.scores_of_text(text, self._items), k, None, allowed)
-        matching = self.cold_start.text_match()
-        matches = matching.explain(text, [self.items.index(item.id) for item in listed])
+        allowed, matching = self._mask(candidates), self.cold_start.text_match()
+        asked = matching.titles.read(text)
+        liked = np.array(asked.liked, dtype=np.int64)
+        listed = self._ranked(self.cold_start.scores_of_text(text, self._items), k, liked, allowed)
+        matches = matching.explain(asked, [self.items.index(item.id) for item in listed])
         items = (
             MatchedItem(item.id, item.name, item.score, match)
             for item, match in zip(listed, matches, strict=True)
         )
-        return TextRanking(tuple(items), matching.unknown_words(text))
+        examples = tuple(Item(self.items.ids[row], self.items.names[row]) for row in asked.liked)
+        return TextRanking(tuple(items), matching.unknown_words(asked.rest), examples)
 
     def add_item(
         self, id: str, triples: Sequence[tuple[str, str]] = (), text: str = "", *, name: str = ""
@@ -299,7 +305,7 @@ class Recommender:
                     f"item '{item.id}' has neither triples nor text\n  Give it at least one of them."
                 )
         cold_start, embedded = self.cold_start.with_items(
-            self._new_items(items), [f"{item.name} {item.text}".strip() for item in items]
+            self._new_items(items), [item.name for item in items], [item.text for item in items]
         )
         grown = Recommender(self.dataset, self._users, np.concatenate([self._items, embedded]), cold_start)
         grown.items = Vocabulary(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.templates import TemplateWriter
 from spike_dgl.profiles.terms import fit_terms, terms, words_and_stems
 from spike_dgl.recommend.matched import EntityMatch, ItemMatch, snippet, words_as_written
+from spike_dgl.recommend.titles import Question, Titles
 from spike_dgl.typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ SHORT = 6
 """Number of known words up to which a text is a query. Longer texts describe a whole taste, and match less and less."""
 MOST_ENTITIES = 3
 """Maximum number of entities that are shown as matched for an item."""
+RARE = 5
+"""Stems of examples that more than one text in five of those with the commonest stem has are not shown as matched."""
 FAINT = 0.2
 """Share of the strongest entity's match below which an entity is not shown."""
 
@@ -70,12 +74,20 @@ class TextIndex:
         found: FloatArray = (vectors @ vectorizer.transform([query]).T).toarray().ravel()
         return found
 
-    def shares(self, query: str, rows: Sequence[int]) -> list[dict[str, float]]:
-        """Return the stems of a query that each of some texts has, and the part of the cosine that each makes."""
-        stems = [stem for stem in dict.fromkeys(terms(query)) if stem in self.terms]
-        if self._fitted is None or not stems:
+    def shares(self, query: str, rows: Sequence[int], *, rare: bool = False) -> list[dict[str, float]]:
+        """Return the stems of a query that each of some texts has, and the part of the cosine that each makes.
+
+        With `rare`, those that many texts have are left out.
+        """
+        if self._fitted is None:
             return [{} for _ in rows]
         vectorizer, vectors = self._fitted
+        least = vectorizer.idf_.min() + np.log(RARE) if rare else 0.0
+        stems = [
+            stem
+            for stem in dict.fromkeys(terms(query))
+            if stem in self.terms and vectorizer.idf_[self.terms[stem]] >= least
+        ]
         columns = [self.terms[stem] for stem in stems]
         parts = vectors[rows][:, columns].toarray() * vectorizer.transform([query])[:, columns].toarray()
         return [
@@ -116,6 +128,8 @@ class TextMatch:
         Names of relations [R] and auxiliary entities [N - I].
     num_trained
         Items of the training data, after which entities are numbered.
+    titles
+        Names of items, to find them in a query.
     """
 
     items: TextIndex
@@ -124,6 +138,7 @@ class TextMatch:
     relation_names: Sequence[str]
     entity_names: Sequence[str]
     num_trained: int
+    titles: Titles = field(default=Titles((), np.empty(0, np.int64)))
 
     @classmethod
     def from_texts(cls, dataset: Dataset, entity_texts: Sequence[str], options: ProfileOptions) -> TextMatch:
@@ -144,22 +159,29 @@ class TextMatch:
             dataset.relations.names,
             names,
             num_items,
+            Titles(dataset.items.names, np.bincount(dataset.train.items, minlength=num_items)),
         )
 
-    def with_items(self, texts: Sequence[str], new: Links) -> TextMatch:
+    def with_items(self, names: Sequence[str], texts: Sequence[str], new: Links) -> TextMatch:
         """Return a copy with more items.
 
         Parameters
         ----------
-        texts
-            Their texts [n].
+        names, texts
+            Their names and texts [n]. A name is matched with the text.
         new
             Their triples: row of the item among the new ones, and row among all entities.
         """
         joins, links = new.entities >= self.num_trained, self.links
         return replace(
             self,
-            items=TextIndex((*self.items.texts, *texts)),
+            items=TextIndex(
+                (
+                    *self.items.texts,
+                    *(f"{name} {text}".strip() for name, text in zip(names, texts, strict=True)),
+                )
+            ),
+            titles=self.titles.with_names(names),
             links=Links(
                 np.concatenate([links.items, new.items[joins] + len(self.items.texts)]),
                 np.concatenate([links.relations, new.relations[joins]]),
@@ -167,8 +189,12 @@ class TextMatch:
             ),
         )
 
+    def text_of(self, items: Iterable[int]) -> str:
+        """Return the texts of some items, given by row, as one query."""
+        return " ".join(self.items.texts[row] for row in items)
+
     def find(self, query: str) -> Match:
-        """Match a query with all items."""
+        """Match a query, without regard to titles, with all items."""
         of_items, of_entities = (index.cosines(query) for index in (self.items, self.entities))
         known = len(set(terms(query))) - len(self.unknown_words(query))
         scores = standardised(of_items) + standardised(self._joined @ of_entities)
@@ -180,22 +206,29 @@ class TextMatch:
         known = (self.items.terms, self.entities.terms)
         return tuple(word for stem, word in written.items() if not any(stem in each for each in known))
 
-    def explain(self, query: str, rows: Sequence[int]) -> list[ItemMatch]:
-        """Return the words of a query that match some items, given by row."""
+    def explain(self, asked: Question, rows: Sequence[int]) -> list[ItemMatch]:
+        """Return what matches in some items, given by row: words of the query, and facts and words of its examples."""
         texts = [self.items.texts[row] for row in rows]
-        shares = self.items.shares(query, rows)
+        # Years and other numbers of the examples' facts say little, and would outweigh words, because they are rare.
+        examples = re.sub(r"[0-9]+", " ", self.text_of(asked.liked))
+        shares = [
+            {**in_common, **of_query}
+            for in_common, of_query in zip(
+                self.items.shares(examples, rows, rare=True), self.items.shares(asked.rest, rows), strict=True
+            )
+        ]
         return [
             ItemMatch(words_as_written(text, weights), snippet(text, weights), entities)
-            for text, weights, entities in zip(texts, shares, self._entity_matches(query, rows), strict=True)
+            for text, weights, entities in zip(texts, shares, self._entity_matches(asked, rows), strict=True)
         ]
 
-    def _entity_matches(self, query: str, rows: Sequence[int]) -> Iterator[tuple[EntityMatch, ...]]:
+    def _entity_matches(self, asked: Question, rows: Sequence[int]) -> Iterator[tuple[EntityMatch, ...]]:
         """Yield the entities of each item that match, those with the largest part of its score first."""
-        of_items = self._matched_entities(query, rows)
+        of_items = self._matched_entities(asked, rows)
         entities = sorted({entity for relations in of_items for entity in relations})
         words = {
             entity: words_as_written(self.entities.texts[entity], weights)
-            for entity, weights in zip(entities, self.entities.shares(query, entities), strict=True)
+            for entity, weights in zip(entities, self.entities.shares(asked.rest, entities), strict=True)
         }
         for found in of_items:
             yield tuple(
@@ -207,14 +240,17 @@ class TextMatch:
                 for entity, relations in found.items()
             )
 
-    def _matched_entities(self, query: str, rows: Sequence[int]) -> list[dict[int, list[int]]]:
+    def _matched_entities(self, asked: Question, rows: Sequence[int]) -> list[dict[int, list[int]]]:
         """Return for each item the entities that match most, and its relations to them."""
-        cosines, links = self.entities.cosines(query), self.links
-        of_rows = np.flatnonzero(np.isin(links.items, rows) & (cosines[links.entities] > 0))
+        strength, links = self.entities.cosines(asked.rest), self.links
+        shared = np.unique(links.entities[np.isin(links.items, asked.liked)])
+        # The fewer items have a fact, the more it says that an example has it, too.
+        strength[shared] += 1 / np.log2(2 + np.bincount(links.entities, minlength=len(strength))[shared])
+        of_rows = np.flatnonzero(np.isin(links.items, rows) & (strength[links.entities] > 0))
         found = {row: defaultdict[int, list[int]](list) for row in rows}
         for link in of_rows.tolist():
             found[int(links.items[link])][int(links.entities[link])].append(int(links.relations[link]))
-        return [_strongest(found[row], cosines) for row in rows]
+        return [_strongest(found[row], strength) for row in rows]
 
     @cached_property
     def _joined(self) -> csr_matrix:
@@ -225,9 +261,9 @@ class TextMatch:
         return csr_matrix((np.ones(len(self.links.items)), (self.links.items, self.links.entities)), shape)
 
 
-def _strongest(found: Mapping[int, list[int]], cosines: FloatArray) -> dict[int, list[int]]:
-    """Return the entities of an item with the largest cosines, summed over its relations to them."""
-    strength = {entity: float(len(relations) * cosines[entity]) for entity, relations in found.items()}
+def _strongest(found: Mapping[int, list[int]], matches: FloatArray) -> dict[int, list[int]]:
+    """Return the entities of an item that match most, summed over its relations to them."""
+    strength = {entity: float(len(relations) * matches[entity]) for entity, relations in found.items()}
     least = FAINT * max(strength.values(), default=0.0)
     best = sorted(strength, key=lambda entity: -strength[entity])[:MOST_ENTITIES]
     return {entity: found[entity] for entity in best if strength[entity] >= least}

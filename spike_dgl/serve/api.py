@@ -131,7 +131,8 @@ async def recommend_for_text(asked: messages.TasteBody, service: Served) -> mess
     items = [
         messages.Matched(id=item.id, name=item.name, score=item.score, match=item.match) for item in ranking
     ]
-    return messages.TextRanking(items=items, unknown_words=list(ranking.unknown_words))
+    liked = [messages.Named(id=item.id, name=item.name) for item in ranking.liked]
+    return messages.TextRanking(items=items, liked=liked, unknown_words=list(ranking.unknown_words))
 
 
 @router.get("/similar-items", tags=["recommend"])

@@ -144,6 +144,9 @@ class TextRanking(BaseModel):
     """Items for a text, best first."""
 
     items: list[Matched]
+    liked: Annotated[
+        list[Named], Field(description="Items that the text names as examples; they are not in the list.")
+    ]
     unknown_words: Annotated[
         list[str], Field(description="Words of the text that occur in no profile and no name.")
     ]

@@ -16,6 +16,7 @@ from spike_dgl.measure.queries import query_results, read_queries
 from spike_dgl.recommend import EntityMatch, ItemMatch, NewItem
 from spike_dgl.recommend.matched import SNIPPET, snippet, words_as_written
 from spike_dgl.recommend.text_match import SHORT, Links, Match, TextIndex, TextMatch, standardised
+from spike_dgl.recommend.titles import Question
 from tests.command_line import run_command
 
 FILMS = (
@@ -74,16 +75,16 @@ def test_the_longer_a_text_the_less_it_is_a_query() -> None:
 
 
 def test_added_items_are_matched_by_their_text_and_their_entities() -> None:
-    grown = match().with_items(["Nosferatu. A vampire."], of_horror())
+    grown = match().with_items(["Nosferatu."], ["A vampire."], of_horror())
     assert int(grown.find("vampires").scores.argmax()) == 4
     assert best(grown.find("frightening")) == {0, 1, 4}
-    again = grown.with_items(["Dracula. Another vampire."], of_horror())
+    again = grown.with_items([""], ["Dracula. Another vampire."], of_horror())
     assert best(again.find("vampire")) == {4, 5}
     assert len(match().find("vampire").scores) == 4
 
 
 def test_each_item_says_which_words_match_its_text_and_its_entities() -> None:
-    film, other = match().explain("Frightening zombies at the pub", [0, 3])
+    film, other = match().explain(Question((), "Frightening zombies at the pub"), [0, 3])
     genre = EntityMatch("genre", "Horror", ("Frightening",))
     # Both words are in one text and count alike, so that they stand in the order of the text.
     assert film == ItemMatch(("Zombies", "pub"), FILMS[0], (genre,))
@@ -93,7 +94,7 @@ def test_each_item_says_which_words_match_its_text_and_its_entities() -> None:
 def test_relations_to_the_same_entity_are_one_match() -> None:
     twice = Links(np.array([0, 0]), np.array([0, 1]), np.array([0, 0]))
     both = TextMatch(TextIndex(FILMS), TextIndex(GENRES), twice, RELATIONS, NAMES, len(FILMS))
-    assert [found.relation for found in both.explain("horror", [0])[0].entities] == [
+    assert [found.relation for found in both.explain(Question((), "horror"), [0])[0].entities] == [
         "genre, also filed under"
     ]
 
@@ -109,7 +110,11 @@ def test_few_entities_are_shown_and_those_that_hardly_match_are_not() -> None:
     links = Links(np.zeros(5, np.int64), np.zeros(5, np.int64), np.arange(5))
     names = ("War", "Tolstoy", "Navy", "Library", "Pax")
     found = TextMatch(TextIndex(["A film."]), TextIndex(texts), links, RELATIONS, names, 1)
-    assert {each.name for each in found.explain("war", [0])[0].entities} == {"War", "Tolstoy", "Navy"}
+    assert {each.name for each in found.explain(Question((), "war"), [0])[0].entities} == {
+        "War",
+        "Tolstoy",
+        "Navy",
+    }
     of_two = TextMatch(
         TextIndex(["A film."]),
         TextIndex(texts[2:]),
@@ -118,13 +123,31 @@ def test_few_entities_are_shown_and_those_that_hardly_match_are_not() -> None:
         names[2:],
         1,
     )
-    assert [each.name for each in of_two.explain("war", [0])[0].entities] == ["Navy"]
+    assert [each.name for each in of_two.explain(Question((), "war"), [0])[0].entities] == ["Navy"]
+
+
+def test_facts_and_words_in_common_with_an_example() -> None:
+    """The genre and "house" are in common; numbers, and words of most films, are not shown."""
+    films = (
+        "Zombies 2001.",
+        "A ghost story.",
+        "Up, a story of a house, 2001.",
+        "Bambi, the story of a deer's house, 2001.",
+    )
+    others = tuple(f"Story {number}." for number in range(20))
+    bambi, zombies = match((*films, *others)).explain(Question((2,), "drawn"), [3, 0])
+    assert bambi == ItemMatch(
+        ("house",), "…the story of a deer's house, 2001.", (EntityMatch("genre", "Animation", ("Drawn",)),)
+    )
+    assert zombies == ItemMatch()
+    (alone,) = match(films).explain(Question((2,), ""), [3])
+    assert alone.entities == (EntityMatch("genre", "Animation", ()),)
 
 
 def test_words_of_an_added_items_text_and_entities() -> None:
-    grown = match().with_items(["Nosferatu. A vampire."], of_horror())
+    grown = match().with_items(["Nosferatu."], ["A vampire."], of_horror())
     genre = EntityMatch("also filed under", "Horror", ("Frightening",))
-    assert grown.explain("frightening vampires", [4]) == [
+    assert grown.explain(Question((), "frightening vampires"), [4]) == [
         ItemMatch(("vampire",), "Nosferatu. A vampire.", (genre,))
     ]
 
@@ -136,7 +159,9 @@ def test_unknown_words_are_named_as_they_were_typed() -> None:
 
 
 def test_words_are_matched_without_case_accents_and_endings() -> None:
-    found = match(("Amélie Poulain. A waitress.", *FILMS[1:])).explain("AMELIE's waitresses", [0])[0]
+    found = match(("Amélie Poulain. A waitress.", *FILMS[1:])).explain(
+        Question((), "AMELIE's waitresses"), [0]
+    )[0]
     assert set(found.words) == {"Amélie", "waitress"}
 
 
@@ -224,6 +249,39 @@ def test_an_item_that_matches_nothing_literally_is_the_models(run: Run) -> None:
     ranking = run.recommender.recommend_for_text("Bunuel", 2)
     assert ranking[1].match == ItemMatch()
     assert [item.id for item in ranking[:2]] == [item.id for item in ranking.items]
+
+
+def test_titles_as_examples_are_liked_items_and_are_not_listed(run: Run) -> None:
+    ranking = run.recommender.recommend_for_text("something like toy story", 10)
+    assert [item.name for item in ranking.liked] == ["Toy Story (1995)"]
+    assert "Toy Story 2 (1999)" in [item.name for item in ranking[:3]]
+    assert "Toy Story (1995)" not in [item.name for item in ranking]
+    assert "Lasseter" in next(item for item in ranking if item.name == "Toy Story 2 (1999)").match.words
+    assert ranking.unknown_words == ()
+
+
+def test_the_words_beside_a_title_count(run: Run) -> None:
+    westerns = [item.name for item in run.recommender.recommend_for_text("westerns like Alien qwertz", 5)]
+    alone = [item.name for item in run.recommender.recommend_for_text("like Alien", 5)]
+    assert "Aliens (1986)" in alone
+    assert not {*alone} & {*westerns}
+    assert run.recommender.recommend_for_text("qwertz like Alien").unknown_words == ("qwertz",)
+
+
+def test_an_added_item_can_be_an_example(run: Run) -> None:
+    item = NewItem("new", (("has genre", "Western"),), "A sheriff faces outlaws.", name="Dust and Lead")
+    ranking = run.recommender.add_items([item]).recommend_for_text("films like dust & lead", 10)
+    assert [each.id for each in ranking.liked] == ["new"]
+    assert any(entity.name == "Western" for each in ranking for entity in each.match.entities)
+
+
+def test_the_command_prints_the_examples(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = ("recommend", run.path, "--text", "films like Alien", "-k", "2")
+    assert run_command(monkeypatch, capsys, *ask)[1].startswith("for someone who likes Alien (1979)\n")
+    answer = json.loads(run_command(monkeypatch, capsys, *ask, "--json")[1])
+    assert [each["name"] for each in answer["liked"]] == ["Alien (1979)"]
 
 
 def test_the_command_prints_the_matched_and_the_unknown_words(

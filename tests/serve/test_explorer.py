@@ -193,6 +193,10 @@ def test_new_users_by_liked_items_and_by_description(
     browser.one("#panel-text button").click()
     assert browser.one("#unknown-words").text == "Not found in any profile: qqq"
     browser.one("#taste").clear()
+    browser.one("#taste").send_keys(f"like {recommender.items.names[6]}")
+    browser.one("#panel-text button").click()
+    assert browser.one("#liked-in-text").text == f"For someone who likes {recommender.items.names[6]}"
+    browser.one("#taste").clear()
     browser.one("#taste").send_keys("qqq")
     browser.one("#panel-text button").click()
     assert "knows no word of 'qqq'" in browser.one("#ranking .trouble").text

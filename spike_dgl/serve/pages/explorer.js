@@ -2,7 +2,7 @@
 
 import { Asker } from "./ask.js";
 import { bar, build, count, named } from "./build.js";
-import { matched, unknownWords } from "./matched.js";
+import { likedInText, matched, unknownWords } from "./matched.js";
 import { Picker } from "./picker.js";
 import { reasons } from "./reasons.js";
 
@@ -126,7 +126,7 @@ async function showRanking(wanted) {
     return;
   }
   await fill(place, async () => {
-    const { items, unknown_words: unknown } = await askRanking(wanted);
+    const { items, liked, unknown_words: unknown } = await askRanking(wanted);
     if (!items.length) return [build("p", { class: "empty" }, "No items left to recommend.")];
     const best = items[0].score;
     for (const item of items) names.set(item.id, item.name);
@@ -136,7 +136,7 @@ async function showRanking(wanted) {
         build("span", { class: "score", title: "score" }, item.score.toFixed(2)),
         best > 0 ? bar(item.score / best) : null,
         item.match ? matched(item.match) : null)));
-    return [unknownWords(unknown), build("ol", { class: "ranking" }, rows)];
+    return [likedInText(liked), unknownWords(unknown), build("ol", { class: "ranking" }, rows)];
   });
   mark(readAddress().item);
 }

@@ -8,8 +8,12 @@ export function matched({ words, snippet, entities }) {
   return build("span", { class: "match" },
     words.length ? build("q", { dir: "auto" }, marked(snippet, words)) : null,
     entities.map(({ relation, name, words: found }) => build("span", { class: "matched-entity" },
-      build("span", {}, `${relation} `), named(name), build("small", {}, ` ${found.join(", ")}`))));
+      build("span", {}, `${relation} `), named(name), found.length ? build("small", {}, ` ${found.join(", ")}`) : null)));
 }
+
+export const likedInText = (items) => items?.length
+  ? build("p", { class: "hint", id: "liked-in-text" }, "For someone who likes ", named(items.map(({ name }) => name).join(", ")))
+  : null;
 
 export const unknownWords = (words) => words?.length
   ? build("p", { class: "hint", id: "unknown-words" }, "Not found in any profile: ", named(words.join(", ")))
