@@ -34,7 +34,7 @@ class Group:
 @click.argument("folders", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Plot to write, as PNG.")
 def main(folders: tuple[Path, ...], out: Path) -> None:
-    """Print recall of SPiKE with and without profiles for study FOLDERS, and draw the gain over the length of history."""
+    """Print recall of SPiKE with and without profiles in study FOLDERS, and draw the gain by length of history."""
     comparisons = [StudyFolder(folder).comparison() for folder in folders]
     for by in (BY_ACTIVITY, BY_TEXT):
         rows = [row for comparison in comparisons for row in _rows(comparison, by)]
