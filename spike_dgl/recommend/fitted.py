@@ -39,7 +39,9 @@ class FittedRecommender(Recommender):
     def load(cls, run: str | Path, *, device: Device = "cpu") -> FittedRecommender:
         """Load the data of a run, and fit its model to them again."""
         choose_device(device, setting="device")
-        experiment = reopen(RunFolder.open(Path(run)), [f"training.device={device}"])
+        folder = RunFolder.open(Path(run))
+        experiment = reopen(folder, [f"training.device={device}"])
+        folder.check_unchanged()
         return cls(experiment.dataset, experiment.best_scores(), experiment.config.model_name)
 
     @property
