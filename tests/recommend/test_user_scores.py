@@ -134,5 +134,5 @@ def test_auto_is_the_cpu_without_a_gpu_and_cuda_an_error() -> None:
     assert Recommender(DATA, users, items, device="auto").recommend("u1") == Recommender(
         DATA, users, items
     ).recommend("u1")
-    with pytest.raises(ConfigError, match="^device is 'cuda'.*\n.*device=cpu"):
+    with pytest.raises(ConfigError, match=r"^device is 'cuda'.*\n.*device=cpu"):
         Recommender(DATA, users, items, device="cuda")
