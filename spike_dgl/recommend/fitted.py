@@ -30,6 +30,8 @@ class FittedRecommender(Recommender):
         Name of the model, for error messages.
     """
 
+    has_embeddings = False
+
     def __init__(self, dataset: Dataset, score: ScoreFunction, model: str) -> None:
         self._model = model
         self._set_data(dataset)
@@ -58,10 +60,6 @@ class FittedRecommender(Recommender):
     def item_embeddings(self) -> FloatArray:
         """Raise `SpikeError`."""
         raise self._refusal()
-
-    def is_finite(self) -> bool:
-        """Return true: the scores are checked when they are ranked."""
-        return True
 
     def _refusal(self) -> SpikeError:
         return SpikeError(

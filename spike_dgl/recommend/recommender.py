@@ -121,12 +121,16 @@ class Recommender:
     ----------
     users, items
         Raw ids and names of all users and items, added items last.
+    has_embeddings
+        False for a fitted model, which cannot recommend for new users and items.
 
     Raises
     ------
     ConfigError
         If there is no such device.
     """
+
+    has_embeddings = True
 
     def __init__(
         self,
@@ -391,10 +395,6 @@ class Recommender:
     def item_embeddings(self) -> FloatArray:
         """Final item embeddings [I, D], added items last."""
         return self._items
-
-    def is_finite(self) -> bool:
-        """Return whether all scores are finite numbers; not so if training diverged."""
-        return bool(np.isfinite(self._users).all() and np.isfinite(self._items).all())
 
     def scores_of(self, user: int) -> FloatArray:
         """Return the scores [I] of all items for a user row; popularity if the user has no training interactions."""

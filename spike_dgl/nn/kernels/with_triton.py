@@ -37,13 +37,14 @@ def attend(
     messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
 ) -> tuple[Tensor, Tensor]:
     """Compute `spike_dgl.nn.kernels.attend`."""
-    with torch.cuda.device_of(states):  # Triton launches on the current device, whatever that of its tensors
+    # Triton launches on the current device, whatever that of its tensors.
+    with torch.cuda.device_of(states):  # type: ignore[no-untyped-call]
         return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def mean_of_sources(edges: BipartiteEdges, rows: Tensor) -> Tensor:
     """Compute `spike_dgl.nn.kernels.mean_of_sources`."""
-    with torch.cuda.device_of(rows):
+    with torch.cuda.device_of(rows):  # type: ignore[no-untyped-call]
         return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
 
 
