@@ -121,6 +121,18 @@ def test_lists_from_the_command_line(
     assert "the model is item-cosine" in error
 
 
+def test_its_training_ends_with_a_list(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = (f"data.path={data_folder}", "model.name=popularity", "profiles.source=none")
+    out = tmp_path / "run"
+    code, shown, error = run_command(monkeypatch, capsys, "train", *settings, "--quiet", "--out", out)
+    assert code == 0, error
+    best = Recommender.load(out).recommend("0", 1)[0]
+    assert f"   1  {best.score:7.3f}  {best.name}  [{best.id}]\n" in shown
+    assert f"main.py recommend {out} --user 0" in shown
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_not_there_is_one_clear_error(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
