@@ -83,8 +83,9 @@ class EmbeddingScores(UserScores):
         self, users: IndexArray, k: int, *, exclude_seen: bool, allowed: BoolArray | None
     ) -> Iterator[List]:
         """Yield the top-k list of each user."""
+        offsets = self._offsets
         for user in users.tolist():
-            seen = self.seen.items[self._offsets[user] : self._offsets[user + 1]] if exclude_seen else None
+            seen = self.seen.items[offsets[user] : offsets[user + 1]] if exclude_seen else None
             yield top_items(self.of(user), k, seen, allowed)
 
 
@@ -159,7 +160,7 @@ def top_items(
     if excluded is not None:
         left[excluded] = -np.inf
     # Keep all ties with the k-th best score, so that they are broken by the order of the items, too.
-    least = np.partition(left, -k)[-k] if k < len(left) else -np.inf
+    least = float(np.partition(left, -k)[-k]) if k < len(left) else -np.inf
     rows = np.flatnonzero(left >= least if least > -np.inf else left > -np.inf)
     best = rows[np.argsort(-left[rows], kind="stable")][:k]
     return best, left[best]
