@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spike_dgl.explain.explainer import Explainer
     from spike_dgl.explain.explanation import Explanation
     from spike_dgl.recommend.recommender import Recommender, ScoredItem
+    from spike_dgl.training.devices import Device
 
 
 def train(
@@ -137,6 +138,8 @@ class Run:
     ----------
     folder
         The run folder; `Run.open` opens it by path.
+    device
+        Device that ranks the items for top-k lists: ``cpu``, ``cuda``, or ``auto`` for a GPU if torch finds one.
 
     Examples
     --------
@@ -148,12 +151,12 @@ class Run:
     "The user's history has ..."
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, *, device: Device = "cpu") -> None:
+        self.folder, self.device = folder, device
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
-        """Open the folder of a finished run.
+    def open(cls, path: str | Path, *, device: Device = "cpu") -> Run:
+        """Open the folder of a finished run; `device` ranks the items for top-k lists.
 
         Raises
         ------
@@ -165,7 +168,7 @@ class Run:
             raise DataError(
                 folder.path, "has no result.json: the run is not finished", f"Go on with --resume {path}."
             )
-        return cls(folder)
+        return cls(folder, device=device)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -227,10 +230,13 @@ class Run:
 
     @cached_property
     def recommender(self) -> Recommender:
-        """Top-k lists, scores and similar items, also for users and items that training never saw."""
+        """Top-k lists, scores and similar items, also for new users and items if the model is trained.
+
+        A model that is not trained, such as EDLAE, is fitted again.
+        """
         from spike_dgl.recommend.recommender import Recommender
 
-        return Recommender.load(self.path)
+        return Recommender.load(self.path, device=self.device)
 
     @cached_property
     def explainer(self) -> Explainer:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spike_dgl.data.dataset import Dataset
     from spike_dgl.evaluation.evaluate import Split
     from spike_dgl.profiles.records import Sources
+    from spike_dgl.recommend.recommender import Recommender
     from spike_dgl.runs.experiment import Experiment
 
 EXISTING = click.Path(path_type=Path)
@@ -211,18 +212,25 @@ def _shares(sources: Sources) -> str:
 
 
 def _show_result(experiment: Experiment) -> None:
-    from spike_dgl.recommend.recommender import Recommender
-
     run = experiment.folder.path
     click.echo("\n" + experiment.folder.file("RESULT.md").read_text(encoding="utf-8"))
-    if not experiment.folder.file("embeddings.npz").is_file():
-        return
-    stored = experiment.folder.read_arrays("embeddings.npz")
-    recommender = Recommender(experiment.dataset, stored["users"], stored["items"])
+    recommender = _recommender_of(experiment)
     user = experiment.dataset.users.ids[0]
     show_user(recommender, user)
     show_list(recommender.recommend(user, 10))
     click.echo(f"\nMore: python main.py recommend {run} --user {user} -k 10")
+
+
+def _recommender_of(experiment: Experiment) -> Recommender:
+    """Return the recommender of a tested run, without fitting its model again."""
+    from spike_dgl.models.base import EmbeddingModel
+    from spike_dgl.recommend.fitted import FittedRecommender
+    from spike_dgl.recommend.recommender import Recommender
+
+    if not isinstance(experiment.model, EmbeddingModel):
+        return FittedRecommender(experiment.dataset, experiment.best_scores(), experiment.config.model_name)
+    stored = experiment.folder.read_arrays("embeddings.npz")
+    return Recommender(experiment.dataset, stored["users"], stored["items"])
 
 
 @cli.command()

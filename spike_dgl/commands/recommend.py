@@ -11,10 +11,18 @@ import click
 if TYPE_CHECKING:
     from spike_dgl.recommend.matched import EntityMatch
     from spike_dgl.recommend.recommender import MatchedItem, Recommender, ScoredItem, TextRanking
+    from spike_dgl.training.devices import Device
 
 NO_HISTORY = "the user has no training interactions, so the model has no embedding for them"
 FILE = click.Path(path_type=Path)
 LENGTH = click.IntRange(min=1)
+DEVICE = click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Device that ranks the items for users of the data; auto is a GPU if torch finds one.",
+)
 
 
 @click.command()
@@ -28,6 +36,7 @@ LENGTH = click.IntRange(min=1)
 @click.option("--with-seen", is_flag=True, help="Include items the user already interacted with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per list.")
 @click.option("--out", type=FILE, help="Write the lists to a file: .csv, .jsonl or .parquet.")
+@DEVICE
 def recommend(
     run: Path,
     users: tuple[str, ...],
@@ -39,6 +48,7 @@ def recommend(
     with_seen: bool,
     as_json: bool,
     out: Path | None,
+    device: Device,
 ) -> None:
     """Print top-k lists of RUN.
 
@@ -52,7 +62,7 @@ def recommend(
         raise click.UsageError("give exactly one of --user, --all-users, --item and --text")
     if out is not None and (as_json or not (users or all_users)):
         raise click.UsageError("--out needs --user or --all-users, and has its format from the file name")
-    recommender, allowed = Recommender.load(run), candidates or None
+    recommender, allowed = Recommender.load(run, device=device), candidates or None
     if all_users:
         users = recommender.users.ids
     if out is not None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from spike_dgl.commands.recommend import DEVICE
 from spike_dgl.errors import SpikeError
+
+if TYPE_CHECKING:
+    from spike_dgl.training.devices import Device
 
 FILE = click.Path(path_type=Path)
 
@@ -50,6 +55,7 @@ FILE = click.Path(path_type=Path)
     type=click.FloatRange(0, 600),
     help="Seconds to keep answering after SIGTERM, while /ready returns 503.",
 )
+@DEVICE
 def serve(
     run: Path,
     host: str,
@@ -61,6 +67,7 @@ def serve(
     root_path: str,
     access_log: bool,
     drain_seconds: float,
+    device: Device,
 ) -> None:
     """Serve RUN: an explorer for the browser, an HTTP API, and its OpenAPI page.
 
@@ -87,6 +94,7 @@ def serve(
         port=port,
         token=token,
         with_model=not without_model,
+        device=device,
         origins=origins,
         root_path=root_path,
         access_log=access_log,

@@ -5,6 +5,9 @@ Scores, seen items and lists stay on the device of the scores, which is waited f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -19,7 +22,21 @@ BITS_OF_MINUS_INFINITY = -0x7F800001
 """Minus infinity as an integer of `_top_items_by_key`."""
 
 
-@torch.no_grad()
+class Ranked(NamedTuple):
+    """Top-k lists of n users.
+
+    Parameters
+    ----------
+    items
+        Items [n, k], int64 on the CPU, best first; `NO_ITEM` at the end of a list that has fewer than k items.
+    scores
+        Their scores [n, k] on the CPU; minus infinity where there is no item.
+    """
+
+    items: Tensor
+    scores: Tensor
+
+
 def rank(
     score: ScoreFunction,
     users: Tensor,
@@ -60,26 +77,81 @@ def rank(
     NotFiniteError
         If scores are infinite or not a number.
     """
-    users = users.cpu()
-    mask = _SeenMask(seen, int(users.max()) + 1 if len(users) else 0)
-    lists, are_numbers = [], []
-    for start in range(0, len(users), chunk_size):
-        chunk = users[start : start + chunk_size]
-        scores = score(chunk)
-        if scores.shape != (len(chunk), num_items):
-            raise ValueError(f"expected scores {(len(chunk), num_items)}, got {tuple(scores.shape)}")
-        unseen, length = mask.apply(scores, chunk), min(k, num_items)
-        if is_compiled(scores.device) or scores.dtype == torch.float64:
-            lists.append(_top_items(unseen, length))
-        else:
-            are_numbers.append((scores < float("inf")).all())
-            lists.append(_top_items_by_key(unseen, length))
-    if are_numbers:
-        _require_numbers(torch.stack(are_numbers))
-    ranked = torch.full((len(users), k), NO_ITEM, dtype=torch.int64)
+    num_users = int(users.max()) + 1 if len(users) else 0
+    return Ranker(score, seen, num_users, num_items, chunk_size).rank(users, k).items
+
+
+class Ranker:
+    """Ranking of all items for any users, as in `rank`, for several calls: seen items are on the device once.
+
+    Parameters
+    ----------
+    score, seen, num_items, chunk_size
+        See `rank`.
+    num_users
+        U; more than the highest row that is ranked.
+    """
+
+    def __init__(
+        self, score: ScoreFunction, seen: Interactions, num_users: int, num_items: int, chunk_size: int = 256
+    ) -> None:
+        self._score, self._num_items, self._chunk_size = score, num_items, chunk_size
+        self._seen = _SeenMask(seen, num_users)
+
+    @torch.no_grad()
+    def scores(self, users: Tensor) -> Tensor:
+        """Return the scores [n, I] of all items for users [n]. Raises `ValueError` if they have another shape."""
+        scores = self._score(users)
+        if scores.shape != (len(users), self._num_items):
+            raise ValueError(f"expected scores {(len(users), self._num_items)}, got {tuple(scores.shape)}")
+        return scores
+
+    @torch.no_grad()
+    def rank(
+        self, users: Tensor, k: int, *, exclude_seen: bool = True, allowed: Tensor | None = None
+    ) -> Ranked:
+        """Return the lists of users; see `rank`.
+
+        Parameters
+        ----------
+        users, k
+            See `rank`.
+        exclude_seen
+            Whether to exclude seen items.
+        allowed
+            True [I], on the CPU, for the items to rank. Default: all.
+        """
+        users, length = users.cpu(), min(k, self._num_items)
+        lists, are_numbers = [], []
+        for chunk in torch.split(users, self._chunk_size) if len(users) else ():
+            scores = self.scores(chunk)
+            listed = self._seen.apply(scores, chunk) if exclude_seen else scores
+            if allowed is not None:
+                listed = listed.masked_fill(~allowed.to(scores.device), float("-inf"))
+            if is_compiled(scores.device) or scores.dtype == torch.float64:
+                items = _top_items(listed, length)
+            else:
+                are_numbers.append((scores < float("inf")).all())
+                items = _top_items_by_key(listed, length)
+            lists.append(Ranked(items, _scores_of(items, listed)))
+        if are_numbers:
+            _require_numbers(torch.stack(are_numbers))
+        return _on_host(lists, len(users), k)
+
+
+def _scores_of(items: Tensor, scores: Tensor) -> Tensor:
+    return scores.gather(1, items.clamp(min=0)).masked_fill(items == NO_ITEM, float("-inf"))
+
+
+def _on_host(lists: Sequence[Ranked], num_users: int, k: int) -> Ranked:
+    """Concatenate the lists of chunks on the CPU, and fill them up to length k."""
+    items = torch.full((num_users, k), NO_ITEM, dtype=torch.int64)
+    scores = torch.full((num_users, k), float("-inf"), dtype=lists[0].scores.dtype if lists else None)
     if lists:
-        ranked[:, : lists[0].shape[1]] = torch.cat(lists).cpu()
-    return ranked
+        length = lists[0].items.shape[1]
+        items[:, :length] = torch.cat([chunk.items for chunk in lists]).cpu()
+        scores[:, :length] = torch.cat([chunk.scores for chunk in lists]).cpu()
+    return Ranked(items, scores)
 
 
 def _require_numbers(are_numbers: Tensor) -> None:

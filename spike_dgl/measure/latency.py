@@ -50,7 +50,8 @@ def measure(run: Path, calls: int = 1000) -> list[Latency]:
     Parameters
     ----------
     run
-        Run folder. Calls with texts are included if it has a text encoder.
+        Run folder. Calls with texts are included if it has a text encoder, and those that need embeddings if it has
+        any.
     calls
         Number of calls of each kind; a tenth of it for the slower cold-start requests.
     """
@@ -58,6 +59,8 @@ def measure(run: Path, calls: int = 1000) -> list[Latency]:
     random = np.random.default_rng(0)
     with threadpool_limits(limits=1):
         found = [*_of_known(run, recommender, calls, random)]
+        if not recommender.has_embeddings:
+            return found
         found.append(
             _timed(
                 "first cold-start request, which loads the model",
@@ -77,12 +80,17 @@ def _of_known(
         "import sys; from spike_dgl.recommend.recommender import Recommender; Recommender.load(sys.argv[1])"
     )
     start = [sys.executable, "-c", load, str(run)]
-    yield _timed("a process that loads the run", lambda _: subprocess.run(start, check=True), PROCESSES)
-    yield _timed("load", lambda _: Recommender.load(run), LOADS)
+    # Loading fits a model without embeddings again, which may take minutes.
+    processes, loads = (PROCESSES, LOADS) if recommender.has_embeddings else (1, 1)
+    yield _timed("a process that loads the run", lambda _: subprocess.run(start, check=True), processes)
+    yield _timed("load", lambda _: Recommender.load(run), loads)
     users = random.choice(recommender.users.ids, calls).tolist()
     items = random.choice(recommender.items.ids, calls).tolist()
     yield _timed("recommend, one user", lambda call: recommender.recommend(users[call]), calls)
-    yield _timed("similar_items", lambda call: recommender.similar_items(items[call]), calls)
+    each = recommender.users.ids
+    yield _timed("recommend, all users", lambda _: recommender.recommend(each), LOADS)
+    if recommender.has_embeddings:
+        yield _timed("similar_items", lambda call: recommender.similar_items(items[call]), calls)
 
 
 def _of_cold_start(

@@ -100,8 +100,9 @@ class ItemToItem(RecommenderModel):
 
     @cached_property
     def weights(self) -> Any:
-        """W in float32."""
-        return self.fit().astype(np.float32)
+        """W in float32; a dense one by rows, since scipy would copy another in every product."""
+        weights = self.fit().astype(np.float32)
+        return weights if sparse.issparse(weights) else np.ascontiguousarray(weights)
 
     def score_function(self) -> ScoreFunction:
         """Return h W for a batch of users; fits W at the first call."""

@@ -14,11 +14,13 @@ from spike_dgl.data.dataset import Dataset, Vocabulary
 from spike_dgl.errors import SpikeError
 from spike_dgl.recommend.cold_start import ColdStart
 from spike_dgl.recommend.matched import ItemMatch
+from spike_dgl.recommend.user_scores import UserScores, embedding_scores, top_items
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.typing import FloatArray, IndexArray
+from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 if TYPE_CHECKING:
     from spike_dgl.models.fold_in import NewItems
+    from spike_dgl.training.devices import Device
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,11 @@ class NewItem:
 
 
 class Recommender:
-    """Top-k recommendation for the users of a trained run, and for new users and items.
+    """Top-k recommendation for the users of a run, and for new users and items.
 
     Users and items are given by raw id or exact name; ambiguous names are rejected. For users and items of the data it
-    uses the stored final embeddings, which needs neither torch nor DGL. New ones are embedded by the run's model,
-    which is loaded when first needed. A recommender is immutable, so threads may share it.
+    uses the stored final embeddings, which on the CPU needs neither torch nor DGL. New ones are embedded by the run's
+    model, which is loaded when first needed. A recommender is immutable, so threads may share it.
 
     Parameters
     ----------
@@ -114,33 +116,61 @@ class Recommender:
         Final embeddings, [U, D] and [I, D].
     cold_start
         Embedder of new users and items; None if there are none.
+    device
+        Device that ranks the items for users of the data: ``cpu``, ``cuda``, or ``auto`` for a GPU if torch finds one.
+        Single lists of other kinds, such as similar items, are ranked on the CPU.
 
     Attributes
     ----------
     users, items
         Raw ids and names of all users and items, added items last.
+    has_embeddings
+        False for a fitted model, which cannot recommend for new users and items.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device.
     """
 
+    has_embeddings = True
+
     def __init__(
-        self, dataset: Dataset, users: FloatArray, items: FloatArray, cold_start: ColdStart | None = None
+        self,
+        dataset: Dataset,
+        users: FloatArray,
+        items: FloatArray,
+        cold_start: ColdStart | None = None,
+        *,
+        device: Device = "cpu",
     ) -> None:
-        self.dataset, self._users, self._items, self._cold_start = dataset, users, items, cold_start
-        self.users, self.items = dataset.users, dataset.items
+        self._users, self._items, self._cold_start, self._device = users, items, cold_start, device
+        self._set_data(dataset)
+        self._scores: UserScores = embedding_scores(users, items, self._seen, device)
+
+    def _set_data(self, dataset: Dataset) -> None:
+        self.dataset, self.users, self.items = dataset, dataset.users, dataset.items
         self._has_history = np.isin(np.arange(dataset.num_users), dataset.train.users)
         self._seen = dataset.train.union(dataset.valid)
         self._seen_offsets = self._seen.offsets(dataset.num_users)
 
     @classmethod
-    def load(cls, run: str | Path) -> Recommender:
-        """Load from a run folder.
+    def load(cls, run: str | Path, *, device: Device = "cpu") -> Recommender:
+        """Load from a run folder; the model is fitted again if it is not trained.
 
-        Raises `DataError` if the run is not finished, its model is untrained, or its data has changed.
+        Raises `DataError` if the run is not finished or its data has changed, and `ConfigError` if there is no such
+        device.
         """
         folder = RunFolder.open(Path(run))
+        if not folder.file("embeddings.npz").is_file():
+            from spike_dgl.recommend.fitted import FittedRecommender, is_fitted
+
+            if is_fitted(folder):
+                return FittedRecommender.load(run, device=device)
         embeddings = folder.read_arrays("embeddings.npz")
         dataset = folder.load_dataset()
         cold_start = ColdStart.from_run(folder, dataset, embeddings)
-        return cls(dataset, embeddings["users"], embeddings["items"], cold_start)
+        return cls(dataset, embeddings["users"], embeddings["items"], cold_start, device=device)
 
     @overload
     def recommend(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
@@ -198,8 +228,8 @@ class Recommender:
         """
         allowed = self._mask(candidates)
         if isinstance(users, str):
-            return self._list_of(self.users.find(users), k, exclude_seen, allowed)
-        return [self._list_of(row, k, exclude_seen, allowed) for row in self.users.find_all(users).tolist()]
+            return self._lists_of(np.array([self.users.find(users)]), k, exclude_seen, allowed)[0]
+        return self._lists_of(self.users.find_all(users), k, exclude_seen, allowed)
 
     def recommend_for_items(
         self,
@@ -229,9 +259,9 @@ class Recommender:
         """
         if not items or isinstance(items, str):
             raise SpikeError("a new user needs a sequence of at least one liked item")
-        liked, allowed = np.unique(self.items.find_all(items)), self._mask(candidates)
-        user = self.cold_start.user_of_items(liked)
-        return self._ranked(self._items @ user, k, liked if exclude_seen else None, allowed)
+        cold_start, liked = self.cold_start, np.unique(self.items.find_all(items))
+        scores = self._items @ cold_start.user_of_items(liked)
+        return self._ranked(scores, k, liked if exclude_seen else None, self._mask(candidates))
 
     def recommend_for_text(
         self, text: str, k: int = 10, *, candidates: Sequence[str] | None = None
@@ -260,10 +290,11 @@ class Recommender:
         """
         if not text.strip():
             raise SpikeError("the text that describes a taste is empty")
-        allowed, matching = self._mask(candidates), self.cold_start.text_match()
+        cold_start, allowed = self.cold_start, self._mask(candidates)
+        matching = cold_start.text_match()
         asked = matching.titles.read(text)
         liked = np.array(asked.liked, dtype=np.int64)
-        listed = self._ranked(self.cold_start.scores_of_text(text, self._items), k, liked, allowed)
+        listed = self._ranked(cold_start.scores_of_text(text, self._items), k, liked, allowed)
         matches = matching.explain(asked, [self.items.index(item.id) for item in listed])
         items = (
             MatchedItem(item.id, item.name, item.score, match)
@@ -307,7 +338,8 @@ class Recommender:
         cold_start, embedded = self.cold_start.with_items(
             self._new_items(items), [item.name for item in items], [item.text for item in items]
         )
-        grown = Recommender(self.dataset, self._users, np.concatenate([self._items, embedded]), cold_start)
+        embeddings = self._users, np.concatenate([self._items, embedded])
+        grown = Recommender(self.dataset, *embeddings, cold_start, device=self._device)
         grown.items = Vocabulary(
             "item",
             (*self.items.ids, *(item.id for item in items)),
@@ -344,12 +376,10 @@ class Recommender:
 
     def similar_items(self, item: str, k: int = 10) -> list[ScoredItem]:
         """Return the k items most similar to an item by cosine of final embeddings, without the item itself."""
-        row = self.items.find(item)
-        lengths = np.linalg.norm(self._items, axis=1)
+        row, items = self.items.find(item), self.item_embeddings
+        lengths = np.linalg.norm(items, axis=1)
         scale = lengths * lengths[row]
-        cosines = np.divide(
-            self._items @ self._items[row], scale, out=np.zeros_like(lengths), where=scale > 0
-        )
+        cosines = np.divide(items @ items[row], scale, out=np.zeros_like(lengths), where=scale > 0)
         return self._ranked(cosines, k, np.array([row]), None)
 
     def has_history(self, user: str) -> bool:
@@ -363,11 +393,6 @@ class Recommender:
             for row in self._seen_items(self.users.find(user)).tolist()
         ]
 
-    def _list_of(self, user: int, k: int, exclude_seen: bool, allowed: np.ndarray | None) -> list[ScoredItem]:
-        return self._ranked(
-            self.scores_of(user), k, self._seen_items(user) if exclude_seen else None, allowed
-        )
-
     @property
     def user_embeddings(self) -> FloatArray:
         """Final user embeddings [U, D]."""
@@ -380,18 +405,26 @@ class Recommender:
 
     def scores_of(self, user: int) -> FloatArray:
         """Return the scores [I] of all items for a user row; popularity if the user has no training interactions."""
-        if not self._has_history[user]:
-            return self._popularity
-        # One user at a time and always all items, so that a score does not depend on the rest of the request.
-        scores: FloatArray = self._items @ self._users[user]
-        return scores
+        return self._scores.of(user) if self._has_history[user] else self._popularity
+
+    def _lists_of(
+        self, users: IndexArray, k: int, exclude_seen: bool, allowed: BoolArray | None
+    ) -> list[list[ScoredItem]]:
+        has_history = self._has_history[users]
+        by_model = self._scores.lists(users[has_history], k, exclude_seen=exclude_seen, allowed=allowed)
+        return [
+            self._scored(*next(by_model))
+            if known
+            else self._ranked(self._popularity, k, self._seen_items(user) if exclude_seen else None, allowed)
+            for user, known in zip(users.tolist(), has_history.tolist(), strict=True)
+        ]
 
     @cached_property
     def _popularity(self) -> FloatArray:
         """Number of training users [I] of each item, added items last."""
         return np.bincount(self.dataset.train.items, minlength=len(self.items)).astype(np.float32)
 
-    def _mask(self, candidates: Sequence[str] | None) -> np.ndarray | None:
+    def _mask(self, candidates: Sequence[str] | None) -> BoolArray | None:
         """Return True [I] for the candidates; None for all items."""
         if candidates is None:
             return None
@@ -400,19 +433,16 @@ class Recommender:
         return allowed
 
     def _ranked(
-        self, scores: FloatArray, k: int, excluded: IndexArray | None, allowed: np.ndarray | None
+        self, scores: FloatArray, k: int, excluded: IndexArray | None, allowed: BoolArray | None
     ) -> list[ScoredItem]:
-        listed = np.ones(len(scores), dtype=bool) if allowed is None else allowed.copy()
-        if excluded is not None:
-            listed[excluded] = False
-        rows = np.flatnonzero(listed)
-        of_rows = scores[rows]
-        if k < len(rows):
-            # Keep all ties with the k-th best score, so that they are broken by the order of the data, too.
-            rows = rows[of_rows >= np.partition(of_rows, -k)[-k]]
-        best = rows[np.lexsort((rows, -scores[rows]))][:k]
+        return self._scored(*top_items(scores, k, excluded, allowed))
+
+    def _scored(self, rows: IndexArray, scores: FloatArray) -> list[ScoredItem]:
         ids, names = self.items.ids, self.items.names
-        return [ScoredItem(ids[row], names[row], float(scores[row])) for row in best.tolist()]
+        return [
+            ScoredItem(ids[row], names[row], score)
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+        ]
 
     def _seen_items(self, user: int) -> IndexArray:
         return self._seen.items[self._seen_offsets[user] : self._seen_offsets[user + 1]]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -23,6 +23,9 @@ from spike_dgl.serve.service import Service
 from spike_dgl.serve.signals import ReloadRequest
 from spike_dgl.serve.worker import Busy
 from spike_dgl.training.interrupt import StopRequest
+
+if TYPE_CHECKING:
+    from spike_dgl.training.devices import Device
 
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -51,6 +54,7 @@ def serve(
     port: int = 8000,
     token: str | None = None,
     with_model: bool = True,
+    device: Device = "cpu",
     origins: Sequence[str] = (),
     root_path: str = "",
     access_log: bool = False,
@@ -69,6 +73,8 @@ def serve(
         Token that API requests need; None for no token.
     with_model
         Load the model in the background, for explanations.
+    device
+        Device that ranks the items for users of the data.
     origins, root_path
         See `create_app`.
     access_log
@@ -85,7 +91,7 @@ def serve(
     """
     local = security.is_local(host)
     with closing(_listen(host, port)) as listening, ReloadRequest() as reload:
-        service = Service(run, with_model=with_model)
+        service = Service(run, with_model=with_model, device=device)
         app = create_app(
             service,
             token=token,

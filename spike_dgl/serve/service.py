@@ -23,6 +23,7 @@ from spike_dgl.serve.worker import Worker
 if TYPE_CHECKING:
     from spike_dgl.explain import Explainer, Explanation
     from spike_dgl.explain.explanation import Over
+    from spike_dgl.training.devices import Device
 
 
 SCORED_USERS = 10
@@ -44,6 +45,8 @@ class Service:
     with_model
         Load the model in the background. If false, the run has no explanations, and the first cold-start request
         waits for the model.
+    device
+        Device that ranks the items for users of the data; see `Recommender`.
 
     Raises
     ------
@@ -51,11 +54,11 @@ class Service:
         See `Recommender.load`; also if embeddings are not finite.
     """
 
-    def __init__(self, run: Path, *, with_model: bool = True) -> None:
-        self.run, self.with_model = run, with_model
+    def __init__(self, run: Path, *, with_model: bool = True, device: Device = "cpu") -> None:
+        self.run, self.with_model, self.device = run, with_model, device
         folder = RunFolder.open(run.resolve())
         self.name = folder.path.name
-        self.recommender = _open_recommender(folder.path)
+        self.recommender = _open_recommender(folder.path, device)
         self.users, self.items = self.recommender.users, self.recommender.items
         self.worker = Worker("slow calls", limits.WAITING_CALLS)
         self.trained = _trained(folder)
@@ -86,7 +89,7 @@ class Service:
 
         Raises `SpikeError` if it lacks one, and `DataError` as the constructor does.
         """
-        new = Service(self.run, with_model=self.with_model)
+        new = Service(self.run, with_model=self.with_model, device=self.device)
         try:
             new.recommender.recommend(new.users.ids[0], 1)
             wait([*self._opening.values(), *new._opening.values()])
@@ -148,8 +151,10 @@ class Service:
 _WITHOUT_MODEL = "the server was started without the model, so it cannot explain"
 
 
-def _open_recommender(run: Path) -> Recommender:
-    recommender = Recommender.load(run)
+def _open_recommender(run: Path, device: Device) -> Recommender:
+    recommender = Recommender.load(run, device=device)
+    if not recommender.has_embeddings:
+        return recommender  # its scores are checked when they are ranked
     for embeddings in (recommender.user_embeddings, recommender.item_embeddings):
         if not np.isfinite(embeddings).all():
             raise DataError(

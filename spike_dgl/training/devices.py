@@ -11,7 +11,9 @@ from spike_dgl.errors import ConfigError
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def choose_device(wanted: Device, local_rank: int = 0, local_number: int = 1) -> torch.device:
+def choose_device(
+    wanted: Device, local_rank: int = 0, local_number: int = 1, *, setting: str = "training.device"
+) -> torch.device:
     """Return the device of a process.
 
     Parameters
@@ -20,6 +22,8 @@ def choose_device(wanted: Device, local_rank: int = 0, local_number: int = 1) ->
         ``auto`` is a GPU if torch finds one, else the CPU.
     local_rank, local_number
         Rank of the process on its machine, and number of processes there; each uses its own GPU.
+    setting
+        Name of the setting, for error messages.
 
     Raises
     ------
@@ -31,8 +35,8 @@ def choose_device(wanted: Device, local_rank: int = 0, local_number: int = 1) ->
     if not torch.cuda.is_available():
         built_in = "finds no GPU" if torch.version.cuda else "is built without CUDA"
         raise ConfigError(
-            f"training.device is 'cuda', but torch {torch.__version__} {built_in}\n"
-            "  Set training.device=cpu, or fix what `python main.py doctor` and `nvidia-smi` report."
+            f"{setting} is 'cuda', but torch {torch.__version__} {built_in}\n"
+            f"  Set {setting}=cpu, or fix what `python main.py doctor` and `nvidia-smi` report."
         )
     if local_number > torch.cuda.device_count():
         raise ConfigError(

@@ -33,6 +33,20 @@ def test_latency_of_a_run(run, data_folder: Path, tmp_path: Path, profiles: str)
     assert process > load > user
 
 
+def test_latency_of_a_model_without_embeddings(run, data_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    settings = (f"data.path={data_folder}", "profiles.source=none", "model.name=popularity")
+    assert run("train", *settings, "--quiet", "--out", folder)[0] == 0
+    code, out, error = run("speed", "latency", folder, "--calls", "3", "--json")
+    assert code == 0, error
+    assert [json.loads(line)["what"] for line in out.splitlines()] == [
+        "a process that loads the run",
+        "load",
+        "recommend, one user",
+        "recommend, all users",
+    ]
+
+
 def test_a_wrong_folder_is_named(run, tmp_path: Path) -> None:
     code, _, error = run("speed", "latency", tmp_path)
     assert (code, "not a run folder" in error) == (2, True)

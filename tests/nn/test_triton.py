@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -132,6 +133,30 @@ def test_spans_cover_every_edge_once(
     if found.part is not None:
         for row in range(5):
             assert set(found.row[found.part[row] : found.part[row + 1]].tolist()) <= {row}
+
+
+def test_a_large_graph_has_longer_spans_instead_of_ever_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spans, "EDGES_PER_SPAN", 4)
+    monkeypatch.setattr(spans, "MOST_PARTS", 6)
+    lengths = torch.tensor([50, 0, 3, 47])
+    start = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    found = Spans.from_rows(start, 100)
+    assert len(found.row) <= 4 + 6
+    assert (found.last - found.first).sum() == 100
+    assert (found.last - found.first).max() <= 34  # 100 edges in spans of six parts at most
+    assert_same(random_graph(40, hub_edges=30), 4, 2)
+
+
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="maps a file of 4 GB without reading it")
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_rows_beyond_two_billion_numbers_are_found(tmp_path: Path, dtype: torch.dtype) -> None:
+    dim, last = 64, (1 << 31) // 64 + 7
+    size = (last + 1) * dim
+    rows = torch.from_file(str(tmp_path / "rows"), shared=True, size=size, dtype=torch.float16).view(-1, dim)
+    rows[last], rows[3] = 2.0, 1.0
+    index, start = torch.tensor([last, 3, last], dtype=dtype), torch.tensor([0, 2, 3])
+    found = with_triton._sums_of(Spans.from_rows(start, 3), index, rows)
+    assert found.tolist() == [[3.0] * dim, [2.0] * dim]
 
 
 def test_it_is_the_choice_on_a_gpu_with_triton(monkeypatch: pytest.MonkeyPatch) -> None:

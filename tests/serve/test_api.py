@@ -16,7 +16,7 @@ from spike_dgl.explain import Explainer
 from spike_dgl.recommend import Recommender, ScoredItem
 from spike_dgl.serve import limits
 from spike_dgl.serve.service import Service
-from tests.serve.conftest import NASTY_ITEM, NASTY_TITLE, NASTY_USER, local_client, train
+from tests.serve.conftest import NASTY_ITEM, NASTY_TITLE, NASTY_USER, local_client, open_service, train
 
 TOKEN = "a-token-of-some-length"
 UNKNOWN = "no such id"
@@ -275,6 +275,33 @@ def test_a_run_that_cannot_be_explained_says_so(data_with_names: Path, tmp_path:
     finally:
         other.close()
         without.close()
+
+
+def test_a_fitted_model_answers_for_users_and_says_what_it_cannot_do(
+    data_with_names: Path, tmp_path: Path
+) -> None:
+    run = train(data_with_names, tmp_path / "fitted", "item-cosine")
+    service = open_service(run)
+    try:
+        client = local_client(service)
+        lists = Recommender.load(run).recommend(["0", "3"], 4)
+        one = client.get("/api/recommendations", params={"user": "0", "k": 4}).json()
+        assert one["items"] == [vars(item) for item in lists[0]]
+        many = client.post("/api/recommendations", json={"users": ["0", "3"], "k": 4}).json()["rankings"]
+        assert [ranking["items"] for ranking in many] == [[vars(item) for item in each] for each in lists]
+        scores = client.post("/api/scores", json={"user": "3", "items": [lists[1][0].id]}).json()
+        assert scores["items"][0]["score"] == pytest.approx(lists[1][0].score)
+        for refused in (
+            client.get("/api/similar-items", params={"item": "2"}),
+            client.post("/api/recommendations/from-items", json={"items": ["2"]}),
+            client.post("/api/recommendations/from-text", json={"text": "a comedy"}),
+            client.get("/api/explanations", params={"user": "0", "item": "2"}),
+        ):
+            assert refused.status_code == 409
+            assert "the model is item-cosine" in refused.json()["detail"]
+        assert client.get("/ready").status_code == 200
+    finally:
+        service.close()
 
 
 def test_the_openapi_page_describes_every_question(client: TestClient) -> None:

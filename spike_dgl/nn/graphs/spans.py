@@ -10,6 +10,8 @@ from torch.nn import functional
 
 EDGES_PER_SPAN = 1024
 """Maximum number of edges in a span; a row with more has several, so that one program does not delay the others."""
+MOST_PARTS = 1 << 14
+"""Number of parts above which spans are longer: one program combines all parts of a row, such as a relation's."""
 
 
 class Spans(NamedTuple):
@@ -39,17 +41,18 @@ class Spans(NamedTuple):
         num_rows = len(start) - 1
         row = torch.arange(num_rows, device=start.device)
         begin, end = start[:-1], start[1:]
-        # A long row has p >= 2 parts and more than (p - 1) * EDGES_PER_SPAN edges, so there are at most this many.
-        num_parts = 2 * (num_edges // EDGES_PER_SPAN)
+        size = max(EDGES_PER_SPAN, -(-2 * num_edges // MOST_PARTS))
+        # A long row has p >= 2 parts and more than (p - 1) * size edges, so there are at most this many.
+        num_parts = 2 * (num_edges // size)
         if not num_parts:
             return cls(row, begin, end, None)
-        is_long = end - begin > EDGES_PER_SPAN
-        parts = ((end - begin + EDGES_PER_SPAN - 1) // EDGES_PER_SPAN).masked_fill(~is_long, 0)
+        is_long = end - begin > size
+        parts = ((end - begin + size - 1) // size).masked_fill(~is_long, 0)
         before = functional.pad(parts.cumsum(0), (1, 0))
         number = torch.arange(num_parts, device=start.device)
         of_part = torch.searchsorted(before[1:], number, right=True).clamp(max=num_rows - 1)
-        first = begin[of_part] + (number - before[of_part]) * EDGES_PER_SPAN
-        last = torch.minimum(first + EDGES_PER_SPAN, end[of_part])
+        first = begin[of_part] + (number - before[of_part]) * size
+        last = torch.minimum(first + size, end[of_part])
         is_empty = number >= before[-1]
         return cls(
             torch.cat([row, of_part]),

@@ -37,12 +37,15 @@ def attend(
     messages: MessageGraph, projected: Tensor, states: Tensor, relations: Tensor, num_heads: int
 ) -> tuple[Tensor, Tensor]:
     """Compute `spike_dgl.nn.kernels.attend`."""
-    return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
+    # Triton launches on the current device, whatever that of its tensors.
+    with torch.cuda.device_of(states):  # type: ignore[no-untyped-call]
+        return _Attention.apply(messages, num_heads, projected, states, relations)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def mean_of_sources(edges: BipartiteEdges, rows: Tensor) -> Tensor:
     """Compute `spike_dgl.nn.kernels.mean_of_sources`."""
-    return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
+    with torch.cuda.device_of(rows):  # type: ignore[no-untyped-call]
+        return _Mean.apply(edges, rows)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Attention(torch.autograd.Function):
@@ -161,7 +164,8 @@ def _cells(H: tl.constexpr, W: tl.constexpr, HP: tl.constexpr, WP: tl.constexpr)
 @triton.jit
 def _rows_at(rows: tl.tensor, number: tl.tensor, cell: tl.tensor, here: tl.tensor, D: tl.constexpr) -> Any:
     """Load the rows with some numbers [B], as [B, HP, WP]."""
-    return tl.load(rows + number[:, None, None] * D + cell[None], mask=here, other=0.0)
+    # In 64 bits: 34 million rows of 64 numbers are too many for 32.
+    return tl.load(rows + number.to(tl.int64)[:, None, None] * D + cell[None], mask=here, other=0.0)
 
 
 @triton.jit
