@@ -212,12 +212,13 @@ def _shares(sources: Sources) -> str:
 
 def _show_result(experiment: Experiment) -> None:
     from spike_dgl.recommend.recommender import Recommender
+    from spike_dgl.runs.embeddings import has_embeddings, read_embeddings
 
     run = experiment.folder.path
     click.echo("\n" + experiment.folder.file("RESULT.md").read_text(encoding="utf-8"))
-    if not experiment.folder.file("embeddings.npz").is_file():
+    if not has_embeddings(experiment.folder):
         return
-    stored = experiment.folder.read_arrays("embeddings.npz")
+    stored = read_embeddings(experiment.folder)
     recommender = Recommender(experiment.dataset, stored["users"], stored["items"])
     user = experiment.dataset.users.ids[0]
     show_user(recommender, user)

@@ -14,6 +14,7 @@ from spike_dgl.data.dataset import Dataset, Vocabulary
 from spike_dgl.errors import SpikeError
 from spike_dgl.recommend.cold_start import ColdStart
 from spike_dgl.recommend.matched import ItemMatch
+from spike_dgl.runs.embeddings import read_embeddings
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -134,7 +135,7 @@ class Recommender:
         Raises `DataError` if the run is not finished, its model is untrained, or its data has changed.
         """
         folder = RunFolder.open(Path(run))
-        embeddings = folder.read_arrays("embeddings.npz")
+        embeddings = read_embeddings(folder)
         dataset = folder.load_dataset()
         cold_start = ColdStart.from_run(folder, dataset, embeddings)
         return cls(dataset, embeddings["users"], embeddings["items"], cold_start)
