@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,19 @@ def test_the_size_decides_and_the_lists_are_the_same(folder: RunFolder) -> None:
         lists.append([recommender.recommend(user, 5) for user in data.users.ids])
         lists[-1].append(recommender.similar_items(data.items.ids[0], 5))
     assert lists[0] == lists[1] == lists[2]
+
+
+def test_a_list_does_not_copy_the_items(folder: RunFolder) -> None:
+    with new_embeddings(folder, {"users": (7, 4096), "items": (9, 4096)}, 0.0) as stored:
+        for side in SHAPES:
+            stored[side][:] = 1.0
+    read = read_embeddings(folder)
+    data = random_dataset(0)
+    tracemalloc.start()
+    Recommender(data, read["users"], read["items"]).recommend(data.users.ids[0], 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < read["items"].nbytes / 2
 
 
 def test_an_error_leaves_the_earlier_ones(folder: RunFolder) -> None:
