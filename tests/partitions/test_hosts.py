@@ -140,6 +140,7 @@ def test_a_run_on_partitions_is_an_ordinary_run(parts: dict[int, Path], tmp_path
     losses = [record["loss/softmax"] for record in records(run)]
     assert losses == sorted(losses, reverse=True)
     assert len(losses) == 3
+    assert all(record["input_rows"] > record["input_rows_of_others"] == 0 for record in records(run))
     check_against_whole_graph(run)
     assert not [file for file in Path("/dev/shm").iterdir() if "kvdata" in file.name]
 
@@ -182,6 +183,7 @@ def test_two_hosts_train_and_one_resumes(namespaces: None, parts: dict[int, Path
     assert code == 0, output
     check_against_whole_graph(run)
     assert records(run)[-1]["loss/softmax"] < records(run)[0]["loss/softmax"]
+    assert all(record["input_rows"] > record["input_rows_of_others"] > 0 for record in records(run))
     last = torch.load(run / "checkpoints" / "epoch-6" / "shard-0-of-2.pt", weights_only=True)
     assert len(last["rows"]) < len(torch.load(run / "best.pt", weights_only=True)["model"]["embedding"])
     # Other parts, another number of hosts and trainers.
