@@ -226,10 +226,11 @@ def _recommender_of(experiment: Experiment) -> Recommender:
     from spike_dgl.models.base import EmbeddingModel
     from spike_dgl.recommend.fitted import FittedRecommender
     from spike_dgl.recommend.recommender import Recommender
+    from spike_dgl.runs.embeddings import read_embeddings
 
     if not isinstance(experiment.model, EmbeddingModel):
         return FittedRecommender(experiment.dataset, experiment.best_scores(), experiment.config.model_name)
-    stored = experiment.folder.read_arrays("embeddings.npz")
+    stored = read_embeddings(experiment.folder)
     return Recommender(experiment.dataset, stored["users"], stored["items"])
 
 

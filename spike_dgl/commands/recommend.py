@@ -108,7 +108,10 @@ def embeddings(run: Path, out: Path) -> None:
     """
     from spike_dgl.recommend.embedding_files import write_embeddings
     from spike_dgl.recommend.recommender import Recommender
+    from spike_dgl.runs.embeddings import check_embeddings
+    from spike_dgl.runs.folder import RunFolder
 
+    check_embeddings(RunFolder.open(run))
     write_embeddings(Recommender.load(run), out)
     click.echo((out / "embeddings.json").read_text(encoding="utf-8"), nl=False)
 

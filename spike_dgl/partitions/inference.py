@@ -45,11 +45,9 @@ def _start(model: PartitionedModel, tables: Tables, ids: Tensor) -> tuple[Tensor
 def embeddings(model: PartitionedModel, tables: Tables) -> Embeddings:
     """Return the scored embeddings of this process's users, and of all items, after `propagate`."""
     users, items = (fetch(tables.states[0], ids) for ids in (tables.own.users, tables.layout.all_item_ids))
-    return scored(model, users, items)
+    return Embeddings(scored(model, users), scored(model, items))
 
 
-def scored(model: PartitionedModel, users: Tensor, items: Tensor) -> Embeddings:
-    """Return final embeddings, normalised if scores are cosines."""
-    if model.options.score_temperature is None:
-        return Embeddings(users, items)
-    return Embeddings(normalise(users), normalise(items))
+def scored(model: PartitionedModel, rows: Tensor) -> Tensor:
+    """Return final embeddings [n, D], normalised if scores are cosines."""
+    return rows if model.options.score_temperature is None else normalise(rows)

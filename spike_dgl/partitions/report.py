@@ -12,12 +12,13 @@ from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import NotFiniteError
 from spike_dgl.evaluation import Evaluation
 from spike_dgl.evaluation.evaluate import relevant_pairs
-from spike_dgl.models.base import CPU, Embeddings
+from spike_dgl.models.base import CPU
 from spike_dgl.partitions.inference import embeddings, scored
 from spike_dgl.partitions.ranking import Ranked, rank_own
 from spike_dgl.partitions.tables import chunks
 from spike_dgl.partitions.trainer import PartitionTrainer
 from spike_dgl.profiles.stored import read_profile_texts
+from spike_dgl.runs.embeddings import new_embeddings
 from spike_dgl.runs.environment import peak_memory_mb
 from spike_dgl.runs.experiment import write_test
 from spike_dgl.runs.report import record_of_training
@@ -44,12 +45,12 @@ def write_run(trainer: PartitionTrainer, *, test: bool) -> None:
 
 def _write(trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], more: dict[str, Any]) -> None:
     folder, config = trainer.folder, trainer.config
-    weights, final = _all_rows(trainer, trainer.tables.ids.weight), _final(trainer)
+    _write_embeddings(trainer)
+    weights = _all_rows(trainer, trainer.tables.ids.weight)
     state = {name: parameter.detach() for name, parameter in trainer.model.parameters.items()}
     save_checkpoint(
         {"epoch": trainer.reported_epoch, "model": {"embedding": weights, **state}}, folder.file("best.pt")
     )
-    folder.write_arrays("embeddings.npz", users=final.users.numpy(), items=final.items.numpy())
     dataset = folder.load_dataset()
     sources = read_profile_texts(folder.file("profiles.jsonl.gz")).sources
     record = record_of_training(folder, dataset, trainer.model.model, sources) | more
@@ -74,12 +75,22 @@ def _all_rows(trainer: PartitionTrainer, table: Any) -> Tensor:
     return rows
 
 
-def _final(trainer: PartitionTrainer) -> Embeddings:
-    rows, num_users = _all_rows(trainer, trainer.tables.states[0]), trainer.layout.num_users
-    final = scored(trainer.model, rows[:num_users], rows[num_users:][: trainer.layout.num_items])
-    if not (final.users.isfinite().all() and final.items.isfinite().all()):
-        raise NotFiniteError("some embeddings are infinite or not a number\n  Lower training.learning_rate.")
-    return final
+def _write_embeddings(trainer: PartitionTrainer) -> None:
+    """Write the final embeddings some rows at a time, so that large ones are never in memory as a whole."""
+    layout, dim = trainer.layout, trainer.tables.dim
+    shapes = {"users": (layout.num_users, dim), "items": (layout.num_items, dim)}
+    with new_embeddings(trainer.folder, shapes, trainer.options.map_embeddings_above) as stored:
+        for ids in chunks(range(layout.num_nodes)):
+            rows = trainer.tables.original_rows(ids)
+            final = scored(trainer.model, trainer.tables.states[0][ids])
+            is_user = rows < layout.num_users
+            is_item = ~is_user & (rows < layout.num_users + layout.num_items)
+            if not final[is_user | is_item].isfinite().all():
+                raise NotFiniteError(
+                    "some embeddings are infinite or not a number\n  Lower training.learning_rate."
+                )
+            stored["users"][rows[is_user].numpy()] = final[is_user].numpy()
+            stored["items"][(rows[is_item] - layout.num_users).numpy()] = final[is_item].numpy()
 
 
 def _evaluation(trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], dataset: Dataset) -> Evaluation:

@@ -97,6 +97,8 @@ class PartitionTrainer:
         self.shards = Shards(folder.path, processes)
         self.stopping = EarlyStopping(self.options.patience)
         self.epoch, self.seconds, self.progress = 1, 0.0, progress
+        self._part = layout.part(self.tables.graph.get_partition_book().partid)
+        self._rows, self._rows_of_others = 0, 0
         self.validates = any(processes.gather(len(pairs.valid)))
 
     def _steps(self) -> tuple[int, float]:
@@ -135,6 +137,7 @@ class PartitionTrainer:
     def _train_epoch(self) -> dict[str, Any]:
         self.model.model.train()
         started, totals, sent = time.perf_counter(), dict[str, Tensor](), sent_bytes()
+        self._rows, self._rows_of_others = 0, 0
         bar = tqdm(
             total=self.steps,
             desc=f"epoch {self.epoch:3d}",
@@ -160,6 +163,8 @@ class PartitionTrainer:
             **of_terms,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "sent_mb": self._of_hosts(sent_bytes() - sent) / 1e6,
+            "input_rows": sum(self.processes.gather(self._rows)),
+            "input_rows_of_others": sum(self.processes.gather(self._rows_of_others)),
             "seconds": time.perf_counter() - started,
         }
 
@@ -183,6 +188,8 @@ class PartitionTrainer:
         rows = torch.cat([users, items + layout.num_nodes])
         flow = self.sampler.draw(rows)
         nodes = layout.ids(flow.input_nodes)
+        self._rows += len(nodes)
+        self._rows_of_others += int(((nodes < self._part.start) | (nodes >= self._part.stop)).sum())
         self.optimizer.zero_grad()
         self.tables.optimizer.zero_grad()
         terms = self.model.loss(flow, self.tables.ids(nodes), self.tables.texts(nodes), rows)

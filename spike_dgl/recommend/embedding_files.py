@@ -14,6 +14,8 @@ from spike_dgl.errors import SpikeError
 from spike_dgl.recommend.recommender import Recommender
 from spike_dgl.typing import FloatArray
 
+ROWS_AT_ONCE = 1 << 16
+
 
 def write_embeddings(recommender: Recommender, folder: str | Path) -> None:
     """Write the final embeddings of a run; after an error no files are left.
@@ -53,10 +55,17 @@ def write_embeddings(recommender: Recommender, folder: str | Path) -> None:
             "score": "inner product",
             "item_similarity": "cosine",
             # If so, inner product, cosine and distance rank items alike, and any type of index can be used.
-            "items_have_length_one": bool(np.allclose(np.linalg.norm(items, axis=1), 1.0, atol=1e-4)),
+            "items_have_length_one": _have_length_one(items),
         }
         text = json.dumps(facts, indent=2) + "\n"
         (partial / "embeddings.json").write_text(text, encoding="utf-8")
+
+
+def _have_length_one(embeddings: FloatArray) -> bool:
+    """Return whether all rows have length one; some rows at a time, since they may be larger than memory."""
+    starts = range(0, len(embeddings), ROWS_AT_ONCE)
+    blocks = (embeddings[start : start + ROWS_AT_ONCE] for start in starts)
+    return all(bool(np.allclose(np.linalg.norm(block, axis=1), 1.0, atol=1e-4)) for block in blocks)
 
 
 def _write_side(folder: Path, name: str, embeddings: FloatArray, vocabulary: Vocabulary) -> None:

@@ -15,6 +15,7 @@ from spike_dgl.errors import SpikeError
 from spike_dgl.recommend.cold_start import ColdStart
 from spike_dgl.recommend.matched import ItemMatch
 from spike_dgl.recommend.user_scores import UserScores, embedding_scores, top_items
+from spike_dgl.runs.embeddings import has_embeddings, read_embeddings
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
@@ -162,12 +163,12 @@ class Recommender:
         device.
         """
         folder = RunFolder.open(Path(run))
-        if not folder.file("embeddings.npz").is_file():
+        if not has_embeddings(folder):
             from spike_dgl.recommend.fitted import FittedRecommender, is_fitted
 
             if is_fitted(folder):
                 return FittedRecommender.load(run, device=device)
-        embeddings = folder.read_arrays("embeddings.npz")
+        embeddings = read_embeddings(folder)
         dataset = folder.load_dataset()
         cold_start = ColdStart.from_run(folder, dataset, embeddings)
         return cls(dataset, embeddings["users"], embeddings["items"], cold_start, device=device)
@@ -377,7 +378,7 @@ class Recommender:
     def similar_items(self, item: str, k: int = 10) -> list[ScoredItem]:
         """Return the k items most similar to an item by cosine of final embeddings, without the item itself."""
         row, items = self.items.find(item), self.item_embeddings
-        lengths = np.linalg.norm(items, axis=1)
+        lengths = np.sqrt(np.einsum("id,id->i", items, items))  # np.linalg.norm would copy mapped embeddings
         scale = lengths * lengths[row]
         cosines = np.divide(items @ items[row], scale, out=np.zeros_like(lengths), where=scale > 0)
         return self._ranked(cosines, k, np.array([row]), None)

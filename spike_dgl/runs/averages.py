@@ -13,7 +13,7 @@ from spike_dgl.runs.folder import RunFolder
 Record: TypeAlias = dict[str, Any]
 """``result.json`` of a run."""
 
-NOT_COMPARED = ("seed", "threads", "device")
+NOT_COMPARED = ("seed", "threads", "device", "map_embeddings_above")
 """Training settings that may differ between runs that are averaged."""
 
 COSTS: Mapping[str, tuple[str, str]] = MappingProxyType(

@@ -26,6 +26,7 @@ from spike_dgl.profiles.records import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.runs.baselines import evaluate_baselines
 from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.embeddings import new_embeddings
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.report import record_of_test, record_of_training, render_baselines, render_result
 from spike_dgl.runs.weights import load_best, weights_fit
@@ -216,8 +217,11 @@ class Experiment:
     def _report(self) -> Evaluation:
         if isinstance(self.model, EmbeddingModel):
             embeddings = self._best_embeddings(self.model)
-            users, items = (rows.cpu().numpy() for rows in (embeddings.users, embeddings.items))
-            self.folder.write_arrays("embeddings.npz", users=users, items=items)
+            rows = {"users": embeddings.users.cpu().numpy(), "items": embeddings.items.cpu().numpy()}
+            shapes = {side: of_side.shape for side, of_side in rows.items()}
+            with new_embeddings(self.folder, shapes, self.config.training.map_embeddings_above) as stored:
+                for side, of_side in rows.items():
+                    stored[side][:] = of_side
             scores: ScoreFunction = embeddings.scores
         else:
             scores = self.model.score_function()

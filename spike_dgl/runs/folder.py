@@ -30,11 +30,14 @@ SET_UP_FILES = {
     "config.yaml",
 }
 """Files that a run writes before training, ``config.yaml`` last: with it a run can be resumed."""
+MAPPED = "embeddings/manifest.json"
+"""Exists if the final embeddings are memory-mapped arrays beside it."""
 SERVED_FILES = (
     "config.yaml",
     "environment.json",
     "best.pt",
     "embeddings.npz",
+    MAPPED,
     "encoder.npz",
     "profiles.npz",
     "item_terms.npz",
@@ -57,6 +60,7 @@ class RunFolder:
     ``last.pt``            checkpoint to resume from
     ``best.pt``            weights of the reported epoch
     ``embeddings.npz``     final user and item embeddings of the reported epoch
+    ``embeddings/``        the same in place of it, if they are large (`spike_dgl.runs.embeddings`)
     ``test_users.npz``     test metrics and number of training items of each user
     ``validation.json``    validation result, instead of a test result, with ``--no-test``
     ``result.json``        test metrics, data, costs

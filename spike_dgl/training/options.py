@@ -59,6 +59,9 @@ class TrainingOptions:
     threads
         Number of CPU threads for torch; null uses all CPUs that the process's affinity and its container's quota
         allow.
+    map_embeddings_above
+        Size in GB of the final embeddings above which they are stored as memory-mapped arrays, of which recommendations
+        read only what they need.
     """
 
     epochs: int = Field(default=200, ge=1)
@@ -78,3 +81,4 @@ class TrainingOptions:
     device: Device = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: int | None = Field(default=None, ge=1, le=512)
+    map_embeddings_above: float = Field(default=4.0, ge=0.0)

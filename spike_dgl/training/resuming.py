@@ -13,7 +13,7 @@ FIXED = {"seed": "initial weights and batches were drawn with it"}
 """Settings that cannot change, and why."""
 DRAWN_BY_EPOCH = ("batch_size", "negative_popularity", "negatives_from", "recency")
 """Settings of the batches, which are drawn for a whole epoch: they can change between two epochs only."""
-EPOCHS_STAY_AS_THEY_WERE = ("patience", "evaluate_every", "threads", "device")
+EPOCHS_STAY_AS_THEY_WERE = ("patience", "evaluate_every", "threads", "device", "map_embeddings_above")
 """Settings that do not affect the trained epochs."""
 CHOOSE_THE_EPOCH = ("metric", "keep")
 """Settings that determine which epoch is reported; after a change it is determined again."""

@@ -19,7 +19,9 @@ import torch
 
 from spike_dgl.models.base import EmbeddingModel
 from spike_dgl.partitions.partition import partition
+from spike_dgl.recommend import Recommender
 from spike_dgl.runs.config import load_config
+from spike_dgl.runs.embeddings import read_embeddings
 from spike_dgl.runs.experiment import Experiment
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.set_up import reopen
@@ -113,7 +115,7 @@ def check_against_whole_graph(run: Path) -> None:
     experiment = whole_graph(run)
     assert isinstance(experiment.model, EmbeddingModel)
     final = final_embeddings(experiment.model)
-    stored = RunFolder.open(run).read_arrays("embeddings.npz")
+    stored = read_embeddings(RunFolder.open(run))
     np.testing.assert_allclose(stored["users"], final.users.numpy(), atol=1e-5)
     np.testing.assert_allclose(stored["items"], final.items.numpy(), atol=1e-5)
     result = json.loads((run / "result.json").read_text())
@@ -129,12 +131,16 @@ def check_against_whole_graph(run: Path) -> None:
 def test_a_run_on_partitions_is_an_ordinary_run(parts: dict[int, Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ["--partitions", parts[1], "--out", run, *SETTINGS, "training.epochs=3"]
-    with train(*options, hosts=1) as process:
+    with train(*options, "training.map_embeddings_above=0", hosts=1) as process:
         code, output = finish(process)
     assert code == 0, output
+    assert not (run / "embeddings.npz").exists(), "they are memory-mapped"
+    recommender = Recommender.load(run)
+    assert len(recommender.recommend(recommender.users.ids[0], 3)) == 3
     losses = [record["loss/softmax"] for record in records(run)]
     assert losses == sorted(losses, reverse=True)
     assert len(losses) == 3
+    assert all(record["input_rows"] > record["input_rows_of_others"] == 0 for record in records(run))
     check_against_whole_graph(run)
     assert not [file for file in Path("/dev/shm").iterdir() if "kvdata" in file.name]
 
@@ -177,6 +183,7 @@ def test_two_hosts_train_and_one_resumes(namespaces: None, parts: dict[int, Path
     assert code == 0, output
     check_against_whole_graph(run)
     assert records(run)[-1]["loss/softmax"] < records(run)[0]["loss/softmax"]
+    assert all(record["input_rows"] > record["input_rows_of_others"] > 0 for record in records(run))
     last = torch.load(run / "checkpoints" / "epoch-6" / "shard-0-of-2.pt", weights_only=True)
     assert len(last["rows"]) < len(torch.load(run / "best.pt", weights_only=True)["model"]["embedding"])
     # Other parts, another number of hosts and trainers.

@@ -202,7 +202,7 @@ def train_on(run: Path) -> None:
         (cut("encoder.npz"), "the new run cannot recommend for a text"),
         (lambda run: (run / "embeddings.npz").unlink(), "Was the model trained to the end"),
         (diverge, "training diverged"),
-        (train_on, "whose scores differ from those of its embeddings.npz"),
+        (train_on, "whose scores differ from those of its embeddings"),
     ],
     ids=["embeddings", "weights", "encoder", "unfinished", "diverged", "in training"],
 )

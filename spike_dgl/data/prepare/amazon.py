@@ -24,6 +24,7 @@ from spike_dgl.data.prepare.layouts import Layout
 from spike_dgl.data.prepare.markup import without_markup
 from spike_dgl.data.prepare.matching import Matches
 from spike_dgl.data.prepare.options import PrepareOptions
+from spike_dgl.data.prepare.part_files import extension_of
 from spike_dgl.data.prepare.pipeline import Source
 from spike_dgl.data.prepare.raw_rows import Row
 from spike_dgl.data.prepare.tables import Reading, read_records, split_list
@@ -102,7 +103,7 @@ def amazon(reviews: Path, metadata: Path, options: AmazonOptions) -> Source:
     Parameters
     ----------
     reviews, metadata
-        JSON lines, optionally compressed, such as ``Books_5.json.gz`` and ``meta_Books.json.gz``.
+        JSON lines, optionally compressed, such as ``Books_5.json.gz`` and ``meta_Books.json.gz``; or Parquet.
     options
         Thresholds, split and graph.
 
@@ -119,7 +120,7 @@ def amazon(reviews: Path, metadata: Path, options: AmazonOptions) -> Source:
         rating=Column(edition.rating, "number"),
         time=edition.time,
         review=Column(edition.review, "text"),
-        layout=Layout("jsonl"),
+        layout=_layout(reviews, Layout("jsonl")),
         rows_are="reviews",
     )
     return Source(
@@ -133,8 +134,14 @@ def amazon(reviews: Path, metadata: Path, options: AmazonOptions) -> Source:
     )
 
 
+def _layout(file: Path, lines: Layout) -> Layout:
+    return Layout("parquet") if extension_of(file) == ".parquet" else lines
+
+
 def _edition(reviews: Path) -> Edition:
-    first: Row = next(read_records(reviews, (), Reading(limit=100), Layout("jsonl")), Row(1, {}))
+    first: Row = next(
+        read_records(reviews, (), Reading(limit=100), _layout(reviews, Layout("jsonl"))), Row(1, {})
+    )
     for edition in (EARLIER, LATER):
         if edition.user in first.cells and edition.item in first.cells:
             return edition
@@ -148,7 +155,8 @@ def _describe(
 ) -> ItemKnowledge:
     names, texts, facts = dict[str, str](), dict[str, str](), list[Fact]()
     matches = Matches(metadata, "asin", items)
-    for row in read_records(metadata, (), reading, Layout("jsonl", parse=parse_object)):
+    layout = _layout(metadata, Layout("jsonl", parse=parse_object))
+    for row in read_records(metadata, (), reading, layout):
         product = row.cells
         entity = matches.find(product.get("parent_asin") or product.get("asin"))
         if entity is None or entity in names:  # a product can occur twice

@@ -18,11 +18,14 @@ from spike_dgl.data.prepare.columns import Column
 from spike_dgl.data.prepare.interactions import InteractionLog
 from spike_dgl.data.prepare.layouts import Layout
 from spike_dgl.data.prepare.markup import without_markup
+from spike_dgl.data.prepare.part_files import files_of
 from spike_dgl.data.prepare.tables import SHOWN, Reading, read_batches, read_rows
 from spike_dgl.data.values import MISSING, WHOLE_NUMBER
 
 BATCHES_A_VOCABULARY = 32
-"""Number of batches after which their separate lists of ids are merged."""
+"""Number of batches after which their separate lists of ids are merged, unless they are small."""
+ROWS_A_VOCABULARY = 1 << 20
+"""Minimum number of rows of these batches; merging takes time for every known id."""
 
 _WHOLE_NUMBER = r"^(0|[1-9][0-9]{0,17})$"
 
@@ -34,7 +37,7 @@ class InteractionTable:
     Parameters
     ----------
     file
-        File of the table.
+        File of the table, or folder of its part files.
     user, item
         Columns of raw ids.
     rating, time, review
@@ -92,17 +95,17 @@ def read_log(table: InteractionTable, reading: Reading) -> tuple[InteractionLog,
 
 def _skip_missing(table: InteractionTable, columns: Sequence[str], number: int, reading: Reading) -> None:
     """Count rows with a missing id in one of `columns`, and record the lines of the first of them."""
-    rows = read_rows(table.file, columns, Reading(limit=sys.maxsize), table.layout)
     found = (
-        (line, column)
-        for line, cells in rows
+        (file, line, column)
+        for file in files_of(table.file)
+        for line, cells in read_rows(file, columns, Reading(limit=sys.maxsize), table.layout)
         for column, cell in zip(columns, cells, strict=True)
         if cell in MISSING
     )
     shown = list(islice(found, min(number, SHOWN)))
-    for place, (line, column) in enumerate(shown, start=1):
+    for place, (file, line, column) in enumerate(shown, start=1):
         problem = f"missing id in column '{column}', whose other ids are whole numbers"
-        reading.skip(table.file, line, problem, 1 if place < len(shown) else number - len(shown) + 1)
+        reading.skip(file, line, problem, 1 if place < len(shown) else number - len(shown) + 1)
 
 
 def reviews(
@@ -147,7 +150,7 @@ class _Codes:
 
     def add(self, ids: Any) -> None:
         self._fresh.append(ids.dictionary_encode())
-        if len(self._fresh) == BATCHES_A_VOCABULARY:
+        if len(self._fresh) >= BATCHES_A_VOCABULARY and sum(map(len, self._fresh)) >= ROWS_A_VOCABULARY:
             self._unify()
 
     def finish(self, column: Column) -> tuple[NDArray[np.int32], Any]:

@@ -135,7 +135,7 @@ def csv_pieces(
     stream: Stream,
     dialect: Dialect,
     header: tuple[str, ...] | None,
-    check: Callable[[Sequence[str]], None],
+    check: Callable[[Sequence[str]], object],
 ) -> Iterator[CsvPiece]:
     """Yield pieces that end at the end of a row; without `header`, `check` is called with the first row."""
     line, rest, more = 1, b"", True

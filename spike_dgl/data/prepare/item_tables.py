@@ -28,7 +28,7 @@ class WrittenAs:
     Parameters
     ----------
     file
-        File of the table.
+        File of the table, or folder of its part files.
     header
         Column names, for a file whose first line is not a header.
     delimiter

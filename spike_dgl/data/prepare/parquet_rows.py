@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -45,24 +46,50 @@ class ParquetPiece:
 
 
 def parquet_pieces(
-    file: Path, names: Sequence[str], progress: bool, check: Callable[[Sequence[str]], None]
+    file: Path, progress: bool, check: Callable[[Sequence[str]], Sequence[str]]
 ) -> Iterator[ParquetPiece]:
-    """Yield some rows of the columns `names` at a time, after calling `check` with all column names.
+    """Yield some rows at a time, of the columns that `check` returns, given all column names; if none, of all.
 
     Raises `DataError` if the file cannot be read.
     """
-    try:
-        table = parquet.ParquetFile(file)
-        check(table.schema_arrow.names)
+    with _readable(file), parquet.ParquetFile(file) as table:
+        columns = list(check(table.schema_arrow.names)) or None
         line = 1
         bar: tqdm[Any] = tqdm(
             desc=file.name, total=table.metadata.num_rows, unit=" rows", disable=not progress
         )
         with bar:
-            for batch in table.iter_batches(ROWS, columns=list(names)):
+            for batch in table.iter_batches(ROWS, columns=columns):
                 yield ParquetPiece(line, batch)
                 line += len(batch)
                 bar.update(len(batch))
+
+
+def parquet_schema(file: Path) -> Any:
+    """Return the Arrow schema of a file. Raises `DataError` if it cannot be read."""
+    with _readable(file):
+        return parquet.read_schema(file)
+
+
+def sort_of_type(found: Any) -> str:
+    """Return a name for a type and all types that hold the same values; empty if it holds no value."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_null(found):
+        return ""
+    sorts = {
+        "text": (pa.types.is_string, pa.types.is_large_string),
+        "a number": (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
+        "a time": (pa.types.is_date, pa.types.is_timestamp),
+        "a list": (pa.types.is_list, pa.types.is_large_list),
+    }
+    return next((sort for sort, tests in sorts.items() if any(test(found) for test in tests)), str(found))
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(file, f"is not a readable Parquet file: {error}", "Write or copy it again.") from None
 

@@ -27,6 +27,7 @@ from spike_dgl.data.prepare.knowledge import (
 )
 from spike_dgl.data.prepare.missing import present_facts, present_names
 from spike_dgl.data.prepare.options import FILES, PrepareOptions, milliseconds
+from spike_dgl.data.prepare.part_files import files_of
 from spike_dgl.data.prepare.streams import open_raw
 from spike_dgl.data.prepare.tables import Reading
 from spike_dgl.data.prepare.triple_files import TripleFiles, one_word
@@ -86,7 +87,7 @@ class Source:
 
     @property
     def all_files(self) -> list[Path]:
-        """All files that are read, without repetition."""
+        """All files and folders that are read, without repetition."""
         tables = [Path(table.file) for table in self.options.items]
         named = [Path(file) for name in FILES if (file := getattr(self.options, name))]
         return list(dict.fromkeys([*self.files, *tables, *named]))
@@ -183,12 +184,14 @@ def _without_folders(name: str, value: Any) -> Any:
     return Path(value).name if value and name in ("file", *FILES) else value
 
 
-def _checksums(files: Sequence[Path]) -> dict[str, str]:
-    """Return SHA-256 by file name, with the folder's name if two files have the same name."""
-    names = Counter(file.name for file in files)
+def _checksums(tables: Sequence[Path]) -> dict[str, str]:
+    """Return SHA-256 by file name, with the folder's name if two have the same name; of a folder, of all its files."""
+    names = Counter(table.name for table in tables)
+    base = {table: table.parent if names[table.name] == 1 else table.parents[1] for table in tables}
     return {
-        file.name if names[file.name] == 1 else f"{file.parent.name}/{file.name}": checksum(file)
-        for file in files
+        file.relative_to(base[table]).as_posix(): checksum(file)
+        for table in tables
+        for file in files_of(table)
     }
 
 

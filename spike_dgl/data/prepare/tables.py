@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from spike_dgl.data.prepare.arrow import pa, pc
 from spike_dgl.data.prepare.columns import Column, NotOfKindError, checked, value_of
-from spike_dgl.data.prepare.layouts import Layout, layout_of, pieces
+from spike_dgl.data.prepare.layouts import Layout, layout_of, pieces, table_files
+from spike_dgl.data.prepare.part_files import short_name
 from spike_dgl.data.prepare.raw_rows import Piece, Row
 from spike_dgl.errors import DataError, nearest
 
@@ -43,7 +46,7 @@ class Reading:
         """Count rows that cannot be read. Raises `DataError` if there are more than `limit`."""
         self.count += rows
         if len(self.first) < SHOWN:
-            self.first.append(f"{file.name}, line {line}: {problem}")
+            self.first.append(f"{short_name(file)}, line {line}: {problem}")
         if self.count > self.limit:
             if self.limit:
                 before = "; ".join(self.first)
@@ -77,7 +80,7 @@ def read_batches(
     Parameters
     ----------
     file
-        File in CSV, TSV, JSON lines or Parquet; text files may be compressed.
+        File in CSV, TSV, JSON lines or Parquet, or a folder of such files; text files may be compressed.
     columns
         Columns to read, with their kinds.
     reading
@@ -93,10 +96,10 @@ def read_batches(
     layout = layout or layout_of(file)
     names = [column.name for column in columns]
     empty = {column.name for column in columns if column.is_optional and layout.kind == "jsonl"}
-    for piece in pieces(file, layout, names, reading.progress):
+    for part, piece in _pieces(file, names, reading, layout):
         batch = _fast(piece, columns)
         if batch is None:
-            batch = _exact(file, piece, columns, reading)
+            batch = _exact(part, piece, columns, reading)
         if len(batch):
             empty -= {name for name in empty if pc.any(pc.not_equal(batch.columns[name], "")).as_py()}
             yield batch
@@ -120,10 +123,10 @@ def read_records(
 ) -> Iterator[Row]:
     """Yield each row with all its cells; the header, or at least one row, must have `columns`."""
     first, unseen, layout = list[str](), set(columns), layout or layout_of(file)
-    for piece in pieces(file, layout, columns, reading.progress):
+    for part, piece in _pieces(file, columns, reading, layout):
         for row in piece.rows():
             if row.problem:
-                reading.skip(file, row.line, row.problem)
+                reading.skip(part, row.line, row.problem)
                 continue
             first = first or list(row.cells)
             unseen -= row.cells.keys()
@@ -132,6 +135,18 @@ def read_records(
         name = min(unseen)
         remedy = f"The first row has {', '.join(first[:12])}; {nearest(name, first)}"
         raise DataError(file, f"no row has '{name}'", remedy)
+
+
+def _pieces(
+    table: Path, names: Sequence[str], reading: Reading, layout: Layout
+) -> Iterator[tuple[Path, Piece]]:
+    """Yield the pieces of all files of a table, with their files."""
+    files = table_files(table, layout, names)
+    is_one = files == [table]
+    bar = tqdm(files, desc=table.name, unit=" files", disable=is_one or not reading.progress)
+    for file in bar:
+        for piece in pieces(file, layout, names, reading.progress and is_one):
+            yield file, piece
 
 
 def _check_keys(file: Path, names: set[str], layout: Layout) -> None:

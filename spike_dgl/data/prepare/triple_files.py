@@ -15,7 +15,7 @@ from spike_dgl.data.prepare.layouts import Layout
 from spike_dgl.data.prepare.matching import Matches
 from spike_dgl.data.prepare.n_triples import parse_triple, resource
 from spike_dgl.data.prepare.options import PrepareOptions
-from spike_dgl.data.prepare.streams import unpacked_name
+from spike_dgl.data.prepare.part_files import extension_of, files_of
 from spike_dgl.data.prepare.tables import Reading, read_rows
 from spike_dgl.data.values import corrected_ids, is_missing, is_whole
 
@@ -24,7 +24,9 @@ _RECBOLE_COLUMNS = {
     ".link": ("item_id:token", "entity_id:token"),
     ".entity": ("entity_id:token", "name:token_seq"),
 }
-"""Columns of files that have a header, by extension; all other files have none."""
+"""Columns of text files that have a header, by extension; all other text files have none."""
+_TRIPLE, _LINK, _NAME = ("head", "relation", "tail"), ("item", "entity"), ("entity", "name")
+"""Columns of Parquet files."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class TripleFiles:
         matches = Matches(self.links, "item", items)
         ours = [
             (item, self._entity(entity))
-            for raw, entity in _cells(self.links, 2, reading, items)
+            for raw, entity in _cells(self.links, _LINK, reading, items)
             if (item := matches.find(raw)) is not None
         ]
         matches.check()
@@ -114,7 +116,7 @@ class TripleFiles:
             return {}
         names = {
             self._entity(entity): readable_entity(name)
-            for entity, name in _cells(self.entity_names, 2, reading)
+            for entity, name in _cells(self.entity_names, _NAME, reading)
         }
         corrections = corrected_ids(names.keys())
         return {one_word(corrections.get(entity, entity)): name for entity, name in names.items()}
@@ -144,31 +146,39 @@ def _linked(entity: str, linked: Mapping[str, str]) -> str:
 
 
 def _is_n_triples(file: Path) -> bool:
-    return unpacked_name(file).suffix.lower() == ".nt"
+    return extension_of(file) == ".nt"
 
 
 def _triples(file: Path, reading: Reading) -> Iterator[tuple[str, ...]]:
     if not _is_n_triples(file):
-        yield from _cells(file, 3, reading)
+        yield from _cells(file, _TRIPLE, reading)
         return
     layout = Layout("csv", SEPARATOR, quoted=False, header=("line",))
-    for line, [text] in read_rows(file, ("line",), reading, layout):
+    rows = ((part, row) for part in files_of(file) for row in read_rows(part, ("line",), reading, layout))
+    for part, (line, [text]) in rows:
         try:
             triple = parse_triple(text)
         except ValueError as error:
-            reading.skip(file, line, str(error))
+            reading.skip(part, line, str(error))
             continue
         if triple is not None and _is_complete(triple, file, reading):
             yield triple
 
 
-def _cells(file: Path, size: int, reading: Reading, known: Container[str] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the tab-separated cells of each line without missing values; ids in `known` are never missing values."""
-    columns = _RECBOLE_COLUMNS.get(unpacked_name(file).suffix.lower())
-    header = None if columns else tuple(map(str, range(size)))
-    layout = Layout("csv", "\t", quoted=False, header=header)
-    for _, cells in read_rows(file, columns or header or (), reading, layout):
-        stripped = tuple(cell.strip() for cell in cells)
+def _cells(
+    file: Path, columns: Sequence[str], reading: Reading, known: Container[str] = ()
+) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of each row without missing values; ids in `known` are never missing values.
+
+    Text files are tab-separated; `columns` are the column names in Parquet.
+    """
+    extension = extension_of(file)
+    named = _RECBOLE_COLUMNS.get(extension)
+    layout = Layout("csv", "\t", quoted=False, header=None if named else tuple(columns))
+    if extension == ".parquet":
+        layout = Layout("parquet")
+    for _, cells in read_rows(file, named or columns, reading, layout):
+        stripped = tuple("" if cell is None else str(cell).strip() for cell in cells)
         if _is_complete(stripped, file, reading, known):
             yield stripped
 
