@@ -11,6 +11,7 @@ import torch
 
 from spike_dgl.data.dataset import Dataset, Triples
 from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate
+from spike_dgl.evaluation.cold_users import popular_for_cold_users
 from spike_dgl.graph import build_graph
 from spike_dgl.markdown import markdown_table
 from spike_dgl.models.base import ModelInputs, model_entry
@@ -127,7 +128,10 @@ def evaluate_baselines(
     for name in BASELINES:
         if name != model:
             entry = model_entry(name)
-            score = entry.model(inputs, entry.options()).to(device).score_function()
+            baseline = entry.model(inputs, entry.options()).to(device)
+            score = baseline.score_function()
+            if not baseline.scores_cold_users:
+                score = popular_for_cold_users(score, sampled)
             metrics[name] = evaluate(score, sampled, "test", options).means
     own = {name: float(values[users].mean()) for name, values in test.per_user.items()}
     return Baselines(len(users), own, metrics, test.shown_cutoff)
