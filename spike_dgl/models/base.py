@@ -203,7 +203,7 @@ class EmbeddingModel(RecommenderModel):
             users.append(scale * self.linear_term.users)
             items.append(self.linear_term.items)
         if self.popularity_term is not None:
-            users.append(self.popularity_term.of_users(final.users, final.items, options.popularity_weight))
+            users.append(self.popularity_term.of_users(final.users, final.items))
             items.append(self.popularity_term.items)
         return final if len(users) == 1 else Embeddings(torch.cat(users, dim=1), torch.cat(items, dim=1))
 

@@ -24,27 +24,22 @@ class PopularityTerm:
     ----------
     items
         (x - mean) / deviation [I, 1] of x = log(1 + p), with the `recent_popularity` p.
+    weight
+        Standard deviation of the term over all user-item pairs, divided by that of the model's scores.
     """
 
     items: Tensor
+    weight: float
 
     @classmethod
-    def fit(cls, train: Interactions, num_items: int, device: torch.device) -> PopularityTerm:
+    def fit(cls, train: Interactions, num_items: int, weight: float, device: torch.device) -> PopularityTerm:
         """Fit on training interactions."""
         logarithms = np.log1p(recent_popularity(train, num_items))
         centred = logarithms - logarithms.mean()
         deviation = float(centred.std())
         standardised = centred / deviation if deviation > 0.0 else centred
-        return cls(torch.from_numpy(standardised.astype(np.float32)[:, None]).to(device))
+        return cls(torch.from_numpy(standardised.astype(np.float32)[:, None]).to(device), weight)
 
-    def of_users(self, users: Tensor, items: Tensor, weight: float) -> Tensor:
-        """Return the user side [U, 1]: the term deviates `weight` times as much as the scores of a model.
-
-        Parameters
-        ----------
-        users, items
-            Embeddings of the model, [U, D] and [I, D].
-        weight
-            Ratio of the standard deviations over all user-item pairs.
-        """
-        return users.new_full((len(users), 1), weight * score_deviation(users, items))
+    def of_users(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the user side [U, 1] from the embeddings of a model, [U, D] and [I, D]."""
+        return users.new_full((len(users), 1), self.weight * score_deviation(users, items))

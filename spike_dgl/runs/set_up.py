@@ -254,7 +254,9 @@ def _add_terms(model: EmbeddingModel, options: RankingOptions, dataset: Dataset,
     if options.linear_weight:
         model.linear_term = LinearTerm.fit(inputs.graph, inputs.num_items, options.linear_rank, inputs.device)
     if options.popularity_weight:
-        model.popularity_term = PopularityTerm.fit(dataset.train, inputs.num_items, inputs.device)
+        model.popularity_term = PopularityTerm.fit(
+            dataset.train, inputs.num_items, options.popularity_weight, inputs.device
+        )
 
 
 def _device_of(config: RunConfig, processes: Processes) -> torch.device:

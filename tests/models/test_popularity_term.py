@@ -17,21 +17,21 @@ DATA = random_dataset(3)
 
 
 def test_it_is_the_standardised_logarithm_of_popularity() -> None:
-    term = PopularityTerm.fit(interactions([(0, 0), (1, 0), (2, 0), (0, 2)]), 3, CPU)
+    term = PopularityTerm.fit(interactions([(0, 0), (1, 0), (2, 0), (0, 2)]), 3, 1.0, CPU)
     logarithms = np.log([4.0, 1.0, 2.0])
     expected = (logarithms - logarithms.mean()) / logarithms.std()
     assert term.items[:, 0].tolist() == pytest.approx(expected)
 
 
 def test_without_differences_it_is_zero() -> None:
-    term = PopularityTerm.fit(interactions([(0, 0), (1, 1)]), 2, CPU)
+    term = PopularityTerm.fit(interactions([(0, 0), (1, 1)]), 2, 1.0, CPU)
     assert term.items.tolist() == [[0.0], [0.0]]
 
 
 def test_its_scores_deviate_as_much_as_asked() -> None:
-    term = PopularityTerm.fit(DATA.train, DATA.num_items, CPU)
+    term = PopularityTerm.fit(DATA.train, DATA.num_items, 0.3, CPU)
     users, items = torch.randn(DATA.num_users, 4), torch.randn(DATA.num_items, 4)
-    added = term.of_users(users, items, 0.3) @ term.items.T
+    added = term.of_users(users, items) @ term.items.T
     ratio = added.std(unbiased=False) / (users @ items.T).std(unbiased=False)
     assert float(ratio) == pytest.approx(0.3, rel=1e-4)
 
