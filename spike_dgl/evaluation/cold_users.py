@@ -9,6 +9,7 @@ from torch import Tensor
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.popularity import recent_popularity
 from spike_dgl.models.base import ScoreFunction
+from spike_dgl.typing import BoolArray, FloatArray
 
 
 def popular_for_cold_users(score: ScoreFunction, dataset: Dataset) -> ScoreFunction:
@@ -27,13 +28,15 @@ def popular_for_cold_users(score: ScoreFunction, dataset: Dataset) -> ScoreFunct
     is_cold = np.isin(np.arange(dataset.num_users), dataset.train.users, invert=True)
     if not is_cold.any():
         return score
-    cold, popularity = (
-        torch.from_numpy(is_cold),
-        torch.from_numpy(recent_popularity(dataset.train, dataset.num_items)),
-    )
+    return with_popularity(score, is_cold, recent_popularity(dataset.train, dataset.num_items))
+
+
+def with_popularity(score: ScoreFunction, is_cold: BoolArray, popularity: FloatArray) -> ScoreFunction:
+    """Return scores that are `popularity` [I] for users where `is_cold` [U] is true."""
+    cold, of_items = torch.from_numpy(is_cold), torch.from_numpy(popularity)
 
     def scores(users: Tensor) -> Tensor:
         own, chosen = score(users), cold[users.cpu()]
-        return torch.where(chosen[:, None].to(own.device), popularity.to(own), own)
+        return torch.where(chosen[:, None].to(own.device), of_items.to(own), own)
 
     return scores
