@@ -17,8 +17,7 @@ from spike_dgl.models.deviation import score_deviation
 class PopularityTerm:
     """Standardised logarithm of the recent popularity of items, the same for all users.
 
-    Embeddings learn how popular items are over the whole training period, users and items without many interactions
-    less so. The term says what is popular now.
+    Embeddings learn how popular items are over the whole training period. The term adds what is popular at its end.
 
     Parameters
     ----------
