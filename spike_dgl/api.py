@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from spike_dgl.config import merge, nested, read_yaml
 from spike_dgl.errors import DataError
-from spike_dgl.runs.choice import BUDGET, settle, start_in_regime
+from spike_dgl.runs.choice import BUDGET, as_recorded, start_in_regime
 from spike_dgl.runs.config import RunConfig, config_of, with_absolute_paths
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.processes import PlannedRun
@@ -95,8 +95,8 @@ def train(
     run_config = RunConfig.from_mapping(by_section)
     path = None if out is None else Path(out)
     if resume and path is not None:
-        in_folder = RunFolder(path).regime().get("name") if regime in (None, "auto") else regime
-        planned = PlannedRun(path.name, with_absolute_paths(settle(by_section, in_folder)[0]), path)
+        recorded = RunFolder(path).regime() if regime in (None, "auto") else {"name": regime}
+        planned = PlannedRun(path.name, with_absolute_paths(as_recorded(by_section, recorded)), path)
         planned.check_settings()
         if planned.is_finished:
             return Run.open(path)

@@ -218,13 +218,13 @@ def _check_data(study: Study, runs: Sequence[FinishedRun]) -> None:
     """Check that all runs have the same split and test users, and the same data if they have the same settings."""
     if not runs:
         raise SpikeError("no run of the study is finished")
-    first, checksums = runs[0], dict[str, str]()
+    first, records = runs[0], dict[str, Mapping[str, Any]]()
     for run in runs:
-        known = checksums.setdefault(repr(run.config["data"]), run.record["checksum"])
+        known = records.setdefault(repr(run.config["data"]), run.record)
         same = (
             run.record["split_hash"] == first.record["split_hash"]
             and np.array_equal(run.users, first.users)
-            and run.record["checksum"] == known
+            and _same_checksum(run.record, known)
         )
         if not same:
             raise DataError(
@@ -237,6 +237,18 @@ def _check_data(study: Study, runs: Sequence[FinishedRun]) -> None:
             raise DataError(
                 run.folder, f"has no metric '{missing[0]}'", f"It has: {', '.join(run.per_user)}."
             )
+
+
+def checksum_without_times(record: Mapping[str, Any]) -> str:
+    """Return the checksum of a run's data in the form of earlier versions, which had no other."""
+    return str(record.get("checksum_without_times", record["checksum"]))
+
+
+def _same_checksum(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Compare the data of two runs; if only one of them is of an earlier version, without times."""
+    if ("checksum_without_times" in one) != ("checksum_without_times" in other):
+        return checksum_without_times(one) == checksum_without_times(other)
+    return bool(one["checksum"] == other["checksum"])
 
 
 def _best_on_validation(outcomes: Sequence[Outcome]) -> str | None:

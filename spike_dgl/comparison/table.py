@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from spike_dgl.comparison.outcome import Comparison, Difference, FinishedRun, Outcome
+from spike_dgl.comparison.outcome import (
+    Comparison,
+    Difference,
+    FinishedRun,
+    Outcome,
+    checksum_without_times,
+)
 from spike_dgl.evaluation import BEYOND_ACCURACY
 from spike_dgl.evaluation.groups import BY_ACTIVITY
 from spike_dgl.markdown import markdown_table
@@ -195,7 +201,7 @@ def note(comparison: Comparison, made: str) -> str:
 
 def _data(runs: Sequence[FinishedRun]) -> str:
     record = runs[0].record
-    checksums = {run.record["checksum"] for run in runs}
+    checksums = {checksum_without_times(run.record) for run in runs}
     data = (
         f"checksum {record['checksum'][:12]}"
         if len(checksums) == 1

@@ -293,11 +293,26 @@ class Dataset(HasVocabularies):
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 (hex) of splits, triples, ids, names, profiles, descriptions and vectors.
+        """SHA-256 (hex) of splits with times, triples, ids, names, profiles, descriptions and vectors.
 
-        Times and linked names are not included. Neither are reviews, which are used in prompts only: answers to prompts
-        are stored by the prompt's own hash.
+        Linked names are not included. Neither are reviews, which are used in prompts only: answers to prompts are
+        stored by the prompt's own hash.
         """
+        times = [part.times for part in (self.train, self.valid, self.test) if part.times is not None]
+        if not times:
+            return self.checksum_without_times
+        digest = hashlib.sha256(self.checksum_without_times.encode())
+        for of_part in times:
+            _update(digest, of_part)
+        return digest.hexdigest()
+
+    def has_checksum(self, checksum: str) -> bool:
+        """Return whether a checksum, or its first digits, is that of this data; earlier versions' form counts, too."""
+        return any(form.startswith(checksum) for form in (self.checksum, self.checksum_without_times))
+
+    @cached_property
+    def checksum_without_times(self) -> str:
+        """`checksum` in the form of earlier versions; the same if the data has no times."""
         digest = hashlib.sha256(self.split_hash.encode())
         for array in (self.triples.heads, self.triples.relations, self.triples.tails):
             _update(digest, array)

@@ -81,7 +81,7 @@ def load_as_it_is(options: DataOptions) -> Dataset:
         valid_fraction=options.valid_fraction,
         seed=options.split_seed,
     )
-    if options.checksum is not None and not dataset.checksum.startswith(options.checksum):
+    if options.checksum is not None and not dataset.has_checksum(options.checksum):
         raise DataError(
             options.path,
             f"has the checksum {dataset.checksum[:16]}, expected data.checksum={options.checksum}",

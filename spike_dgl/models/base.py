@@ -28,6 +28,7 @@ from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.models.fold_in import FoldIn
 from spike_dgl.models.linear_term import LinearTerm
+from spike_dgl.models.popularity_term import PopularityTerm
 from spike_dgl.nn.dispatch import is_compiled
 from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.nn.losses import RankingLoss, bpr_loss, contrastive_loss, distinct, l2_loss, softmax_loss
@@ -122,7 +123,16 @@ class Embeddings:
 
 
 class RecommenderModel(nn.Module, ABC):
-    """Model that scores items for users. It has no access to epochs, files or settings other than its own."""
+    """Model that scores items for users. It has no access to epochs, files or settings other than its own.
+
+    Attributes
+    ----------
+    scores_cold_users
+        Whether its scores mean something for users without training interactions. If not, as for most models, their
+        lists are the most popular items; see `spike_dgl.evaluation.cold_users`.
+    """
+
+    scores_cold_users: ClassVar[bool] = False
 
     @abstractmethod
     def score_function(self) -> ScoreFunction:
@@ -143,12 +153,15 @@ class EmbeddingModel(RecommenderModel):
         ID embeddings [U + I, D] or [U + N, D]: users first, then items, then other entities.
     linear_term
         Item-item term of the scores, fitted by the run if `RankingOptions.linear_weight` is above 0.
+    popularity_term
+        Popularity term of the scores, fitted by the run if `RankingOptions.popularity_weight` is above 0.
     """
 
     num_users: int
     num_items: int
     embedding: Tensor
     linear_term: LinearTerm | None = None
+    popularity_term: PopularityTerm | None = None
     former_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Prefixes of parameter names in checkpoints of earlier versions, each with its replacement."""
 
@@ -178,18 +191,21 @@ class EmbeddingModel(RecommenderModel):
     def scored_embeddings(self) -> Embeddings:
         """Return the embeddings whose inner products are the scores.
 
-        They are normalised if scores are cosines, and those of the `linear_term` are appended.
+        They are normalised if scores are cosines. Those of the `linear_term` and of the `popularity_term` are appended,
+        in this order.
         """
         final, options = self.embeddings(), self._ranking_options
         if options.score_temperature is not None:
             final = Embeddings(normalise(final.users), normalise(final.items))
-        term = self.linear_term
-        if term is None:
-            return final
-        scaled = term.scale(final.users, final.items, options.linear_weight) * term.users
-        return Embeddings(
-            torch.cat([final.users, scaled], dim=1), torch.cat([final.items, term.items], dim=1)
-        )
+        users, items = [final.users], [final.items]
+        if self.linear_term is not None:
+            scale = self.linear_term.scale(final.users, final.items, options.linear_weight)
+            users.append(scale * self.linear_term.users)
+            items.append(self.linear_term.items)
+        if self.popularity_term is not None:
+            users.append(self.popularity_term.of_users(final.users, final.items))
+            items.append(self.popularity_term.items)
+        return final if len(users) == 1 else Embeddings(torch.cat(users, dim=1), torch.cat(items, dim=1))
 
     def fold_in(self, linear: FoldIn) -> FoldIn:
         """Return the fold-in that embeds users and items added after training; call in evaluation mode.
@@ -239,6 +255,11 @@ class RankingOptions:
         standard deviation of the model's own scores. 0: no term, as in all papers.
     linear_rank
         Rank of that term: the number of dimensions that it adds to the final embeddings.
+    popularity_weight
+        Weight of the `PopularityTerm`, which is added to the scores outside of training, relative to the standard
+        deviation of the model's own scores: the logarithm of each item's number of training users, recent ones counting
+        more if the data has times. 0: no term, as in all papers. The larger, the nearer are all lists to the most
+        popular items.
     """
 
     embedding_dim: int = Field(default=64, gt=0, le=4096)
@@ -248,6 +269,7 @@ class RankingOptions:
     l2_weight: float = Field(default=0.0, ge=0.0)
     linear_weight: float = Field(default=0.0, ge=0.0, le=100.0)
     linear_rank: int = Field(default=64, ge=1, le=4096)
+    popularity_weight: float = Field(default=0.0, ge=0.0, le=100.0)
 
 
 def ranking_terms(

@@ -70,6 +70,32 @@ class FoldIn(ABC):
 
 
 @dataclass(frozen=True)
+class JoinedFoldIn(FoldIn):
+    """Fold-in of embeddings whose first dimensions are of one fold-in and whose others are of a second one."""
+
+    first: FoldIn
+    second: FoldIn
+
+    def users_of_items(self, histories: Sequence[IndexArray]) -> FloatArray:
+        """Embed users [b, D1 + D2] from the rows of the items they interacted with."""
+        return _joined(self.first.users_of_items(histories), self.second.users_of_items(histories))
+
+    def users_of_profiles(self, vectors: FloatArray) -> FloatArray:
+        """Embed users [b, D1 + D2] from text vectors [b, d_t]."""
+        return _joined(self.first.users_of_profiles(vectors), self.second.users_of_profiles(vectors))
+
+    def with_items(self, new: NewItems) -> tuple[JoinedFoldIn, FloatArray]:
+        """Add n items, and return their embeddings [n, D1 + D2]."""
+        (first, own), (second, others) = self.first.with_items(new), self.second.with_items(new)
+        return JoinedFoldIn(first, second), _joined(own, others)
+
+
+def _joined(own: FloatArray, others: FloatArray) -> FloatArray:
+    joined: FloatArray = np.concatenate([own, others], axis=1).astype(np.float32)
+    return joined
+
+
+@dataclass(frozen=True)
 class Regression:
     """Ridge regression on inputs divided by their standard deviations; see `LEAST_DEVIATION`.
 
@@ -87,7 +113,7 @@ class Regression:
     def predict(self, inputs: FloatArray) -> FloatArray:
         """Predict targets [n, D] from inputs [n, d]."""
         predicted: FloatArray = self.ridge.predict(inputs / self.divisors).astype(np.float32)
-        return predicted
+        return predicted.reshape(len(inputs), -1)  # of a single target, scikit-learn predicts [n]
 
 
 @dataclass(frozen=True)

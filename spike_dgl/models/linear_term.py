@@ -14,7 +14,8 @@ from torch import Tensor
 
 from spike_dgl.dgl_import import DGLGraph
 from spike_dgl.errors import ConfigError
-from spike_dgl.models.fold_in import FoldIn, LinearFoldIn, NewItems
+from spike_dgl.models.deviation import score_deviation
+from spike_dgl.models.fold_in import FoldIn, NewItems
 from spike_dgl.nn.graphs.interactions import interaction_matrix
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -80,8 +81,8 @@ class LinearTerm:
         weight
             Ratio of the standard deviations over all user-item pairs.
         """
-        deviation = _deviation(self.users, self.items)
-        return weight * _deviation(users, items) / deviation if deviation > 0.0 else 0.0
+        deviation = score_deviation(self.users, self.items)
+        return weight * score_deviation(users, items) / deviation if deviation > 0.0 else 0.0
 
     def of_history(self, histories: Sequence[IndexArray]) -> FloatArray:
         """Embed users [b, r] from the rows of their items; rows of items added after training have no effect."""
@@ -91,41 +92,33 @@ class LinearTerm:
 
 
 @dataclass(frozen=True)
-class FoldInWithLinearTerm(FoldIn):
-    """Fold-in of a model whose final embeddings end with those of a linear term.
+class LinearTermFoldIn(FoldIn):
+    """Fold-in of the dimensions of a linear term.
 
     Parameters
     ----------
-    model
-        Fold-in of the model's own dimensions.
     term, scale
         The term, and the factor of its users.
     rest
-        Regressions of the term's dimensions, for users and items without a history.
+        Regressions, for users and items without a history.
     """
 
-    model: FoldIn
     term: LinearTerm
     scale: float
-    rest: LinearFoldIn
+    rest: FoldIn
 
     def users_of_items(self, histories: Sequence[IndexArray]) -> FloatArray:
-        """Embed users [b, D + r] from the rows of the items they interacted with."""
-        return _joined(self.model.users_of_items(histories), self.scale * self.term.of_history(histories))
+        """Embed users [b, r] from the rows of the items they interacted with."""
+        return self.scale * self.term.of_history(histories)
 
     def users_of_profiles(self, vectors: FloatArray) -> FloatArray:
-        """Embed users [b, D + r] from text vectors [b, d_t]."""
-        return _joined(self.model.users_of_profiles(vectors), self.rest.users_of_profiles(vectors))
+        """Embed users [b, r] from text vectors [b, d_t]."""
+        return self.rest.users_of_profiles(vectors)
 
-    def with_items(self, new: NewItems) -> tuple[FoldInWithLinearTerm, FloatArray]:
-        """Add n items, and return their embeddings [n, D + r]."""
-        (model, own), (rest, others) = self.model.with_items(new), self.rest.with_items(new)
-        return replace(self, model=model, rest=rest), _joined(own, others)
-
-
-def _joined(own: FloatArray, others: FloatArray) -> FloatArray:
-    joined: FloatArray = np.concatenate([own, others], axis=1).astype(np.float32)
-    return joined
+    def with_items(self, new: NewItems) -> tuple[LinearTermFoldIn, FloatArray]:
+        """Add n items, and return their embeddings [n, r]."""
+        rest, embedded = self.rest.with_items(new)
+        return replace(self, rest=rest), embedded
 
 
 def _autoencoder(common: Matrix) -> Matrix:
@@ -146,11 +139,3 @@ def _leading_eigenvectors(matrix: Matrix, number: int) -> Matrix:
     start = np.random.default_rng(0).random(len(matrix))  # makes ARPACK deterministic
     vectors: Matrix = eigsh(matrix, k=number, v0=start)[1]
     return vectors
-
-
-def _deviation(users: Tensor, items: Tensor) -> float:
-    """Return the standard deviation of the inner products of all pairs, from second moments."""
-    users, items = users.double(), items.double()
-    mean = users.mean(dim=0) @ items.mean(dim=0)
-    square = ((users.T @ users / len(users)) * (items.T @ items / len(items))).sum()
-    return float((square - mean**2).clamp(min=0.0).sqrt())

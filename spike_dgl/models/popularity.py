@@ -12,6 +12,8 @@ from spike_dgl.nn.graphs.interactions import InteractionGraph
 class Popularity(RecommenderModel):
     """Popularity ranking: a score is the item's number of training interactions."""
 
+    scores_cold_users = True
+
     def __init__(self, inputs: ModelInputs, _options: NoOptions) -> None:
         super().__init__()
         interactions = InteractionGraph.from_graph(inputs.graph, inputs.device)

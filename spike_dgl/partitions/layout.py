@@ -23,7 +23,7 @@ from spike_dgl.atomic_files import atomic_write
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.data.files import sha256_of
 from spike_dgl.errors import DataError
-from spike_dgl.typing import IndexArray
+from spike_dgl.typing import FloatArray, IndexArray
 
 GRAPH = "spike"
 """Name of the graph for DistDGL."""
@@ -193,15 +193,19 @@ def file_checksum(file: Path) -> str:
 
 @dataclass(frozen=True)
 class PartInteractions:
-    """Interactions of a part's users: users count from 0 in the part, items are numbered 0..I-1 in the order of ids."""
+    """Interactions of a part's users: users count from 0 in the part, items are numbered 0..I-1 in the order of ids.
 
+    `popularity` is the recent popularity [I] of items among the users of all parts.
+    """
+
+    popularity: FloatArray
     train: Interactions
     valid: Interactions
     test: Interactions
 
     def write(self, file: Path) -> None:
         """Write an npz file."""
-        arrays: dict[str, IndexArray] = {}
+        arrays: dict[str, IndexArray | FloatArray] = {"popularity": self.popularity}
         for split in SPLITS:
             pairs: Interactions = getattr(self, split)
             arrays |= {f"{split}_users": pairs.users, f"{split}_items": pairs.items}
@@ -209,10 +213,16 @@ class PartInteractions:
 
     @classmethod
     def read(cls, file: Path, users: range) -> PartInteractions:
-        """Read the interactions of some of the part's users, who then count from 0."""
+        """Read the interactions of some of the part's users, who then count from 0.
+
+        Raises `DataError` if an earlier version wrote the file.
+        """
         with np.load(file) as stored:
+            if "popularity" not in stored:
+                raise DataError(file, "was written by an earlier version", AGAIN)
             pairs = [Interactions(stored[f"{split}_users"], stored[f"{split}_items"]) for split in SPLITS]
-        return cls(*(_of_users(split, users) for split in pairs))
+            popularity = stored["popularity"]
+        return cls(popularity, *(_of_users(split, users) for split in pairs))
 
 
 def _of_users(pairs: Interactions, users: range) -> Interactions:

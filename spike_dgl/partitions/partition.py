@@ -18,6 +18,7 @@ from torch import Tensor
 from spike_dgl.config import to_mapping
 from spike_dgl.data.dataset import Dataset, Interactions
 from spike_dgl.data.options import load
+from spike_dgl.data.popularity import recent_popularity
 from spike_dgl.dgl_import import DGLGraph, dgl
 from spike_dgl.errors import ConfigError, SpikeError
 from spike_dgl.graph import build_graph, edge_types_by_id
@@ -256,8 +257,11 @@ def _interactions_by_part(dataset: Dataset, ids: IndexArray, cut: Cut) -> list[P
         users, items = pairs.users[chosen], pairs.items[chosen]
         return Interactions.from_pairs(numbers_in_part[users], item_numbers[items])
 
+    popularity = recent_popularity(dataset.train, dataset.num_items)[item_ids.argsort()]
     return [
-        PartInteractions(*(of_part(pairs, part) for pairs in (dataset.train, dataset.valid, dataset.test)))
+        PartInteractions(
+            popularity, *(of_part(pairs, part) for pairs in (dataset.train, dataset.valid, dataset.test))
+        )
         for part in range(len(cut.parts))
     ]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.evaluation import EvaluationOptions
+from spike_dgl.evaluation.cold_users import with_popularity
 from spike_dgl.evaluation.evaluate import Split, isin_pairs, rank_users
 from spike_dgl.models.base import Embeddings
 from spike_dgl.partitions.layout import PartInteractions
@@ -50,7 +51,9 @@ def rank_own(
     seen = pairs.train if split == "valid" else pairs.train.union(pairs.valid)
     of_split = pairs.valid if split == "valid" else pairs.test
     relevant = of_split.select(~isin_pairs(of_split, seen, num_items))
-    users, lists, metrics = rank_users(embeddings.scores, seen, relevant, num_items, options)
+    is_cold = np.isin(np.arange(len(embeddings.users)), pairs.train.users, invert=True)
+    scores = with_popularity(embeddings.scores, is_cold, pairs.popularity)
+    users, lists, metrics = rank_users(scores, seen, relevant, num_items, options)
     per_user = {name: values.numpy() for name, values in metrics.compute().items()}
     return Ranked(users, lists, relevant, per_user)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from spike_dgl.data.dataset import Dataset, Vocabulary
+from spike_dgl.data.popularity import recent_popularity
 from spike_dgl.errors import SpikeError
 from spike_dgl.recommend.cold_start import ColdStart
 from spike_dgl.recommend.matched import ItemMatch
@@ -36,7 +37,8 @@ class Item:
 class ScoredItem(Item):
     """Entry of a list: an item and its score, an inner product or a cosine.
 
-    For users without training interactions, the score is the item's number of training users.
+    For users without training interactions, the score is the item's number of training users; recent ones count more if
+    the data has times.
     """
 
     score: float
@@ -422,8 +424,8 @@ class Recommender:
 
     @cached_property
     def _popularity(self) -> FloatArray:
-        """Number of training users [I] of each item, added items last."""
-        return np.bincount(self.dataset.train.items, minlength=len(self.items)).astype(np.float32)
+        """Recent popularity [I] of each item, added items last."""
+        return recent_popularity(self.dataset.train, len(self.items))
 
     def _mask(self, candidates: Sequence[str] | None) -> BoolArray | None:
         """Return True [I] for the candidates; None for all items."""

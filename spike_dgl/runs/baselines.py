@@ -11,6 +11,7 @@ import torch
 
 from spike_dgl.data.dataset import Dataset, Triples
 from spike_dgl.evaluation import Evaluation, EvaluationOptions, evaluate
+from spike_dgl.evaluation.cold_users import popular_for_cold_users
 from spike_dgl.graph import build_graph
 from spike_dgl.markdown import markdown_table
 from spike_dgl.models.base import ModelInputs, model_entry
@@ -79,7 +80,9 @@ class Baselines:
         better = [name for name in lost if lost[name] == len(self.shown)]
         best = max(better, key=lambda name: self.metrics[name][self.shown[-1]], default=None)
         instead = f"The lists of model.name={best} are more accurate on this data." if best else ""
-        return " ".join(filter(None, [_advice(config, record, dataset), instead]))
+        return " ".join(
+            filter(None, [_advice(config, record, dataset), _popularity_advice(config, lost), instead])
+        )
 
     def table(self, model: str) -> str:
         """Render the compared metrics of the run's model and the baselines as Markdown."""
@@ -127,7 +130,10 @@ def evaluate_baselines(
     for name in BASELINES:
         if name != model:
             entry = model_entry(name)
-            score = entry.model(inputs, entry.options()).to(device).score_function()
+            baseline = entry.model(inputs, entry.options()).to(device)
+            score = baseline.score_function()
+            if not baseline.scores_cold_users:
+                score = popular_for_cold_users(score, sampled)
             metrics[name] = evaluate(score, sampled, "test", options).means
     own = {name: float(values[users].mean()) for name, values in test.per_user.items()}
     return Baselines(len(users), own, metrics, test.shown_cutoff)
@@ -145,6 +151,15 @@ def _advice(config: RunConfig, record: Mapping[str, Any], dataset: Dataset) -> s
             "This data has times: training in the order of time may help (--regime auto, docs/training.md)."
         )
     return "Other settings may help: python main.py tune chooses them on validation."
+
+
+def _popularity_advice(config: RunConfig, lost: Mapping[str, int]) -> str:
+    """Return the setting that moves lists towards popularity, for a run below it; empty if it is in use."""
+    if not lost.get("popularity") or getattr(config.model, "popularity_weight", None) != 0.0:
+        return ""
+    return (
+        "Popularity tells more than the model does here: model.popularity_weight=0.3 adds it to the scores."
+    )
 
 
 _NO_TRIPLES = Triples.from_rows(np.empty((0, 3), np.int64))  # no baseline reads them

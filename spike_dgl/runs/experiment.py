@@ -14,6 +14,7 @@ import torch
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import NotFiniteError
 from spike_dgl.evaluation import Evaluation, evaluate
+from spike_dgl.evaluation.cold_users import popular_for_cold_users
 from spike_dgl.evaluation.evaluate import Split
 from spike_dgl.evaluation.groups import num_training_items
 from spike_dgl.models.base import (
@@ -133,10 +134,16 @@ class Experiment:
         self.folder.add_resumption({"epoch": trainer.epoch, "step": trainer.step, "changed": changed})
 
     def best_scores(self) -> ScoreFunction:
-        """Return the score function with the weights of the reported epoch, if the model is trained."""
+        """Return the score function with the weights of the reported epoch, if the model is trained.
+
+        For users without training interactions, scores are popularity unless the model `scores_cold_users`.
+        """
         if isinstance(self.model, EmbeddingModel):
-            return self._best_embeddings(self.model).scores
-        return self.model.score_function()
+            return self._scores(self._best_embeddings(self.model).scores)
+        return self._scores(self.model.score_function())
+
+    def _scores(self, of_model: ScoreFunction) -> ScoreFunction:
+        return of_model if self.model.scores_cold_users else popular_for_cold_users(of_model, self.dataset)
 
     def load_best(self) -> None:
         """Load the weights of the reported epoch into the model.
@@ -188,7 +195,9 @@ class Experiment:
             training,
             folder=self.folder.path,
             log=self.folder.metrics(),
-            validate=(lambda embeddings: self._validate(embeddings.scores)) if len(dataset.valid) else None,
+            validate=(lambda embeddings: self._validate(self._scores(embeddings.scores)))
+            if len(dataset.valid)
+            else None,
             progress=progress,
             processes=self.processes,
             time_limit=time_limit,
@@ -222,9 +231,9 @@ class Experiment:
             with new_embeddings(self.folder, shapes, self.config.training.map_embeddings_above) as stored:
                 for side, of_side in rows.items():
                     stored[side][:] = of_side
-            scores: ScoreFunction = embeddings.scores
+            scores = self._scores(embeddings.scores)
         else:
-            scores = self.model.score_function()
+            scores = self.best_scores()
         test = self.evaluate(scores, "test")
         # The record is made before the baselines, whose memory is not the model's.
         record = self._record()

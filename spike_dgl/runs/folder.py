@@ -238,7 +238,8 @@ class RunFolder:
         options = build(DataOptions, self.settings().get("data"), "data")
         dataset = load(options)
         recorded = self.read_json("environment.json")["data"]["checksum"]
-        if recorded not in (dataset.checksum, dataset.replace(profiles=NodeTexts()).checksum):
+        known = (dataset, dataset.replace(profiles=NodeTexts()))
+        if not any(data.has_checksum(recorded) for data in known):
             raise DataError(
                 options.path,
                 f"is no longer the data that {self.path} was trained on (its checksum differs)",

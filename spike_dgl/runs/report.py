@@ -41,6 +41,7 @@ def record_of_training(
     return {
         "data": dataset.name,
         "checksum": dataset.checksum,
+        "checksum_without_times": dataset.checksum_without_times,
         "split_hash": dataset.split_hash,
         "altered": list(dataset.altered),
         "changed_when_resumed": folder.changed_when_resumed(),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 
 from spike_dgl.atomic_files import atomic_write
@@ -23,8 +25,9 @@ from spike_dgl.models.base import (
     model_entry,
 )
 from spike_dgl.models.calibration import CalibratedFoldIn
-from spike_dgl.models.fold_in import FoldIn, LinearFoldIn
-from spike_dgl.models.linear_term import FoldInWithLinearTerm, LinearTerm
+from spike_dgl.models.fold_in import FoldIn, JoinedFoldIn, LinearFoldIn
+from spike_dgl.models.linear_term import LinearTerm, LinearTermFoldIn
+from spike_dgl.models.popularity_term import PopularityTerm
 from spike_dgl.profiles import TfidfSvdEncoder, build_profiles
 from spike_dgl.profiles.stored import write_profile_texts
 from spike_dgl.runs.config import RunConfig, config_of, with_absolute_paths
@@ -203,18 +206,24 @@ def _fold_in(
     vectors: Mapping[str, FloatArray],
     weight: float,
 ) -> FoldIn:
-    """Return the fold-in of a model, with that of its linear term, of some weight, if it has one."""
-    term = model.linear_term
-    if term is None:
+    """Return the fold-in of a model with those of its terms, in the order of `EmbeddingModel.scored_embeddings`.
+
+    `weight` is that of the linear term.
+    """
+    terms = [len(term.items.T) for term in (model.linear_term, model.popularity_term) if term is not None]
+    if not terms:
         return model.fold_in(linear)
-    width = users.shape[1] - term.items.shape[1]
-    own, rest = (
-        LinearFoldIn.fit(dataset, users[:, part], linear.items[:, part], vectors)
-        for part in (slice(width), slice(width, None))
+    ends = np.cumsum([users.shape[1] - sum(terms), *terms])
+    own, *rest = (
+        LinearFoldIn.fit(dataset, users[:, start:end], linear.items[:, start:end], vectors)
+        for start, end in pairwise([0, *ends])
     )
-    own_users, own_items = (torch.from_numpy(rows[:, :width]) for rows in (users, linear.items))
-    scale = term.scale(own_users, own_items, weight)
-    return FoldInWithLinearTerm(model.fold_in(own), term, scale, rest)
+    found = model.fold_in(own)
+    if model.linear_term is not None:
+        own_users, own_items = (torch.from_numpy(rows[:, : ends[0]]) for rows in (users, linear.items))
+        scale = model.linear_term.scale(own_users, own_items, weight)
+        found = JoinedFoldIn(found, LinearTermFoldIn(model.linear_term, scale, rest.pop(0)))
+    return found if model.popularity_term is None else JoinedFoldIn(found, rest[0])
 
 
 def _set_up(
@@ -236,13 +245,18 @@ def _build_model(
     )
     inputs = ModelInputs(build_graph(dataset), users, entities, vectors.item_terms, device=device)
     model = model_entry(config.model_name).model(inputs, config.model).to(device)
-    if (
-        isinstance(model, EmbeddingModel)
-        and isinstance(config.model, RankingOptions)
-        and config.model.linear_weight
-    ):
-        model.linear_term = LinearTerm.fit(inputs.graph, inputs.num_items, config.model.linear_rank, device)
+    if isinstance(model, EmbeddingModel) and isinstance(config.model, RankingOptions):
+        _add_terms(model, config.model, dataset, inputs)
     return model
+
+
+def _add_terms(model: EmbeddingModel, options: RankingOptions, dataset: Dataset, inputs: ModelInputs) -> None:
+    if options.linear_weight:
+        model.linear_term = LinearTerm.fit(inputs.graph, inputs.num_items, options.linear_rank, inputs.device)
+    if options.popularity_weight:
+        model.popularity_term = PopularityTerm.fit(
+            dataset.train, inputs.num_items, options.popularity_weight, inputs.device
+        )
 
 
 def _device_of(config: RunConfig, processes: Processes) -> torch.device:

@@ -115,12 +115,12 @@ def check_tuned_file(file: Path, contender: Contender) -> None:
     if not file.is_file():
         return
     there = (read_yaml(file).get("data") or {}).get("checksum")
-    checksum = load_as_it_is(contender.config({}).data).checksum
-    if there is not None and not checksum.startswith(str(there)):
+    dataset = load_as_it_is(contender.config({}).data)
+    if there is not None and not dataset.has_checksum(str(there)):
         raise DataError(
             file,
             f"was tuned on other data of the name '{file.parent.name}': the checksum there is {there}, "
-            f"of this data {checksum[:16]}",
+            f"of this data {dataset.checksum[:16]}",
             "Write to another folder (--write), rename the data's folder, or delete the file.",
         )
 

@@ -180,6 +180,18 @@ def test_runs_on_other_data_are_not_compared(tmp_path: Path, changes: dict) -> N
         compare(made, tmp_path)
 
 
+def test_runs_of_earlier_versions_are_compared_without_times(tmp_path: Path) -> None:
+    made = study(tmp_path, {"models": ["a", "b", "c"], "seeds": [1]})
+    write_run(tmp_path / "a" / "seed1", BASE)  # its checksum is the one without times
+    for model, checksum in (("b", "e" * 64), ("c", "f" * 64)):
+        write_run(tmp_path / model / "seed1", BASE, checksum=checksum, checksum_without_times="c" * 64)
+    assert f"checksum {'c' * 12}" in render(compare(made, tmp_path), "")
+    write_run(tmp_path / "later" / "b" / "seed1", BASE, checksum="e" * 64, checksum_without_times="c" * 64)
+    write_run(tmp_path / "later" / "c" / "seed1", BASE, checksum="f" * 64, checksum_without_times="c" * 64)
+    with pytest.raises(DataError, match="has other data"):
+        compare(made, tmp_path / "later")
+
+
 def test_variants_may_change_the_graph(tmp_path: Path) -> None:
     made = study(tmp_path, {"models": ["a", "b"], "seeds": [1]})
     write_run(tmp_path / "a" / "seed1", BASE)

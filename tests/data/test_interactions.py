@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.data.hiding import hide
-from tests.toy import interactions, random_dataset
+from tests.toy import interactions, random_dataset, with_random_times
 
 timed_pairs = st.dictionaries(st.tuples(st.integers(0, 3), st.integers(0, 5)), st.integers(0, 3), min_size=1)
 
@@ -51,3 +53,16 @@ def test_selected_pairs_and_those_of_users_who_are_left_keep_their_times() -> No
     for user, item, time in zip(left.train.users, left.train.items, left.train.times, strict=True):
         ids = left.users.ids[user], left.items.ids[item]
         assert time == when[data.users.index(ids[0]), data.items.index(ids[1])]
+
+
+def test_data_that_differ_in_times_only_have_different_checksums() -> None:
+    plain = random_dataset(1)
+    one, other = with_random_times(plain, 1), with_random_times(plain, 2)
+    assert len({plain.checksum, one.checksum, other.checksum}) == 3
+    assert one.checksum == with_random_times(plain, 1).checksum
+    assert {data.checksum_without_times for data in (one, other)} == {plain.checksum}
+    held_out = replace(one.train, times=np.arange(len(one.train), dtype=np.float64))
+    assert one.replace(test=held_out).checksum != one.replace(test=replace(held_out, times=None)).checksum
+    assert one.has_checksum(one.checksum[:8])
+    assert one.has_checksum(plain.checksum)  # recorded by an earlier version
+    assert not one.has_checksum(other.checksum)

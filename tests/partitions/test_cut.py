@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 
 from spike_dgl.dgl_import import dgl
 from spike_dgl.errors import ConfigError, DataError, SpikeError
+from spike_dgl.evaluation import EvaluationOptions
 from spike_dgl.graph import build_graph
+from spike_dgl.models.base import Embeddings
 from spike_dgl.nn.graphs.relational import RelationalGraph
 from spike_dgl.partitions.layout import ITEMS, OTHERS, USERS, Layout, PartInteractions
 from spike_dgl.partitions.partition import Partitioned, cut_graph, partition
+from spike_dgl.partitions.ranking import rank_own
 from spike_dgl.partitions.tables import Own
 from spike_dgl.runs.config import load_config
 from tests.partitions.tiny import write_tiny
@@ -62,6 +66,31 @@ def test_ids_say_what_they_are(parts: tuple[Path, Partitioned]) -> None:
     assert (layout.kinds(layout.ids(by_row))[: layout.num_users] == USERS).all()  # users come first
     assert torch.equal(layout.all_item_ids, ids[layout.kinds(ids) == ITEMS])
     assert int((layout.kinds(ids) == OTHERS).sum()) == layout.num_nodes - layout.num_users - layout.num_items
+
+
+def test_cold_users_are_ranked_by_the_popularity_among_users_of_all_parts(
+    parts: tuple[Path, Partitioned],
+) -> None:
+    folder, result = parts
+    layout = result.layout
+    own = [
+        PartInteractions.read(folder / f"part{part}" / "interactions.npz", range(layout.num_users))
+        for part in range(3)
+    ]
+    counts = sum(np.bincount(pairs.train.items, minlength=layout.num_items) for pairs in own)
+    assert all(pairs.popularity.tolist() == list(counts) for pairs in own)
+    # The first user of the part has no training interactions.
+    first = own[0].test.users[0]
+    cold = replace(own[0], train=own[0].train.select(own[0].train.users != first))
+    users = layout.part(0, USERS)
+    embedded = Embeddings(torch.rand(len(users), 4), torch.rand(layout.num_items, 4))
+    ranked = rank_own(embedded, cold, "test", EvaluationOptions(cutoffs=(5,)))
+    listed = counts[ranked.lists[0]]
+    assert ranked.users[0] == first
+    assert listed.tolist() == sorted(counts, reverse=True)[:5]
+    assert (
+        rank_own(embedded, own[0], "test", EvaluationOptions(cutoffs=(5,))).lists[1] == ranked.lists[1]
+    ).all()
 
 
 @pytest.mark.parametrize("trainers", [1, 2, 3])

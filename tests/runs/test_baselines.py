@@ -121,6 +121,20 @@ def test_the_remedy_fits_the_run(record: dict, settings: dict, advice: str) -> N
     assert baselines((0.2, 0.2), popularity=(0.2, 0.1)).remedy(config, record, TIMED) == ""
 
 
+def test_a_run_below_popularity_is_told_of_the_term() -> None:
+    def remedy(lost_to: str, **model: object) -> str:
+        settings = [f"model.{key}={value}" for key, value in model.items()]
+        found = baselines((0.1, 0.1), **{lost_to: (0.2, 0.2)})
+        return found.remedy(load_config(overrides=settings), STOPPED, TIMED)
+
+    named = "model.popularity_weight=0.3 adds it to the scores."
+    assert named in remedy("popularity")
+    assert named in remedy("popularity", name="lightgcn")
+    assert named not in remedy("popularity", popularity_weight=0.1)
+    assert named not in remedy("popularity", name="ease")  # it has no such setting
+    assert named not in remedy("item-cosine")
+
+
 def test_where_all_users_cost_too_much_a_sample_is_compared_with_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -90,6 +90,26 @@ def test_profile_texts_may_be_added_to_the_data_but_not_changed(data_folder: Pat
         Run.open(run.path).evaluate("test")
 
 
+def test_times_may_not_change_but_a_run_of_an_earlier_version_did_not_record_them(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(data_folder, data)
+    times = data / "train_times.txt"
+    times.write_text((data / "train.txt").read_text())  # any numbers
+    run = train(data, model="popularity", out=tmp_path / "run", progress=False)
+    environment, without_times = (
+        run.folder.read_json("environment.json"),
+        run.dataset.checksum_without_times,
+    )
+    times.write_text(times.read_text().replace(" 1", " 7"))
+    with pytest.raises(DataError, match="is no longer the data"):
+        Run.open(run.path).evaluate("test")
+    environment["data"]["checksum"] = without_times
+    run.folder.write_json("environment.json", environment)
+    assert Run.open(run.path).evaluate("test").means == run.metrics
+
+
 def test_a_run_without_sparse_vectors_keeps_the_neighbours_it_was_trained_with(
     trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

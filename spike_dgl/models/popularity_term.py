@@ -1,0 +1,44 @@
+"""Popularity term: the logarithm of recent popularity, added to the scores of a trained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spike_dgl.data.dataset import Interactions
+from spike_dgl.data.popularity import recent_popularity
+from spike_dgl.models.deviation import score_deviation
+
+
+@dataclass(frozen=True)
+class PopularityTerm:
+    """Standardised logarithm of the recent popularity of items, the same for all users.
+
+    Embeddings learn how popular items are over the whole training period. The term adds what is popular at its end.
+
+    Parameters
+    ----------
+    items
+        (x - mean) / deviation [I, 1] of x = log(1 + p), with the `recent_popularity` p.
+    weight
+        Standard deviation of the term over all user-item pairs, divided by that of the model's scores.
+    """
+
+    items: Tensor
+    weight: float
+
+    @classmethod
+    def fit(cls, train: Interactions, num_items: int, weight: float, device: torch.device) -> PopularityTerm:
+        """Fit on training interactions."""
+        logarithms = np.log1p(recent_popularity(train, num_items))
+        centred = logarithms - logarithms.mean()
+        deviation = float(centred.std())
+        standardised = centred / deviation if deviation > 0.0 else centred
+        return cls(torch.from_numpy(standardised.astype(np.float32)[:, None]).to(device), weight)
+
+    def of_users(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the user side [U, 1] from the embeddings of a model, [U, D] and [I, D]."""
+        return users.new_full((len(users), 1), self.weight * score_deviation(users, items))
