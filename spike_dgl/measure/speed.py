@@ -140,7 +140,7 @@ class Contest:
         self.step("ours")
         gradient = self.model.embedding.grad
         assert gradient is not None
-        return int((gradient != 0).any(-1).sum())
+        return int((gradient.to_dense() != 0).any(-1).sum())
 
     def layer(self, form: str) -> Timing:
         """Time the attention layer over all edges."""

@@ -251,7 +251,7 @@ class RankingOptions:
 
 
 def ranking_terms(
-    final: Tensor, ids: Tensor, rows: Tensor, options: RankingOptions, positions: Tensor | None = None
+    final: Tensor, ids: Tensor, rows: Tensor, options: RankingOptions
 ) -> dict[str, Tensor]:
     """Return the ranking loss of a batch, and the weighted L2 loss on its ID embeddings if it has a weight.
 
@@ -260,15 +260,13 @@ def ranking_terms(
     final
         Final embeddings [n, D], users first.
     ids
-        ID embeddings of all nodes, in the same order.
+        ID embeddings of the same nodes, in the same order.
     rows
-        `Batch.rows` [3 B].
+        `Batch.rows` [3 B], or their positions if `final` has only some of the nodes.
     options
         Choice and weights of the losses.
-    positions
-        Positions of these rows in `final`, if it has only some of the nodes.
     """
-    users, positives, negatives = (rows if positions is None else positions).chunk(3)
+    users, positives, negatives = rows.chunk(3)
     user_of = None
     if options.ranking_loss == "softmax":
         negatives = negatives[: options.softmax_negatives]

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from spike_dgl.config import to_mapping
 from spike_dgl.errors import ConfigError, NotFiniteError, SpikeError
 from spike_dgl.models.base import Batch, EmbeddingModel, Embeddings
+from spike_dgl.training.adam import RowAdamW
 from spike_dgl.training.checkpoint import check_resumable, load_checkpoint, save_checkpoint
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.interrupt import Interrupted, StopRequest
@@ -87,7 +88,7 @@ class Trainer:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.device = self.parameters[0].device
         # Fused: one kernel for all parameters, which counts its steps on the GPU.
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = RowAdamW(
             self.parameters,
             lr=options.learning_rate,
             weight_decay=options.weight_decay,
