@@ -228,7 +228,7 @@ class Trainer:
             )
             used = [(p, g) for p, g in zip(self.parameters, gradients, strict=True) if g is not None]
             totals = self.processes.add_up([gradient for _, gradient in used], weight)
-            norms[name] = torch.stack([total.norm() for total in totals]).norm()
+            norms[name] = torch.stack([_norm(total) for total in totals]).norm()
             for (parameter, _), total in zip(used, totals, strict=True):
                 parameter.grad = total if parameter.grad is None else parameter.grad + total
         return norms
@@ -420,6 +420,10 @@ def learning_rate_factor(step: int, total_steps: int, options: TrainingOptions) 
         return 1.0
     progress = (step - options.warmup_steps) / max(1, total_steps - options.warmup_steps)
     return 0.01 + 0.99 * (1.0 + math.cos(math.pi * min(1.0, progress))) / 2.0
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    return (gradient.coalesce().values() if gradient.is_sparse else gradient).norm()
 
 
 def _valid(record: Mapping[str, Any]) -> list[str]:

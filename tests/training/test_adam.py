@@ -62,12 +62,12 @@ def test_the_first_step_of_used_rows_is_that_of_dense_adamw() -> None:
 
 def test_every_step_without_weight_decay_is_that_of_sparse_adam() -> None:
     ours, theirs = table(), table()
-    settings = {"lr": 0.1, "eps": 1e-15}  # SparseAdam adds it before the bias correction, AdamW after it
+    settings = {"lr": 0.1, "eps": 1e-20}  # SparseAdam adds it before the bias correction, AdamW after it
     optimizers = [RowAdamW([ours], weight_decay=0.0, **settings), torch.optim.SparseAdam([theirs], **settings)]
     for rows in STEPS:
         for optimizer, weight in zip(optimizers, (ours, theirs), strict=True):
             step(optimizer, weight, rows)
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0.0)
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=0.0)
     assert torch.equal(ours[[3, 5]], table()[[3, 5]])
 
 
