@@ -85,25 +85,39 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
     help="Number of neighbours to sample; repeat for each layer.",
     type=click.IntRange(min=-1),
 )
+@click.option(
+    "--gradients",
+    is_flag=True,
+    help="Compare dense with sparse gradients instead, with the optimizer: with 1, 10 and 30 times the nodes.",
+)
 @click.option("--batch-size", default=512, show_default=True)
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
 def sampling(
-    path: str, nodes: int, fanout: tuple[int, ...], batch_size: int, repeats: int, threads: int | None
+    path: str,
+    nodes: int,
+    fanout: tuple[int, ...],
+    gradients: bool,
+    batch_size: int,
+    repeats: int,
+    threads: int | None,
 ) -> None:
     """Compare neighbour sampling with the whole graph.
 
     Prints time and memory of training steps on the dataset in PATH. Without PATH, on three generated graphs: with 10
     times the edges, then with 10 times the nodes as well.
     """
-    from spike_dgl.measure.speed import Workload, compare_sampled
+    from spike_dgl.measure.speed import Workload, compare_gradients, compare_sampled
 
     use_threads(threads)
     workloads = [Workload(path=path, batch_size=batch_size)]
     if not path:
-        sizes = ((nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes))
+        sizes = [(nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes)]
+        if gradients:
+            sizes = [(factor * nodes, 10 * factor * nodes) for factor in (1, 10, 30)]
         workloads = [Workload("", *size, 9, batch_size) for size in sizes]
-    click.echo(compare_sampled(workloads, fanout, repeats=repeats))
+    compare = compare_gradients if gradients else compare_sampled
+    click.echo(compare(workloads, fanout, repeats=repeats))
 
 
 @speed.command()

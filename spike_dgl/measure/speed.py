@@ -34,6 +34,7 @@ from spike_dgl.models.spike import Spike
 from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.nn.kernels import attend
 from spike_dgl.runs.environment import available_memory_mb, peak_memory_mb
+from spike_dgl.training.adam import RowAdamW
 from spike_dgl.training.allocator import keep_freed_memory, return_freed_memory
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
@@ -43,6 +44,7 @@ VECTOR_DIM = 128
 RELEASED_BATCH_SIZE = 1024
 """Batch size in the authors' released settings."""
 FORMS = ("reference", "ours")
+GRADIENTS = ("dense", "sparse")
 
 # Settings of the paper, which the reference implements: a constant gate, and matching over eight samples.
 PAPER_OPTIONS = SpikeOptions(
@@ -120,10 +122,21 @@ class Contest:
         self.batch: Batch = next(self.sampler.epoch(1))
         self.reference = ReferenceSpike(self.model)
         self.edges = torch.arange(len(self.model.views.messages.attended))
+        self._optimizers = {form: RowAdamW(self.model.parameters()) for form in GRADIENTS}
 
     def step(self, form: str) -> Timing:
         """Time a training step without the optimiser."""
         return self._timed(self._loss_of(form, self.batch))
+
+    def step_by_gradient(self, form: str) -> Timing:
+        """Time a sampled training step with the optimiser, with ``dense`` or ``sparse`` gradients and moments."""
+        model, optimizer = self.model, self._optimizers[form]
+        model.options = replace(model.options, sparse_gradients=form == "sparse")
+        optimizer.zero_grad(set_to_none=True)
+        timing = self._timed(self._loss_of("ours", self.batch))
+        started = time.perf_counter()
+        optimizer.step()
+        return Timing(timing.forward, timing.backward + time.perf_counter() - started)
 
     def step_as_released(self, form: str) -> Timing:
         """Time a training step with the authors' batch size."""
@@ -293,6 +306,31 @@ def compare_sampled(sizes: Sequence[Workload], fanout: tuple[int, ...], *, repea
     return markdown_table(rows)
 
 
+def compare_gradients(sizes: Sequence[Workload], fanout: tuple[int, ...], *, repeats: int) -> str:
+    """Compare sampled steps, with the optimiser, with dense and with sparse gradients, as a table.
+
+    Parameters
+    ----------
+    sizes
+        Data and batch sizes.
+    fanout
+        Numbers of neighbours to sample.
+    repeats
+        Number of repetitions; the table has medians, and minimum and maximum of the ratio.
+    """
+    keep_freed_memory()
+    rows = [["nodes", "edges", "step reads", "dense, s", "sparse, s", "ratio", "from", "to"]]
+    for workload in sizes:
+        contest = Contest(replace(workload, fanout=fanout))
+        times = _interleaved(contest.step_by_gradient, repeats, GRADIENTS)
+        seconds = {form: [timing.total for timing in times[form]] for form in GRADIENTS}
+        sizes_of_graph = (len(contest.model.embedding), len(contest.model.views.messages.attended))
+        read = contest.num_nodes_read()
+        medians = [f"{median(seconds[form]):.3f}" for form in GRADIENTS]
+        rows.append([*(f"{size:,}" for size in (*sizes_of_graph, read)), *medians, *_ratios(seconds, GRADIENTS)])
+    return markdown_table(rows)
+
+
 def _row_of_sampled(contest: Contest, times: Sequence[tuple[float, float]]) -> list[str]:
     step, embeddings = (f"{median(seconds):.2f}" for seconds in zip(*times, strict=True))
     memory = [_mb(memory_of_a_step(contest.workload, form)) for form in ("ours", "embeddings")]
@@ -363,8 +401,13 @@ def _row(name: str, seconds: dict[str, list[float]]) -> list[str]:
     figures = [f"{median(seconds[form]) * 1e3:.1f}" if form in seconds else "-" for form in FORMS]
     if len(seconds) < len(FORMS):
         return [name, *figures, "-", "-", "-"]
-    ratios = [slow / fast for slow, fast in zip(*(seconds[form] for form in FORMS), strict=True)]
-    return [name, *figures, f"{median(ratios):.1f}", f"{min(ratios):.1f}", f"{max(ratios):.1f}"]
+    return [name, *figures, *_ratios(seconds, FORMS)]
+
+
+def _ratios(seconds: dict[str, list[float]], forms: Sequence[str]) -> list[str]:
+    """Return median, minimum and maximum of the ratio of two forms, pair by pair."""
+    ratios = [slow / fast for slow, fast in zip(*(seconds[form] for form in forms), strict=True)]
+    return [f"{figure:.1f}" for figure in (median(ratios), min(ratios), max(ratios))]
 
 
 def _describe(contest: Contest) -> str:
