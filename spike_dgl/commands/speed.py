@@ -86,10 +86,13 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
     type=click.IntRange(min=-1),
 )
 @click.option(
-    "--gradients",
-    is_flag=True,
-    help="Compare dense with sparse gradients instead, with the optimizer: with 1, 10 and 30 times the nodes.",
+    "--compare",
+    default="propagation",
+    show_default=True,
+    type=click.Choice(["propagation", "gradients", "vectors"]),
+    help="What to compare: see above.",
 )
+@click.option("--vector-dim", default=384, show_default=True, help="Dimension of vectors, to compare these.")
 @click.option("--batch-size", default=512, show_default=True)
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
@@ -97,7 +100,8 @@ def sampling(
     path: str,
     nodes: int,
     fanout: tuple[int, ...],
-    gradients: bool,
+    compare: str,
+    vector_dim: int,
     batch_size: int,
     repeats: int,
     threads: int | None,
@@ -106,18 +110,26 @@ def sampling(
 
     Prints time and memory of training steps on the dataset in PATH. Without PATH, on three generated graphs: with 10
     times the edges, then with 10 times the nodes as well.
+
+    With --compare gradients: sampled steps with dense and with sparse gradients, optimizer included, on graphs with 1,
+    10 and 30 times the nodes. With --compare vectors: memory of sampled training with text vectors in memory and on
+    disk, on one graph.
     """
-    from spike_dgl.measure.speed import Workload, compare_gradients, compare_sampled
+    from spike_dgl.measure.speed import Workload, compare_gradients, compare_sampled, compare_vectors
 
     use_threads(threads)
     workloads = [Workload(path=path, batch_size=batch_size)]
     if not path:
         sizes = [(nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes)]
-        if gradients:
-            sizes = [(factor * nodes, 10 * factor * nodes) for factor in (1, 10, 30)]
+        if compare != "propagation":
+            factors = (1, 10, 30) if compare == "gradients" else (1,)
+            sizes = [(factor * nodes, 10 * factor * nodes) for factor in factors]
         workloads = [Workload("", *size, 9, batch_size) for size in sizes]
-    compare = compare_gradients if gradients else compare_sampled
-    click.echo(compare(workloads, fanout, repeats=repeats))
+    if compare == "vectors":
+        click.echo(compare_vectors(workloads, fanout, vector_dim=vector_dim))
+    else:
+        table = compare_gradients if compare == "gradients" else compare_sampled
+        click.echo(table(workloads, fanout, repeats=repeats))
 
 
 @speed.command()

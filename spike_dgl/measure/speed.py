@@ -33,7 +33,8 @@ from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike
 from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.nn.kernels import attend
-from spike_dgl.runs.environment import available_memory_mb, peak_memory_mb
+from spike_dgl.runs.environment import available_memory_mb, peak_memory_mb, resident_memory_mb
+from spike_dgl.runs.text_vectors import ROWS_AT_ONCE, new_table_on_disk
 from spike_dgl.training.adam import RowAdamW
 from spike_dgl.training.allocator import keep_freed_memory, return_freed_memory
 from spike_dgl.training.sampling import BprSampler
@@ -71,6 +72,10 @@ class Workload:
         Number of interactions per step.
     fanout
         Numbers of neighbours to sample; empty for the whole graph.
+    vector_dim
+        d_t of random text vectors.
+    vectors_on_disk
+        Whether these are in a file, as with `ProfileOptions.vectors_on_disk`.
     """
 
     path: str = ""
@@ -79,12 +84,25 @@ class Workload:
     num_relations: int = 0
     batch_size: int = 4096
     fanout: tuple[int, ...] = ()
+    vector_dim: int = VECTOR_DIM
+    vectors_on_disk: bool = False
 
     def dataset(self) -> Dataset:
         """Load or generate the dataset."""
         if self.path:
             return load_dataset(self.path)
         return synthetic_dataset(self.num_nodes, self.num_edges, self.num_relations)
+
+    def vectors(self, dataset: Dataset) -> Sequence[Tensor]:
+        """Draw text vectors [U, d_t] and [N, d_t]."""
+        sizes = [dataset.num_users, dataset.num_entities]
+        if not self.vectors_on_disk:
+            return [torch.randn(size, self.vector_dim) for size in sizes]
+        table = new_table_on_disk(Path.cwd())((sum(sizes), self.vector_dim))
+        rows = torch.from_numpy(table)
+        for part in torch.split(rows, ROWS_AT_ONCE):
+            part.normal_()
+        return torch.split(rows, sizes)
 
 
 @dataclass(frozen=True)
@@ -112,7 +130,7 @@ class Contest:
     def __init__(self, workload: Workload) -> None:
         self.workload, dataset = workload, workload.dataset()
         seed_everything(0)
-        vectors = (torch.randn(n, VECTOR_DIM) for n in (dataset.num_users, dataset.num_entities))
+        vectors = workload.vectors(dataset)
         self.dataset = dataset
         options = build(SpikeOptions, to_mapping(PAPER_OPTIONS) | {"fanout": list(workload.fanout)}, "model")
         self.model = Spike(ModelInputs(build_graph(dataset), *vectors), options).train()
@@ -327,7 +345,47 @@ def compare_gradients(sizes: Sequence[Workload], fanout: tuple[int, ...], *, rep
         sizes_of_graph = (len(contest.model.embedding), len(contest.model.views.messages.attended))
         read = contest.num_nodes_read()
         medians = [f"{median(seconds[form]):.3f}" for form in GRADIENTS]
-        rows.append([*(f"{size:,}" for size in (*sizes_of_graph, read)), *medians, *_ratios(seconds, GRADIENTS)])
+        rows.append(
+            [*(f"{size:,}" for size in (*sizes_of_graph, read)), *medians, *_ratios(seconds, GRADIENTS)]
+        )
+    return markdown_table(rows)
+
+
+def compare_vectors(sizes: Sequence[Workload], fanout: tuple[int, ...], *, vector_dim: int) -> str:
+    """Compare sampled training with text vectors in memory and on disk, in a new process each, as a table.
+
+    Parameters
+    ----------
+    sizes
+        Data and batch sizes.
+    fanout
+        Numbers of neighbours to sample.
+    vector_dim
+        d_t.
+    """
+    rows = [
+        [
+            "nodes",
+            "text vectors",
+            "table, MB",
+            "memory of the process, MB",
+            "mapped from files, MB",
+            "step, s",
+        ]
+    ]
+    for workload in sizes:
+        for on_disk in (False, True):
+            chosen = replace(workload, fanout=fanout, vector_dim=vector_dim, vectors_on_disk=on_disk)
+            found = _in_new_process(chosen, "process")
+            table = workload.num_nodes * vector_dim * (2 if on_disk else 4) / 2**20
+            rows.append(
+                [
+                    f"{workload.num_nodes:,}",
+                    "float16 on disk" if on_disk else "float32 in memory",
+                    *(_mb(figure) for figure in (table, found["anonymous"], found["file"])),
+                    f"{found['seconds']:.2f}",
+                ]
+            )
     return markdown_table(rows)
 
 
@@ -349,6 +407,11 @@ def memory_of_a_step(workload: Workload, form: str) -> float | None:
 
     `form` may also be ``embeddings``, for the embeddings of all nodes instead of a step.
     """
+    added = _in_new_process(workload, form)
+    return None if added is None else float(added)
+
+
+def _in_new_process(workload: Workload, form: str) -> Any:
     arguments = json.dumps({"workload": vars(workload), "form": form})
     child = subprocess.run(
         [sys.executable, "-m", "spike_dgl.measure.speed", arguments],
@@ -359,12 +422,15 @@ def memory_of_a_step(workload: Workload, form: str) -> float | None:
     )
     if child.returncode:
         raise SpikeError(f"measuring the memory of a step failed:\n{child.stderr[-500:]}")
-    added = json.loads(child.stdout)
-    return None if added is None else float(added)
+    return json.loads(child.stdout)
 
 
 def _print_memory_of_a_step(arguments: dict[str, Any]) -> None:
     contest = Contest(Workload(**arguments["workload"]))
+    if arguments["form"] == "process":
+        seconds = median(contest.step_by_gradient("sparse").total for _ in range(5))
+        print(json.dumps({**resident_memory_mb(), "seconds": seconds}))
+        return
     run: Callable[[], object] = partial(contest.step, arguments["form"])
     if arguments["form"] == "embeddings":
         run = partial(final_embeddings, contest.model)

@@ -68,7 +68,7 @@ class ModelInputs:
         The heterograph of `spike_dgl.graph.build_graph`.
     user_vectors, entity_vectors
         Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None if the run uses no profiles. A node
-        without a profile has a zero vector.
+        without a profile has a zero vector. If they are in float16, they are memory-mapped: too large for memory.
     item_terms
         Sparse TF-IDF vectors of the items' texts [I, V], of unit length; see `spike_dgl.profiles.terms`. None if the
         run has no texts of items.
@@ -106,7 +106,7 @@ class ModelInputs:
         """
         if self.item_terms is not None or self.entity_vectors is None:
             return self.item_terms
-        return self.entity_vectors[: self.num_items].to(self.device)
+        return self.entity_vectors[: self.num_items].to(self.device, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -250,9 +250,7 @@ class RankingOptions:
     linear_rank: int = Field(default=64, ge=1, le=4096)
 
 
-def ranking_terms(
-    final: Tensor, ids: Tensor, rows: Tensor, options: RankingOptions
-) -> dict[str, Tensor]:
+def ranking_terms(final: Tensor, ids: Tensor, rows: Tensor, options: RankingOptions) -> dict[str, Tensor]:
     """Return the ranking loss of a batch, and the weighted L2 loss on its ID embeddings if it has a weight.
 
     Parameters

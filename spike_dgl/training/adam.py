@@ -13,9 +13,11 @@ class RowAdamW(torch.optim.AdamW):
     """AdamW in which a parameter with a sparse gradient is updated only in the rows of that gradient.
 
     The other rows keep their values and their moments: no decay, no step along an old moment. Bias corrections count
-    all steps of the parameter. Without weight decay this is `torch.optim.SparseAdam` (but for `eps`, which is added as in AdamW);
-    with it, a row decays in the steps that use it. Parameters with dense gradients are updated by `torch.optim.AdamW`, and the state of both has
-    the same form, so a run can change from one to the other.
+    all steps of the parameter. Without weight decay this is `torch.optim.SparseAdam`, but `eps` is added as in AdamW;
+    with it, a row decays in the steps that use it.
+
+    Parameters with dense gradients are updated by `torch.optim.AdamW`. The state of both has the same form, so a run
+    can change from one to the other.
     """
 
     @torch.no_grad()
@@ -38,7 +40,9 @@ class RowAdamW(torch.optim.AdamW):
         steps = float(state["step"])
         # The operations of torch's AdamW in their order, on copies of the rows.
         mean = state["exp_avg"].index_select(0, rows).lerp_(slopes, 1 - beta1)
-        power = state["exp_avg_sq"].index_select(0, rows).mul_(beta2).addcmul_(slopes, slopes, value=1 - beta2)
+        power = (
+            state["exp_avg_sq"].index_select(0, rows).mul_(beta2).addcmul_(slopes, slopes, value=1 - beta2)
+        )
         state["exp_avg"].index_copy_(0, rows, mean)
         state["exp_avg_sq"].index_copy_(0, rows, power)
         scale = power.sqrt_().div_((1 - beta2**steps) ** 0.5).add_(group["eps"])

@@ -30,7 +30,7 @@ def table() -> torch.nn.Parameter:
 
 def step(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter, rows: torch.Tensor) -> None:
     optimizer.zero_grad()
-    used = torch.nn.functional.embedding(rows, weight, sparse=not type(optimizer) is torch.optim.AdamW)
+    used = torch.nn.functional.embedding(rows, weight, sparse=type(optimizer) is not torch.optim.AdamW)
     (used**3).sum().backward()
     optimizer.step()
 
@@ -46,7 +46,9 @@ def test_the_first_step_by_hand() -> None:
         rtol=1e-7, atol=0.0,
     )  # fmt: skip
     state = optimizer.state[weight]
-    torch.testing.assert_close(state["exp_avg"], 0.1 * torch.tensor([[0.75], [0.0], [27.0]], dtype=torch.float64))
+    torch.testing.assert_close(
+        state["exp_avg"], 0.1 * torch.tensor([[0.75], [0.0], [27.0]], dtype=torch.float64)
+    )
     assert state["exp_avg_sq"][1] == 0
 
 
@@ -63,7 +65,10 @@ def test_the_first_step_of_used_rows_is_that_of_dense_adamw() -> None:
 def test_every_step_without_weight_decay_is_that_of_sparse_adam() -> None:
     ours, theirs = table(), table()
     settings = {"lr": 0.1, "eps": 1e-20}  # SparseAdam adds it before the bias correction, AdamW after it
-    optimizers = [RowAdamW([ours], weight_decay=0.0, **settings), torch.optim.SparseAdam([theirs], **settings)]
+    optimizers = [
+        RowAdamW([ours], weight_decay=0.0, **settings),
+        torch.optim.SparseAdam([theirs], **settings),
+    ]
     for rows in STEPS:
         for optimizer, weight in zip(optimizers, (ours, theirs), strict=True):
             step(optimizer, weight, rows)
@@ -136,7 +141,9 @@ def known(trainer: Trainer) -> set[int]:
 def test_a_step_allocates_nothing_that_grows_with_the_graph(tmp_path: Path, options: dict) -> None:
     trainer = run(tmp_path, **options)
     batches = trainer.sampler.epoch(1)
-    for trainer.step in range(2):  # moments are allocated once; the gradients of the first step are kept apart
+    for trainer.step in range(
+        2
+    ):  # moments are allocated once; the gradients of the first step are kept apart
         trainer._train_step(next(batches))
     with Largest(known(trainer)) as largest:
         trainer.step = 2
