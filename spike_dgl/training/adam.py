@@ -21,7 +21,7 @@ class RowAdamW(torch.optim.AdamW):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one step; sparse gradients are used up."""
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -423,7 +423,8 @@ def learning_rate_factor(step: int, total_steps: int, options: TrainingOptions) 
 
 
 def _norm(gradient: Tensor) -> Tensor:
-    return (gradient.coalesce().values() if gradient.is_sparse else gradient).norm()
+    norm: Tensor = (gradient.coalesce().values() if gradient.is_sparse else gradient).norm()
+    return norm
 
 
 def _valid(record: Mapping[str, Any]) -> list[str]:
