@@ -85,25 +85,51 @@ def scaling(nodes: int, repeats: int, threads: int | None) -> None:
     help="Number of neighbours to sample; repeat for each layer.",
     type=click.IntRange(min=-1),
 )
+@click.option(
+    "--compare",
+    default="propagation",
+    show_default=True,
+    type=click.Choice(["propagation", "gradients", "vectors"]),
+    help="What to compare: see above.",
+)
+@click.option("--vector-dim", default=384, show_default=True, help="Dimension of vectors, to compare these.")
 @click.option("--batch-size", default=512, show_default=True)
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all by default.")
 def sampling(
-    path: str, nodes: int, fanout: tuple[int, ...], batch_size: int, repeats: int, threads: int | None
+    path: str,
+    nodes: int,
+    fanout: tuple[int, ...],
+    compare: str,
+    vector_dim: int,
+    batch_size: int,
+    repeats: int,
+    threads: int | None,
 ) -> None:
     """Compare neighbour sampling with the whole graph.
 
     Prints time and memory of training steps on the dataset in PATH. Without PATH, on three generated graphs: with 10
     times the edges, then with 10 times the nodes as well.
+
+    With --compare gradients: sampled steps with dense and with sparse gradients, optimizer included, on graphs with 1,
+    10 and 30 times the nodes. With --compare vectors: memory of sampled training with text vectors in memory and on
+    disk, on one graph.
     """
-    from spike_dgl.measure.speed import Workload, compare_sampled
+    from spike_dgl.measure.speed import Workload, compare_gradients, compare_sampled, compare_vectors
 
     use_threads(threads)
     workloads = [Workload(path=path, batch_size=batch_size)]
     if not path:
-        sizes = ((nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes))
+        sizes = [(nodes, 10 * nodes), (nodes, 100 * nodes), (10 * nodes, 100 * nodes)]
+        if compare != "propagation":
+            factors = (1, 10, 30) if compare == "gradients" else (1,)
+            sizes = [(factor * nodes, 10 * factor * nodes) for factor in factors]
         workloads = [Workload("", *size, 9, batch_size) for size in sizes]
-    click.echo(compare_sampled(workloads, fanout, repeats=repeats))
+    if compare == "vectors":
+        click.echo(compare_vectors(workloads, fanout, vector_dim=vector_dim))
+    else:
+        table = compare_gradients if compare == "gradients" else compare_sampled
+        click.echo(table(workloads, fanout, repeats=repeats))
 
 
 @speed.command()

@@ -114,6 +114,8 @@ def profile_diversity(lists: Lists, vectors: FloatArray) -> float | None:
     float or None
         None if no list has two items with a profile.
     """
+    listed = np.unique(lists.indices)  # the others, of which there may be many, are not read
+    lists, vectors = lists[:, listed], vectors[listed].astype(np.float32, copy=False)
     lengths = np.linalg.norm(vectors, axis=1)
     unit = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
     sums = np.square(lists @ unit.astype(np.float64)).sum(axis=1)  # of cosines, over all pairs of a list

@@ -33,7 +33,9 @@ from spike_dgl.models.base import Batch, ModelInputs
 from spike_dgl.models.spike import Spike
 from spike_dgl.models.spike.options import SpikeOptions
 from spike_dgl.nn.kernels import attend
-from spike_dgl.runs.environment import available_memory_mb, peak_memory_mb
+from spike_dgl.runs.environment import available_memory_mb, peak_memory_mb, resident_memory_mb
+from spike_dgl.runs.text_vectors import ROWS_AT_ONCE, new_table_on_disk
+from spike_dgl.training.adam import RowAdamW
 from spike_dgl.training.allocator import keep_freed_memory, return_freed_memory
 from spike_dgl.training.sampling import BprSampler
 from spike_dgl.training.seeding import seed_everything
@@ -43,6 +45,7 @@ VECTOR_DIM = 128
 RELEASED_BATCH_SIZE = 1024
 """Batch size in the authors' released settings."""
 FORMS = ("reference", "ours")
+GRADIENTS = ("dense", "sparse")
 
 # Settings of the paper, which the reference implements: a constant gate, and matching over eight samples.
 PAPER_OPTIONS = SpikeOptions(
@@ -69,6 +72,10 @@ class Workload:
         Number of interactions per step.
     fanout
         Numbers of neighbours to sample; empty for the whole graph.
+    vector_dim
+        d_t of random text vectors.
+    vectors_on_disk
+        Whether these are in a file, as with `ProfileOptions.vectors_on_disk`.
     """
 
     path: str = ""
@@ -77,12 +84,25 @@ class Workload:
     num_relations: int = 0
     batch_size: int = 4096
     fanout: tuple[int, ...] = ()
+    vector_dim: int = VECTOR_DIM
+    vectors_on_disk: bool = False
 
     def dataset(self) -> Dataset:
         """Load or generate the dataset."""
         if self.path:
             return load_dataset(self.path)
         return synthetic_dataset(self.num_nodes, self.num_edges, self.num_relations)
+
+    def vectors(self, dataset: Dataset) -> Sequence[Tensor]:
+        """Draw text vectors [U, d_t] and [N, d_t]."""
+        sizes = [dataset.num_users, dataset.num_entities]
+        if not self.vectors_on_disk:
+            return [torch.randn(size, self.vector_dim) for size in sizes]
+        table = new_table_on_disk(Path.cwd())((sum(sizes), self.vector_dim))
+        rows = torch.from_numpy(table)
+        for part in torch.split(rows, ROWS_AT_ONCE):
+            part.normal_()
+        return torch.split(rows, sizes)
 
 
 @dataclass(frozen=True)
@@ -110,7 +130,7 @@ class Contest:
     def __init__(self, workload: Workload) -> None:
         self.workload, dataset = workload, workload.dataset()
         seed_everything(0)
-        vectors = (torch.randn(n, VECTOR_DIM) for n in (dataset.num_users, dataset.num_entities))
+        vectors = workload.vectors(dataset)
         self.dataset = dataset
         options = build(SpikeOptions, to_mapping(PAPER_OPTIONS) | {"fanout": list(workload.fanout)}, "model")
         self.model = Spike(ModelInputs(build_graph(dataset), *vectors), options).train()
@@ -120,10 +140,21 @@ class Contest:
         self.batch: Batch = next(self.sampler.epoch(1))
         self.reference = ReferenceSpike(self.model)
         self.edges = torch.arange(len(self.model.views.messages.attended))
+        self._optimizers = {form: RowAdamW(self.model.parameters()) for form in GRADIENTS}
 
     def step(self, form: str) -> Timing:
         """Time a training step without the optimiser."""
         return self._timed(self._loss_of(form, self.batch))
+
+    def step_by_gradient(self, form: str) -> Timing:
+        """Time a sampled training step with the optimiser, with ``dense`` or ``sparse`` gradients and moments."""
+        model, optimizer = self.model, self._optimizers[form]
+        model.options = replace(model.options, sparse_gradients=form == "sparse")
+        optimizer.zero_grad(set_to_none=True)
+        timing = self._timed(self._loss_of("ours", self.batch))
+        started = time.perf_counter()
+        optimizer.step()
+        return Timing(timing.forward, timing.backward + time.perf_counter() - started)
 
     def step_as_released(self, form: str) -> Timing:
         """Time a training step with the authors' batch size."""
@@ -140,7 +171,7 @@ class Contest:
         self.step("ours")
         gradient = self.model.embedding.grad
         assert gradient is not None
-        return int((gradient != 0).any(-1).sum())
+        return int((gradient.to_dense() != 0).any(-1).sum())
 
     def layer(self, form: str) -> Timing:
         """Time the attention layer over all edges."""
@@ -293,6 +324,71 @@ def compare_sampled(sizes: Sequence[Workload], fanout: tuple[int, ...], *, repea
     return markdown_table(rows)
 
 
+def compare_gradients(sizes: Sequence[Workload], fanout: tuple[int, ...], *, repeats: int) -> str:
+    """Compare sampled steps, with the optimiser, with dense and with sparse gradients, as a table.
+
+    Parameters
+    ----------
+    sizes
+        Data and batch sizes.
+    fanout
+        Numbers of neighbours to sample.
+    repeats
+        Number of repetitions; the table has medians, and minimum and maximum of the ratio.
+    """
+    keep_freed_memory()
+    rows = [["nodes", "edges", "step reads", "dense, s", "sparse, s", "ratio", "from", "to"]]
+    for workload in sizes:
+        contest = Contest(replace(workload, fanout=fanout))
+        times = _interleaved(contest.step_by_gradient, repeats, GRADIENTS)
+        seconds = {form: [timing.total for timing in times[form]] for form in GRADIENTS}
+        sizes_of_graph = (len(contest.model.embedding), len(contest.model.views.messages.attended))
+        read = contest.num_nodes_read()
+        medians = [f"{median(seconds[form]):.3f}" for form in GRADIENTS]
+        rows.append(
+            [*(f"{size:,}" for size in (*sizes_of_graph, read)), *medians, *_ratios(seconds, GRADIENTS)]
+        )
+    return markdown_table(rows)
+
+
+def compare_vectors(sizes: Sequence[Workload], fanout: tuple[int, ...], *, vector_dim: int) -> str:
+    """Compare sampled training with text vectors in memory and on disk, in a new process each, as a table.
+
+    Parameters
+    ----------
+    sizes
+        Data and batch sizes.
+    fanout
+        Numbers of neighbours to sample.
+    vector_dim
+        d_t.
+    """
+    rows = [
+        [
+            "nodes",
+            "text vectors",
+            "table, MB",
+            "memory of the process, MB",
+            "mapped from files, MB",
+            "step, s",
+        ]
+    ]
+    for workload in sizes:
+        for on_disk in (False, True):
+            chosen = replace(workload, fanout=fanout, vector_dim=vector_dim, vectors_on_disk=on_disk)
+            found = _in_new_process(chosen, "process")
+            table = workload.num_nodes * vector_dim * (2 if on_disk else 4) / 2**20
+            rows.append(
+                [
+                    f"{workload.num_nodes:,}",
+                    "float16 on disk" if on_disk else "float32 in memory",
+                    *(_mb(figure) for figure in (table, found["anonymous"], found["file"])),
+                    f"{found['seconds']:.2f}",
+                ]
+            )
+    return markdown_table(rows)
+
+
 def _row_of_sampled(contest: Contest, times: Sequence[tuple[float, float]]) -> list[str]:
     step, embeddings = (f"{median(seconds):.2f}" for seconds in zip(*times, strict=True))
     memory = [_mb(memory_of_a_step(contest.workload, form)) for form in ("ours", "embeddings")]
@@ -311,6 +407,11 @@ def memory_of_a_step(workload: Workload, form: str) -> float | None:
 
     `form` may also be ``embeddings``, for the embeddings of all nodes instead of a step.
     """
+    added = _in_new_process(workload, form)
+    return None if added is None else float(added)
+
+
+def _in_new_process(workload: Workload, form: str) -> Any:
     arguments = json.dumps({"workload": vars(workload), "form": form})
     child = subprocess.run(
         [sys.executable, "-m", "spike_dgl.measure.speed", arguments],
@@ -321,12 +422,15 @@ def memory_of_a_step(workload: Workload, form: str) -> float | None:
     )
     if child.returncode:
         raise SpikeError(f"measuring the memory of a step failed:\n{child.stderr[-500:]}")
-    added = json.loads(child.stdout)
-    return None if added is None else float(added)
+    return json.loads(child.stdout)
 
 
 def _print_memory_of_a_step(arguments: dict[str, Any]) -> None:
     contest = Contest(Workload(**arguments["workload"]))
+    if arguments["form"] == "process":
+        seconds = median(contest.step_by_gradient("sparse").total for _ in range(5))
+        print(json.dumps({**resident_memory_mb(), "seconds": seconds}))
+        return
     run: Callable[[], object] = partial(contest.step, arguments["form"])
     if arguments["form"] == "embeddings":
         run = partial(final_embeddings, contest.model)
@@ -363,8 +467,13 @@ def _row(name: str, seconds: dict[str, list[float]]) -> list[str]:
     figures = [f"{median(seconds[form]) * 1e3:.1f}" if form in seconds else "-" for form in FORMS]
     if len(seconds) < len(FORMS):
         return [name, *figures, "-", "-", "-"]
-    ratios = [slow / fast for slow, fast in zip(*(seconds[form] for form in FORMS), strict=True)]
-    return [name, *figures, f"{median(ratios):.1f}", f"{min(ratios):.1f}", f"{max(ratios):.1f}"]
+    return [name, *figures, *_ratios(seconds, FORMS)]
+
+
+def _ratios(seconds: dict[str, list[float]], forms: Sequence[str]) -> list[str]:
+    """Return median, minimum and maximum of the ratio of two forms, pair by pair."""
+    ratios = [slow / fast for slow, fast in zip(*(seconds[form] for form in forms), strict=True)]
+    return [f"{figure:.1f}" for figure in (median(ratios), min(ratios), max(ratios))]
 
 
 def _describe(contest: Contest) -> str:

@@ -69,7 +69,7 @@ class ModelInputs:
         The heterograph of `spike_dgl.graph.build_graph`.
     user_vectors, entity_vectors
         Text vectors of the profiles, [U, d_t] and [N, d_t], items first; None if the run uses no profiles. A node
-        without a profile has a zero vector.
+        without a profile has a zero vector. If they are in float16, they are memory-mapped: too large for memory.
     item_terms
         Sparse TF-IDF vectors of the items' texts [I, V], of unit length; see `spike_dgl.profiles.terms`. None if the
         run has no texts of items.
@@ -107,7 +107,7 @@ class ModelInputs:
         """
         if self.item_terms is not None or self.entity_vectors is None:
             return self.item_terms
-        return self.entity_vectors[: self.num_items].to(self.device)
+        return self.entity_vectors[: self.num_items].to(self.device, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -272,9 +272,7 @@ class RankingOptions:
     popularity_weight: float = Field(default=0.0, ge=0.0, le=100.0)
 
 
-def ranking_terms(
-    final: Tensor, ids: Tensor, rows: Tensor, options: RankingOptions, positions: Tensor | None = None
-) -> dict[str, Tensor]:
+def ranking_terms(final: Tensor, ids: Tensor, rows: Tensor, options: RankingOptions) -> dict[str, Tensor]:
     """Return the ranking loss of a batch, and the weighted L2 loss on its ID embeddings if it has a weight.
 
     Parameters
@@ -282,15 +280,13 @@ def ranking_terms(
     final
         Final embeddings [n, D], users first.
     ids
-        ID embeddings of all nodes, in the same order.
+        ID embeddings of the same nodes, in the same order.
     rows
-        `Batch.rows` [3 B].
+        `Batch.rows` [3 B], or their positions if `final` has only some of the nodes.
     options
         Choice and weights of the losses.
-    positions
-        Positions of these rows in `final`, if it has only some of the nodes.
     """
-    users, positives, negatives = (rows if positions is None else positions).chunk(3)
+    users, positives, negatives = rows.chunk(3)
     user_of = None
     if options.ranking_loss == "softmax":
         negatives = negatives[: options.softmax_negatives]

@@ -246,6 +246,7 @@ def check_config(config: RunConfig, layout: Layout) -> None:
         ),
         "model.item_neighbours": (getattr(options, "item_neighbours", "kg-and-users"), ("kg-and-users",)),
         "model.user_embedding": (getattr(options, "user_embedding", True), (True,)),
+        "model.sparse_gradients": (getattr(options, "sparse_gradients", True), (True,)),
     }
     for name, (value, allowed) in needed.items():
         if value not in allowed:

@@ -106,6 +106,10 @@ def partition(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpikeError(f"{folder} already exists\n  Choose another folder, or delete it.")
+    if config.profiles.vectors_on_disk:
+        raise ConfigError(
+            "profiles.vectors_on_disk is for one machine: hosts share the vectors\n  Leave it out, or use more parts."
+        )
     inputs = RunFolder.create(folder / FIRST_HOST)
     try:
         dataset = load(config.data)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
-from spike_dgl.profiles.encoders.cache import PretrainedEncoder, VectorCache, encode_once
+from spike_dgl.profiles.encoders.cache import NewTable, PretrainedEncoder, VectorCache, encode_once, in_memory
 from spike_dgl.profiles.encoders.openai import OpenAIEncoder
 from spike_dgl.profiles.encoders.sentence_transformers import SentenceTransformersEncoder, minilm
 from spike_dgl.profiles.options import ProfileOptions
@@ -14,7 +14,11 @@ from spike_dgl.typing import FloatArray
 
 
 def encode_profiles(
-    texts: Sequence[str], options: ProfileOptions, *, progress: bool = False
+    texts: Sequence[str],
+    options: ProfileOptions,
+    *,
+    progress: bool = False,
+    new_table: NewTable = in_memory,
 ) -> tuple[Encoder, FloatArray]:
     """Encode texts as vectors.
 
@@ -26,6 +30,8 @@ def encode_profiles(
         Settings: `ProfileOptions.encoder` and those of the encoder.
     progress
         Show a progress bar for pretrained encoders.
+    new_table
+        Creates the table that the vectors of pretrained encoders are written to.
 
     Returns
     -------
@@ -36,7 +42,7 @@ def encode_profiles(
     if encoder is None:
         return TfidfSvdEncoder.fit(texts, options.vector_dim, options.seed)
     with VectorCache.open(Path(options.vector_cache)) as cache:
-        return encoder, encode_once(encoder, texts, cache, progress=progress)
+        return encoder, encode_once(encoder, texts, cache, progress=progress, new_table=new_table)
 
 
 def pretrained_encoder(options: ProfileOptions) -> PretrainedEncoder | None:

@@ -45,6 +45,9 @@ class ProfileOptions:
         Settings of the pretrained encoders.
     vector_cache
         File that caches the vectors of pretrained encoders, so that no text is encoded twice.
+    vectors_on_disk
+        Keep the text vectors in float16 in a file of the run folder, for tables larger than memory: a training step
+        reads only the rows that it uses. For SPiKE with ``model.fanout``.
     item_words, entity_words, user_words
         Maximum number of words of a template profile of an item, an auxiliary entity and a user. Defaults are the
         paper's.
@@ -70,6 +73,7 @@ class ProfileOptions:
     openai: OpenAIEncoderOptions = Field(default_factory=OpenAIEncoderOptions)
     sentence_transformers: SentenceTransformersOptions = Field(default_factory=SentenceTransformersOptions)
     vector_cache: str = Field(default="runs/vectors.sqlite", min_length=1)
+    vectors_on_disk: bool = False
     item_words: int = Field(default=150, ge=1)
     entity_words: int = Field(default=150, ge=1)
     user_words: int = Field(default=100, ge=1)

@@ -47,6 +47,19 @@ def peak_memory_mb() -> float | None:
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
 
 
+def resident_memory_mb() -> dict[str, float | None]:
+    """Return the memory of this process in MB: ``anonymous``, and mapped from a ``file``; None if not reported.
+
+    The system takes back pages of files when others need the memory.
+    """
+    status = Path("/proc/self/status")
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.is_file() else {}
+    names = {"anonymous": "RssAnon", "file": "RssFile"}
+    return {
+        key: int(fields[name].split()[0]) / 1024 if name in fields else None for key, name in names.items()
+    }
+
+
 def available_memory_mb() -> float | None:
     """Return the available memory of this machine in MB; None if the system does not report it."""
     information = Path("/proc/meminfo")

@@ -30,6 +30,7 @@ from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.embeddings import new_embeddings
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.report import record_of_test, record_of_training, render_baselines, render_result
+from spike_dgl.runs.text_vectors import TextVectors
 from spike_dgl.runs.weights import load_best, weights_fit
 from spike_dgl.training.devices import describe_device, peak_device_memory_mb
 from spike_dgl.training.distributed import Processes
@@ -265,6 +266,5 @@ def write_test(
 
 def item_vectors(folder: RunFolder, dataset: Dataset) -> FloatArray | None:
     """Return the text vectors of the items [I, d_t]; None if the run uses no profiles."""
-    if not folder.file("profiles.npz").is_file():
-        return None
-    return folder.read_arrays("profiles.npz")["entities"][: dataset.num_items]
+    entities = TextVectors.of_run(folder, dataset.num_users).entities
+    return None if entities is None else entities[: dataset.num_items]

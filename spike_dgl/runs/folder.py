@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from spike_dgl.runs.metrics_log import MetricsLog
 
 SET_UP_FILES = {
     "profiles.npz",
+    "profiles.npy",
     "item_terms.npz",
     "profiles.jsonl.gz",
     "encoder.npz",
@@ -40,6 +41,7 @@ SERVED_FILES = (
     MAPPED,
     "encoder.npz",
     "profiles.npz",
+    "profiles.npy",
     "item_terms.npz",
     "profiles.jsonl.gz",
 )
@@ -52,7 +54,7 @@ class RunFolder:
     ====================== ============================================================
     ``config.yaml``        all settings including defaults
     ``environment.json``   versions, machine, data checksum and split hash, also of each resumption
-    ``profiles.npz``       text vectors of the profiles
+    ``profiles.npz``       text vectors of the profiles; or ``profiles.npy`` with ``profiles.vectors_on_disk``
     ``item_terms.npz``     TF-IDF vectors of the texts of items
     ``profiles.jsonl.gz``  profile texts, and the source of each
     ``encoder.npz``        text encoder, if the run fitted one
@@ -211,10 +213,20 @@ class RunFolder:
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Read an npz file of the run. Raises `DataError` if it is missing or invalid."""
+        with self._readable(name) as file, file.open("rb") as stream, np.load(stream) as stored:
+            return {key: stored[key] for key in stored.files}
+
+    def map_array(self, name: str) -> NDArray[Any]:
+        """Map an npy file of the run into memory, to read only. Raises `DataError` if it is missing or invalid."""
+        with self._readable(name) as file:
+            mapped: NDArray[Any] = np.load(file, mmap_mode="r")
+            return mapped
+
+    @contextmanager
+    def _readable(self, name: str) -> Iterator[Path]:
         file = self.file(name)
         try:
-            with file.open("rb") as stream, np.load(stream) as stored:
-                return {key: stored[key] for key in stored.files}
+            yield file
         # numpy and zipfile raise various exceptions for damaged files.
         except Exception as error:
             raise DataError(

@@ -29,12 +29,13 @@ from spike_dgl.models.fold_in import FoldIn, JoinedFoldIn, LinearFoldIn
 from spike_dgl.models.linear_term import LinearTerm, LinearTermFoldIn
 from spike_dgl.models.popularity_term import PopularityTerm
 from spike_dgl.profiles import TfidfSvdEncoder, build_profiles
+from spike_dgl.profiles.encoders.cache import in_memory
 from spike_dgl.profiles.stored import write_profile_texts
 from spike_dgl.runs.config import RunConfig, config_of, with_absolute_paths
 from spike_dgl.runs.environment import environment
 from spike_dgl.runs.experiment import Experiment
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.runs.text_vectors import TextVectors
+from spike_dgl.runs.text_vectors import TextVectors, new_table_on_disk
 from spike_dgl.runs.weights import load_best
 from spike_dgl.threads import use_threads
 from spike_dgl.training.allocator import keep_freed_memory
@@ -113,11 +114,13 @@ def write_inputs(
 
     `regime` is the record of how its training regime was chosen, if it was.
     """
+    _check_vectors(config)
     _check_data(dataset, config)
     config = with_absolute_paths(config)
-    profiles = build_profiles(dataset, config.profiles, progress=progress)
-    vectors = TextVectors.of_profiles(profiles, dataset.num_items)
-    vectors.write(folder)
+    on_disk = config.profiles.vectors_on_disk
+    new_table = new_table_on_disk(folder.path) if on_disk else in_memory
+    profiles = build_profiles(dataset, config.profiles, progress=progress, new_table=new_table)
+    vectors = TextVectors.of_profiles(profiles, dataset.num_items).write(folder, on_disk=on_disk)
     data = {"name": dataset.name, "checksum": dataset.checksum, "split_hash": dataset.split_hash}
     with atomic_write(folder.file("profiles.jsonl.gz")) as partial:
         write_profile_texts(partial, dataset, profiles)
@@ -128,6 +131,15 @@ def write_inputs(
     folder.write_json("environment.json", environment() | how)
     folder.write_text("config.yaml", config.to_yaml())
     return config, vectors
+
+
+def _check_vectors(config: RunConfig) -> None:
+    """Raise `ConfigError` if vectors are to be on disk, but the model reads all of them in every step."""
+    if config.profiles.vectors_on_disk and not getattr(config.model, "fanout", ()):
+        raise ConfigError(
+            "profiles.vectors_on_disk is for training on sampled neighbours, which reads only some of the vectors\n"
+            "  Set model.fanout=[10,10] with model.name=spike, or leave it out."
+        )
 
 
 def _check_data(dataset: Dataset, config: RunConfig) -> None:
@@ -165,9 +177,9 @@ def reopen(
         if not override.startswith((f"{section}.", "training.device=")):
             raise ConfigError(f"'{override}': only settings of the {section} section can change here")
     config = config_of(folder, overrides)
-    return _set_up(
-        config, folder, folder.load_dataset(), TextVectors.of_run(folder), processes or Processes()
-    )
+    dataset = folder.load_dataset()
+    vectors = TextVectors.of_run(folder, dataset.num_users)
+    return _set_up(config, folder, dataset, vectors, processes or Processes())
 
 
 def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, FloatArray]) -> FoldIn:
@@ -187,7 +199,7 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     DataError
         If the run has no ``best.pt``, or one of another model.
     """
-    config, vectors = config_of(folder), TextVectors.of_run(folder)
+    config, vectors = config_of(folder), TextVectors.of_run(folder, dataset.num_users)
     model = _build_model(config, dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)  # only trained models store embeddings
     load_best(model, folder, config)
@@ -240,10 +252,7 @@ def _set_up(
 def _build_model(
     config: RunConfig, dataset: Dataset, vectors: TextVectors, device: torch.device
 ) -> RecommenderModel:
-    users, entities = (
-        None if rows is None else torch.from_numpy(rows) for rows in (vectors.users, vectors.entities)
-    )
-    inputs = ModelInputs(build_graph(dataset), users, entities, vectors.item_terms, device=device)
+    inputs = ModelInputs(build_graph(dataset), *vectors.tensors(), vectors.item_terms, device=device)
     model = model_entry(config.model_name).model(inputs, config.model).to(device)
     if isinstance(model, EmbeddingModel) and isinstance(config.model, RankingOptions):
         _add_terms(model, config.model, dataset, inputs)

@@ -98,12 +98,22 @@ class TorchrunProcesses(Processes):
         return share, (end - first) / size
 
     def add_up(self, tensors: Sequence[Tensor], weight: float = 1.0) -> Sequence[Tensor]:
-        """Add up all tensors in one message; the results are views of one buffer."""
+        """Add up all dense tensors in one message, as views of one buffer; and each sparse one, of other rows each."""
+        dense = iter(self._add_up_dense([tensor for tensor in tensors if not tensor.is_sparse], weight))
+        return [self._add_up_rows(each, weight) if each.is_sparse else next(dense) for each in tensors]
+
+    def _add_up_dense(self, tensors: Sequence[Tensor], weight: float) -> Sequence[Tensor]:
         buffer = torch.cat([tensor.flatten() for tensor in tensors]) * weight
         with _others_may_be_lost():
             distributed.all_reduce(buffer)
         parts = torch.split(buffer, [tensor.numel() for tensor in tensors])
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+    def _add_up_rows(self, tensor: Tensor, weight: float) -> Tensor:
+        total = (tensor.coalesce() * weight).cpu()  # of the two backends, only gloo adds up sparse tensors
+        with _others_may_be_lost():
+            distributed.all_reduce(total)
+        return total.to(tensor.device)
 
     def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
         """Broadcast each tensor."""

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from spike_dgl.config import to_mapping
 from spike_dgl.errors import ConfigError, NotFiniteError, SpikeError
 from spike_dgl.models.base import Batch, EmbeddingModel, Embeddings
+from spike_dgl.training.adam import RowAdamW
 from spike_dgl.training.checkpoint import check_resumable, load_checkpoint, save_checkpoint
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.interrupt import Interrupted, StopRequest
@@ -87,7 +88,7 @@ class Trainer:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.device = self.parameters[0].device
         # Fused: one kernel for all parameters, which counts its steps on the GPU.
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = RowAdamW(
             self.parameters,
             lr=options.learning_rate,
             weight_decay=options.weight_decay,
@@ -227,7 +228,7 @@ class Trainer:
             )
             used = [(p, g) for p, g in zip(self.parameters, gradients, strict=True) if g is not None]
             totals = self.processes.add_up([gradient for _, gradient in used], weight)
-            norms[name] = torch.stack([total.norm() for total in totals]).norm()
+            norms[name] = torch.stack([_norm(total) for total in totals]).norm()
             for (parameter, _), total in zip(used, totals, strict=True):
                 parameter.grad = total if parameter.grad is None else parameter.grad + total
         return norms
@@ -419,6 +420,11 @@ def learning_rate_factor(step: int, total_steps: int, options: TrainingOptions) 
         return 1.0
     progress = (step - options.warmup_steps) / max(1, total_steps - options.warmup_steps)
     return 0.01 + 0.99 * (1.0 + math.cos(math.pi * min(1.0, progress))) / 2.0
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    norm: Tensor = (gradient.coalesce().values() if gradient.is_sparse else gradient).norm()
+    return norm
 
 
 def _valid(record: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from spike_dgl.measure import speed
 from spike_dgl.measure.reference import ReferenceSpike, sample_negatives
-from spike_dgl.measure.speed import Contest, Workload, compare
+from spike_dgl.measure.speed import Contest, Workload, compare, compare_gradients, compare_vectors
 from tests.golden import golden_model
 from tests.toy import random_dataset
 
@@ -46,6 +47,30 @@ def test_the_table_has_a_row_for_everything_promised() -> None:
     for name in ("step, forward", "step, backward", "attention layer, total", "epoch, ", "Peak memory"):
         assert name in table
     assert "left out" not in table
+
+
+def test_steps_with_dense_and_with_sparse_gradients_are_compared() -> None:
+    workload = Workload(num_nodes=200, num_edges=1000, num_relations=3, batch_size=4)
+    contest = Contest(replace(workload, fanout=(1, 1)))
+    for form in ("sparse", "dense"):
+        contest.step_by_gradient(form)
+        assert contest.model.options.sparse_gradients == (form == "sparse")
+    row = compare_gradients([workload], (1, 1), repeats=2).splitlines()[2].split("|")
+    nodes, _, read, dense, sparse, ratio, lowest, highest = (cell.strip() for cell in row[1:-1])
+    assert nodes == "200"
+    assert 0 < int(read) < 200
+    assert float(dense) > 0 < float(sparse)
+    assert float(lowest) <= float(ratio) <= float(highest)
+
+
+@pytest.mark.slow
+def test_vectors_in_memory_and_on_disk_are_compared() -> None:
+    workload = Workload(num_nodes=20_000, num_edges=40_000, num_relations=3, batch_size=4)
+    rows = compare_vectors([workload], (1, 1), vector_dim=1024).splitlines()[2:]
+    memory, disk = ([cell.strip().replace(",", "") for cell in row.split("|")[3:-1]] for row in rows)
+    assert [memory[0], disk[0]] == ["78", "39"]
+    assert 60 < float(memory[1]) - float(disk[1]) < 160
+    assert float(disk[2]) - float(memory[2]) > 20
 
 
 def figures(table: str, row: str) -> list[str]:

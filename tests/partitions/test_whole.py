@@ -91,12 +91,9 @@ def whole_model(part: Standalone, config: RunConfig) -> EmbeddingModel:
     mapping["model"]["fanout"] = []
     folder = RunFolder.open(part.folder / "first-host")
     torch.manual_seed(1)
-    model = _build_model(
-        RunConfig.from_mapping(mapping),
-        folder.load_dataset(),
-        TextVectors.of_run(folder),
-        torch.device("cpu"),
-    )
+    dataset = folder.load_dataset()
+    vectors = TextVectors.of_run(folder, dataset.num_users)
+    model = _build_model(RunConfig.from_mapping(mapping), dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)
     return model
 

@@ -7,9 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +61,25 @@ def test_gradients_of_the_shares_add_up_to_that_of_the_whole_batch() -> None:
     parts = [[weight * gradient for gradient in gradients(share)] for share, weight in shares]
     for whole, *of_shares in zip(gradients(batch), *parts, strict=True):
         torch.testing.assert_close(sum(of_shares), whole, rtol=1e-10, atol=1e-14)
+
+
+def test_sparse_gradients_add_up_over_processes_with_their_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, group = torch.distributed.HashStore(), threading.local()
+    table = torch.zeros(6, 2, requires_grad=True)
+
+    def total(rank: int) -> list[torch.Tensor]:
+        group.own = torch.distributed.ProcessGroupGloo(store, rank, 2, timedelta(seconds=20))
+        used = torch.nn.functional.embedding(torch.tensor([[1, 4, 1], [4, 5, 5]][rank]), table, sparse=True)
+        sparse, dense = torch.autograd.grad(used.sum(), table)[0], torch.full((3,), float(rank + 1))
+        return list(TorchrunProcesses(rank, 2, rank, 2).add_up([sparse, dense], [0.25, 0.75][rank]))
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda each: group.own.allreduce([each]).wait())
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(total, range(2)))
+    for sparse, dense in results:
+        assert sparse.is_sparse
+        assert sparse.to_dense()[:, 0].tolist() == [0.0, 0.5, 0.0, 0.0, 0.25 + 0.75, 1.5]
+        assert dense.tolist() == [1.75] * 3
 
 
 @pytest.fixture(scope="module")

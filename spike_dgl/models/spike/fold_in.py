@@ -92,7 +92,9 @@ class SpikeFoldIn(FoldIn):
         assert self.inject is not None
         if new.rows is not None:
             number += 1  # a training item is its own nearest neighbour
-        found = text_neighbours(self.inject.entity_vectors[: self.num_items], number, queries)
+        found = text_neighbours(
+            self.inject.entity_vectors[: self.num_items].to(queries.dtype), number, queries
+        )
         items, neighbours = (rows.numpy() for rows in found)
         if new.rows is not None:
             others = neighbours != new.rows[without_triples[items]]

@@ -146,8 +146,11 @@ class ProfileInjection(nn.Module):
         super().__init__()
         self.options, self.shared_projection, self.num_users = options, shared_projection, len(user_vectors)
         # Not persistent: a run folder stores the vectors once, not in every checkpoint.
-        self.register_buffer("user_vectors", user_vectors, persistent=False)
-        self.register_buffer("entity_vectors", entity_vectors, persistent=False)
+        if user_vectors.dtype == torch.float16:  # memory-mapped: never on a GPU as a whole
+            self.user_vectors, self.entity_vectors = user_vectors, entity_vectors
+        else:
+            self.register_buffer("user_vectors", user_vectors, persistent=False)
+            self.register_buffer("entity_vectors", entity_vectors, persistent=False)
         present = torch.cat([user_vectors.any(dim=1), entity_vectors.any(dim=1)])
         all_present = bool(present.all())
         absent, profiled = ~present[:, None], present.nonzero()[:, 0]
@@ -196,11 +199,17 @@ class ProfileInjection(nn.Module):
     def texts(self, nodes: Tensor | None = None, num_users: int | None = None) -> Texts:
         """Return the text vectors of nodes; for the parameters see `forward`."""
         if nodes is None:
-            return Texts(self.user_vectors, self.entity_vectors, self.absent)
+            return Texts(self._rows(self.user_vectors), self._rows(self.entity_vectors), self.absent)
         num_users = self.num_users if num_users is None else num_users
-        users = self.user_vectors.index_select(0, nodes[:num_users])
-        entities = self.entity_vectors.index_select(0, nodes[num_users:] - self.num_users)
+        users = self._rows(self.user_vectors, nodes[:num_users])
+        entities = self._rows(self.entity_vectors, nodes[num_users:] - self.num_users)
         return Texts(users, entities, None if self.absent is None else self.absent.index_select(0, nodes))
+
+    def _rows(self, table: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return rows of a table of vectors, all if None, on the device and in the precision of the parameters."""
+        chosen = table if rows is None else table.index_select(0, rows.to(table.device))
+        weight = self.user_projection.output.weight
+        return chosen.to(weight.device, weight.dtype)
 
     def project(self, nodes: Tensor | None = None, num_users: int | None = None) -> Tensor:
         """Return the projected profiles s [n, D]; for the parameters see `forward`."""

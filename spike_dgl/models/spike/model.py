@@ -117,9 +117,9 @@ class Spike(EmbeddingModel):
             If false, compute as if no node had a profile, to show what the profiles change.
         """
         view = self._default_view() if view is None else view
-        ids = self.ids(view.cold)
+        ids = self._ids_of(view)
         texts = self.inject.texts(view.nodes, view.num_users) if self.inject and with_profiles else None
-        state, total, profile = self.start(_select(ids, view.nodes), texts)
+        state, total, profile = self.start(ids, texts)
         layers, attention = [state], []
         for messages, dst in view.draw():
             state, weights = self.conv.hop(messages, state, dst)
@@ -128,7 +128,7 @@ class Spike(EmbeddingModel):
             attention.append(weights)
         return SpikeStates(
             final=total,
-            embedding=view.result(_select(ids, view.nodes)),
+            embedding=view.result(ids),
             profile=None if profile is None else view.result(profile),
             profiled=None if profile is None else self._profiled(view),
             attention=tuple(attention),
@@ -158,6 +158,16 @@ class Spike(EmbeddingModel):
             ids = nn.functional.pad(ids, (0, 0, self.num_users, 0))
         return ids if cold is None else ids.masked_fill(cold[:, None], 0.0)
 
+    def _ids_of(self, view: View) -> Tensor:
+        """Return e [n, D] of the input nodes of a view; with sampling, one gather with a sparse gradient."""
+        if view.nodes is None:
+            return self.ids(view.cold)
+        first = 0 if self.options.user_embedding else self.num_users
+        skipped = 0 if self.options.user_embedding else view.num_users or 0
+        rows = view.nodes[skipped:] - first
+        ids = nn.functional.embedding(rows, self.embedding, sparse=self.options.sparse_gradients)
+        return nn.functional.pad(ids, (0, 0, skipped, 0)) if skipped else ids
+
     def _default_view(self) -> View:
         is_step = self.training and self.views.sampler is None
         return self.views.with_edge_dropout() if is_step else self.views.whole()
@@ -170,7 +180,11 @@ class Spike(EmbeddingModel):
         """Return the weighted ranking, matching and L2 losses; terms of weight 0 are omitted."""
         view, batch = self.views.for_step(batch) if self.training else (self.views.whole(), batch)
         states, rows = self.propagate(view), batch.rows(self.num_users)
-        terms = ranking_terms(states.final, self.ids(), rows, self.options, view.positions(rows))
+        positions = view.positions(rows)
+        if positions is None:
+            terms = ranking_terms(states.final, self.ids(), rows, self.options)
+        else:
+            terms = ranking_terms(states.final, states.embedding, positions, self.options)
         if self.options.matching_weight and states.has_profiles:
             terms["matching"] = self.options.matching_weight * self.match(states)
         return terms

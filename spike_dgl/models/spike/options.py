@@ -124,6 +124,9 @@ class ViewOptions:
         all. Empty: no sampling, a training step propagates over the whole graph. Edge dropout applies to the sampled
         edges. Matching applies to the users and items of the batch, and `matching_sample_ratio` is a share of these.
         Ours, for graphs whose propagation does not fit in memory.
+    sparse_gradients
+        With `fanout`: whether a step has gradients only of the ID embeddings that it reads, and Adam updates only
+        these and their moments, as `torch.optim.SparseAdam`. If false, Adam updates all rows in every step.
     """
 
     item_neighbours: Literal["kg", "kg-and-users"] = "kg-and-users"
@@ -133,6 +136,7 @@ class ViewOptions:
     newest_interactions: int = Field(default=0, ge=0)
     item_dropout: Share = 0.0
     fanout: tuple[int, ...] = ()
+    sparse_gradients: bool = True
 
     def check_views(self, num_layers: int, quirks: SpikeQuirks) -> None:
         """Raise `ValueError` if settings of this group contradict each other, or others."""

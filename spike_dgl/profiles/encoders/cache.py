@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -27,6 +27,14 @@ CREATE TABLE IF NOT EXISTS vectors (
 BUSY_SECONDS = 60
 AT_ONCE = 500
 """Maximum number of hashes per query; some builds of SQLite allow only 999 parameters."""
+
+NewTable: TypeAlias = Callable[[tuple[int, int]], FloatArray]
+"""Function that creates a table of vectors of a shape [n, d_t]."""
+
+
+def in_memory(shape: tuple[int, int]) -> FloatArray:
+    """Create a table of vectors in memory."""
+    return np.empty(shape, np.float32)
 
 
 class PretrainedEncoder(Encoder, Protocol):
@@ -77,14 +85,27 @@ class VectorCache:
 
     def read(self, encoder: str, hashes: Sequence[str]) -> dict[str, FloatArray]:
         """Return the cached vectors by text hash."""
-        found: dict[str, FloatArray] = {}
-        for start in range(0, len(hashes), AT_ONCE):
+        parts = (
+            self._rows("text_hash, vector", encoder, hashes[at : at + AT_ONCE]) for at in _starts(hashes)
+        )
+        return {key: np.frombuffer(blob, np.float32) for part in parts for key, blob in part}
+
+    def write(self, encoder: str, hashes: Sequence[str], table: FloatArray) -> None:
+        """Write the cached vector of each hash to its row of `table` [n, d_t], zeros for those without one."""
+        for start in _starts(hashes):
             part = hashes[start : start + AT_ONCE]
-            marks = ",".join("?" * len(part))
-            query = f"SELECT text_hash, vector FROM vectors WHERE encoder = ? AND text_hash IN ({marks})"
-            for key, blob in self._connection.execute(query, (encoder, *part)):
-                found[key] = np.frombuffer(blob, np.float32)
-        return found
+            found, nothing = self.read(encoder, part), np.zeros(table.shape[1], table.dtype)
+            table[start : start + AT_ONCE] = [found.get(key, nothing) for key in part]
+
+    def known(self, encoder: str, hashes: Sequence[str]) -> set[str]:
+        """Return the hashes whose vectors are cached."""
+        rows = (self._rows("text_hash", encoder, hashes[at : at + AT_ONCE]) for at in _starts(hashes))
+        return {key for part in rows for (key,) in part}
+
+    def _rows(self, columns: str, encoder: str, hashes: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        marks = ",".join("?" * len(hashes))
+        query = f"SELECT {columns} FROM vectors WHERE encoder = ? AND text_hash IN ({marks})"
+        return iter(self._connection.execute(query, (encoder, *hashes)))
 
     def add(self, encoder: str, hashes: Sequence[str], vectors: FloatArray) -> None:
         """Store vectors and commit them."""
@@ -94,6 +115,10 @@ class VectorCache:
         ]
         with self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+
+
+def _starts(hashes: Sequence[str]) -> range:
+    return range(0, len(hashes), AT_ONCE)
 
 
 def _connect(file: Path) -> sqlite3.Connection:
@@ -116,7 +141,12 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 def encode_once(
-    encoder: PretrainedEncoder, texts: Sequence[str], cache: VectorCache, *, progress: bool = False
+    encoder: PretrainedEncoder,
+    texts: Sequence[str],
+    cache: VectorCache,
+    *,
+    progress: bool = False,
+    new_table: NewTable = in_memory,
 ) -> FloatArray:
     """Return vectors [n, d_t] of texts, encoding only those that the cache lacks, each once.
 
@@ -130,6 +160,8 @@ def encode_once(
         Cache in which each batch is stored as soon as it is encoded.
     progress
         Show a progress bar.
+    new_table
+        Creates the table that the vectors are written to. No other holds more than a batch of them.
 
     Warns
     -----
@@ -143,23 +175,25 @@ def encode_once(
     """
     hashes = [text_hash(text) if text else "" for text in texts]
     text_of = {key: text for key, text in zip(hashes, texts, strict=True) if key}
-    vectors = cache.read(encoder.name, list(text_of))
-    missing = [key for key in text_of if key not in vectors]
+    known = cache.known(encoder.name, list(text_of))
+    missing = [key for key in text_of if key not in known]
+    dim = len(next(iter(cache.read(encoder.name, list(known)[:1]).values()), ()))
     done, cut_before = 0, encoder.cut_texts
     with tqdm(total=len(missing), desc="encoding", unit=" texts", disable=not progress) as bar:
         encoder.on_retry = lambda reason: bar.set_postfix_str(f"retry: {reason}")
         while done < len(missing):
             batch = missing[done : done + encoder.batch_size]
             encoded = encoder.encode([text_of[key] for key in batch])
-            _check_dimension(encoder.name, encoded, vectors, cache.file)
+            dim = dim or encoded.shape[1]
+            _check_dimension(encoder.name, encoded, dim, cache.file)
             cache.add(encoder.name, batch, encoded)
-            vectors.update(zip(batch, encoded, strict=True))
             done += len(batch)
             bar.update(len(batch))
     encoder.on_retry = None
     _warn_of_cut_texts(encoder, encoder.cut_texts - cut_before, len(missing))
-    nothing = np.zeros_like(next(iter(vectors.values()), np.zeros(1, np.float32)))
-    return np.stack([vectors.get(key, nothing) for key in hashes]) if hashes else nothing[None][:0]
+    table = new_table((len(hashes), dim or 1))
+    cache.write(encoder.name, hashes, table)
+    return table
 
 
 def _warn_of_cut_texts(encoder: PretrainedEncoder, cut: int, encoded: int) -> None:
@@ -173,9 +207,8 @@ def _warn_of_cut_texts(encoder: PretrainedEncoder, cut: int, encoded: int) -> No
         )
 
 
-def _check_dimension(name: str, encoded: FloatArray, kept: dict[str, FloatArray], file: Path) -> None:
-    known = next(iter(kept.values()), encoded[0])
-    if len(known) != encoded.shape[1]:
-        problem = f"has vectors of dimension {len(known)} by {name}, which now returns {encoded.shape[1]}"
+def _check_dimension(name: str, encoded: FloatArray, dim: int, file: Path) -> None:
+    if dim != encoded.shape[1]:
+        problem = f"has vectors of dimension {dim} by {name}, which now returns {encoded.shape[1]}"
         remedy = "The model has changed under the same name: use another file, profiles.vector_cache=FILE."
         raise DataError(file, problem, remedy)
