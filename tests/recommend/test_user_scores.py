@@ -119,7 +119,7 @@ def test_added_items_are_ranked_on_the_same_device(monkeypatch: pytest.MonkeyPat
     )
 
     class Fold:
-        def with_items(self, new: object, texts: list[str]) -> tuple[Fold, np.ndarray]:
+        def with_items(self, new: object, names: list[str], texts: list[str]) -> tuple[Fold, np.ndarray]:
             return self, np.ones((len(texts), 2), np.float32)
 
     small = Recommender(DATA, *few_values(0), Fold(), device="auto")  # type: ignore[arg-type]

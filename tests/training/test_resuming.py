@@ -27,6 +27,7 @@ OTHER = {
     "epochs": 6, "batch_size": 16, "learning_rate": 0.1, "schedule": "cosine", "warmup_steps": 3, "weight_decay": 50.0,
     "negative_popularity": 1.0, "negatives_from": "seen", "recency": 2.0, "metric": "other", "evaluate_every": 2,
     "patience": 1, "keep": "last", "seed": 7, "device": "cpu", "precision": "bfloat16", "threads": 1,
+    "map_embeddings_above": 0.5,
 }  # fmt: skip
 BETWEEN_EPOCHS = {"batch_size", "negative_popularity", "negatives_from", "recency"}
 
