@@ -74,11 +74,11 @@ def to_figure(explanation: Explanation) -> Figure:
 
 
 def _title(explanation: Explanation, num_columns: int) -> str:
-    parts = explanation.parts
+    parts = ", ".join(f"{name} {part:+.2f}" for name, part in explanation.parts.by_name().items())
     asked = f"Why user {explanation.user.name} gets {explanation.item.name}"
     lines = [
         *textwrap.wrap(asked, _TITLE_WIDTH * num_columns),
-        f"score {explanation.score:.2f} = ID {parts.id:+.2f}, graph {parts.graph:+.2f}, profiles {parts.profile:+.2f}",
+        f"score {explanation.score:.2f} = {parts}",
         "width of a link: score drop when it is removed"
         if explanation.paths
         else "no path of the graph connects the two",

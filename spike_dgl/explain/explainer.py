@@ -27,6 +27,7 @@ from spike_dgl.explain.removal import Removal, pair_scores
 from spike_dgl.explain.strength import attention_of_paths, gradient_of_arcs, message_weights
 from spike_dgl.explain.text import path_sentence, summary
 from spike_dgl.graph import INTERACTS, SIMILAR
+from spike_dgl.models.base import Embeddings
 from spike_dgl.models.spike import Spike, SpikeStates
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.profiles.templates import limit_words
@@ -160,14 +161,29 @@ class Explainer:
         return self.dataset.users.find(user), self.dataset.num_users + self.dataset.items.find(item)
 
     def score(self, user: int, item: int) -> float:
-        """Return the score of a user and an item, given by row."""
+        """Return the score of a user and an item, given by row: the model's own, and the terms added to it."""
+        return self._own_score(user, item) + sum(self._of_terms(user, item).values())
+
+    def _own_score(self, user: int, item: int) -> float:
         return _score(self.model, self.states.final, user, item)
+
+    @cached_property
+    def _terms(self) -> dict[str, Embeddings]:
+        with torch.no_grad():
+            return self.model.terms(self.model.compared(self.model.part(self.states.final)))
+
+    def _of_terms(self, user: int, item: int) -> dict[str, float]:
+        """Return the scores of the terms that are added to the model's own; no path or profile explains them."""
+        row = item - self.dataset.num_users
+        return {name: float(term.users[user] @ term.items[row]) for name, term in self._terms.items()}
 
     def best_item(self, user: int) -> int:
         """Return the row, among all nodes, of the unseen item with the highest score for a user, given by row."""
         first, final = self.dataset.num_users, self.states.final
         items = torch.arange(first, first + self.dataset.num_items)
         scores = pair_scores(self.model, final[user].expand(len(items), -1), final[items])
+        for term in self._terms.values():
+            scores += term.items @ term.users[user]
         scores[self.arcs.src[self.arcs.in_arcs(np.array([user]))[0]] - first] = -torch.inf
         return first + int(scores.argmax())
 
@@ -178,7 +194,7 @@ class Explainer:
 
     def drops(self, user: int, item: int, paths: Paths) -> FloatArray:
         """Return the drop [C] of the score of a pair when the links of each path are removed."""
-        return self.score(user, item) - self._removal.scores(user, item, paths.links(self.arcs))
+        return self._own_score(user, item) - self._removal.scores(user, item, paths.links(self.arcs))
 
     def attention_of(self, paths: Paths) -> FloatArray:
         """Return the product [C] of weights along each path, summed over the nodes where its messages can start."""
@@ -193,7 +209,7 @@ class Explainer:
     def _parts(self, user: int, item: int) -> ScoreParts:
         ids = _score(self.model, self.states.embedding.detach(), user, item)
         bare = _score(self.model, self.states_without_profiles.final, user, item)
-        return ScoreParts(ids, bare - ids, self.score(user, item) - bare)
+        return ScoreParts(ids, bare - ids, self._own_score(user, item) - bare, **self._of_terms(user, item))
 
     def _strongest(self, paths: Paths, ends: tuple[int, int], number: int) -> list[Path]:
         """Return the `number` paths of one length, one per bridge, whose removal lowers the score most."""

@@ -42,16 +42,31 @@ class ScoreParts:
         Gain by message passing without profiles.
     profile
         Further gain by injecting profiles.
+    linear, popularity
+        Linear term and popularity term, which are no part of the model; None if the run has none.
     """
 
     id: float
     graph: float
     profile: float
+    linear: float | None = None
+    popularity: float | None = None
 
     @property
     def total(self) -> float:
         """Sum of the parts, the score."""
-        return self.id + self.graph + self.profile
+        return sum(self.by_name().values())
+
+    def by_name(self) -> dict[str, float]:
+        """Return the parts by their names in text."""
+        parts = {
+            "ID": self.id,
+            "graph": self.graph,
+            "profiles": self.profile,
+            "linear term": self.linear,
+            "popularity term": self.popularity,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
 
 
 @dataclass(frozen=True)

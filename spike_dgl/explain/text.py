@@ -44,12 +44,12 @@ def summary(user: Node, item: Node, paths: tuple[Path, ...], over: Over) -> str:
 
 def to_text(explanation: Explanation) -> str:
     """Render an explanation for the terminal."""
-    parts = explanation.parts
+    parts = ", ".join(f"{name} {part:+.3f}" for name, part in explanation.parts.by_name().items())
     kind = "paths over facts" if explanation.over == "facts" else "paths"
     lines = [
         explanation.sentence,
         "",
-        f"score {explanation.score:.3f} = ID {parts.id:+.3f}, graph {parts.graph:+.3f}, profiles {parts.profile:+.3f}",
+        f"score {explanation.score:.3f} = {parts}",
         f"{len(explanation.paths)} of {explanation.num_paths} {kind}, over different nodes, whose removal lowers the "
         "score most",
     ]

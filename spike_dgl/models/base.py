@@ -189,23 +189,35 @@ class EmbeddingModel(RecommenderModel):
         return Embeddings(final[: self.num_users], final[self.num_users :][: self.num_items])
 
     def scored_embeddings(self) -> Embeddings:
-        """Return the embeddings whose inner products are the scores.
+        """Return the embeddings whose inner products are the scores: the model's own, and those of `terms`."""
+        own = self.compared(self.embeddings())
+        parts = [own, *self.terms(own).values()]
+        if len(parts) == 1:
+            return own
+        users, items = ([part.users for part in parts], [part.items for part in parts])
+        return Embeddings(torch.cat(users, dim=1), torch.cat(items, dim=1))
 
-        They are normalised if scores are cosines. Those of the `linear_term` and of the `popularity_term` are appended,
-        in this order.
+    def compared(self, final: Embeddings) -> Embeddings:
+        """Return the embeddings whose inner products are the model's own scores: normalised if they are cosines."""
+        if self._ranking_options.score_temperature is None:
+            return final
+        return Embeddings(normalise(final.users), normalise(final.items))
+
+    def terms(self, own: Embeddings) -> dict[str, Embeddings]:
+        """Return the embeddings of the terms that are added to the model's own scores, by name.
+
+        Parameters
+        ----------
+        own
+            Embeddings of `compared`; the terms are scaled by their scores.
         """
-        final, options = self.embeddings(), self._ranking_options
-        if options.score_temperature is not None:
-            final = Embeddings(normalise(final.users), normalise(final.items))
-        users, items = [final.users], [final.items]
-        if self.linear_term is not None:
-            scale = self.linear_term.scale(final.users, final.items, options.linear_weight)
-            users.append(scale * self.linear_term.users)
-            items.append(self.linear_term.items)
-        if self.popularity_term is not None:
-            users.append(self.popularity_term.of_users(final.users, final.items))
-            items.append(self.popularity_term.items)
-        return final if len(users) == 1 else Embeddings(torch.cat(users, dim=1), torch.cat(items, dim=1))
+        terms = {}
+        if (linear := self.linear_term) is not None:
+            scale = linear.scale(own.users, own.items, self._ranking_options.linear_weight)
+            terms["linear"] = Embeddings(scale * linear.users, linear.items)
+        if (popularity := self.popularity_term) is not None:
+            terms["popularity"] = Embeddings(popularity.of_users(own.users, own.items), popularity.items)
+        return terms
 
     def fold_in(self, linear: FoldIn) -> FoldIn:
         """Return the fold-in that embeds users and items added after training; call in evaluation mode.

@@ -13,8 +13,11 @@ from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import UnknownIdError
 from spike_dgl.explain import Explainer
 from spike_dgl.explain.fidelity import measure, render, spearman
+from spike_dgl.explain.text import to_text
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import ModelInputs
+from spike_dgl.models.linear_term import LinearTerm
+from spike_dgl.models.popularity_term import PopularityTerm
 from spike_dgl.models.spike import Spike
 from spike_dgl.models.spike.options import SpikeOptions
 from tests.toy import dataset, random_dataset
@@ -129,6 +132,34 @@ def test_parts_add_up_and_profiles_have_none_where_they_are_not_injected(injecti
     ids = found.model.embedding.detach()
     assert explanation.parts.id == pytest.approx(float(ids[1] @ ids[7 + 3]), abs=1e-6)
     assert (explanation.parts.profile == 0) == (injection == "none")
+
+
+@pytest.mark.parametrize("temperature", [None, 0.2])
+def test_terms_of_the_score_are_parts_and_paths_explain_the_rest(temperature: float | None) -> None:
+    data = random_dataset(2)
+    weights = {"linear_weight": 0.5, "popularity_weight": 0.3}
+    found = explainer(data, score_temperature=temperature, **weights)
+    bare = found.explain("u1", "i3")
+    assert (bare.parts.linear, bare.parts.popularity) == (None, None)
+    found = explainer(data, score_temperature=temperature, **weights)
+    model, graph, cpu = found.model, build_graph(data), torch.device("cpu")
+    model.linear_term = LinearTerm.fit(graph, data.num_items, rank=3, device=cpu)
+    model.popularity_term = PopularityTerm.fit(data.train, data.num_items, 0.3, cpu)
+    explanation = found.explain("u1", "i3")
+    with torch.no_grad():
+        scored = model.scored_embeddings()
+    assert explanation.score == pytest.approx(float(scored.users[1] @ scored.items[3]), abs=1e-5)
+    assert explanation.parts.total == pytest.approx(explanation.score, abs=1e-6)
+    assert explanation.parts.popularity == pytest.approx(
+        float(scored.users[1, -1] * scored.items[3, -1]), abs=1e-6
+    )
+    assert explanation.parts.linear != 0
+    assert (explanation.parts.id, explanation.paths) == (bare.parts.id, bare.paths)
+    assert "linear term" in to_text(explanation)
+    assert "linear term" not in to_text(bare)
+    scores = scored.users[0] @ scored.items.T
+    scores[data.train.items[data.train.users == 0]] = -torch.inf
+    assert found.best_item(0) == data.num_users + int(scores.argmax())
 
 
 def test_paths_are_ranked_by_what_their_removal_does_and_always_alike() -> None:

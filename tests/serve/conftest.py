@@ -23,11 +23,11 @@ NASTY_ITEM = "2"
 NASTY_USER = 'a/b?c=d&e#ü "7"'
 
 
-def train(data: Path, run: Path, model: str, *, seed: int = 2020) -> Path:
+def train(data: Path, run: Path, model: str, *, seed: int = 2020, **options: float) -> Path:
     """Train a run of one epoch."""
     settings = {
         "data": {"path": str(data)},
-        "model": {"name": model},
+        "model": {"name": model, **options},
         "profiles": {"source": "template"},
         "training": {"epochs": 1, "threads": 1, "device": "cpu", "seed": seed},
     }

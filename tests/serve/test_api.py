@@ -259,6 +259,20 @@ def test_too_many_slow_requests_get_503(
     assert client.get("/api/recommendations", params={"user": "0"}).status_code == 200
 
 
+def test_terms_of_the_score_are_explained(data_with_names: Path, tmp_path: Path) -> None:
+    run = train(data_with_names, tmp_path / "run", "spike", linear_weight=0.5, popularity_weight=0.3)
+    service = Service(run)
+    try:
+        client = local_client(service)
+        item = client.get("/api/recommendations", params={"user": "0", "k": 1}).json()["items"][0]
+        found = client.get("/api/explanations", params={"user": "0", "item": item["id"]}).json()
+    finally:
+        service.close()
+    assert found["score"] == pytest.approx(item["score"], abs=1e-4)
+    assert found["parts"]["linear"]
+    assert found["parts"]["popularity"]
+
+
 def test_a_run_that_cannot_be_explained_says_so(data_with_names: Path, tmp_path: Path, run: Path) -> None:
     other = Service(train(data_with_names, tmp_path / "lightgcn", "lightgcn"))
     without = Service(run, with_model=False)

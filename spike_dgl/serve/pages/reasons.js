@@ -21,11 +21,14 @@ const PARTS = [
   ["id", "ID", "score of the ID embeddings alone"],
   ["graph", "Graph", "change of the score by message passing on the graph"],
   ["profile", "Profiles", "change of the score by injecting profiles"],
+  ["linear", "Linear term", "score of the linear item-item term, which is not part of the model"],
+  ["popularity", "Popularity term", "score of the popularity term, which is not part of the model"],
 ];
 
 function scoreParts(parts) {
-  const largest = Math.max(...PARTS.map(([key]) => Math.abs(parts[key]))) || 1;
-  return build("dl", { class: "parts" }, PARTS.map(([key, label, meaning]) => build("div", { title: meaning },
+  const shown = PARTS.filter(([key]) => parts[key] != null);
+  const largest = Math.max(...shown.map(([key]) => Math.abs(parts[key]))) || 1;
+  return build("dl", { class: "parts" }, shown.map(([key, label, meaning]) => build("div", { title: meaning },
     build("dt", {}, label),
     build("dd", {}, bar(Math.abs(parts[key]) / largest, parts[key] < 0 ? "negative" : ""), build("span", {}, signed(parts[key]))))));
 }
