@@ -19,16 +19,16 @@ class PopularityTerm:
 
     Embeddings learn how popular items are over the whole training period. The term adds what is popular at its end.
 
+    The weight is on the side of the items, so that in cosines between items a small weight has a small effect.
+
     Parameters
     ----------
     items
-        (x - mean) / deviation [I, 1] of x = log(1 + p), with the `recent_popularity` p.
-    weight
-        Standard deviation of the term over all user-item pairs, divided by that of the model's scores.
+        w (x - mean) / deviation [I, 1] of x = log(1 + p), with the `recent_popularity` p and the weight w: the standard
+        deviation of the term over all user-item pairs, divided by that of the model's scores.
     """
 
     items: Tensor
-    weight: float
 
     @classmethod
     def fit(cls, train: Interactions, num_items: int, weight: float, device: torch.device) -> PopularityTerm:
@@ -37,8 +37,8 @@ class PopularityTerm:
         centred = logarithms - logarithms.mean()
         deviation = float(centred.std())
         standardised = centred / deviation if deviation > 0.0 else centred
-        return cls(torch.from_numpy(standardised.astype(np.float32)[:, None]).to(device), weight)
+        return cls(torch.from_numpy((weight * standardised).astype(np.float32)[:, None]).to(device))
 
     def of_users(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the user side [U, 1] from the embeddings of a model, [U, D] and [I, D]."""
-        return users.new_full((len(users), 1), self.weight * score_deviation(users, items))
+        return users.new_full((len(users), 1), score_deviation(users, items))

@@ -34,6 +34,8 @@ def test_its_scores_deviate_as_much_as_asked() -> None:
     added = term.of_users(users, items) @ term.items.T
     ratio = added.std(unbiased=False) / (users @ items.T).std(unbiased=False)
     assert float(ratio) == pytest.approx(0.3, rel=1e-4)
+    # On the side of the items, so that cosines between items hardly change.
+    assert float(term.items.std(unbiased=False)) == pytest.approx(0.3, rel=1e-4)
 
 
 @pytest.mark.parametrize(("model", "linear"), [("spike", 0.0), ("lightgcn", 0.5)])
