@@ -203,6 +203,12 @@ class EmbeddingModel(RecommenderModel):
             return final
         return Embeddings(normalise(final.users), normalise(final.items))
 
+    def linear_scale(self, own: Embeddings) -> float:
+        """Return the factor of the linear term's users, from the embeddings of `compared`; 0 without the term."""
+        if self.linear_term is None:
+            return 0.0
+        return self.linear_term.scale(own.users, own.items, self._ranking_options.linear_weight)
+
     def terms(self, own: Embeddings) -> dict[str, Embeddings]:
         """Return the embeddings of the terms that are added to the model's own scores, by name.
 
@@ -213,8 +219,7 @@ class EmbeddingModel(RecommenderModel):
         """
         terms = {}
         if (linear := self.linear_term) is not None:
-            scale = linear.scale(own.users, own.items, self._ranking_options.linear_weight)
-            terms["linear"] = Embeddings(scale * linear.users, linear.items)
+            terms["linear"] = Embeddings(self.linear_scale(own) * linear.users, linear.items)
         if (popularity := self.popularity_term) is not None:
             terms["popularity"] = Embeddings(popularity.of_users(own.users, own.items), popularity.items)
         return terms

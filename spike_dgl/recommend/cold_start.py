@@ -137,20 +137,16 @@ class ColdStart:
         SpikeError
             If the run has no profiles, or no word of the text is known.
         """
-        asked = self.text_match().titles.read(text)
-        if not asked.liked:
-            return self._scores_of_words(text, items)
-        scores = self._scores_of_examples(np.array(asked.liked), items)
-        if self.text_match().find(asked.rest).num_terms:
-            scores = scores + self._scores_of_words(asked.rest, items)
-        return scores
-
-    def _scores_of_words(self, text: str, items: FloatArray) -> FloatArray:
-        """Scores [I] for a text without titles."""
-        match = self.text_match().find(text)
-        if not match.num_terms:
+        matching = self.text_match()
+        asked = matching.titles.read(text)
+        match = matching.find(asked.rest)
+        if not asked.liked and not match.num_terms:
             return standardised(items @ self.user_of_text(text))
-        scores: FloatArray = self.folded_in_scores(text, items) + np.float32(match.weight) * match.scores
+        scores = np.zeros(len(items), np.float32)
+        if asked.liked:
+            scores += self._scores_of_examples(np.array(asked.liked), items)
+        if match.num_terms:
+            scores += self.folded_in_scores(asked.rest, items) + np.float32(match.weight) * match.scores
         return scores
 
     def _scores_of_examples(self, liked: IndexArray, items: FloatArray) -> FloatArray:

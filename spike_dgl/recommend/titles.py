@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from spike_dgl.profiles.terms import plain
 from spike_dgl.typing import IndexArray
 
+WORD = re.compile(r"\w+")
 CUE = re.compile(
     r"(?<!\bnot )(?<!\bnothing )\b(?:like|similar to|such as|reminiscent of|in the style of)\b[\s:]*[\"“«]?|[\"“«]",
     re.IGNORECASE,
@@ -61,7 +64,7 @@ class Titles:
     names
         Names [I] of the items.
     popularity
-        Number of training users [I] of the first items; none for others.
+        Number of training users [I] of the items.
     """
 
     names: Sequence[str]
@@ -93,8 +96,8 @@ class Titles:
         )
 
     def with_names(self, names: Sequence[str]) -> Titles:
-        """Return a copy with more items."""
-        return Titles((*self.names, *names), self.popularity)
+        """Return a copy with more items, which have no training users."""
+        return Titles((*self.names, *names), np.pad(self.popularity, (0, len(names))))
 
     def _titles_at(self, query: str, start: int) -> tuple[list[int], int]:
         """Return the items of a list of titles at a place of a query, and where it ends."""
@@ -111,7 +114,7 @@ class Titles:
     def _title_at(self, query: str, start: int) -> tuple[int, int] | None:
         """Return the item with the longest title at a place of a query, and where the title ends."""
         words, longest = [], None
-        for word in re.compile(r"\w+").finditer(query, start):
+        for word in WORD.finditer(query, start):
             if plain(word[0]) in FILLERS:
                 continue
             words.append(plain(word[0]))
@@ -128,16 +131,12 @@ class Titles:
     @cached_property
     def _rows(self) -> dict[tuple[str, ...], int]:
         """Row of the most popular item of each title, in words."""
-        order = sorted(range(len(self.names)), key=lambda row: (-self._users(row), row))
         rows: dict[tuple[str, ...], int] = {}
-        for row in order:
+        for row in np.argsort(-self.popularity, kind="stable").tolist():
             for title in _titles(self.names[row]):
                 if words := _words(title):
                     rows.setdefault(words, row)
         return rows
-
-    def _users(self, row: int) -> int:
-        return int(self.popularity[row]) if row < len(self.popularity) else 0
 
 
 def _titles(name: str) -> Iterator[str]:
@@ -152,4 +151,4 @@ def _titles(name: str) -> Iterator[str]:
 
 
 def _words(title: str) -> tuple[str, ...]:
-    return tuple(word for word in map(plain, re.findall(r"\w+", title)) if word not in FILLERS)
+    return tuple(word for word in map(plain, WORD.findall(title)) if word not in FILLERS)

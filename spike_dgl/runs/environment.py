@@ -52,18 +52,17 @@ def resident_memory_mb() -> dict[str, float | None]:
 
     The system takes back pages of files when others need the memory.
     """
-    status = Path("/proc/self/status")
-    fields = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.is_file() else {}
-    names = {"anonymous": "RssAnon", "file": "RssFile"}
-    return {
-        key: int(fields[name].split()[0]) / 1024 if name in fields else None for key, name in names.items()
-    }
+    reported = _reported_mb("/proc/self/status", "RssAnon", "RssFile")
+    return {"anonymous": reported["RssAnon"], "file": reported["RssFile"]}
 
 
 def available_memory_mb() -> float | None:
     """Return the available memory of this machine in MB; None if the system does not report it."""
-    information = Path("/proc/meminfo")
-    if not information.is_file():
-        return None
-    fields = dict(line.split(":", 1) for line in information.read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) / 1024
+    return _reported_mb("/proc/meminfo", "MemAvailable")["MemAvailable"]
+
+
+def _reported_mb(file: str, *names: str) -> dict[str, float | None]:
+    """Return sizes in MB by their name in a file of /proc, which has kilobytes; None for those it does not have."""
+    lines = Path(file).read_text().splitlines() if Path(file).is_file() else []
+    fields = dict(line.split(":", 1) for line in lines)
+    return {name: int(fields[name].split()[0]) / 1024 if name in fields else None for name in names}

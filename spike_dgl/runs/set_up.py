@@ -19,6 +19,7 @@ from spike_dgl.evaluation.evaluate import relevant_pairs
 from spike_dgl.graph import build_graph
 from spike_dgl.models.base import (
     EmbeddingModel,
+    Embeddings,
     ModelInputs,
     RankingOptions,
     RecommenderModel,
@@ -205,8 +206,7 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     load_best(model, folder, config)
     users, items = embeddings["users"], embeddings["items"]
     linear = LinearFoldIn.fit(dataset, users, items, vectors.dense)
-    weight = getattr(config.model, "linear_weight", 0.0)
-    fold_in = _fold_in(model.eval(), linear, dataset, users, vectors.dense, weight)
+    fold_in = _fold_in(model.eval(), linear, dataset, users, vectors.dense)
     return CalibratedFoldIn.fit(fold_in, linear, dataset, users, vectors.dense)
 
 
@@ -216,12 +216,8 @@ def _fold_in(
     dataset: Dataset,
     users: FloatArray,
     vectors: Mapping[str, FloatArray],
-    weight: float,
 ) -> FoldIn:
-    """Return the fold-in of a model with those of its terms, in the order of `EmbeddingModel.scored_embeddings`.
-
-    `weight` is that of the linear term.
-    """
+    """Return the fold-in of a model with those of its terms, in the order of `EmbeddingModel.scored_embeddings`."""
     terms = [len(term.items.T) for term in (model.linear_term, model.popularity_term) if term is not None]
     if not terms:
         return model.fold_in(linear)
@@ -232,8 +228,8 @@ def _fold_in(
     )
     found = model.fold_in(own)
     if model.linear_term is not None:
-        own_users, own_items = (torch.from_numpy(rows[:, : ends[0]]) for rows in (users, linear.items))
-        scale = model.linear_term.scale(own_users, own_items, weight)
+        scored = Embeddings(*(torch.from_numpy(rows[:, : ends[0]]) for rows in (users, linear.items)))
+        scale = model.linear_scale(scored)
         found = JoinedFoldIn(found, LinearTermFoldIn(model.linear_term, scale, rest.pop(0)))
     return found if model.popularity_term is None else JoinedFoldIn(found, rest[0])
 

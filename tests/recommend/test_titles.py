@@ -20,7 +20,7 @@ NAMES = (
     "(1998)",
     "",
 )
-TITLES = Titles(NAMES, np.array([3, 5, 1, 7, 2, 2, 4, 9, 1]))
+TITLES = Titles(NAMES, np.array([3, 5, 1, 7, 2, 2, 4, 9, 1, 0, 0]))
 
 
 @pytest.mark.parametrize(
