@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, cast
 
 import torch
 from pydantic import Field
@@ -154,7 +154,8 @@ class EmbeddingModel(RecommenderModel):
     linear_term
         Item-item term of the scores, fitted by the run if `RankingOptions.linear_weight` is above 0.
     popularity_term
-        Popularity term of the scores, fitted by the run if `RankingOptions.popularity_weight` is above 0.
+        Popularity term of the scores, fitted by the run if `RankingOptions.popularity_weight` is above 0. If that is
+        ``auto``, there is none until the end of training.
     """
 
     num_users: int
@@ -249,6 +250,10 @@ class NoOptions:
     """Options of a model without settings, such as the untrained models."""
 
 
+PopularityWeight: TypeAlias = Annotated[float, Field(ge=0.0, le=100.0)] | Literal["auto"]
+"""Type of `RankingOptions.popularity_weight`."""
+
+
 @checked_dataclass(frozen=True, config=STRICT)
 class RankingOptions:
     """Settings that all trained models share.
@@ -276,7 +281,8 @@ class RankingOptions:
         Weight of the `PopularityTerm`, which is added to the scores outside of training, relative to the standard
         deviation of the model's own scores: the logarithm of each item's number of training users, recent ones counting
         more if the data has times. 0: no term, as in all papers. The larger, the nearer are all lists to the most
-        popular items.
+        popular items. ``auto``: 0.1, or 0, 0.3, 1 or 3 if the validation metric is significantly better with it; chosen
+        after training.
     """
 
     embedding_dim: int = Field(default=64, gt=0, le=4096)
@@ -286,7 +292,7 @@ class RankingOptions:
     l2_weight: float = Field(default=0.0, ge=0.0)
     linear_weight: float = Field(default=0.0, ge=0.0, le=100.0)
     linear_rank: int = Field(default=64, ge=1, le=4096)
-    popularity_weight: float = Field(default=0.0, ge=0.0, le=100.0)
+    popularity_weight: PopularityWeight = 0.0
 
 
 def ranking_terms(final: Tensor, ids: Tensor, rows: Tensor, options: RankingOptions) -> dict[str, Tensor]:

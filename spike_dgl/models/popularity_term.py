@@ -31,8 +31,12 @@ class PopularityTerm:
     items: Tensor
 
     @classmethod
-    def fit(cls, train: Interactions, num_items: int, weight: float, device: torch.device) -> PopularityTerm:
-        """Fit on training interactions."""
+    def fit(
+        cls, train: Interactions, num_items: int, weight: float, device: torch.device
+    ) -> PopularityTerm | None:
+        """Fit on training interactions; None if the weight is 0."""
+        if not weight:
+            return None
         logarithms = np.log1p(recent_popularity(train, num_items))
         centred = logarithms - logarithms.mean()
         deviation = float(centred.std())

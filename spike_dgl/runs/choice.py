@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from spike_dgl.config import merge
 from spike_dgl.data.audit_times import pairs_after
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.inner_split import split_inner
 from spike_dgl.data.options import load
 from spike_dgl.errors import ConfigError, SpikeError
-from spike_dgl.evaluation import Evaluation
 from spike_dgl.markdown import markdown_table
-from spike_dgl.models.base import EmbeddingModel
-from spike_dgl.models.popularity_term import PopularityTerm
 from spike_dgl.runs.baselines import Baselines, evaluate_baselines
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.experiment import Experiment
@@ -31,8 +27,6 @@ from spike_dgl.training.interrupt import Interrupted
 
 BUDGET = 300.0
 """Default seconds of training for all short runs together."""
-POPULARITY_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
-"""Values of ``model.popularity_weight`` to choose from; each takes an evaluation, not a training."""
 MAX_LATE = 0.05
 """Maximum share of training pairs after their user's first test pair, in data that counts as split by time."""
 IN_WORDS: Mapping[str, str] = {"any-order": "in any order", "in-order": "in the order of time"}
@@ -45,25 +39,17 @@ class Trial:
     Parameters
     ----------
     metrics
-        Metrics on the test split of the inner split, with the best popularity weight.
+        Metrics on the test split of the inner split.
     epochs, seconds
         Epochs trained, and seconds with set-up and evaluation.
     out_of_time
         Whether the budget ended the training, not early stopping or the last epoch.
-    by_weight
-        Metric that decides, for each popularity weight that was tried; empty if none was.
     """
 
     metrics: Mapping[str, float]
     epochs: int
     seconds: float
     out_of_time: bool
-    by_weight: Mapping[float, float] = field(default_factory=dict)
-
-    @property
-    def popularity_weight(self) -> float | None:
-        """Best popularity weight, the smallest of equals; None if none was tried."""
-        return max(self.by_weight, key=lambda weight: self.by_weight[weight], default=None)
 
 
 @dataclass(frozen=True)
@@ -128,13 +114,6 @@ class Choice:
             said.append(
                 f"Their time ran out; a larger budget than {self.budget:g} s makes the choice more reliable."
             )
-        weights = self.trials[best].by_weight
-        if len(weights) > 1:
-            of_weights = ", ".join(f"{found:.4f} with {weight:g}" for weight, found in weights.items())
-            said.append(
-                f"Popularity term (model.popularity_weight): {self.trials[best].popularity_weight:g}; {metric} "
-                f"{of_weights}."
-            )
         ahead = [
             f"{name} ({means[metric]:.4f})"
             for name, means in self.baselines.metrics.items()
@@ -198,14 +177,11 @@ def settle(
     say(
         f"choosing a training regime by short runs on the inner split, {budget:g} s at most (docs/training.md)"
     )
-    weights = () if "popularity_weight" in settings.get("model", {}) else POPULARITY_WEIGHTS
-    choice = _choose(candidates, budget, weights, say)
+    choice = _choose(candidates, budget, say)
     if choice is None:
         return config, {}
     say(choice.render() + "\n")
-    weight = choice.trials[choice.chosen].popularity_weight
-    of_weight = {} if weight is None else {"popularity_weight": weight}
-    record = {"name": choice.chosen, **of_weight, "choice": choice.record()}
+    record = {"name": choice.chosen, "choice": choice.record()}
     return as_recorded(settings, record), record
 
 
@@ -219,11 +195,7 @@ def as_recorded(settings: Settings, record: Mapping[str, Any]) -> RunConfig:
     record
         Record of the regime; empty if there is none.
     """
-    if not record:
-        return RunConfig.from_mapping(settings)
-    if "popularity_weight" in record:
-        settings = merge({"model": {"popularity_weight": record["popularity_weight"]}}, settings)
-    return in_regime(settings, record["name"])
+    return in_regime(settings, record["name"]) if record else RunConfig.from_mapping(settings)
 
 
 def _candidates(settings: Settings) -> dict[Regime, RunConfig]:
@@ -258,7 +230,6 @@ def _is_split_by_time(dataset: Dataset) -> bool:
 def _choose(
     candidates: Mapping[Regime, RunConfig],
     budget: float,
-    weights: Sequence[float],
     say: Callable[[str], None],
 ) -> Choice | None:
     """Run the candidates briefly; None if all failed."""
@@ -267,9 +238,7 @@ def _choose(
     baselines: Baselines | None = None
     for name, config in candidates.items():
         try:
-            trials[name], found = _run_briefly(
-                config, budget / len(candidates), weights, compare=baselines is None
-            )
+            trials[name], found = _run_briefly(config, budget / len(candidates), compare=baselines is None)
             baselines = baselines or found
         except Interrupted as stopped:
             message = "stopped while a training regime was being chosen; nothing was saved"
@@ -285,40 +254,20 @@ def _choose(
     return Choice(metric, trials, failures, baselines, budget)
 
 
-def _run_briefly(
-    config: RunConfig, seconds: float, weights: Sequence[float], *, compare: bool
-) -> tuple[Trial, Baselines | None]:
-    """Train on the inner split for at most `seconds`, and evaluate with each popularity weight.
-
-    With `compare`, evaluate the baselines, too.
-    """
+def _run_briefly(config: RunConfig, seconds: float, *, compare: bool) -> tuple[Trial, Baselines | None]:
+    """Train and test on the inner split for at most `seconds`; with `compare`, evaluate the baselines, too."""
     started = time.perf_counter()
     inner = replace(config, data=replace(config.data, inner_split=True), evaluation=config.validation)
     with tempfile.TemporaryDirectory(prefix="spike-regime-") as folder:
         experiment = start(inner, RunFolder.create(Path(folder)))
         in_time = experiment.train_briefly(seconds)
-        by_weight = {weight: _test(experiment, weight) for weight in weights}
-        tests = list(by_weight.values()) or [_test(experiment)]
+        test = experiment.evaluate(experiment.best_scores(), "test")
         epochs = len(experiment.folder.metrics().read())
-    metric = config.training.metric
-    test = max(tests, key=lambda one: one.means[metric])
-    values = {weight: one.means[metric] for weight, one in by_weight.items()}
-    trial = Trial(test.means, epochs, time.perf_counter() - started, not in_time, values)
+    trial = Trial(test.means, epochs, time.perf_counter() - started, not in_time)
     if not compare:
         return trial, None
     options, device = inner.evaluation, experiment.device
     return trial, evaluate_baselines(test, experiment.dataset, config.model_name, options, device)
-
-
-def _test(experiment: Experiment, popularity_weight: float | None = None) -> Evaluation:
-    """Test the best epoch, with a popularity term of some weight instead of that of the settings."""
-    model, dataset = experiment.model, experiment.dataset
-    if popularity_weight is not None:
-        assert isinstance(model, EmbeddingModel)
-        model.popularity_term = PopularityTerm.fit(
-            dataset.train, dataset.num_items, popularity_weight, experiment.device
-        )
-    return experiment.evaluate(experiment.best_scores(), "test")
 
 
 def start_in_regime(

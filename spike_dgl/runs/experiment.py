@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -20,15 +20,18 @@ from spike_dgl.evaluation.groups import num_training_items
 from spike_dgl.models.base import (
     EmbeddingModel,
     Embeddings,
+    RankingOptions,
     RecommenderModel,
     ScoreFunction,
 )
+from spike_dgl.models.popularity_term import PopularityTerm
 from spike_dgl.profiles.records import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.runs.baselines import evaluate_baselines
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.embeddings import new_embeddings
 from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.popularity_weight import FILE, WEIGHTS, choose_popularity_weight
 from spike_dgl.runs.report import record_of_test, record_of_training, render_baselines, render_result
 from spike_dgl.runs.text_vectors import TextVectors
 from spike_dgl.runs.weights import load_best, weights_fit
@@ -98,6 +101,8 @@ class Experiment:
         with self._only_writer():
             trainer = self._trainer(self.model, progress=False, time_limit=seconds)
             trainer.fit()
+            if self._chooses_popularity_weight:
+                self._choose_popularity_weight(self.model)
         return trainer.is_done
 
     @contextmanager
@@ -112,6 +117,8 @@ class Experiment:
         if not isinstance(self.model, EmbeddingModel):
             self.processes.on_rank_zero(self._record_untrained)
             return
+        if self._chooses_popularity_weight:
+            self.model.popularity_term = None  # a resumed run may have one from its earlier end
         trainer = self._trainer(self.model, progress)
         if resume:
             if self.folder.file("last.pt").is_file():
@@ -121,6 +128,27 @@ class Experiment:
             if self.processes.is_first and trainer.why_done:
                 say(trainer.why_done)
         trainer.fit()
+        if self._chooses_popularity_weight:
+            self.processes.on_rank_zero(partial(self._choose_popularity_weight, self.model))
+
+    @property
+    def _chooses_popularity_weight(self) -> bool:
+        options = self.config.model
+        return isinstance(options, RankingOptions) and options.popularity_weight == "auto"
+
+    def _choose_popularity_weight(self, model: EmbeddingModel) -> None:
+        """Choose the weight of the popularity term on the validation split, and store it in the run folder."""
+        values = {}
+        for weight in WEIGHTS if len(self.dataset.valid) else ():
+            self._add_popularity(model, weight)
+            values[weight] = self._evaluate_valid(self.best_scores()).per_user[self.config.training.metric]
+        choice = choose_popularity_weight(values, self.config.training.metric)
+        self.folder.write_json(FILE, choice.record())
+        self._add_popularity(model, choice.weight)
+
+    def _add_popularity(self, model: EmbeddingModel, weight: float) -> None:
+        train, num_items = self.dataset.train, self.dataset.num_items
+        model.popularity_term = PopularityTerm.fit(train, num_items, weight, self.device)
 
     def _record_resumption(self, trainer: Trainer) -> None:
         self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may have changed
@@ -196,7 +224,7 @@ class Experiment:
             training,
             folder=self.folder.path,
             log=self.folder.metrics(),
-            validate=(lambda embeddings: self._validate(self._scores(embeddings.scores)))
+            validate=(lambda embeddings: self._evaluate_valid(self._scores(embeddings.scores)).means)
             if len(dataset.valid)
             else None,
             progress=progress,
@@ -204,15 +232,15 @@ class Experiment:
             time_limit=time_limit,
         )
 
-    def _validate(self, scores: ScoreFunction) -> dict[str, float]:
-        return evaluate(scores, self.dataset, "valid", self.config.validation).means
+    def _evaluate_valid(self, scores: ScoreFunction) -> Evaluation:
+        return evaluate(scores, self.dataset, "valid", self.config.validation)
 
     def _record_untrained(self) -> None:
         """Append the single record of a model without epochs."""
         if self.folder.metrics().read():
             return
         started = time.perf_counter()
-        metrics = self._validate(self.best_scores()) if len(self.dataset.valid) else {}
+        metrics = self._evaluate_valid(self.best_scores()).means if len(self.dataset.valid) else {}
         seconds = time.perf_counter() - started
         record = {f"valid/{name}": value for name, value in metrics.items()}
         self.folder.metrics().append({"epoch": 0, **record, "seconds": 0.0, "elapsed_seconds": seconds})

@@ -36,6 +36,7 @@ from spike_dgl.runs.config import RunConfig, config_of, with_absolute_paths
 from spike_dgl.runs.environment import environment
 from spike_dgl.runs.experiment import Experiment
 from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.popularity_weight import popularity_weight_of
 from spike_dgl.runs.text_vectors import TextVectors, new_table_on_disk
 from spike_dgl.runs.weights import load_best
 from spike_dgl.threads import use_threads
@@ -201,7 +202,7 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
         If the run has no ``best.pt``, or one of another model.
     """
     config, vectors = config_of(folder), TextVectors.of_run(folder, dataset.num_users)
-    model = _build_model(config, dataset, vectors, torch.device("cpu"))
+    model = _build_model(config, folder, dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)  # only trained models store embeddings
     load_best(model, folder, config)
     users, items = embeddings["users"], embeddings["items"]
@@ -241,27 +242,27 @@ def _set_up(
     keep_freed_memory()
     use_threads(config.training.threads)
     seed_everything(config.training.seed)
-    model = _build_model(config, dataset, vectors, device)
+    model = _build_model(config, folder, dataset, vectors, device)
     return Experiment(folder, config, dataset, model, device, processes)
 
 
 def _build_model(
-    config: RunConfig, dataset: Dataset, vectors: TextVectors, device: torch.device
+    config: RunConfig, folder: RunFolder, dataset: Dataset, vectors: TextVectors, device: torch.device
 ) -> RecommenderModel:
     inputs = ModelInputs(build_graph(dataset), *vectors.tensors(), vectors.item_terms, device=device)
     model = model_entry(config.model_name).model(inputs, config.model).to(device)
     if isinstance(model, EmbeddingModel) and isinstance(config.model, RankingOptions):
-        _add_terms(model, config.model, dataset, inputs)
+        _add_terms(model, config.model, dataset, inputs, folder)
     return model
 
 
-def _add_terms(model: EmbeddingModel, options: RankingOptions, dataset: Dataset, inputs: ModelInputs) -> None:
+def _add_terms(
+    model: EmbeddingModel, options: RankingOptions, dataset: Dataset, inputs: ModelInputs, folder: RunFolder
+) -> None:
     if options.linear_weight:
         model.linear_term = LinearTerm.fit(inputs.graph, inputs.num_items, options.linear_rank, inputs.device)
-    if options.popularity_weight:
-        model.popularity_term = PopularityTerm.fit(
-            dataset.train, inputs.num_items, options.popularity_weight, inputs.device
-        )
+    weight = popularity_weight_of(options, folder)
+    model.popularity_term = PopularityTerm.fit(dataset.train, inputs.num_items, weight, inputs.device)
 
 
 def _device_of(config: RunConfig, processes: Processes) -> torch.device:

@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from spike_dgl.config import STRICT
-from spike_dgl.models.base import RankingOptions
+from spike_dgl.models.base import PopularityWeight, RankingOptions
 from spike_dgl.nn.graphs.neighbour_sampling import check_fanout
 from spike_dgl.nn.kernels import Backend
 from spike_dgl.nn.layers.spike_conv import RelationInit, require_whole_heads
@@ -159,7 +159,8 @@ class SpikeOptions(MatchingOptions, ViewOptions, InjectionOptions, RankingOption
     """Settings of SPiKE, besides those of `InjectionOptions`, `ViewOptions`, `MatchingOptions` and `RankingOptions`.
 
     Paper and code use 64 dimensions and the BPR loss; the default here is the softmax loss, which has better
-    validation metrics. The code logs an L2 loss but does not add it to the loss that is minimised.
+    validation metrics. Neither has a popularity term (`RankingOptions.popularity_weight`), which is on by default here.
+    The code logs an L2 loss but does not add it to the loss that is minimised.
 
     Parameters
     ----------
@@ -186,6 +187,7 @@ class SpikeOptions(MatchingOptions, ViewOptions, InjectionOptions, RankingOption
     """
 
     ranking_loss: RankingLoss = "softmax"
+    popularity_weight: PopularityWeight = "auto"
     num_layers: int = Field(default=2, ge=1, le=64)
     num_heads: int = Field(default=2, ge=1, le=1024)
     user_embedding: bool = True
