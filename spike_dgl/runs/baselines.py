@@ -158,7 +158,7 @@ def _popularity_advice(config: RunConfig, lost: Mapping[str, int]) -> str:
     if not lost.get("popularity") or getattr(config.model, "popularity_weight", None) != 0.0:
         return ""
     return (
-        "Popularity tells more than the model does here: model.popularity_weight=0.3 adds it to the scores."
+        "Popularity tells more than the model does here: model.popularity_weight=auto adds it to the scores."
     )
 
 

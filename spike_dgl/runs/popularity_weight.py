@@ -67,8 +67,13 @@ def choose_popularity_weight(values: Mapping[float, NDArray[np.float64]], metric
     return PopularityChoice(best, metric, means)
 
 
+def popularity_choice(folder: RunFolder) -> dict[str, Any]:
+    """Return the record of the choice in a run; empty if there was none, or not yet."""
+    return folder.read_json(FILE) if folder.file(FILE).is_file() else {}
+
+
 def popularity_weight_of(options: RankingOptions, folder: RunFolder) -> float:
     """Return the weight of the popularity term of a run: as set, or as chosen; 0 as long as it is not chosen."""
     if options.popularity_weight != "auto":
         return options.popularity_weight
-    return float(folder.read_json(FILE)["weight"]) if folder.file(FILE).is_file() else 0.0
+    return float(popularity_choice(folder).get("weight", 0.0))

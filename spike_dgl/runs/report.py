@@ -16,6 +16,7 @@ from spike_dgl.profiles.records import ProfileSources, counted
 from spike_dgl.runs.baselines import Baselines
 from spike_dgl.runs.environment import peak_memory_mb
 from spike_dgl.runs.folder import RunFolder
+from spike_dgl.runs.popularity_weight import popularity_choice
 from spike_dgl.training.checkpoint import load_checkpoint
 
 
@@ -46,6 +47,7 @@ def record_of_training(
         "altered": list(dataset.altered),
         "changed_when_resumed": folder.changed_when_resumed(),
         **({"regime": regime} if (regime := folder.regime()) else {}),
+        **({"popularity_weight": chosen} if (chosen := popularity_choice(folder)) else {}),
         "reported_epoch": reported,
         "epochs": records[-1]["epoch"] if records else 0,
         "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
@@ -110,8 +112,8 @@ def render_result(
 ) -> str:
     """Render ``RESULT.md``.
 
-    It has the test metrics, those of the baselines (see `render_baselines`), the choice of epoch and training regime,
-    costs, metrics beyond accuracy, and metrics of groups of users and items.
+    It has the test metrics, those of the baselines (see `render_baselines`), the choice of epoch, popularity weight and
+    training regime, costs, metrics beyond accuracy, and metrics of groups of users and items.
     """
     valid = record["valid"]
     reported, epochs, resumed = record["reported_epoch"], record["epochs"], record["changed_when_resumed"]
@@ -132,6 +134,7 @@ def render_result(
                 *([f"Changed on purpose: {'; '.join(dataset.altered)}."] if dataset.altered else []),
                 *([f"Changed when resumed: {'; '.join(resumed)}."] if resumed else []),
                 selection + _left_out(record),
+                *([_popularity(chosen)] if (chosen := record.get("popularity_weight")) else []),
                 *([choice["text"]] if (choice := record.get("regime", {}).get("choice")) else []),
                 _costs(record),
                 beyond_accuracy_table(record["test_beyond_accuracy"], test.cutoffs),
@@ -177,6 +180,14 @@ def _left_out(record: Mapping[str, Any]) -> str:
     text = f" Mean over {users:,} users; {without:,} without test items are left out"
     seen = record["test_pairs_seen_in_training"]
     return text + (f", and {seen:,} test pairs that are also in training do not count." if seen else ".")
+
+
+def _popularity(chosen: Mapping[str, Any]) -> str:
+    text = f"Weight of the popularity term: {chosen['weight']:g}"
+    if not chosen["valid"]:
+        return f"{text}, since there is no validation split to choose it on."
+    values = ", ".join(f"{value:.4f} with {weight}" for weight, value in chosen["valid"].items())
+    return f"{text}, chosen on the validation split ({chosen['metric']} {values})."
 
 
 def _costs(record: Mapping[str, Any]) -> str:

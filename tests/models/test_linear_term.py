@@ -71,7 +71,7 @@ def test_too_many_items(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("model", ["spike", "lightgcn"])
 def test_a_run_with_the_term_recommends_and_folds_in(model: str, data_folder: Path, tmp_path: Path) -> None:
-    settings = {"model.linear_weight": 0.5, "model.linear_rank": 4}
+    settings = {"model.linear_weight": 0.5, "model.linear_rank": 4, "model.popularity_weight": 0.0}
     run = train(
         data_folder, model=model, settings=settings, out=tmp_path / "run", epochs=1, threads=1, progress=False
     )

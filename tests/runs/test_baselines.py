@@ -127,10 +127,10 @@ def test_a_run_below_popularity_is_told_of_the_term() -> None:
         found = baselines((0.1, 0.1), **{lost_to: (0.2, 0.2)})
         return found.remedy(load_config(overrides=settings), STOPPED, TIMED)
 
-    named = "model.popularity_weight=0.3 adds it to the scores."
-    assert named in remedy("popularity")
+    named = "model.popularity_weight=auto adds it to the scores."
     assert named in remedy("popularity", name="lightgcn")
-    assert named not in remedy("popularity", popularity_weight=0.1)
+    assert named in remedy("popularity", popularity_weight=0.0)
+    assert named not in remedy("popularity")  # SPiKE has it
     assert named not in remedy("popularity", name="ease")  # it has no such setting
     assert named not in remedy("item-cosine")
 

@@ -82,15 +82,12 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     """Replace the short runs with made-up ones, in which the order of time wins; return their settings."""
     seen: list[RunConfig] = []
 
-    def run(
-        config: RunConfig, seconds: float, weights: Sequence[float], *, compare: bool
-    ) -> tuple[Trial, Baselines | None]:
+    def run(config: RunConfig, seconds: float, *, compare: bool) -> tuple[Trial, Baselines | None]:
         seen.append(config)
         value = 0.5 if config.model.newest_interactions else 0.4
         means = {"ndcg@20": value, "recall@20": value}
         others = Baselines(1, means, {"popularity": {"ndcg@20": 0.6, "recall@20": 0.1}}, 20)
-        by_weight = {weight: value if weight == 0.3 else 0.35 for weight in weights}
-        return Trial(means, 3, seconds, True, by_weight), others if compare else None
+        return Trial(means, 3, seconds, True), others if compare else None
 
     monkeypatch.setattr(choice, "_run_briefly", run)
     return seen
@@ -182,39 +179,7 @@ def test_where_the_order_means_nothing_it_is_not_chosen(tmp_path: Path) -> None:
     given = settings(write_data(tmp_path / "tastes", tastes()), training={"epochs": 6})
     config, record = settle(given, "auto", say=silent)
     assert record["name"] == "any-order"
-    weight = config.model.popularity_weight
-    assert weight in choice.POPULARITY_WEIGHTS
-    assert config == in_regime(merge(given, {"model": {"popularity_weight": weight}}), "any-order")
-
-
-def hits(size: int = 60, users: int = 80, length: int = 16) -> Walks:
-    """Most interactions are with a third of the items, whoever the user is."""
-    draw, shares = random.Random(0), [5 if item < size // 3 else 1 for item in range(size)]
-    walks = []
-    for _ in range(users):
-        walk = dict.fromkeys(draw.choices(range(size), shares, k=10 * length))
-        walks.append(list(walk)[:length])
-    return walks
-
-
-def test_where_a_model_knows_less_than_popularity_the_term_is_chosen(tmp_path: Path) -> None:
-    data = write_data(tmp_path / "hits", hits())
-    given = settings(data, training={"epochs": 1, "learning_rate": 1e-9})
-    said: list[str] = []
-    config, record = settle(given, "auto", say=said.append)
-    trial = record["choice"]["trials"][record["name"]]
-    assert list(trial["by_weight"]) == [0.0, 0.1, 0.3, 1.0]
-    assert config.model.popularity_weight > 0
-    best = trial["by_weight"][config.model.popularity_weight]
-    assert best == trial["metrics"]["ndcg@20"] > trial["by_weight"][0.0]
-    assert f"Popularity term (model.popularity_weight): {config.model.popularity_weight:g}; " in said[-1]
-
-
-def test_a_given_popularity_weight_is_kept(walks_folder: Path, tried: list[RunConfig]) -> None:
-    given = settings(walks_folder)
-    assert settle(given, "auto", say=silent)[0].model.popularity_weight == 0.3
-    given = merge(given, {"model": {"popularity_weight": 2.0}})
-    assert settle(given, "auto", say=silent)[0].model.popularity_weight == 2.0
+    assert config == in_regime(given, "any-order")
 
 
 def test_the_short_runs_do_not_see_the_test_split(walks_folder: Path, tmp_path: Path) -> None:
@@ -246,8 +211,7 @@ def test_words_and_table(walks_folder: Path, tried: list[RunConfig]) -> None:
     assert record["choice"]["text"].splitlines() == [
         "Short runs on the inner split chose training in the order of time (in-order): ndcg@20 0.5000 against 0.4000 "
         "in any order (+25 %). Their time ran out; a larger budget than 30 s makes the choice more reliable. "
-        "Popularity term (model.popularity_weight): 0.3; ndcg@20 0.3500 with 0, 0.3500 with 0.1, 0.5000 with 0.3, "
-        "0.3500 with 1. **Ahead of it there without any training: popularity (0.6000).**",
+        "**Ahead of it there without any training: popularity (0.6000).**",
         "",
         "| inner split | ndcg@20 | recall@20 | epochs |    s |",
         "| ----------- | ------: | --------: | -----: | ---: |",
