@@ -121,6 +121,13 @@ class Embeddings:
         """Return the scores [b, I] of all items for user rows [b]: a `ScoreFunction`."""
         return self.users[users.to(self.users.device)] @ self.items.T
 
+    def plus(self, *terms: Embeddings) -> Embeddings:
+        """Return embeddings whose scores are the sums of the scores of these and of others."""
+        if not terms:
+            return self
+        users, items = ([part.users for part in (self, *terms)], [part.items for part in (self, *terms)])
+        return Embeddings(torch.cat(users, dim=1), torch.cat(items, dim=1))
+
 
 class RecommenderModel(nn.Module, ABC):
     """Model that scores items for users. It has no access to epochs, files or settings other than its own.
@@ -192,11 +199,7 @@ class EmbeddingModel(RecommenderModel):
     def scored_embeddings(self) -> Embeddings:
         """Return the embeddings whose inner products are the scores: the model's own, and those of `terms`."""
         own = self.compared(self.embeddings())
-        parts = [own, *self.terms(own).values()]
-        if len(parts) == 1:
-            return own
-        users, items = ([part.users for part in parts], [part.items for part in parts])
-        return Embeddings(torch.cat(users, dim=1), torch.cat(items, dim=1))
+        return own.plus(*self.terms(own).values())
 
     def compared(self, final: Embeddings) -> Embeddings:
         """Return the embeddings whose inner products are the model's own scores: normalised if they are cosines."""

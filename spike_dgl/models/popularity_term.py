@@ -11,6 +11,7 @@ from torch import Tensor
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.data.popularity import recent_popularity
 from spike_dgl.models.deviation import score_deviation
+from spike_dgl.typing import FloatArray
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,12 @@ class PopularityTerm:
         cls, train: Interactions, num_items: int, weight: float, device: torch.device
     ) -> PopularityTerm | None:
         """Fit on training interactions; None if the weight is 0."""
-        if not weight:
-            return None
-        logarithms = np.log1p(recent_popularity(train, num_items))
+        return cls.of(recent_popularity(train, num_items), weight, device) if weight else None
+
+    @classmethod
+    def of(cls, popularity: FloatArray, weight: float, device: torch.device) -> PopularityTerm:
+        """Compute the term from the recent popularity [I] of items."""
+        logarithms = np.log1p(popularity)
         centred = logarithms - logarithms.mean()
         deviation = float(centred.std())
         standardised = centred / deviation if deviation > 0.0 else centred

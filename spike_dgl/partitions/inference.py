@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, distributed
 
-from spike_dgl.models.base import Embeddings
+from spike_dgl.models.base import CPU, Embeddings
+from spike_dgl.models.deviation import Moments, deviation_by_moments
+from spike_dgl.models.popularity_term import PopularityTerm
 from spike_dgl.nn.kernels.rows import normalise
 from spike_dgl.partitions.models import PartitionedModel
 from spike_dgl.partitions.sampler import PartitionSampler
 from spike_dgl.partitions.tables import Tables, chunks, fetch
+from spike_dgl.training.distributed import Processes
+from spike_dgl.typing import FloatArray
 
 
 @torch.no_grad()
@@ -43,9 +47,33 @@ def _start(model: PartitionedModel, tables: Tables, ids: Tensor) -> tuple[Tensor
 
 
 def embeddings(model: PartitionedModel, tables: Tables) -> Embeddings:
-    """Return the scored embeddings of this process's users, and of all items, after `propagate`."""
+    """Return the embeddings of this process's users, and of all items, after `propagate`; normalised for cosines."""
     users, items = (fetch(tables.states[0], ids) for ids in (tables.own.users, tables.layout.all_item_ids))
     return Embeddings(scored(model, users), scored(model, items))
+
+
+def with_popularity_term(
+    own: Embeddings, popularity: FloatArray, weight: float, processes: Processes
+) -> Embeddings:
+    """Add the popularity term to `embeddings`, as one more dimension. All processes must call it together.
+
+    Parameters
+    ----------
+    own
+        Embeddings of this process's users, and of all items.
+    popularity
+        Recent popularity [I] of items.
+    weight
+        Weight of the term; 0 for none.
+    processes
+        Processes of all users, whose scores are the scale of the term.
+    """
+    if not weight:
+        return own
+    of_users = Moments(*processes.add_up(Moments.of(own.users)))
+    deviation = deviation_by_moments(of_users, Moments.of(own.items))
+    term = PopularityTerm.of(popularity, weight, CPU)
+    return own.plus(Embeddings(own.users.new_full((len(own.users), 1), deviation), term.items))
 
 
 def scored(model: PartitionedModel, rows: Tensor) -> Tensor:

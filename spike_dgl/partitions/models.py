@@ -233,7 +233,6 @@ def check_config(config: RunConfig, layout: Layout) -> None:
         )
     needed = {
         "model.linear_weight": (getattr(options, "linear_weight", 0.0), (0.0,)),
-        "model.popularity_weight": (getattr(options, "popularity_weight", 0.0), (0.0,)),
         "training.device": (training.device, ("auto", "cpu")),
         "training.precision": (training.precision, ("float32",)),
         "training.weight_decay": (training.weight_decay, (0.0,)),

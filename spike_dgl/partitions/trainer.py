@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from spike_dgl.config import to_mapping
 from spike_dgl.errors import ConfigError
-from spike_dgl.models.base import Batch
-from spike_dgl.partitions.inference import embeddings, propagate
+from spike_dgl.models.base import Batch, Embeddings, PopularityWeight
+from spike_dgl.partitions.inference import embeddings, propagate, with_popularity_term
 from spike_dgl.partitions.layout import Layout, PartInteractions
 from spike_dgl.partitions.models import build_model
 from spike_dgl.partitions.ranking import means, rank_own
@@ -134,6 +134,14 @@ class PartitionTrainer:
         """Compute the final embeddings of all nodes."""
         propagate(self.model, self.tables, self.sampler)
 
+    def with_popularity(self, own: Embeddings, weight: PopularityWeight) -> Embeddings:
+        """Add the popularity term to `embeddings`; none if the weight is ``auto``, which is chosen after training.
+
+        All processes must call it together.
+        """
+        weight = 0.0 if weight == "auto" else weight
+        return with_popularity_term(own, self.pairs.popularity, weight, self.processes)
+
     def _train_epoch(self) -> dict[str, Any]:
         self.model.model.train()
         started, totals, sent = time.perf_counter(), dict[str, Tensor](), sent_bytes()
@@ -222,9 +230,9 @@ class PartitionTrainer:
         due = self.epoch % self.options.evaluate_every == 0 or self.epoch == self.options.epochs
         if self.validates and due:
             self.infer()
-            ranked = rank_own(
-                embeddings(self.model, self.tables), self.pairs, "valid", self.config.validation
-            )
+            own = embeddings(self.model, self.tables)
+            final = self.with_popularity(own, self.config.model.popularity_weight)
+            ranked = rank_own(final, self.pairs, "valid", self.config.validation)
             metrics = means(ranked, self.processes)
             self.stopping.update(metrics[self.options.metric], self.epoch)
         record: dict[str, Any] = {f"valid/{name}": value for name, value in metrics.items()}

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from spike_dgl.dgl_import import dgl
 from spike_dgl.errors import ConfigError
-from spike_dgl.models.base import Batch, EmbeddingModel
-from spike_dgl.partitions.inference import embeddings, propagate
-from spike_dgl.partitions.layout import DGL_LAYOUT, GRAPH, Layout
+from spike_dgl.models.base import Batch, EmbeddingModel, Embeddings
+from spike_dgl.models.deviation import Moments
+from spike_dgl.models.popularity_term import PopularityTerm
+from spike_dgl.partitions.inference import embeddings, propagate, with_popularity_term
+from spike_dgl.partitions.layout import DGL_LAYOUT, GRAPH, Layout, PartInteractions
 from spike_dgl.partitions.models import build_model
 from spike_dgl.partitions.partition import partition
+from spike_dgl.partitions.report import write_run
 from spike_dgl.partitions.sampler import PartitionSampler
 from spike_dgl.partitions.tables import Own, SummedSparseAdam, Tables
+from spike_dgl.partitions.trainer import PartitionTrainer
+from spike_dgl.recommend import Recommender
+from spike_dgl.runs import popularity_weight
 from spike_dgl.runs.config import RunConfig, load_config
+from spike_dgl.runs.embeddings import read_embeddings
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.set_up import _build_model
 from spike_dgl.runs.text_vectors import TextVectors
+from spike_dgl.training.distributed import Processes
 from spike_dgl.training.trainer import final_embeddings
 from tests.partitions.tiny import write_tiny
+from tests.partitions.whole_graph import check_against_whole_graph, records
 
 SPIKE = [
     "model.message_dropout=0",
@@ -35,6 +47,7 @@ SPIKE = [
     "model.l2_weight=0.1",
     "model.matching_weight=0",
     "model.similar_items=3",
+    "model.popularity_weight=0.3",
 ]
 RGCN = ["model.name=r-gcn", "model.self_dropout=0", "model.l2_weight=0.1"]
 BATCH = Batch(torch.tensor([0, 3, 5, 3]), torch.tensor([2, 3, 7, 9]), torch.tensor([1, 8, 4, 40]))
@@ -93,7 +106,7 @@ def whole_model(part: Standalone, config: RunConfig) -> EmbeddingModel:
     torch.manual_seed(1)
     dataset = folder.load_dataset()
     vectors = TextVectors.of_run(folder, dataset.num_users)
-    model = _build_model(RunConfig.from_mapping(mapping), dataset, vectors, torch.device("cpu"))
+    model = _build_model(RunConfig.from_mapping(mapping), folder, dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)
     return model
 
@@ -111,6 +124,91 @@ def on_part(
         for name, parameter in model.parameters.items():
             parameter.copy_(weights[name])
     return model, tables, PartitionSampler(part.graph, part.layout, (-1, -1))
+
+
+def interactions_of(part: Standalone) -> PartInteractions:
+    return PartInteractions.read(
+        part.folder / "part0" / "interactions.npz", Own.of(part.layout, 0, 0, 1).part_users
+    )
+
+
+def run_of(
+    part: Standalone, out: Path, *overrides: str, resume: bool = False, pairs: PartInteractions | None = None
+) -> RunFolder:
+    """Train SPiKE on the part, in this process, and test."""
+    config = config_of(part, "model.similar_items=3", "training.keep=last", *overrides)
+    if not resume:
+        shutil.copytree(part.folder / "first-host", out)
+    folder = RunFolder.open(out)
+    folder.write_text("config.yaml", config.to_yaml())
+    trainer = PartitionTrainer(
+        config,
+        part.graph,
+        part.layout,
+        Own.of(part.layout, 0, 0, 1),
+        pairs or interactions_of(part),
+        folder,
+        Processes(),
+        progress=False,
+    )
+    if resume:
+        trainer.restore()
+    trainer.fit()
+    write_run(trainer, test=True)
+    return folder
+
+
+@pytest.mark.parametrize("weight", ["auto", "0.3"])
+def test_a_run_has_the_popularity_term_of_one_machine(
+    part: Standalone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: str
+) -> None:
+    monkeypatch.setattr(popularity_weight, "ERRORS", math.inf)  # 0.1 is chosen, so that there is a term
+    out, setting = tmp_path / "run", f"model.popularity_weight={weight}"
+    folder = run_of(part, out, setting, "training.epochs=1")
+    check_against_whole_graph(out)
+    run_of(part, out, setting, "training.epochs=2", resume=True)
+    check_against_whole_graph(out)
+    assert len(records(out)) == 2
+    dataset, stored = folder.load_dataset(), read_embeddings(folder)
+    term = PopularityTerm.fit(
+        dataset.train, dataset.num_items, 0.1 if weight == "auto" else 0.3, torch.device("cpu")
+    )
+    assert term is not None
+    assert stored["items"].shape[1] == 8 + 1
+    np.testing.assert_allclose(stored["items"][:, -1:], term.items.numpy(), atol=1e-6)
+    own = (torch.from_numpy(stored[side][:, :-1]) for side in ("users", "items"))
+    np.testing.assert_allclose(stored["users"][:, -1:], term.of_users(*own).numpy(), atol=1e-6)
+    history = dataset.train.items[dataset.train.users == 0]
+    folded = Recommender.load(out).cold_start.user_of_items(history)
+    assert folded[-1] == pytest.approx(stored["users"][0, -1], rel=1e-3)
+
+
+def test_without_a_validation_split_the_weight_is_the_usual_one(part: Standalone, tmp_path: Path) -> None:
+    pairs = interactions_of(part)
+    none = pairs.valid.select(np.zeros(len(pairs.valid), dtype=bool))
+    folder = run_of(part, tmp_path / "run", "training.epochs=1", pairs=replace(pairs, valid=none))
+    assert folder.read_json(popularity_weight.FILE) == {"weight": 0.1, "metric": "ndcg@20", "valid": {}}
+    assert read_embeddings(folder)["users"].shape[1] == 8 + 1
+
+
+class WithOthers(Processes):
+    """Processes of which the others add numbers given in advance."""
+
+    def __init__(self, others: Sequence[Tensor]) -> None:
+        self.others = others
+
+    def add_up(self, tensors: Sequence[Tensor], weight: float = 1.0) -> Sequence[Tensor]:
+        del weight
+        return [own + other for own, other in zip(tensors, self.others, strict=True)]
+
+
+def test_the_popularity_term_is_scaled_by_the_users_of_all_processes() -> None:
+    users, items, popularity = torch.randn(5, 3), torch.randn(4, 3), np.array([3.0, 0.0, 5.0, 1.0])
+    others = WithOthers(Moments.of(users[2:]))
+    whole = with_popularity_term(Embeddings(users, items), popularity, 0.5, Processes())
+    of_first = with_popularity_term(Embeddings(users[:2], items), popularity, 0.5, others)
+    torch.testing.assert_close(of_first.users, whole.users[:2])
+    torch.testing.assert_close(of_first.items, whole.items)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +254,9 @@ def test_all_neighbours_give_the_whole_graphs_loss_gradients_and_embeddings(
             )
 
     propagate(model, tables, sampler)
-    got, want = embeddings(model, tables), final_embeddings(whole)
+    own, popularity = embeddings(model, tables), interactions_of(part).popularity
+    got = with_popularity_term(own, popularity, config.model.popularity_weight, Processes())
+    want = final_embeddings(whole)
     users = tables.original_rows(torch.arange(layout.num_users))
     items = tables.original_rows(layout.all_item_ids) - layout.num_users
     torch.testing.assert_close(got.users, want.users[users], rtol=1e-5, atol=1e-6)
