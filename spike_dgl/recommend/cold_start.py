@@ -17,6 +17,7 @@ from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
 from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.recommend.text_match import Links, TextMatch, standardised
+from spike_dgl.recommend.titles import Question
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -118,16 +119,20 @@ class ColdStart:
         self.encoder()
         self.text_match().find("")
 
-    def scores_of_text(self, text: str, items: FloatArray) -> FloatArray:
-        """Score items [I] for a query or for the description of a taste.
+    def read(self, text: str) -> Question:
+        """Separate the titles that a text gives as examples from its other words."""
+        return self.text_match().titles.read(text)
+
+    def scores_of_text(self, asked: Question, items: FloatArray) -> FloatArray:
+        """Score items [I] for a query or for the description of a taste, as `read` returns it.
 
         The model's standardised scores, by folding the text in, are added to the match of the text with the items,
-        which counts less the longer the text is (`Match.weight`). Titles that the query gives as examples are taken out
-        of it, and count as items that the user likes; see `Titles`.
+        which counts less the longer the text is (`Match.weight`). Examples in the text count as items that the user
+        likes.
 
         Parameters
         ----------
-        text
+        asked
             The query.
         items
             Final embeddings [I, D] of all items.
@@ -137,11 +142,9 @@ class ColdStart:
         SpikeError
             If the run has no profiles, or no word of the text is known.
         """
-        matching = self.text_match()
-        asked = matching.titles.read(text)
-        match = matching.find(asked.rest)
+        match = self.text_match().find(asked.rest)
         if not asked.liked and not match.num_terms:
-            return standardised(items @ self.user_of_text(text))
+            return standardised(items @ self.user_of_text(asked.rest))
         scores = np.zeros(len(items), np.float32)
         if asked.liked:
             scores += self._scores_of_examples(np.array(asked.liked), items)
