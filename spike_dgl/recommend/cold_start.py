@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from spike_dgl.config import build
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import SpikeError
+from spike_dgl.once import Once
 from spike_dgl.profiles.encode import pretrained_encoder
 from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
 from spike_dgl.profiles.options import ProfileOptions
@@ -38,21 +38,6 @@ EXAMPLES_WEIGHT = np.float32(2.0)
 
 class UnknownWordsError(SpikeError):
     """No word of a text is known to the encoder."""
-
-
-class Once(Generic[Value]):
-    """Thread-safe lazy value: computed by the first call, and shared by all threads."""
-
-    def __init__(self, make: Callable[[], Value]) -> None:
-        self._make, self._lock = make, threading.Lock()
-        self._made: list[Value] = []
-
-    def __call__(self) -> Value:
-        """Return the value."""
-        with self._lock:
-            if not self._made:
-                self._made.append(self._make())
-        return self._made[0]
 
 
 @dataclass(frozen=True)
