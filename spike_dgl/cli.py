@@ -16,6 +16,7 @@ import click
 
 from spike_dgl.commands.bench import bench
 from spike_dgl.commands.data import data, prepare
+from spike_dgl.commands.duration import Duration
 from spike_dgl.commands.explain import explain
 from spike_dgl.commands.export import export
 from spike_dgl.commands.partition import partition
@@ -110,8 +111,8 @@ cli.add_command(embeddings)
     "--budget",
     default=300.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds of training for the short runs.",
+    type=Duration(min=0, min_open=True),
+    help="Training time of the short runs, such as 600 (seconds) or 10m.",
 )
 def train(
     overrides: tuple[str, ...],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spike_dgl.commands.duration import Duration
 from spike_dgl.commands.recommend import DEVICE
 from spike_dgl.errors import SpikeError
 
@@ -52,8 +53,8 @@ FILE = click.Path(path_type=Path)
     "--drain-seconds",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(0, 600),
-    help="Seconds to keep answering after SIGTERM, while /ready returns 503.",
+    type=Duration(0, 600),
+    help="Time to keep answering after SIGTERM, while /ready returns 503.",
 )
 @DEVICE
 def serve(

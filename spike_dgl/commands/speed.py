@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from spike_dgl.commands.duration import Duration
 from spike_dgl.commands.run_by_default import RunByDefault
 from spike_dgl.threads import use_threads
 
@@ -153,17 +153,13 @@ def latency(run: Path, calls: int, as_json: bool) -> None:
     click.echo("\n".join(json.dumps(vars(one)) for one in found) if as_json else render(run, found))
 
 
-def _seconds(_: click.Context, __: click.Parameter, time: str) -> float:
-    """Return the seconds of a time such as 8m."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", time)
-    if match is None:
-        raise click.BadParameter(f"{time!r} is not a time such as 90s, 8m or 1h")
-    return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
-
-
 @speed.command()
 @click.option(
-    "--budget", default="8m", show_default=True, callback=_seconds, help="Time after which it ends."
+    "--budget",
+    default="8m",
+    show_default=True,
+    type=Duration(min=0, min_open=True),
+    help="Time after which it ends, such as 480 (seconds) or 8m.",
 )
 @click.option(
     "--out", required=True, type=FILE, help="File of the rows, as JSON lines; continued if it is there."

@@ -118,7 +118,7 @@ class _Contest:
             found[f"items, {label}"] = embeddings @ cold_start.user_of_items(np.sort(some))
             found[f"profile cosine, {label}"] = texts @ texts[some].mean(axis=0)
         text = self.user_texts[user]
-        found["text"] = cold_start.scores_of_text(text, embeddings)
+        found["text"] = cold_start.scores_of_text(cold_start.read(text), embeddings)
         found["profile cosine, text"] = texts @ cold_start.encoded([text])[0]
         return found
 

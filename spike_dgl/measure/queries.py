@@ -16,6 +16,7 @@ from spike_dgl.errors import ConfigError
 from spike_dgl.markdown import markdown_table
 from spike_dgl.recommend.cold_start import UnknownWordsError
 from spike_dgl.recommend.recommender import Recommender
+from spike_dgl.recommend.titles import Question
 from spike_dgl.runs.averages import mean_and_deviation, render_spread
 from spike_dgl.typing import BoolArray, FloatArray
 
@@ -82,18 +83,18 @@ def query_results(recommender: Recommender, queries: Sequence[Query]) -> Iterato
     cold_start, items = recommender.cold_start, recommender.item_embeddings
     train = recommender.dataset.train
     popularity = np.bincount(train.items, minlength=recommender.dataset.num_items).astype(np.float32)
-    ways: dict[str, Callable[[str], FloatArray]] = {
-        "search": lambda text: cold_start.scores_of_text(text, items),
-        "matching alone": lambda text: cold_start.text_match().find(text).scores,
-        "fold-in alone": lambda text: cold_start.folded_in_scores(text, items),
-        "popularity": lambda _: popularity,
+    ways: dict[str, Callable[[str, Question], FloatArray]] = {
+        "search": lambda _, asked: cold_start.scores_of_text(asked, items),
+        "matching alone": lambda text, _: cold_start.text_match().find(text).scores,
+        "fold-in alone": lambda text, _: cold_start.folded_in_scores(text, items),
+        "popularity": lambda *_: popularity,
     }
     for query in queries:
-        # Examples that a query names are in no list, however it is made.
-        liked = list(cold_start.text_match().titles.read(query.text).liked)
+        asked = cold_start.read(query.text)
+        liked = list(asked.liked)  # in no list, however it is made
         for by, score in ways.items():
             try:
-                scores = score(query.text).copy()
+                scores = score(query.text, asked).copy()
                 scores[liked] = -np.inf
                 best = np.argsort(-scores, kind="stable")[:CUTOFF]
             except UnknownWordsError:  # the search has no list then

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.models.fold_in import FoldIn, LinearFoldIn, NewItems, Regression, fit_regression
+from spike_dgl.once import Once
 from spike_dgl.profiles.encoders.encoder import unit_length
 from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
@@ -44,6 +46,10 @@ class Calibration:
         return unit_length(mean) if of_length_one else mean
 
 
+Calibrations: TypeAlias = Mapping[tuple[bool, bool], Calibration]
+"""Calibration of each kind of items of which there are training items."""
+
+
 @dataclass(frozen=True)
 class CalibratedFoldIn(FoldIn):
     """Fold-in whose added items compete with trained items for places in lists.
@@ -68,12 +74,12 @@ class CalibratedFoldIn(FoldIn):
     linear
         Regressions on the final embeddings of the same run.
     calibrations
-        Calibration of each kind of which there are training items.
+        Function that returns the calibrations. Only added items need them.
     """
 
     fold_in: FoldIn
     linear: LinearFoldIn
-    calibrations: Mapping[tuple[bool, bool], Calibration]
+    calibrations: Callable[[], Calibrations]
 
     @classmethod
     def fit(
@@ -84,7 +90,7 @@ class CalibratedFoldIn(FoldIn):
         users: FloatArray,
         vectors: Mapping[str, FloatArray],
     ) -> CalibratedFoldIn:
-        """Calibrate on the training data, which is deterministic.
+        """Calibrate on the training data, which is deterministic, when the first items are added.
 
         Parameters
         ----------
@@ -97,21 +103,12 @@ class CalibratedFoldIn(FoldIn):
         vectors
             Text vectors of ``entities`` [N, d_t]; empty without profiles.
         """
-        places = Places(dataset, users, linear.items)
-        calibrations = {}
-        for kind in KINDS:
-            rows, new = _treated_as_new(dataset, vectors, *kind)
-            if len(rows):
-                near = linear.near[rows] if kind[0] else np.zeros_like(linear.near[rows])
-                predicted = linear.items_of(near, new.vectors)
-                found, of_embedding = predicted, None
-                if fold_in is not linear:
-                    found = fold_in.with_items(new)[1]
-                    of_embedding = fit_regression(found, linear.items[rows])
-                as_new = Calibration(of_embedding, np.zeros_like(found[0]))
-                embedded = as_new.embed(found, predicted, of_length_one=linear.of_length_one)
-                calibrations[kind] = replace(as_new, lift=places.lift(rows, embedded))
-        return cls(fold_in, linear, calibrations)
+        # Drawn here, so that nothing refers to all vectors, which may be larger than the rest of the model.
+        treated = {kind: _treated_as_new(dataset, vectors, *kind) for kind in KINDS}
+        calibrate = Once(
+            lambda: _calibrations(fold_in, linear, Places(dataset, users, linear.items), treated)
+        )
+        return cls(fold_in, linear, calibrate)
 
     def users_of_items(self, histories: Sequence[IndexArray]) -> FloatArray:
         """Embed users [b, D] by the fold-in."""
@@ -128,7 +125,7 @@ class CalibratedFoldIn(FoldIn):
         linked = np.isin(np.arange(new.number), new.heads)
         described = np.zeros_like(linked) if new.vectors is None else new.vectors.any(axis=1)
         calibrated = embedded.copy()
-        for kind, calibration in self.calibrations.items():
+        for kind, calibration in self.calibrations().items():
             rows = (linked == kind[0]) & (described == kind[1])
             if rows.any():
                 of_kind = calibration.embed(
@@ -136,6 +133,28 @@ class CalibratedFoldIn(FoldIn):
                 )
                 calibrated[rows] = of_kind + calibration.lift
         return replace(self, fold_in=fold_in), calibrated
+
+
+def _calibrations(
+    fold_in: FoldIn,
+    linear: LinearFoldIn,
+    places: Places,
+    treated: Mapping[tuple[bool, bool], tuple[IndexArray, NewItems]],
+) -> Calibrations:
+    """Calibrate each kind on its training items: their rows, and they themselves as new ones."""
+    calibrations = {}
+    for kind, (rows, new) in treated.items():
+        if len(rows):
+            near = linear.near[rows] if kind[0] else np.zeros_like(linear.near[rows])
+            predicted = linear.items_of(near, new.vectors)
+            found, of_embedding = predicted, None
+            if fold_in is not linear:
+                found = fold_in.with_items(new)[1]
+                of_embedding = fit_regression(found, linear.items[rows])
+            as_new = Calibration(of_embedding, np.zeros_like(found[0]))
+            embedded = as_new.embed(found, predicted, of_length_one=linear.of_length_one)
+            calibrations[kind] = replace(as_new, lift=places.lift(rows, embedded))
+    return calibrations
 
 
 def _treated_as_new(

@@ -12,9 +12,10 @@ from scipy import sparse
 from spike_dgl.errors import ConfigError
 from spike_dgl.models.base import ModelInputs
 from spike_dgl.models.histories import HistoryOptions, ItemToItem
+from spike_dgl.models.item_pairs import check_item_pairs
 
-LARGEST_DENSE = 40_000
-"""Largest number of items for a dense matrix of item pairs: 6.4 GB in float32, and about three times that to invert."""
+DENSE_BYTES_PER_PAIR = 12
+"""Bytes per pair of items: the matrix in float32, and about twice that to invert it."""
 
 
 def irspack_recommender(name: str, interactions: sparse.csr_matrix, **settings: Any) -> Any:
@@ -70,9 +71,5 @@ def threads() -> dict[str, int]:
 
 def check_dense(model: str, num_items: int) -> None:
     """Raise `ConfigError` if there are too many items for a dense matrix of item pairs."""
-    if num_items > LARGEST_DENSE:
-        raise ConfigError(
-            f"model.name: {model} inverts a dense matrix of item pairs, and {num_items:,} items are more than "
-            f"{LARGEST_DENSE:,}, for which it takes {LARGEST_DENSE**2 * 4 / 1e9:.1f} GB\n"
-            "  Choose a model that stores neighbours only, such as model.name=slim or item-knn."
-        )
+    remedy = "Choose a model that stores neighbours only, such as model.name=slim or item-knn."
+    check_item_pairs(f"model.name={model}", num_items, DENSE_BYTES_PER_PAIR, remedy)

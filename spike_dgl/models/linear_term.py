@@ -13,9 +13,9 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from spike_dgl.dgl_import import DGLGraph
-from spike_dgl.errors import ConfigError
 from spike_dgl.models.deviation import score_deviation
 from spike_dgl.models.fold_in import FoldIn, NewItems
+from spike_dgl.models.item_pairs import check_item_pairs
 from spike_dgl.nn.graphs.interactions import interaction_matrix
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -23,8 +23,8 @@ Matrix: TypeAlias = NDArray[np.float64]
 
 L2_WEIGHT, DROPOUT = 200.0, 0.5
 """Weight of the squared norm of W, and dropout of its input; chosen on inner splits."""
-LARGEST = 20_000
-"""Largest number of items: W has I x I entries, and fitting it takes time cubic in I."""
+BYTES_PER_PAIR = 40
+"""Bytes per pair of items while W is fitted: five matrices in float64."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,9 @@ class LinearTerm:
         Raises
         ------
         ConfigError
-            If there are more than `LARGEST` items.
+            If there are too many items for dense matrices of item pairs.
         """
-        if num_items > LARGEST:
-            raise ConfigError(
-                f"model.linear_weight: {num_items:,} items are more than {LARGEST:,}, and the term needs a dense "
-                "matrix of item pairs\n  Set model.linear_weight=0."
-            )
+        check_item_pairs("model.linear_weight", num_items, BYTES_PER_PAIR, "Set model.linear_weight=0.")
         interactions = interaction_matrix(graph)
         common = (interactions.T @ interactions).toarray().astype(np.float64)
         weights = _autoencoder(common)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from spike_dgl.config import build
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import SpikeError
+from spike_dgl.once import Once
 from spike_dgl.profiles.encode import pretrained_encoder
 from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
 from spike_dgl.profiles.options import ProfileOptions
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.recommend.text_match import Links, TextMatch, standardised
+from spike_dgl.recommend.titles import Question
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -37,21 +38,6 @@ EXAMPLES_WEIGHT = np.float32(2.0)
 
 class UnknownWordsError(SpikeError):
     """No word of a text is known to the encoder."""
-
-
-class Once(Generic[Value]):
-    """Thread-safe lazy value: computed by the first call, and shared by all threads."""
-
-    def __init__(self, make: Callable[[], Value]) -> None:
-        self._make, self._lock = make, threading.Lock()
-        self._made: list[Value] = []
-
-    def __call__(self) -> Value:
-        """Return the value."""
-        with self._lock:
-            if not self._made:
-                self._made.append(self._make())
-        return self._made[0]
 
 
 @dataclass(frozen=True)
@@ -118,16 +104,20 @@ class ColdStart:
         self.encoder()
         self.text_match().find("")
 
-    def scores_of_text(self, text: str, items: FloatArray) -> FloatArray:
-        """Score items [I] for a query or for the description of a taste.
+    def read(self, text: str) -> Question:
+        """Separate the titles that a text gives as examples from its other words."""
+        return self.text_match().titles.read(text)
+
+    def scores_of_text(self, asked: Question, items: FloatArray) -> FloatArray:
+        """Score items [I] for a query or for the description of a taste, as `read` returns it.
 
         The model's standardised scores, by folding the text in, are added to the match of the text with the items,
-        which counts less the longer the text is (`Match.weight`). Titles that the query gives as examples are taken out
-        of it, and count as items that the user likes; see `Titles`.
+        which counts less the longer the text is (`Match.weight`). Examples in the text count as items that the user
+        likes.
 
         Parameters
         ----------
-        text
+        asked
             The query.
         items
             Final embeddings [I, D] of all items.
@@ -137,11 +127,9 @@ class ColdStart:
         SpikeError
             If the run has no profiles, or no word of the text is known.
         """
-        matching = self.text_match()
-        asked = matching.titles.read(text)
-        match = matching.find(asked.rest)
+        match = self.text_match().find(asked.rest)
         if not asked.liked and not match.num_terms:
-            return standardised(items @ self.user_of_text(text))
+            return standardised(items @ self.user_of_text(asked.rest))
         scores = np.zeros(len(items), np.float32)
         if asked.liked:
             scores += self._scores_of_examples(np.array(asked.liked), items)

@@ -294,10 +294,9 @@ class Recommender:
         if not text.strip():
             raise SpikeError("the text that describes a taste is empty")
         cold_start, allowed = self.cold_start, self._mask(candidates)
-        matching = cold_start.text_match()
-        asked = matching.titles.read(text)
+        matching, asked = cold_start.text_match(), cold_start.read(text)
         liked = np.array(asked.liked, dtype=np.int64)
-        listed = self._ranked(cold_start.scores_of_text(text, self._items), k, liked, allowed)
+        listed = self._ranked(cold_start.scores_of_text(asked, self._items), k, liked, allowed)
         matches = matching.explain(asked, [self.items.index(item.id) for item in listed])
         items = (
             MatchedItem(item.id, item.name, item.score, match)

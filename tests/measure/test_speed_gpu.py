@@ -105,7 +105,7 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     out = str(tmp_path / "rows")
     result = CliRunner().invoke(cli, ["speed", "gpu", "--out", out, "--budget", "soon"])
     assert result.exit_code == 2
-    assert "'soon' is not a time such as 90s, 8m or 1h" in result.output
+    assert "'soon' is not a duration such as 480, 90s, 8m or 1h" in result.output
     if not torch.cuda.is_available():
         result = CliRunner().invoke(cli, ["speed", "gpu", "--out", out])
         assert "training.device is 'cuda'" in str(result.exception)

@@ -90,17 +90,36 @@ def calibrated(dataset: Dataset) -> CalibratedFoldIn:
 
 def test_embeddings_come_back_to_the_scale_of_trained_ones_and_users_stay() -> None:
     fold_in = calibrated(DATA)
-    of_embedding = fold_in.calibrations[True, False].of_embedding
+    of_embedding = fold_in.calibrations()[True, False].of_embedding
     assert of_embedding is not None
     restored = of_embedding.predict(without_popularity(0.5)[ROWS])
     np.testing.assert_allclose(restored[:, :-1], ITEMS[ROWS, :-1], atol=0.05)
     np.testing.assert_array_equal(fold_in.users_of_items([np.array([1])]), USERS[:1])
-    assert set(fold_in.calibrations) == {(True, False)}  # no training item has a text
+    assert set(fold_in.calibrations()) == {(True, False)}  # no training item has a text
 
 
 def test_items_of_a_kind_that_training_items_are_not_stay_as_the_fold_in_embeds_them() -> None:
     nothing, rows = np.empty(0, np.int64), np.array([4, 5])
     new = NewItems(2, nothing, nothing, nothing, None, rows)
     fold_in = calibrated(DATA.replace(triples=Triples.from_rows(np.empty((0, 3)))))
-    assert not fold_in.calibrations
+    assert not fold_in.calibrations()
     np.testing.assert_array_equal(fold_in.with_items(new)[1], without_popularity(0.5)[rows])
+
+
+def test_the_calibration_is_computed_once_when_the_first_items_are_added() -> None:
+    calls = []
+
+    class Counted(WithoutPopularity):
+        def with_items(self, new: NewItems) -> tuple[FoldIn, FloatArray]:
+            calls.append(new.number)
+            return super().with_items(new)
+
+    linear = LinearFoldIn.fit(DATA, USERS, ITEMS, {})
+    fold_in = CalibratedFoldIn.fit(Counted(), linear, DATA, USERS, {})
+    fold_in.users_of_items([np.array([1])])
+    assert not calls
+    nothing = np.empty(0, np.int64)
+    new = NewItems(1, nothing, nothing, nothing, None, np.array([4]))
+    grown, _ = fold_in.with_items(new)
+    grown.with_items(new)
+    assert sorted(calls) == [1, 1, len(ROWS)]  # both additions, and all items with users once

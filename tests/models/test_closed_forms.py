@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spike_dgl.errors import ConfigError, MissingTimesError
 from spike_dgl.graph import build_graph
-from spike_dgl.models import irspack_models
+from spike_dgl.models import item_pairs
 from spike_dgl.models.base import ModelInputs, RecommenderModel, model_entry
 from spike_dgl.models.histories import history_matrix
 from spike_dgl.nn.graphs.interactions import interaction_matrix
@@ -204,6 +204,6 @@ def test_without_irspack_the_error_says_what_to_install(name: str, monkeypatch: 
 
 @pytest.mark.parametrize("name", ["ease", "edlae"])
 def test_too_many_items_for_a_dense_matrix_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(irspack_models, "LARGEST_DENSE", DATA.num_items - 1)
+    monkeypatch.setattr(item_pairs, "MOST_MEMORY", 12 * DATA.num_items**2 - 1)
     with pytest.raises(ConfigError, match=f"{name} inverts a dense matrix.*\n.*model.name=slim"):
         model(name)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spike_dgl.api import train
 from spike_dgl.errors import ConfigError
 from spike_dgl.graph import build_graph
-from spike_dgl.models import linear_term
+from spike_dgl.models import item_pairs, linear_term
 from spike_dgl.models.linear_term import LinearTerm
 from tests.toy import random_dataset
 
@@ -64,8 +64,10 @@ def test_scores_of_the_term_deviate_as_much_as_asked(seed: int, weight: float) -
 
 
 def test_too_many_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_term, "LARGEST", 3)
-    with pytest.raises(ConfigError, match=r"Set model\.linear_weight=0"):
+    monkeypatch.setattr(item_pairs, "MOST_MEMORY", 40 * DATA.num_items**2 - 1)
+    with pytest.raises(
+        ConfigError, match=r"(?s)model\.linear_weight .* GB of memory.*Set model\.linear_weight=0"
+    ):
         LinearTerm.fit(build_graph(DATA), DATA.num_items, 3, CPU)
 
 
