@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from spike_dgl.evaluation.evaluate import Split
     from spike_dgl.profiles.records import Sources
     from spike_dgl.recommend.recommender import Recommender
+    from spike_dgl.runs.config import RunConfig
     from spike_dgl.runs.experiment import Experiment
 
 EXISTING = click.Path(path_type=Path)
@@ -166,7 +167,6 @@ def train(
             settings = read_settings(config_file, overrides)
             config = RunConfig.from_mapping(settings)
             folder = processes.on_rank_zero(lambda: new_folder(config, out))
-            path = config.data.path
             experiment = start_in_regime(
                 settings,
                 folder,
@@ -175,7 +175,7 @@ def train(
                 budget=budget,
                 say=click.echo,
                 progress=not quiet,
-                inspect=lambda dataset: _show_audit(dataset, path),
+                inspect=lambda dataset: _show_data(dataset, config, regime),
             )
         if processes.is_first:
             _announce(experiment, time.perf_counter() - started)
@@ -187,11 +187,17 @@ def train(
             _show_result(experiment)
 
 
-def _show_audit(dataset: Dataset, path: str) -> None:
+def _show_data(dataset: Dataset, config: RunConfig, regime: str | None) -> None:
+    """Print the findings of the audit, and that there is a regime to choose; for the bundled data there is not."""
     from spike_dgl.data.audit import in_short
+    from spike_dgl.data.load import BUNDLED
+    from spike_dgl.runs.choice import hint
 
+    path = config.data.path
     if lines := in_short(dataset):
         click.echo("\n".join([*lines, f"what this means: python main.py data {path}"]))
+    if regime is None and path != BUNDLED and (said := hint(config, dataset)):
+        click.echo(f"note: {said}")
 
 
 def _announce(experiment: Experiment, seconds: float) -> None:

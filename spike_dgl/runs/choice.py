@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from spike_dgl.config import flat
 from spike_dgl.data.audit_times import pairs_after
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.data.inner_split import split_inner
@@ -20,7 +21,7 @@ from spike_dgl.runs.baselines import Baselines, evaluate_baselines
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.experiment import Experiment
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.runs.regimes import Regime, Settings, has_regimes, in_regime
+from spike_dgl.runs.regimes import REGIMES, Regime, Settings, has_regimes, in_regime
 from spike_dgl.runs.set_up import start
 from spike_dgl.training.distributed import Processes
 from spike_dgl.training.interrupt import Interrupted
@@ -220,6 +221,17 @@ def _nothing_to_choose(config: RunConfig, candidates: Mapping[Regime, RunConfig]
         return "this data is not split by time"
     inner = split_inner(dataset, config.data.split_seed)
     return "" if len(inner.test) else "the histories are too short for an inner split"
+
+
+def hint(config: RunConfig, dataset: Dataset) -> str:
+    """Return what to tell who trains SPiKE in any order on data that is split by time; empty for others."""
+    settings = flat(config.to_mapping())
+    in_any_order = has_regimes(config) and all(
+        settings[key] == value for key, value in REGIMES["any-order"].items()
+    )
+    if not in_any_order or dataset.train.times is None or not _is_split_by_time(dataset):
+        return ""
+    return "this data is split by time, and SPiKE trains in any order; --regime auto compares it with the order of time"
 
 
 def _is_split_by_time(dataset: Dataset) -> bool:

@@ -13,6 +13,7 @@ import pytest
 import spike_dgl
 from spike_dgl.cli import train
 from spike_dgl.config import flat, merge
+from spike_dgl.data.options import load
 from spike_dgl.errors import ConfigError, DataError, SpikeError
 from spike_dgl.runs import choice
 from spike_dgl.runs.baselines import Baselines
@@ -131,6 +132,21 @@ def test_bad_requests_are_refused(given: dict[str, Any], regime: str, message: s
 def test_the_command_line_has_the_same_default_budget() -> None:
     defaults = {option.name: option.default for option in train.params}
     assert defaults["budget"] == choice.BUDGET
+
+
+def test_training_in_any_order_on_data_split_by_time_says_that_there_is_another_regime(
+    walks_folder: Path,
+) -> None:
+    def said(**sections: dict[str, Any]) -> str:
+        config = RunConfig.from_mapping(settings(walks_folder, **sections))
+        return choice.hint(config, load(config.data))
+
+    assert "--regime auto compares it with the order of time" in said()
+    assert said(model={"newest_interactions": 5, "matching_weight": 0.0}) == ""
+    assert said(training={"recency": 1.0}) == ""
+    assert said(model={"name": "lightgcn"}) == ""
+    config = RunConfig.from_mapping(settings(write_data(tmp_path / "without", ring(), times=False)))
+    assert choice.hint(config, load(config.data)) == ""
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
