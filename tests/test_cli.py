@@ -41,6 +41,7 @@ def test_a_run_folder_tells_its_whole_story(trained: Path, data_folder: Path) ->
     assert names == {
         "config.yaml", "environment.json", "profiles.npz", "item_terms.npz", "profiles.jsonl.gz", "encoder.npz",
         "metrics.jsonl", "last.pt", "best.pt", "embeddings.npz", "test_users.npz", "result.json", "RESULT.md",
+        "popularity_weight.json",
     }  # fmt: skip
     environment = json.loads((trained / "environment.json").read_text())
     assert {"python", "packages", "platform", "data", "command"} <= environment.keys()

@@ -139,7 +139,7 @@ def test_choose_a_user_and_an_item_to_see_list_and_explanation(
     paths = browser.texts("#reasons .chain")
     assert paths
     assert all(path.startswith(f"user {NASTY_USER}") and path.endswith(explained.name) for path in paths)
-    assert [part[:2] for part in browser.texts("#reasons .parts div")] == ["ID", "Gr", "Pr"]
+    assert [part[:2] for part in browser.texts("#reasons .parts div")] == ["ID", "Gr", "Pr", "Po"]
     browser.one("#reasons summary").click()
     assert browser.one("#reasons details[open] table").is_displayed()
     assert browser.texts("#reasons .similar li") == names(service.recommender.similar_items(explained.id, 6))
