@@ -12,7 +12,6 @@ import numpy as np
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.models.fold_in import FoldIn, LinearFoldIn, NewItems, Regression, fit_regression
 from spike_dgl.once import Once
-from spike_dgl.profiles.encoders.encoder import unit_length
 from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 LIST_LENGTH, LIST_SHARE = 10, 0.05
@@ -38,12 +37,12 @@ class Calibration:
     of_embedding: Regression | None
     lift: FloatArray
 
-    def embed(self, embedded: FloatArray, predicted: FloatArray, *, of_length_one: bool) -> FloatArray:
+    def embed(self, embedded: FloatArray, predicted: FloatArray, linear: LinearFoldIn) -> FloatArray:
         """Return z' [n, D] without the lift, from f and l; (R f + l) / 2 has length 1 if scores are cosines."""
         if self.of_embedding is None:
             return predicted
-        mean = ((self.of_embedding.predict(embedded) + predicted) / 2).astype(np.float32)
-        return unit_length(mean) if of_length_one else mean
+        mean = (self.of_embedding.predict(embedded) + predicted) / 2
+        return linear.at_unit_length(mean.astype(np.float32))
 
 
 Calibrations: TypeAlias = Mapping[tuple[bool, bool], Calibration]
@@ -128,9 +127,7 @@ class CalibratedFoldIn(FoldIn):
         for kind, calibration in self.calibrations().items():
             rows = (linked == kind[0]) & (described == kind[1])
             if rows.any():
-                of_kind = calibration.embed(
-                    embedded[rows], predicted[rows], of_length_one=self.linear.of_length_one
-                )
+                of_kind = calibration.embed(embedded[rows], predicted[rows], self.linear)
                 calibrated[rows] = of_kind + calibration.lift
         return replace(self, fold_in=fold_in), calibrated
 
@@ -152,7 +149,7 @@ def _calibrations(
                 found = fold_in.with_items(new)[1]
                 of_embedding = fit_regression(found, linear.items[rows])
             as_new = Calibration(of_embedding, np.zeros_like(found[0]))
-            embedded = as_new.embed(found, predicted, of_length_one=linear.of_length_one)
+            embedded = as_new.embed(found, predicted, linear)
             calibrations[kind] = replace(as_new, lift=places.lift(rows, embedded))
     return calibrations
 

@@ -136,8 +136,8 @@ class LinearFoldIn(FoldIn):
         Mean embedding [I, D] of the other items around each training item.
     around
         Mean embedding [N, D] of the items linked to each entity; nan if there are none.
-    of_length_one
-        Whether embeddings are normalised, because scores are cosines.
+    unit_dims
+        Number of first dimensions in which items have length 1, because the model's own scores are cosines; else 0.
     """
 
     items: FloatArray
@@ -146,11 +146,17 @@ class LinearFoldIn(FoldIn):
     of_item: Regression
     near: FloatArray
     around: FloatArray
-    of_length_one: bool
+    unit_dims: int
 
     @classmethod
     def fit(
-        cls, dataset: Dataset, users: FloatArray, items: FloatArray, vectors: Mapping[str, FloatArray]
+        cls,
+        dataset: Dataset,
+        users: FloatArray,
+        items: FloatArray,
+        vectors: Mapping[str, FloatArray],
+        *,
+        own: int | None = None,
     ) -> LinearFoldIn:
         """Fit the regressions.
 
@@ -162,7 +168,11 @@ class LinearFoldIn(FoldIn):
             Final embeddings [U, D] and [I, D].
         vectors
             Text vectors of ``users`` [U, d_t] and ``entities`` [N, d_t]; empty without profiles.
+        own
+            Number of first dimensions that are the model's own, before those of terms added to its scores. Default: D.
         """
+        lengths = np.linalg.norm(items[:, :own], axis=1)
+        own = items.shape[1] if own is None else own
         liked = csr_matrix(
             (np.ones(len(dataset.train), np.float32), (dataset.train.users, dataset.train.items)),
             shape=(dataset.num_users, dataset.num_items),
@@ -180,7 +190,7 @@ class LinearFoldIn(FoldIn):
             of_item=fit_regression(_features(near, texts)[seen], items[seen]),
             near=near,
             around=around,
-            of_length_one=bool(np.allclose(np.linalg.norm(items, axis=1), 1.0, atol=1e-4)),
+            unit_dims=own if np.allclose(lengths, 1.0, atol=1e-4) else 0,
         )
 
     def users_of_items(self, histories: Sequence[IndexArray]) -> FloatArray:
@@ -209,8 +219,14 @@ class LinearFoldIn(FoldIn):
         return self._predicted(self.of_item, _features(near, texts))
 
     def _predicted(self, regression: Regression, inputs: FloatArray) -> FloatArray:
-        embedded = regression.predict(inputs)
-        return unit_length(embedded) if self.of_length_one else embedded
+        return self.at_unit_length(regression.predict(inputs))
+
+    def at_unit_length(self, embedded: FloatArray) -> FloatArray:
+        """Return embeddings [n, D] with the length that those of trained items have, if it is 1."""
+        if not self.unit_dims:
+            return embedded
+        own, of_terms = embedded[:, : self.unit_dims], embedded[:, self.unit_dims :]
+        return np.concatenate([unit_length(own), of_terms], axis=1)
 
 
 def _neighbourhoods(dataset: Dataset, items: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -206,8 +206,10 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     assert isinstance(model, EmbeddingModel)  # only trained models store embeddings
     load_best(model, folder, config)
     users, items = embeddings["users"], embeddings["items"]
-    linear = LinearFoldIn.fit(dataset, users, items, vectors.dense)
-    fold_in = _fold_in(model.eval(), linear, dataset, users, vectors.dense)
+    dims = [len(term.items.T) for term in (model.linear_term, model.popularity_term) if term is not None]
+    dims = [users.shape[1] - sum(dims), *dims]  # as in `EmbeddingModel.scored_embeddings`
+    linear = LinearFoldIn.fit(dataset, users, items, vectors.dense, own=dims[0])
+    fold_in = _fold_in(model.eval(), linear, dataset, users, vectors.dense, dims)
     return CalibratedFoldIn.fit(fold_in, linear, dataset, users, vectors.dense)
 
 
@@ -217,12 +219,12 @@ def _fold_in(
     dataset: Dataset,
     users: FloatArray,
     vectors: Mapping[str, FloatArray],
+    dims: Sequence[int],
 ) -> FoldIn:
-    """Return the fold-in of a model with those of its terms, in the order of `EmbeddingModel.scored_embeddings`."""
-    terms = [len(term.items.T) for term in (model.linear_term, model.popularity_term) if term is not None]
-    if not terms:
+    """Return the fold-in of a model with those of its terms; `dims` are the dimensions of the model and each term."""
+    if len(dims) == 1:
         return model.fold_in(linear)
-    ends = np.cumsum([users.shape[1] - sum(terms), *terms])
+    ends = np.cumsum(dims)
     own, *rest = (
         LinearFoldIn.fit(dataset, users[:, start:end], linear.items[:, start:end], vectors)
         for start, end in pairwise([0, *ends])

@@ -106,6 +106,17 @@ def test_items_of_a_kind_that_training_items_are_not_stay_as_the_fold_in_embeds_
     np.testing.assert_array_equal(fold_in.with_items(new)[1], without_popularity(0.5)[rows])
 
 
+def test_the_models_own_dimensions_keep_length_one_beside_those_of_a_term() -> None:
+    users, items = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (USERS, ITEMS))
+    term = np.linspace(-0.3, 0.3, len(items), dtype=np.float32)[:, None]
+    joined = np.hstack([users, np.ones_like(users[:, :1])]), np.hstack([items, term])
+    linear = LinearFoldIn.fit(DATA, *joined, {}, own=items.shape[1])
+    for embedded in (linear.items_of(linear.near, None), linear.at_unit_length(2.0 * joined[1])):
+        np.testing.assert_allclose(np.linalg.norm(embedded[:, :-1], axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(linear.at_unit_length(2.0 * joined[1])[:, -1:], 2.0 * term)
+    assert LinearFoldIn.fit(DATA, *joined, {}).unit_dims == 0
+
+
 def test_the_calibration_is_computed_once_when_the_first_items_are_added() -> None:
     calls = []
 
