@@ -19,6 +19,7 @@ import yaml
 from annotated_types import Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from spike_dgl.errors import ConfigError, nearest
 from spike_dgl.renamed import with_present_names
@@ -237,11 +238,21 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
         return TypeAdapter(options).validate_json(json.dumps(_with_texts(options, values)))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join([where, *(str(part) for part in first["loc"])])
-        message = first["msg"].removeprefix("Value error, ")
+        place = _place(first)
+        # A setting of several types has an error for each.
+        messages = [
+            each["msg"].removeprefix("Value error, ") for each in error.errors() if _place(each) == place
+        ]
+        message = " or ".join(dict.fromkeys(messages))
         # An error without a location is about several settings, and names them itself.
         got = f"; got {first['input']!r}" if first["loc"] else ""
-        raise ConfigError(f"{place}: {message}{got}") from None
+        raise ConfigError(f"{'.'.join([where, *place])}: {message}{got}") from None
+
+
+def _place(error: ErrorDetails) -> list[str]:
+    """Return the keys and positions of a value, without the name of the type that pydantic adds for a union."""
+    parts = [str(part) for part in error["loc"]]
+    return [part for part in parts if part.isidentifier() or part.isdigit()]
 
 
 def _check_keys(options: type, values: Mapping[str, Any], where: str) -> None:
