@@ -237,12 +237,10 @@ def build(options: type[Options], values: Mapping[str, Any] | None, where: str) 
         # Strict validation of JSON, unlike that of Python objects, accepts a list for a tuple.
         return TypeAdapter(options).validate_json(json.dumps(_with_texts(options, values)))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = _place(first)
+        errors = error.errors()
+        first, place = errors[0], _place(errors[0])
         # A setting of several types has an error for each.
-        messages = [
-            each["msg"].removeprefix("Value error, ") for each in error.errors() if _place(each) == place
-        ]
+        messages = [each["msg"].removeprefix("Value error, ") for each in errors if _place(each) == place]
         message = " or ".join(dict.fromkeys(messages))
         # An error without a location is about several settings, and names them itself.
         got = f"; got {first['input']!r}" if first["loc"] else ""

@@ -229,14 +229,15 @@ def hint(config: RunConfig, dataset: Dataset) -> str:
     in_any_order = has_regimes(config) and all(
         settings[key] == value for key, value in REGIMES["any-order"].items()
     )
-    if not in_any_order or dataset.train.times is None or not _is_split_by_time(dataset):
+    if not in_any_order or not _is_split_by_time(dataset):
         return ""
     return "this data is split by time, and SPiKE trains in any order; --regime auto compares it with the order of time"
 
 
 def _is_split_by_time(dataset: Dataset) -> bool:
-    late = pairs_after(dataset.train, dataset.test, dataset.num_users)
-    return dataset.test.times is not None and late <= MAX_LATE * len(dataset.train)
+    if dataset.train.times is None or dataset.test.times is None:
+        return False
+    return pairs_after(dataset.train, dataset.test, dataset.num_users) <= MAX_LATE * len(dataset.train)
 
 
 def _choose(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from spike_dgl.data.dataset import Dataset
+from spike_dgl.data.popularity import recent_popularity
 from spike_dgl.errors import NotFiniteError
 from spike_dgl.evaluation import Evaluation, evaluate
 from spike_dgl.evaluation.cold_users import popular_for_cold_users
@@ -31,7 +32,7 @@ from spike_dgl.runs.baselines import evaluate_baselines
 from spike_dgl.runs.config import RunConfig
 from spike_dgl.runs.embeddings import new_embeddings
 from spike_dgl.runs.folder import RunFolder
-from spike_dgl.runs.popularity_weight import FILE, WEIGHTS, choose_popularity_weight
+from spike_dgl.runs.popularity_weight import FILE, USUAL, WEIGHTS, choose_popularity_weight
 from spike_dgl.runs.report import record_of_test, record_of_training, render_baselines, render_result
 from spike_dgl.runs.text_vectors import TextVectors
 from spike_dgl.runs.weights import load_best, weights_fit
@@ -138,17 +139,21 @@ class Experiment:
 
     def _choose_popularity_weight(self, model: EmbeddingModel) -> None:
         """Choose the weight of the popularity term on the validation split, and store it in the run folder."""
-        values = {}
-        for weight in WEIGHTS if len(self.dataset.valid) else ():
-            self._add_popularity(model, weight)
-            values[weight] = self._evaluate_valid(self.best_scores()).per_user[self.config.training.metric]
-        choice = choose_popularity_weight(values, self.config.training.metric)
+        popularity = recent_popularity(self.dataset.train, self.dataset.num_items)
+        terms = {weight: PopularityTerm.of(popularity, weight, self.device) for weight in WEIGHTS}
+        metric, values = self.config.training.metric, {}
+        if len(self.dataset.valid):
+            model.popularity_term = terms[USUAL]
+            final = self._best_embeddings(
+                model
+            )  # once: the terms differ in the last dimension of the items only
+            for weight, term in terms.items():
+                items = torch.cat([final.items[:, :-1], term.items], dim=1)
+                scores = self._scores(Embeddings(final.users, items).scores)
+                values[weight] = self._evaluate_valid(scores).per_user[metric]
+        choice = choose_popularity_weight(values, metric)
         self.folder.write_json(FILE, choice.record())
-        self._add_popularity(model, choice.weight)
-
-    def _add_popularity(self, model: EmbeddingModel, weight: float) -> None:
-        train, num_items = self.dataset.train, self.dataset.num_items
-        model.popularity_term = PopularityTerm.fit(train, num_items, weight, self.device)
+        model.popularity_term = terms[choice.weight] if choice.weight else None
 
     def _record_resumption(self, trainer: Trainer) -> None:
         self.folder.write_text("config.yaml", self.config.to_yaml())  # some settings may have changed

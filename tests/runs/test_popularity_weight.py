@@ -115,7 +115,7 @@ def test_a_resumed_run_chooses_again_and_equals_an_uninterrupted_one(data: Path,
 
 
 def test_a_run_without_a_choice_has_no_term(data: Path, tmp_path: Path) -> None:
-    """As in runs of earlier versions, and in those that are not finished."""
+    """Runs of earlier versions, and those that are not finished, have none."""
     done = run(settings(data, training={"epochs": 1}), tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "old")
     (tmp_path / "old" / FILE).unlink()
