@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "spike_dgl"
 
 LAYERS = [
-    {"errors", "markdown", "once", "threads", "typing"},
+    {"errors", "markdown", "threads", "typing"},
     {"atomic_files", "dgl_import", "plots", "renamed"},
     {"config", "doctor"},
     {"data"},

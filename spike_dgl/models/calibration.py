@@ -11,7 +11,7 @@ import numpy as np
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.models.fold_in import FoldIn, LinearFoldIn, NewItems, Regression, fit_regression
-from spike_dgl.once import Once
+from spike_dgl.threads import Once
 from spike_dgl.typing import BoolArray, FloatArray, IndexArray
 
 LIST_LENGTH, LIST_SHARE = 10, 0.05
@@ -71,20 +71,20 @@ class CalibratedFoldIn(FoldIn):
     fold_in
         Fold-in of the model.
     linear
-        Regressions on the final embeddings of the same run.
+        Function that returns the regressions on the final embeddings of the same run. Only added items need them.
     calibrations
         Function that returns the calibrations. Only added items need them.
     """
 
     fold_in: FoldIn
-    linear: LinearFoldIn
+    linear: Callable[[], LinearFoldIn]
     calibrations: Callable[[], Calibrations]
 
     @classmethod
     def fit(
         cls,
         fold_in: FoldIn,
-        linear: LinearFoldIn,
+        linear: Callable[[], LinearFoldIn],
         dataset: Dataset,
         users: FloatArray,
         vectors: Mapping[str, FloatArray],
@@ -94,7 +94,7 @@ class CalibratedFoldIn(FoldIn):
         Parameters
         ----------
         fold_in, linear
-            Fold-in to calibrate, and the regressions.
+            Fold-in to calibrate, and the function that returns the regressions.
         dataset
             Dataset that the model was trained on.
         users
@@ -105,7 +105,7 @@ class CalibratedFoldIn(FoldIn):
         # Drawn here, so that nothing refers to all vectors, which may be larger than the rest of the model.
         treated = {kind: _treated_as_new(dataset, vectors, *kind) for kind in KINDS}
         calibrate = Once(
-            lambda: _calibrations(fold_in, linear, Places(dataset, users, linear.items), treated)
+            lambda: _calibrations(fold_in, linear(), Places(dataset, users, linear().items), treated)
         )
         return cls(fold_in, linear, calibrate)
 
@@ -119,15 +119,16 @@ class CalibratedFoldIn(FoldIn):
 
     def with_items(self, new: NewItems) -> tuple[CalibratedFoldIn, FloatArray]:
         """Add items, with calibrated embeddings."""
+        linear = self.linear()
         fold_in, embedded = self.fold_in.with_items(new)
-        predicted = embedded if self.fold_in is self.linear else self.linear.with_items(new)[1]
+        predicted = embedded if self.fold_in is linear else linear.with_items(new)[1]
         linked = np.isin(np.arange(new.number), new.heads)
         described = np.zeros_like(linked) if new.vectors is None else new.vectors.any(axis=1)
         calibrated = embedded.copy()
         for kind, calibration in self.calibrations().items():
             rows = (linked == kind[0]) & (described == kind[1])
             if rows.any():
-                of_kind = calibration.embed(embedded[rows], predicted[rows], self.linear)
+                of_kind = calibration.embed(embedded[rows], predicted[rows], linear)
                 calibrated[rows] = of_kind + calibration.lift
         return replace(self, fold_in=fold_in), calibrated
 

@@ -11,7 +11,6 @@ import numpy as np
 from spike_dgl.config import build
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import SpikeError
-from spike_dgl.once import Once
 from spike_dgl.profiles.encode import pretrained_encoder
 from spike_dgl.profiles.encoders import Encoder, TfidfSvdEncoder
 from spike_dgl.profiles.options import ProfileOptions
@@ -19,6 +18,7 @@ from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.recommend.text_match import Links, TextMatch, standardised
 from spike_dgl.recommend.titles import Question
 from spike_dgl.runs.folder import RunFolder
+from spike_dgl.threads import Once
 from spike_dgl.typing import FloatArray, IndexArray
 
 if TYPE_CHECKING:

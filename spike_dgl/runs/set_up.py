@@ -39,7 +39,7 @@ from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.popularity_weight import popularity_weight_of
 from spike_dgl.runs.text_vectors import TextVectors, new_table_on_disk
 from spike_dgl.runs.weights import load_best
-from spike_dgl.threads import use_threads
+from spike_dgl.threads import Once, use_threads
 from spike_dgl.training.allocator import keep_freed_memory
 from spike_dgl.training.devices import choose_device
 from spike_dgl.training.distributed import Processes
@@ -205,34 +205,37 @@ def open_fold_in(folder: RunFolder, dataset: Dataset, embeddings: Mapping[str, F
     model = _build_model(config, folder, dataset, vectors, torch.device("cpu"))
     assert isinstance(model, EmbeddingModel)  # only trained models store embeddings
     load_best(model, folder, config)
-    users, items = embeddings["users"], embeddings["items"]
+    users, items, dense = embeddings["users"], embeddings["items"], vectors.dense
     dims = [len(term.items.T) for term in (model.linear_term, model.popularity_term) if term is not None]
-    dims = [users.shape[1] - sum(dims), *dims]  # as in `EmbeddingModel.scored_embeddings`
-    linear = LinearFoldIn.fit(dataset, users, items, vectors.dense, own=dims[0])
-    fold_in = _fold_in(model.eval(), linear, dataset, users, vectors.dense, dims)
-    return CalibratedFoldIn.fit(fold_in, linear, dataset, users, vectors.dense)
-
-
-def _fold_in(
-    model: EmbeddingModel,
-    linear: LinearFoldIn,
-    dataset: Dataset,
-    users: FloatArray,
-    vectors: Mapping[str, FloatArray],
-    dims: Sequence[int],
-) -> FoldIn:
-    """Return the fold-in of a model with those of its terms; `dims` are the dimensions of the model and each term."""
-    if len(dims) == 1:
-        return model.fold_in(linear)
-    ends = np.cumsum(dims)
-    own, *rest = (
-        LinearFoldIn.fit(dataset, users[:, start:end], linear.items[:, start:end], vectors)
-        for start, end in pairwise([0, *ends])
+    own = users.shape[1] - sum(dims)
+    ends = np.cumsum([0, own, *dims])  # as in `EmbeddingModel.scored_embeddings`
+    parts = [
+        LinearFoldIn.fit(dataset, users[:, start:end], items[:, start:end], dense)
+        for start, end in pairwise(ends)
+    ]
+    # Read again when they are needed, so that nothing refers to vectors in memory, which may be larger than the model.
+    linear = Once(
+        lambda: parts[0] if not dims else LinearFoldIn.fit(dataset, users, items, vectors.dense, own=own)
     )
+    return CalibratedFoldIn.fit(_fold_in(model.eval(), users[:, :own], parts), linear, dataset, users, dense)
+
+
+def _fold_in(model: EmbeddingModel, users: FloatArray, parts: Sequence[LinearFoldIn]) -> FoldIn:
+    """Return the fold-in of a model, and of its terms.
+
+    Parameters
+    ----------
+    model
+        The model.
+    users
+        Its own user embeddings [U, D].
+    parts
+        Regressions on the model's own embeddings, and on those of each term.
+    """
+    own, *rest = parts
     found = model.fold_in(own)
     if model.linear_term is not None:
-        scored = Embeddings(*(torch.from_numpy(rows[:, : ends[0]]) for rows in (users, linear.items)))
-        scale = model.linear_scale(scored)
+        scale = model.linear_scale(Embeddings(torch.from_numpy(users), torch.from_numpy(own.items)))
         found = JoinedFoldIn(found, LinearTermFoldIn(model.linear_term, scale, rest.pop(0)))
     return found if model.popularity_term is None else JoinedFoldIn(found, rest[0])
 

@@ -85,7 +85,7 @@ def test_there_is_no_lift_without_evidence() -> None:
 
 def calibrated(dataset: Dataset) -> CalibratedFoldIn:
     linear = LinearFoldIn.fit(dataset, USERS, ITEMS, {})
-    return CalibratedFoldIn.fit(WithoutPopularity(), linear, dataset, USERS, {})
+    return CalibratedFoldIn.fit(WithoutPopularity(), lambda: linear, dataset, USERS, {})
 
 
 def test_embeddings_come_back_to_the_scale_of_trained_ones_and_users_stay() -> None:
@@ -126,7 +126,7 @@ def test_the_calibration_is_computed_once_when_the_first_items_are_added() -> No
             return super().with_items(new)
 
     linear = LinearFoldIn.fit(DATA, USERS, ITEMS, {})
-    fold_in = CalibratedFoldIn.fit(Counted(), linear, DATA, USERS, {})
+    fold_in = CalibratedFoldIn.fit(Counted(), lambda: linear, DATA, USERS, {})
     fold_in.users_of_items([np.array([1])])
     assert not calls
     nothing = np.empty(0, np.int64)
