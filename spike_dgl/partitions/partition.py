@@ -7,6 +7,7 @@ import io
 import json
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -55,8 +56,10 @@ class Cut:
 
     Parameters
     ----------
-    parts
-        Graphs of the parts, with the src nodes of all edges to a part's own nodes.
+    edges
+        All edges, on U + N rows, users first.
+    assigned
+        Part of each row.
     original_rows
         Row in 0..U+N-1, users first, of each id.
     node_starts, edge_starts
@@ -67,12 +70,46 @@ class Cut:
         How nodes were assigned.
     """
 
-    parts: list[DGLGraph]
+    edges: RelationalGraph
+    assigned: Tensor
     original_rows: Tensor
     node_starts: Tensor
     edge_starts: Tensor
     edges_cut: int
     method: Method
+
+    @cached_property
+    def ids(self) -> Tensor:
+        """Id of each row."""
+        ids = torch.empty_like(self.original_rows)
+        ids[self.original_rows] = torch.arange(len(ids))
+        return ids
+
+    def part(self, part: int) -> DGLGraph:
+        """Return the graph of a part as DistDGL reads it: its own nodes, and all edges to them with their src nodes."""
+        entering = (self.assigned[self.edges.dst] == part).nonzero()[:, 0]
+        own = range(*self._bounds(part))
+        src, dst = self.ids[self.edges.src[entering]], self.ids[self.edges.dst[entering]]
+        is_halo = (src < own.start) | (src >= own.stop)
+        halo, place = torch.unique(src[is_halo], return_inverse=True)
+        src -= own.start
+        src[is_halo] = len(own) + place  # after the part's own nodes
+        graph = dgl.graph((src, dst - own.start), num_nodes=len(own) + len(halo))
+        graph.ndata["inner_node"] = (torch.arange(graph.num_nodes()) < len(own)).to(torch.uint8)
+        graph.ndata[dgl.NID] = torch.cat([torch.arange(own.start, own.stop), halo])
+        graph.edata["inner_edge"] = torch.ones(len(src), dtype=torch.uint8)
+        first = int(self.edge_starts[part, 0])  # edges are in the order of relations
+        graph.edata[dgl.EID] = torch.arange(first, first + len(src))
+        return graph
+
+    def rows(self, part: int) -> Tensor:
+        """Return the original rows of a part's nodes."""
+        first, end = self._bounds(part)
+        return self.original_rows[first:end]
+
+    def _bounds(self, part: int) -> tuple[int, int]:
+        firsts = [*self.node_starts[:, USERS].tolist(), len(self.assigned)]
+        return firsts[part], firsts[part + 1]
 
 
 @dataclass(frozen=True)
@@ -106,10 +143,6 @@ def partition(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpikeError(f"{folder} already exists\n  Choose another folder, or delete it.")
-    if config.profiles.vectors_on_disk:
-        raise ConfigError(
-            "profiles.vectors_on_disk is for one machine: hosts share the vectors\n  Leave it out, or use more parts."
-        )
     inputs = RunFolder.create(folder / FIRST_HOST)
     try:
         dataset = load(config.data)
@@ -148,39 +181,41 @@ def cut_graph(
     """
     bounds = torch.tensor(users_and_items).cumsum(0)
     kinds = torch.searchsorted(bounds, torch.arange(edges.num_nodes), right=True)
-    graph = dgl.graph((edges.src, edges.dst), num_nodes=edges.num_nodes)
-    graph.ndata[dgl.NTYPE], graph.edata[dgl.ETYPE] = kinds, edges.relation
     method = method or ("metis" if len(edges) <= METIS_EDGES else "random")
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # DGL prints its progress
-        warnings.simplefilter("ignore", ResourceWarning)  # and leaves a file open
-        assigned = _assign(graph, kinds, num_parts, method)
-        parts, original_rows, _ = dgl.partition_graph_with_halo(graph, assigned, 1, reshuffle=True)
+    assigned = _assign(edges, kinds, num_parts, method)
     of_nodes = torch.bincount(assigned * 3 + kinds, minlength=3 * num_parts).view(num_parts, 3)
     if not of_nodes[:, [USERS, ITEMS]].all():
         raise SpikeError(
             "a part has no users or no items\n  Choose fewer parts (--parts), or --method random."
         )
-    relations = assigned[edges.dst] * edges.num_relations + edges.relation
-    of_edges = torch.bincount(relations, minlength=num_parts * edges.num_relations)
+    part_of_edge = assigned[edges.dst]
+    edges_cut = int((assigned[edges.src] != part_of_edge).sum())
+    part_of_edge *= edges.num_relations
+    part_of_edge += edges.relation
+    of_edges = torch.bincount(part_of_edge, minlength=num_parts * edges.num_relations)
     return Cut(
-        parts=[parts[part] for part in range(num_parts)],
-        original_rows=original_rows,
+        edges=edges,
+        assigned=assigned,
+        original_rows=assigned.argsort(stable=True),  # rows are in the order of kinds already
         node_starts=_starts(of_nodes),
         edge_starts=_starts(of_edges.view(num_parts, -1)),
-        edges_cut=int((assigned[edges.src] != assigned[edges.dst]).sum()),
+        edges_cut=edges_cut,
         method=method,
     )
 
 
-def _assign(graph: DGLGraph, kinds: Tensor, num_parts: int, method: Method) -> Tensor:
+def _assign(edges: RelationalGraph, kinds: Tensor, num_parts: int, method: Method) -> Tensor:
     """Return the part of each node."""
     if num_parts == 1:
         return torch.zeros_like(kinds)
     if method == "random":
         return torch.randint(num_parts, kinds.shape)
-    assigned: Tensor = dgl.metis_partition_assignment(
-        graph, num_parts, balance_ntypes=kinds, balance_edges=True
-    )
+    graph = dgl.graph((edges.src, edges.dst), num_nodes=edges.num_nodes)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # DGL prints its progress
+        warnings.simplefilter("ignore", ResourceWarning)  # and leaves a file open
+        assigned: Tensor = dgl.metis_partition_assignment(
+            graph, num_parts, balance_ntypes=kinds, balance_edges=True
+        )
     return assigned.long()
 
 
@@ -197,34 +232,28 @@ def _write(
     edge_types: list[tuple[str, str, str]],
     cut: Cut,
 ) -> Partitioned:
-    texts = torch.from_numpy(np.concatenate(list(vectors.dense.values()))) if vectors.dense else None
-    ids = torch.empty_like(cut.original_rows)
-    ids[cut.original_rows] = torch.arange(len(ids))
-    interactions = _interactions_by_part(dataset, ids.numpy(), cut)
-    ends = [*cut.node_starts[1:, USERS].tolist(), len(ids)]
-    for part, (graph, first, end) in enumerate(
-        zip(cut.parts, cut.node_starts[:, USERS].tolist(), ends, strict=True)
-    ):
+    interactions = _interactions_by_part(dataset, cut)
+    for part, of_part in enumerate(interactions):
         own = folder / f"part{part}"
         own.mkdir()
-        dgl.save_graphs(str(own / "graph.dgl"), [_as_stored(graph)])
-        rows = cut.original_rows[first:end]
+        dgl.save_graphs(str(own / "graph.dgl"), [cut.part(part)])
+        rows = cut.rows(part)
         features = {f"{NODE_TYPE}/row": rows}
-        if texts is not None:
-            features[f"{NODE_TYPE}/text"] = texts[rows]
+        if vectors.users is not None:
+            features[f"{NODE_TYPE}/text"] = _texts(vectors, rows, dataset.num_users)
         dgl.data.utils.save_tensors(str(own / "node_feat.dgl"), features)
         dgl.data.utils.save_tensors(str(own / "edge_feat.dgl"), {})
-        interactions[part].write(own / "interactions.npz")
-    files = [sorted((folder / f"part{part}").iterdir()) for part in range(len(cut.parts))]
+        of_part.write(own / "interactions.npz")
+    files = [sorted((folder / f"part{part}").iterdir()) for part in range(len(interactions))]
     layout = Layout(
         name=dataset.name,
         node_starts=_nested(cut.node_starts),
         edge_starts=_nested(cut.edge_starts),
-        num_nodes=len(ids),
-        num_edges=sum(int(part.edata["inner_edge"].sum()) for part in cut.parts),
+        num_nodes=len(cut.assigned),
+        num_edges=len(cut.edges),
         num_train=tuple(len(of_part.train) for of_part in interactions),
         edge_types=tuple(edge_types),
-        text_dim=0 if texts is None else texts.shape[1],
+        text_dim=0 if vectors.users is None else vectors.users.shape[1],
         similar_items=getattr(config.model, "similar_items", 0),
         data=to_mapping(config.data),
         profiles=to_mapping(config.profiles),
@@ -236,19 +265,17 @@ def _write(
     return Partitioned(layout, cut, sizes)
 
 
-def _as_stored(part: DGLGraph) -> DGLGraph:
-    """Return a part with what DistDGL reads, and only the in-edges of its own nodes: others are not sampled here."""
-    own = part.edata["inner_edge"].bool()
-    src, dst = (end[own] for end in part.edges(order="eid"))
-    stored = dgl.graph((src, dst), num_nodes=part.num_nodes())
-    stored.ndata["inner_node"] = part.ndata["inner_node"].to(torch.uint8)
-    stored.ndata[dgl.NID] = part.ndata[dgl.NID]
-    stored.edata["inner_edge"] = torch.ones(len(src), dtype=torch.uint8)
-    stored.edata[dgl.EID] = part.edata[dgl.EID][own]
-    return stored
+def _texts(vectors: TextVectors, rows: Tensor, num_users: int) -> Tensor:
+    """Return the text vectors of nodes, users first."""
+    users, entities = rows[rows < num_users], rows[rows >= num_users] - num_users
+    assert vectors.users is not None
+    assert vectors.entities is not None
+    parts = [vectors.users[users.numpy()], vectors.entities[entities.numpy()]]
+    return torch.from_numpy(np.concatenate(parts, dtype=np.float32))
 
 
-def _interactions_by_part(dataset: Dataset, ids: IndexArray, cut: Cut) -> list[PartInteractions]:
+def _interactions_by_part(dataset: Dataset, cut: Cut) -> list[PartInteractions]:
+    ids: IndexArray = cut.ids.numpy()
     user_ids, item_ids = ids[: dataset.num_users], ids[dataset.num_users :][: dataset.num_items]
     item_numbers = np.empty(len(item_ids), np.int64)
     item_numbers[item_ids.argsort()] = np.arange(len(item_ids))
@@ -266,7 +293,7 @@ def _interactions_by_part(dataset: Dataset, ids: IndexArray, cut: Cut) -> list[P
         PartInteractions(
             popularity, *(of_part(pairs, part) for pairs in (dataset.train, dataset.valid, dataset.test))
         )
-        for part in range(len(cut.parts))
+        for part in range(len(starts))
     ]
 
 

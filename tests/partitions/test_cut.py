@@ -45,11 +45,16 @@ def test_every_edge_is_in_the_part_of_its_dst_with_its_relation(seed: int, num_p
         return  # a part without users or items
     relation_of = cut.edge_starts.flatten()
     found = set()
-    for part, graph in enumerate(cut.parts):
-        inner = graph.edata["inner_edge"].bool()
-        src, dst = (graph.ndata[dgl.NID][end[inner]] for end in graph.edges(order="eid"))
-        relations = (torch.searchsorted(relation_of, graph.edata[dgl.EID][inner], right=True) - 1) % 8
-        assert (graph.ndata["part_id"][graph.edges(order="eid")[1][inner]] == part).all()
+    bounds = [*cut.node_starts[:, USERS].tolist(), edges.num_nodes]
+    for part in range(num_parts):
+        graph = cut.part(part)
+        ids, inner = graph.ndata[dgl.NID], graph.ndata["inner_node"].bool()
+        assert ids[inner].tolist() == list(range(bounds[part], bounds[part + 1]))
+        assert not set(ids[inner].tolist()) & set(ids[~inner].tolist())
+        assert graph.edata["inner_edge"].all()
+        src, dst = (ids[end] for end in graph.edges(order="eid"))
+        assert inner[graph.edges(order="eid")[1]].all()
+        relations = (torch.searchsorted(relation_of, graph.edata[dgl.EID], right=True) - 1) % 8
         rows = [cut.original_rows[end].tolist() for end in (src, dst)]
         found |= set(zip(*rows, relations.tolist(), strict=True))
     assert found == set(zip(edges.src.tolist(), edges.dst.tolist(), edges.relation.tolist(), strict=True))
