@@ -8,16 +8,17 @@ and checksums.
 from __future__ import annotations
 
 import json
-import os
+import math
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from spike_dgl.atomic_files import PARTIAL
+from spike_dgl.atomic_files import PARTIAL, atomic_write
 from spike_dgl.data.files import COPY_AGAIN, sha256_of
 from spike_dgl.errors import DataError
 from spike_dgl.runs.folder import MAPPED, RunFolder
@@ -28,35 +29,63 @@ SIDES = ("users", "items")
 GB = 10**9
 
 
-@contextmanager
-def new_embeddings(
-    folder: RunFolder, shapes: dict[str, tuple[int, int]], map_above: float
-) -> Iterator[dict[str, FloatArray]]:
-    """Yield arrays to fill, and store them at the end in place of earlier ones; an error leaves the earlier ones.
+@dataclass(frozen=True)
+class Rows:
+    """Embeddings of one side: their shape [n, D], and consecutive rows, which need not be in memory together."""
+
+    shape: tuple[int, int]
+    parts: Iterable[FloatArray]
+
+    @classmethod
+    def of(cls, array: FloatArray) -> Rows:
+        """Take an array in memory."""
+        rows, dim = array.shape
+        return cls((rows, dim), [array])
+
+    def write(self, stream: IO[bytes]) -> None:
+        """Write an npy file. Raises `ValueError` if the parts do not have that shape together."""
+        header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        rows, dim = 0, self.shape[1]
+        for part in self.parts:
+            if part.shape[1:] != (dim,):
+                raise ValueError(f"rows of shape {part.shape[1:]}, expected ({dim},)")
+            stream.write(np.ascontiguousarray(part, "<f4").data)
+            rows += len(part)
+        if rows != self.shape[0]:
+            raise ValueError(f"{rows} rows, expected {self.shape[0]}")
+
+
+def store_embeddings(folder: RunFolder, users: Rows, items: Rows, map_above: float) -> None:
+    """Store the final embeddings of a run in place of earlier ones; an error leaves the earlier ones.
 
     Parameters
     ----------
     folder
         Run folder.
-    shapes
-        [U, D] of ``users`` and [I, D] of ``items``.
+    users, items
+        Embeddings [U, D] and [I, D].
     map_above
-        Size of both arrays in GB above which they are on the disk only.
+        Size of both in GB above which they are stored to be memory-mapped.
     """
-    if sum(rows * dim for rows, dim in shapes.values()) * 4 <= map_above * GB:
-        arrays: dict[str, FloatArray] = {side: np.empty(shapes[side], np.float32) for side in SIDES}
-        yield arrays
+    sides = dict(zip(SIDES, (users, items), strict=True))
+    if sum(math.prod(side.shape) for side in sides.values()) * 4 <= map_above * GB:
+        with atomic_write(folder.file(IN_MEMORY)) as file, zipfile.ZipFile(file, "w") as archive:
+            for name, side in sides.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    side.write(stream)
         shutil.rmtree(folder.file(FOLDER), ignore_errors=True)
-        folder.write_arrays(IN_MEMORY, **arrays)
         return
     partial = folder.file(FOLDER + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        yield {side: _new_mapped(_file(partial, side), shapes[side]) for side in SIDES}
-        recorded = {
-            side: {"shape": shapes[side], "sha256": _checksum(_file(partial, side))} for side in SIDES
-        }
+        recorded = {}
+        for name, side in sides.items():
+            file = _file(partial, name)
+            with file.open("wb") as stream:
+                side.write(stream)
+            recorded[name] = {"shape": side.shape, "sha256": _checksum(file)}
         (partial / Path(MAPPED).name).write_text(json.dumps(recorded, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(folder.file(FOLDER), ignore_errors=True)
         partial.rename(folder.file(FOLDER))
@@ -102,16 +131,6 @@ def _manifest(folder: RunFolder) -> dict[str, dict[str, Any]]:
 
 def _file(folder: Path, side: str) -> Path:
     return folder / f"{side}.npy"
-
-
-def _new_mapped(file: Path, shape: tuple[int, int]) -> FloatArray:
-    array: FloatArray = np.asarray(np.lib.format.open_memmap(file, "w+", np.float32, shape))
-    if hasattr(
-        os, "posix_fallocate"
-    ):  # a full disk is an error now, and not a bus error when rows are written
-        with file.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-    return array
 
 
 def _mapped(file: Path, shape: Sequence[int]) -> FloatArray:

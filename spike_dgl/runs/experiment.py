@@ -30,7 +30,7 @@ from spike_dgl.profiles.records import ProfileSources
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.runs.baselines import evaluate_baselines
 from spike_dgl.runs.config import RunConfig
-from spike_dgl.runs.embeddings import new_embeddings
+from spike_dgl.runs.embeddings import Rows, store_embeddings
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.popularity_weight import FILE, USUAL, WEIGHTS, choose_popularity_weight
 from spike_dgl.runs.report import record_of_test, record_of_training, render_baselines, render_result
@@ -260,11 +260,8 @@ class Experiment:
     def _report(self) -> Evaluation:
         if isinstance(self.model, EmbeddingModel):
             embeddings = self._best_embeddings(self.model)
-            rows = {"users": embeddings.users.cpu().numpy(), "items": embeddings.items.cpu().numpy()}
-            shapes = {side: of_side.shape for side, of_side in rows.items()}
-            with new_embeddings(self.folder, shapes, self.config.training.map_embeddings_above) as stored:
-                for side, of_side in rows.items():
-                    stored[side][:] = of_side
+            users, items = (Rows.of(side.cpu().numpy()) for side in (embeddings.users, embeddings.items))
+            store_embeddings(self.folder, users, items, self.config.training.map_embeddings_above)
             scores = self._scores(embeddings.scores)
         else:
             scores = self.best_scores()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -96,15 +97,15 @@ class RelationalGraph:
         for node_type in node_types:
             first[node_type] = num_nodes
             num_nodes += graph.num_src_nodes(node_type)  # in a block, the dst nodes are the first src nodes
-        nothing = torch.empty(0, dtype=torch.int64)
-        parts = [(nothing, nothing, nothing)]
         present = set(graph.canonical_etypes)
-        for number, edge_type in enumerate(edge_types):
-            if edge_type in present:
-                src, dst = graph.edges(etype=edge_type, order="eid")
-                relation = torch.full_like(src, number)
-                parts.append((src + first[edge_type[0]], dst + first[edge_type[2]], relation))
-        src, dst, relation = (torch.cat(part) for part in zip(*parts, strict=True))
+        sizes = [graph.num_edges(each) if each in present else 0 for each in edge_types]
+        src, dst = (torch.empty(sum(sizes), dtype=torch.int64) for _ in range(2))
+        for edge_type, size, end in zip(edge_types, sizes, accumulate(sizes), strict=True):
+            if size:  # filled in place: on large graphs a list of parts would double the memory
+                ends = graph.edges(etype=edge_type, order="eid")
+                for rows, node_type, of_type in zip((src, dst), edge_type[::2], ends, strict=True):
+                    torch.add(of_type, first[node_type], out=rows[end - size : end])
+        relation = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes, dtype=torch.int64))
         return cls(src, dst, relation, first, num_nodes, len(edge_types))
 
     @property
