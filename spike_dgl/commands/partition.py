@@ -74,4 +74,9 @@ def _render(result: Partitioned, dim: int) -> str:
     lines.append(
         f"\nMemory of a host with one trainer at embedding_dim={dim}, without Python and the batches."
     )
+    if result.loading_mb is not None:
+        lines.append(
+            f"The first host loads the data set when training has ended and these tables are freed: "
+            f"{result.loading_mb:,.0f} MB, with Python."
+        )
     return "\n".join(lines)

@@ -55,7 +55,7 @@ def load_dataset(
     >>> dataset.num_users > 500
     True
     """
-    folder = BUNDLED_FOLDER if path == BUNDLED else Path(path)
+    folder = folder_of(path)
     if not 0 <= valid_fraction < 1:
         raise ConfigError(f"valid_fraction must be at least 0 and less than 1, got {valid_fraction}")
     if format != "auto":
@@ -65,6 +65,11 @@ def load_dataset(
         _check_folder(folder)
         chosen = _by_content(folder)
     return assemble(chosen.read(folder), name or folder.resolve().name, valid_fraction, seed)
+
+
+def folder_of(path: str | Path) -> Path:
+    """Return the folder of a data set; of the bundled one for its name."""
+    return BUNDLED_FOLDER if path == BUNDLED else Path(path)
 
 
 def _check_folder(folder: Path) -> None:

@@ -16,7 +16,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -262,7 +261,7 @@ def _free_port(address: str) -> int:
 
 
 def run_on_partitions(
-    hosts: Hosts, partitions: Path, run: Path, config: str, **options: Any
+    hosts: Hosts, partitions: Path, run: Path, folder: Path, config: str, **options: Any
 ) -> dict[str, float]:
     """Start this host's server and trainers, watch them until they end, and return the peak memory of each in MB.
 
@@ -274,6 +273,8 @@ def run_on_partitions(
         Folder of the parts.
     run
         Run folder on this host.
+    folder
+        Folder for files of this host's processes; the first trainer leaves its lists there.
     config
         Settings of the run, as YAML.
     options
@@ -298,8 +299,7 @@ def run_on_partitions(
         store=hosts.endpoint,
         **options,
     )
-    with _only_run_of_host(), tempfile.TemporaryDirectory() as temporary, StopRequest() as stop:
-        folder = Path(temporary)
+    with _only_run_of_host(), StopRequest() as stop:
         (folder / "plan.json").write_text(json.dumps(asdict(plan)), encoding="utf-8")
         lines = [f"{address} {port}" for address, port in zip(addresses, ports, strict=True)]
         (folder / "hosts.txt").write_text("\n".join(lines) + "\n")

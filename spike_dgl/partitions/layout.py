@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import Tensor
 from spike_dgl.atomic_files import atomic_write
 from spike_dgl.data.dataset import Interactions
 from spike_dgl.data.files import sha256_of
+from spike_dgl.data.load import folder_of
 from spike_dgl.errors import DataError
 from spike_dgl.typing import FloatArray, IndexArray
 
@@ -66,6 +67,8 @@ class Layout:
         Settings of these sections.
     checksums
         Per part, the SHA-256 of its files by name.
+    data_checksums
+        SHA-256 of the data set's files by name.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Layout:
     data: dict[str, Any]
     profiles: dict[str, Any]
     checksums: tuple[dict[str, str], ...]
+    data_checksums: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -180,9 +184,24 @@ class Layout:
             if file_checksum(file) != checksum:
                 raise DataError(file, "is damaged, or belongs to another partition", AGAIN)
 
+    def check_data(self) -> None:
+        """Raise `DataError` if files of the data set are missing or have changed. Files may have been added."""
+        folder = folder_of(self.data["path"])
+        for name, checksum in self.data_checksums.items():
+            file, remedy = folder / name, "Restore the data on the first host, or partition it again."
+            if not file.is_file():
+                raise DataError(file, "is missing, and the first host needs the data set", remedy)
+            if file_checksum(file) != checksum:
+                raise DataError(file, "has changed since the data was partitioned", remedy)
+
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+
+
+def file_checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 (hex) of a folder's files by name, without those of subfolders."""
+    return {file.name: file_checksum(file) for file in sorted(folder.iterdir()) if file.is_file()}
 
 
 def file_checksum(file: Path) -> str:

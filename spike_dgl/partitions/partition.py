@@ -18,6 +18,7 @@ from torch import Tensor
 
 from spike_dgl.config import to_mapping
 from spike_dgl.data.dataset import Dataset, Interactions
+from spike_dgl.data.load import folder_of
 from spike_dgl.data.options import load
 from spike_dgl.data.popularity import recent_popularity
 from spike_dgl.dgl_import import DGLGraph, dgl
@@ -36,9 +37,10 @@ from spike_dgl.partitions.layout import (
     USERS,
     Layout,
     PartInteractions,
-    file_checksum,
+    file_checksums,
 )
 from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.environment import peak_memory_mb
 from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.set_up import write_inputs
 from spike_dgl.runs.text_vectors import TextVectors
@@ -114,11 +116,22 @@ class Cut:
 
 @dataclass(frozen=True)
 class Partitioned:
-    """Result of `partition`: the layout, the cut, and the bytes of each part's files by name."""
+    """Result of `partition`.
+
+    Parameters
+    ----------
+    layout, cut
+        The layout and the cut.
+    bytes
+        Bytes of each part's files by name.
+    loading_mb
+        Peak memory of this process when the data set was loaded, in MB; None if the system does not report it.
+    """
 
     layout: Layout
     cut: Cut
     bytes: tuple[dict[str, int], ...]
+    loading_mb: float | None
 
 
 def partition(
@@ -146,6 +159,7 @@ def partition(
     inputs = RunFolder.create(folder / FIRST_HOST)
     try:
         dataset = load(config.data)
+        loading_mb = peak_memory_mb()
         if num_parts > min(dataset.num_users, dataset.num_items):
             raise ConfigError(f"--parts is {num_parts}, but each part needs a user and an item")
         config, vectors = write_inputs(config, inputs, dataset, progress=progress)
@@ -153,7 +167,8 @@ def partition(
         graph = _heterograph(dataset, vectors, config)
         edges = RelationalGraph.from_heterograph(graph)
         cut = cut_graph(edges, (dataset.num_users, dataset.num_items), num_parts, method)
-        return _write(config, folder, dataset, vectors, edge_types_by_id(graph), cut)
+        layout, sizes = _write(config, folder, dataset, vectors, edge_types_by_id(graph), cut)
+        return Partitioned(layout, cut, sizes, loading_mb)
     finally:
         inputs.unlock()
 
@@ -231,7 +246,8 @@ def _write(
     vectors: TextVectors,
     edge_types: list[tuple[str, str, str]],
     cut: Cut,
-) -> Partitioned:
+) -> tuple[Layout, tuple[dict[str, int], ...]]:
+    """Write the parts, and return their layout and the bytes of each part's files by name."""
     interactions = _interactions_by_part(dataset, cut)
     for part, of_part in enumerate(interactions):
         own = folder / f"part{part}"
@@ -244,7 +260,7 @@ def _write(
         dgl.data.utils.save_tensors(str(own / "node_feat.dgl"), features)
         dgl.data.utils.save_tensors(str(own / "edge_feat.dgl"), {})
         of_part.write(own / "interactions.npz")
-    files = [sorted((folder / f"part{part}").iterdir()) for part in range(len(interactions))]
+    folders = [folder / f"part{part}" for part in range(len(interactions))]
     layout = Layout(
         name=dataset.name,
         node_starts=_nested(cut.node_starts),
@@ -257,12 +273,13 @@ def _write(
         similar_items=getattr(config.model, "similar_items", 0),
         data=to_mapping(config.data),
         profiles=to_mapping(config.profiles),
-        checksums=tuple({file.name: file_checksum(file) for file in of_part} for of_part in files),
+        checksums=tuple(map(file_checksums, folders)),
+        data_checksums=file_checksums(folder_of(config.data.path)),
     )
     _write_dgl_layout(layout, folder)
     layout.write(folder)  # last: with it the folder is complete
-    sizes = tuple({file.name: file.stat().st_size for file in of_part} for of_part in files)
-    return Partitioned(layout, cut, sizes)
+    sizes = tuple({file.name: file.stat().st_size for file in of_part.iterdir()} for of_part in folders)
+    return layout, sizes
 
 
 def _texts(vectors: TextVectors, rows: Tensor, num_users: int) -> Tensor:

@@ -1,50 +1,131 @@
-"""The run folder at the end: weights, embeddings, and the test, in the order of the data set's rows."""
+"""End of a run: weights, embeddings and test in the order of the data set's rows.
+
+The trainers, which hold their tables, load no data set. They leave their lists to the process that started them, which
+loads it when they have ended. So the first host never holds both.
+"""
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from spike_dgl.data.dataset import Dataset
 from spike_dgl.errors import NotFiniteError
 from spike_dgl.evaluation import Evaluation
 from spike_dgl.evaluation.evaluate import relevant_pairs
 from spike_dgl.models.base import CPU, Embeddings
 from spike_dgl.partitions.inference import embeddings, scored
-from spike_dgl.partitions.layout import USERS
 from spike_dgl.partitions.ranking import Ranked, rank_own
-from spike_dgl.partitions.tables import chunks
+from spike_dgl.partitions.tables import ROWS_AT_ONCE
 from spike_dgl.partitions.trainer import PartitionTrainer
 from spike_dgl.profiles.stored import read_profile_texts
-from spike_dgl.runs.embeddings import new_embeddings
+from spike_dgl.runs.config import RunConfig
+from spike_dgl.runs.embeddings import Rows, store_embeddings
 from spike_dgl.runs.environment import peak_memory_mb
 from spike_dgl.runs.experiment import write_test
+from spike_dgl.runs.folder import RunFolder
 from spike_dgl.runs.popularity_weight import FILE, WEIGHTS, choose_popularity_weight
 from spike_dgl.runs.report import record_of_training
 from spike_dgl.training.checkpoint import save_checkpoint
 from spike_dgl.typing import FloatArray, IndexArray
 
+RECORD, LISTS = "trained.json", "lists.npz"
+"""Files that the first trainer leaves."""
+METRIC = "metric:"
 
-def write_run(trainer: PartitionTrainer, *, test: bool) -> None:
-    """Write the result of a trained run to the run folder of the first host. All processes must call it together.
 
-    The first process holds the tables of all nodes while it writes them.
+@dataclass(frozen=True)
+class Lists:
+    """Test lists of all users: `users` [n] and `ranked` [n, K] as rows of the data set, and `per_user` metrics [n]."""
+
+    users: IndexArray
+    ranked: IndexArray
+    per_user: dict[str, NDArray[np.float64]]
+
+    def write(self, folder: Path) -> None:
+        """Write them to a folder."""
+        metrics = {METRIC + name: values for name, values in self.per_user.items()}
+        np.savez(folder / LISTS, users=self.users, ranked=self.ranked, **metrics)  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, folder: Path) -> Lists:
+        """Read them from a folder."""
+        with np.load(folder / LISTS) as stored:
+            names = [name for name in stored.files if name.startswith(METRIC)]
+            per_user = {name.removeprefix(METRIC): stored[name] for name in names}
+            return cls(stored["users"], stored["ranked"], per_user)
+
+
+def write_trained(trainer: PartitionTrainer, left: Path, *, test: bool) -> None:
+    """Write weights and embeddings to the run folder of the first host. All processes must call it together.
+
+    Parameters
+    ----------
+    trainer
+        Trainer of this process.
+    left
+        Folder for what `write_result` needs.
+    test
+        Whether to test.
     """
     trainer.load(trainer.reported_epoch)
     trainer.infer()
     final = _final(trainer)
-    of_all = []
+    of_all: list[tuple[int, Ranked]] = []
     if test:
         ranked = rank_own(final, trainer.pairs, "test", trainer.config.evaluation)
-        of_all = trainer.processes.gather((trainer.own.users.start, ranked))
-    peaks = trainer.processes.gather(peak_memory_mb())
+        of_all = trainer.processes.gather_to_first((trainer.own.users.start, ranked))
     if trainer.processes.is_first:
-        _write_embeddings(trainer, final)
-        _write(trainer, of_all, {"trainers_peak_memory_mb": peaks})
-    trainer.processes.highest(0)  # the others keep their parts of the tables until they are written
+        ids = trainer.tables.ids_of_rows()
+        if of_all:
+            _joined(trainer, of_all).write(left)
+        _write_embeddings(trainer, final, ids)
+        _write_weights(trainer, ids)
+    peaks = trainer.processes.gather(peak_memory_mb())  # the others keep their parts of the tables until here
+    if trainer.processes.is_first:
+        state = trainer.model.parameters.values()
+        record = {
+            "parameters": trainer.layout.num_nodes * trainer.tables.dim + sum(each.numel() for each in state),
+            "processes": trainer.processes.number,
+            "threads": torch.get_num_threads(),
+            "peak_memory_mb": peaks[0],
+            "trainers_peak_memory_mb": peaks,
+        }
+        (left / RECORD).write_text(json.dumps(record), encoding="utf-8")
+
+
+def write_result(folder: RunFolder, config: RunConfig, parts: int, left: Path) -> None:
+    """Write the result to the run folder, from the data set and from what `write_trained` left."""
+    dataset = folder.load_dataset()
+    sources = read_profile_texts(folder.file("profiles.jsonl.gz")).sources
+    trained = json.loads((left / RECORD).read_text(encoding="utf-8"))
+    fixed = {"device": "cpu", "parts": parts, "peak_device_memory_mb": None}
+    record = {**record_of_training(folder, dataset, sources), **trained, **fixed}
+    if not (left / LISTS).is_file():
+        folder.write_json("validation.json", record)
+        return
+    lists = Lists.read(left)
+    _, relevant, known = relevant_pairs(dataset, "test")
+    test = Evaluation(
+        split="test",
+        cutoffs=config.evaluation.cutoffs,
+        means={name: float(values.mean()) for name, values in lists.per_user.items()},
+        per_user=lists.per_user,
+        users=lists.users,
+        ranked=lists.ranked,
+        relevant=relevant,
+        users_without_items=dataset.num_users - len(lists.users),
+        pairs_seen_before=known,
+    )
+    write_test(folder, config, dataset, record, sources, test, CPU)
 
 
 def _final(trainer: PartitionTrainer) -> Embeddings:
@@ -68,58 +149,21 @@ def _chosen_weight(trainer: PartitionTrainer, own: Embeddings) -> float:
     return choice.weight
 
 
-def _write(trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], more: dict[str, Any]) -> None:
-    folder, config = trainer.folder, trainer.config
-    weights = _all_rows(trainer, trainer.tables.ids.weight)
-    state = {name: parameter.detach() for name, parameter in trainer.model.parameters.items()}
-    save_checkpoint(
-        {"epoch": trainer.reported_epoch, "model": {"embedding": weights, **state}}, folder.file("best.pt")
-    )
-    dataset = folder.load_dataset()
-    sources = read_profile_texts(folder.file("profiles.jsonl.gz")).sources
-    record = record_of_training(folder, dataset, trainer.model.model, sources) | more
-    record |= {
-        "parameters": weights.numel() + sum(value.numel() for value in state.values()),
-        "device": "cpu",
-        "processes": trainer.processes.number,
-        "parts": trainer.layout.num_parts,
-        "peak_device_memory_mb": None,
+def _joined(trainer: PartitionTrainer, of_all: list[tuple[int, Ranked]]) -> Lists:
+    """Join the lists of all processes, each with the id of its first user."""
+    items = _item_rows(trainer)
+    of_processes = [
+        trainer.tables.original_rows(torch.from_numpy(ranked.users + first)).numpy()
+        for first, ranked in of_all
+    ]
+    users = np.concatenate(of_processes)
+    order = users.argsort()
+    lists = np.concatenate([ranked.lists for _, ranked in of_all])[order]
+    per_user = {
+        name: np.concatenate([ranked.per_user[name] for _, ranked in of_all])[order]
+        for name in of_all[0][1].per_user
     }
-    if ranked:
-        write_test(folder, config, dataset, record, sources, _evaluation(trainer, ranked, dataset), CPU)
-    else:
-        folder.write_json("validation.json", record)
-
-
-def _all_rows(trainer: PartitionTrainer, table: Any) -> Tensor:
-    """Return a table of all nodes in the order of the data set's rows, users first."""
-    rows = torch.empty(trainer.layout.num_nodes, trainer.tables.dim)
-    for ids in chunks(range(trainer.layout.num_nodes)):
-        rows[trainer.tables.original_rows(ids)] = table[ids]
-    return rows
-
-
-def _write_embeddings(trainer: PartitionTrainer, final: Embeddings) -> None:
-    """Write the final embeddings of all users, some at a time so that they are never in memory as a whole, and items.
-
-    Parameters
-    ----------
-    trainer
-        Trainer of the first process.
-    final
-        Embeddings of its own users, and of all items.
-    """
-    layout, tables = trainer.layout, trainer.tables
-    of_term = final.users[:1, tables.dim :]  # the same for all users
-    width = final.items.shape[1]
-    shapes = {"users": (layout.num_users, width), "items": (layout.num_items, width)}
-    with new_embeddings(trainer.folder, shapes, trainer.options.map_embeddings_above) as stored:
-        stored["items"][_item_rows(trainer)] = _finite(final.items)
-        for part in range(layout.num_parts):
-            for ids in chunks(layout.part(part, USERS)):
-                users = scored(trainer.model, tables.states[0][ids])
-                users = torch.cat([users, of_term.expand(len(ids), -1)], dim=1)
-                stored["users"][tables.original_rows(ids).numpy()] = _finite(users)
+    return Lists(users[order], np.where(lists < 0, lists, items[lists]), per_user)
 
 
 def _item_rows(trainer: PartitionTrainer) -> IndexArray:
@@ -129,36 +173,54 @@ def _item_rows(trainer: PartitionTrainer) -> IndexArray:
     return rows
 
 
+def _write_embeddings(trainer: PartitionTrainer, final: Embeddings, ids: Tensor) -> None:
+    """Write the final embeddings of all users and items, some rows at a time.
+
+    Parameters
+    ----------
+    trainer
+        Trainer of the first process.
+    final
+        Embeddings of its own users, and of all items.
+    ids
+        Id of each row of the data set.
+    """
+    layout, tables = trainer.layout, trainer.tables
+    of_term = final.users[:1, tables.dim :]  # the same for all users
+    width = final.items.shape[1]
+    of_users = (
+        torch.cat([scored(trainer.model, states), of_term.expand(len(states), -1)], dim=1)
+        for states in _in_parts(tables.states[0], ids[: layout.num_users])
+    )
+    numbers = torch.from_numpy(_item_rows(trainer).argsort())  # in the order of the data set's rows
+    users = Rows((layout.num_users, width), map(_finite, of_users))
+    items = Rows((layout.num_items, width), map(_finite, _in_parts(final.items, numbers)))
+    store_embeddings(trainer.folder, users, items, trainer.options.map_embeddings_above)
+
+
+def _write_weights(trainer: PartitionTrainer, ids: Tensor) -> None:
+    """Write ``best.pt``; the table of all ID embeddings is in a temporary file, and never in memory as a whole."""
+    state = {name: parameter.detach() for name, parameter in trainer.model.parameters.items()}
+    shape = (trainer.layout.num_nodes, trainer.tables.dim)
+    with tempfile.NamedTemporaryFile(dir=trainer.folder.path) as file:
+        for rows in _in_parts(trainer.tables.ids.weight, ids):
+            file.write(rows.numpy().data)
+        file.flush()
+        table = torch.from_file(file.name, shared=False, size=shape[0] * shape[1]).view(shape)
+        save_checkpoint(
+            {"epoch": trainer.reported_epoch, "model": {"embedding": table, **state}},
+            trainer.folder.file("best.pt"),
+        )
+
+
+def _in_parts(table: Any, rows: Tensor) -> Iterator[Tensor]:
+    """Yield rows of a table, some at a time."""
+    for part in torch.split(rows, ROWS_AT_ONCE):
+        yield table[part]
+
+
 def _finite(rows: Tensor) -> FloatArray:
     if not rows.isfinite().all():
         raise NotFiniteError("some embeddings are infinite or not a number\n  Lower training.learning_rate.")
     finite: FloatArray = rows.numpy()
     return finite
-
-
-def _evaluation(trainer: PartitionTrainer, ranked: list[tuple[int, Ranked]], dataset: Dataset) -> Evaluation:
-    """Join the lists of all processes, with users and items as rows of the data set."""
-    _, relevant, known = relevant_pairs(dataset, "test")
-    items = _item_rows(trainer)
-    users = np.concatenate([_users(trainer, first, of_process) for first, of_process in ranked])
-    order = users.argsort()
-    lists = np.concatenate([of_process.lists for _, of_process in ranked])[order]
-    per_user = {
-        name: np.concatenate([of_process.per_user[name] for _, of_process in ranked])[order]
-        for name in ranked[0][1].per_user
-    }
-    return Evaluation(
-        split="test",
-        cutoffs=trainer.config.evaluation.cutoffs,
-        means={name: float(values.mean()) for name, values in per_user.items()},
-        per_user=per_user,
-        users=users[order],
-        ranked=np.where(lists < 0, lists, items[lists]),
-        relevant=relevant,
-        users_without_items=dataset.num_users - len(users),
-        pairs_seen_before=known,
-    )
-
-
-def _users(trainer: PartitionTrainer, first: int, ranked: Ranked) -> Any:
-    return trainer.tables.original_rows(torch.from_numpy(ranked.users + first)).numpy()

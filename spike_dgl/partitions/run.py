@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from spike_dgl.config import to_mapping
@@ -14,6 +15,7 @@ from spike_dgl.errors import ConfigError, SpikeError
 from spike_dgl.partitions.hosts import Hosts, run_on_partitions
 from spike_dgl.partitions.layout import AGAIN, FIRST_HOST, Layout
 from spike_dgl.partitions.models import check_config
+from spike_dgl.partitions.report import write_result
 from spike_dgl.profiles import ProfileOptions
 from spike_dgl.runs.config import RunConfig, config_of, load_config
 from spike_dgl.runs.folder import RunFolder
@@ -94,16 +96,20 @@ def _train(command: Command, hosts: Hosts) -> Finished:
     path, settings = hosts.exchange("run", chosen)[0]
     Path(path).mkdir(parents=True, exist_ok=True)
     try:
-        peaks = run_on_partitions(
-            hosts,
-            command.partitions.resolve(),
-            Path(path).resolve(),
-            settings,
-            trainers=command.trainers,
-            resume=command.resume is not None,
-            test=command.test,
-            progress=command.progress,
-        )
+        with TemporaryDirectory() as temporary:
+            peaks = run_on_partitions(
+                hosts,
+                command.partitions.resolve(),
+                Path(path).resolve(),
+                Path(temporary),
+                settings,
+                trainers=command.trainers,
+                resume=command.resume is not None,
+                test=command.test,
+                progress=command.progress,
+            )
+            if folder is not None:
+                write_result(folder, config_of(folder), layout.num_parts, Path(temporary))
     finally:
         if folder is not None:
             folder.unlock()
@@ -117,6 +123,7 @@ def _folder_and_config(command: Command, layout: Layout) -> tuple[RunFolder, Run
         raise ConfigError(
             f"'{fixed[0]}': the parts have their data and profiles\n  Partition again with this setting."
         )
+    layout.check_data()  # now, and not after training
     if command.resume is not None:
         folder = RunFolder.open(command.resume)
         config = config_of(folder, command.overrides)
@@ -127,8 +134,6 @@ def _folder_and_config(command: Command, layout: Layout) -> tuple[RunFolder, Run
     config = _with_sections_of(layout, load_config(command.config_file, command.overrides))
     check_config(config, layout)
     inputs = command.partitions / FIRST_HOST
-    recorded = RunFolder.open(inputs)
-    recorded.load_dataset()  # raises now, not after training, if the data is missing or has changed
     folder = new_folder(config, command.out)
     for file in inputs.iterdir():
         if file.name != "config.yaml":

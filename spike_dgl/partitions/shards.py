@@ -22,11 +22,15 @@ from spike_dgl.training.checkpoint import load_checkpoint, save_checkpoint
 from spike_dgl.training.distributed import Processes
 
 CHECKPOINTS = "checkpoints"
+ROWS_OF_FILE = 1 << 18
+"""Number of nodes in a file."""
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Checkpoints of a run, ``checkpoints/epoch-N/shard-RANK-of-NUMBER.pt``.
+    """Checkpoints of a run, ``checkpoints/epoch-N/shard-RANK-of-NUMBER-PART.pt``.
+
+    A process writes and reads one part of its shard at a time, so that it never holds a copy of its tables.
 
     Parameters
     ----------
@@ -43,11 +47,11 @@ class Shards:
         """Write this process's shard, with a `state` that is the same in all, and wait for the others'."""
         folder = self._of(epoch)
         folder.mkdir(parents=True, exist_ok=True)
-        ids = tables.own.nodes
-        of_nodes = {name: _local(table, ids) for name, table in _stored(tables).items()}
-        rows = torch.cat([tables.original_rows(part) for part in chunks(ids)])
-        file = folder / f"shard-{self.processes.rank}-of-{self.processes.number}.pt"
-        save_checkpoint({**state, "epoch": epoch, "rows": rows, "tables": of_nodes}, file)
+        shard = f"shard-{self.processes.rank}-of-{self.processes.number}"
+        for number, ids in enumerate(chunks(tables.own.nodes, ROWS_OF_FILE)):
+            content: dict[str, Any] = {name: table[ids] for name, table in _stored(tables).items()}
+            content = {"epoch": epoch, "rows": tables.original_rows(ids), "tables": content}
+            save_checkpoint({**state, **content}, folder / f"{shard}-{number}.pt")
         self.processes.highest(0)  # a barrier: no older checkpoint is deleted before this one is complete
 
     def keep(self, epochs: set[int]) -> None:
@@ -62,7 +66,7 @@ class Shards:
         Raises `DataError` if there are checkpoints, but none is complete.
         """
         found = sorted(self._epochs(), reverse=True)
-        rows = torch.cat([tables.original_rows(part) for part in chunks(tables.own.nodes)])
+        rows, _ = _own_rows(tables)
         complete = {epoch for epoch in found if self._covers(epoch, rows)}
         everywhere = set.intersection(*self.processes.gather(complete))
         if everywhere:
@@ -77,14 +81,11 @@ class Shards:
 
     def load(self, epoch: int, tables: Tables) -> dict[str, Any]:
         """Load this process's nodes into the tables, and return the state that is the same in all processes."""
-        ids = torch.arange(tables.own.nodes.start, tables.own.nodes.stop)
-        rows, order = torch.cat([tables.original_rows(part) for part in chunks(tables.own.nodes)]).sort()
-        ids = ids[order]
+        rows, ids = _own_rows(tables)
         state: dict[str, Any] = {}
         for file in self._files(epoch):
             state = load_checkpoint(file)
-            place = torch.searchsorted(rows, state["rows"]).clamp(max=len(rows) - 1)
-            own = rows[place] == state["rows"]
+            place, own = _places(state["rows"], rows)
             for name, table in _stored(tables).items():
                 if own.any():
                     table[ids[place[own]]] = state["tables"][name][own]
@@ -92,9 +93,11 @@ class Shards:
         return state
 
     def _covers(self, epoch: int, rows: Tensor) -> bool:
-        files = self._files(epoch)
-        found = [load_checkpoint(file)["rows"] for file in files]
-        return bool(torch.isin(rows, torch.cat(found)).all()) if found else False
+        found = torch.zeros(len(rows), dtype=torch.bool)
+        for file in self._files(epoch):
+            place, own = _places(load_checkpoint(file)["rows"], rows)
+            found[place[own]] = True
+        return bool(found.all())
 
     def _of(self, epoch: int) -> Path:
         return self.folder / CHECKPOINTS / f"epoch-{epoch}"
@@ -117,5 +120,14 @@ def _stored(tables: Tables) -> dict[str, Any]:
     }
 
 
-def _local(table: Any, ids: range) -> Tensor:
-    return torch.cat([table[part] for part in chunks(ids)])
+def _own_rows(tables: Tables) -> tuple[Tensor, Tensor]:
+    """Return the rows in the data set of this process's nodes, ascending, and their ids."""
+    nodes = tables.own.nodes
+    rows, order = torch.cat([tables.original_rows(part) for part in chunks(nodes)]).sort()
+    return rows, order + nodes.start
+
+
+def _places(rows: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the position of each row in ascending rows, and whether it is there."""
+    place = torch.searchsorted(among, rows).clamp(max=len(among) - 1)
+    return place, among[place] == rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,15 +119,23 @@ class Tables:
         rows: Tensor = self.graph.ndata["row"][ids]
         return rows
 
+    def ids_of_rows(self) -> Tensor:
+        """Return the id of each row in the data set, [U + N]."""
+        ids = torch.empty(self.layout.num_nodes, dtype=torch.int64)
+        for part in chunks(range(self.layout.num_nodes)):
+            ids[self.original_rows(part)] = part
+        return ids
+
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Create the part of a table; servers call it."""
     return torch.zeros(shape, dtype=dtype)
 
 
-def chunks(ids: range) -> list[Tensor]:
-    """Split consecutive ids into tensors of at most `ROWS_AT_ONCE`."""
-    return list(torch.split(torch.arange(ids.start, ids.stop), ROWS_AT_ONCE)) if len(ids) else []
+def chunks(ids: range, size: int = ROWS_AT_ONCE) -> Iterator[Tensor]:
+    """Yield consecutive ids in tensors of at most a size."""
+    for first in range(ids.start, ids.stop, size):
+        yield torch.arange(first, min(first + size, ids.stop))
 
 
 def fetch(table: Any, ids: range | Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def main(folder: Path, role: str) -> None:
         if role == "server":
             _serve()
         else:
-            _train(plan, int(role.split()[1]))
+            _train(plan, folder, int(role.split()[1]))
     except ProcessLostError:
         os._exit(LOST_OTHERS)
     except SpikeError as error:
@@ -73,9 +73,9 @@ def _serve() -> None:
         dgl.distributed.initialize(os.environ["DGL_IP_CONFIG"])
 
 
-def _train(plan: Plan, local: int) -> None:
+def _train(plan: Plan, left: Path, local: int) -> None:
     # A server needs none of these, and starts in half the time without them.
-    from spike_dgl.partitions.report import write_run
+    from spike_dgl.partitions.report import write_trained
     from spike_dgl.partitions.trainer import PartitionTrainer
     from spike_dgl.runs.config import RunConfig
     from spike_dgl.runs.folder import RunFolder
@@ -96,7 +96,7 @@ def _train(plan: Plan, local: int) -> None:
         if plan.resume:
             trainer.restore()
         trainer.fit()
-        write_run(trainer, test=plan.test)
+        write_trained(trainer, left, test=plan.test)
 
 
 @contextlib.contextmanager

@@ -251,7 +251,8 @@ class Experiment:
         self.folder.metrics().append({"epoch": 0, **record, "seconds": 0.0, "elapsed_seconds": seconds})
 
     def _record(self) -> dict[str, Any]:
-        return record_of_training(self.folder, self.dataset, self.model, self.profile_sources) | {
+        return record_of_training(self.folder, self.dataset, self.profile_sources) | {
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "device": describe_device(self.device),
             "processes": self.processes.number,
             "peak_device_memory_mb": peak_device_memory_mb(self.device),

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import torch
-from torch import nn
 
 from spike_dgl.data.dataset import Dataset
 from spike_dgl.evaluation import BEYOND_ACCURACY, METRICS, Evaluation, by_count, by_source, render_groups
@@ -20,23 +19,21 @@ from spike_dgl.runs.popularity_weight import popularity_choice
 from spike_dgl.training.checkpoint import load_checkpoint
 
 
-def record_of_training(
-    folder: RunFolder, dataset: Dataset, model: nn.Module, sources: ProfileSources
-) -> dict[str, Any]:
+def record_of_training(folder: RunFolder, dataset: Dataset, sources: ProfileSources) -> dict[str, Any]:
     """Return the results of a run without the test, as plain values.
 
     Parameters
     ----------
     folder
         The run, with its epoch records and, if the model is trained, ``best.pt``.
-    dataset, model
-        Data and model of the run.
+    dataset
+        Data of the run.
     sources
         Sources of the profiles.
     """
     records = folder.metrics().read()
     trained = folder.file("best.pt").is_file()
-    reported = int(load_checkpoint(folder.file("best.pt"))["epoch"]) if trained else 0
+    reported = int(load_checkpoint(folder.file("best.pt"), mapped=True)["epoch"]) if trained else 0
     best = next((record for record in records if record["epoch"] == reported), {})
     epoch_seconds = sorted(record["seconds"] for record in records)
     return {
@@ -52,7 +49,6 @@ def record_of_training(
         "epochs": records[-1]["epoch"] if records else 0,
         "valid": {key[len("valid/") :]: value for key, value in best.items() if key.startswith("valid/")},
         "profiles": {"users": counted(sources.users), "entities": counted(sources.entities)},
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds_per_epoch": epoch_seconds[len(epoch_seconds) // 2] if epoch_seconds else None,
         "seconds_to_reported_epoch": best.get("elapsed_seconds"),
         "seconds": records[-1]["elapsed_seconds"] if records else None,

@@ -22,8 +22,10 @@ def save_checkpoint(state: Mapping[str, Any], file: Path) -> None:
         torch.save({"format": FORMAT, **state}, partial)
 
 
-def load_checkpoint(file: Path) -> dict[str, Any]:
+def load_checkpoint(file: Path, *, mapped: bool = False) -> dict[str, Any]:
     """Load a checkpoint onto the CPU; its ``format`` is the version that wrote it.
+
+    With `mapped`, tensors are memory-mapped, and only what is used of them is read.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
             file, "no such checkpoint", "Is this a run folder, and did the run complete an epoch?"
         )
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises various exceptions for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(file, f"is not a readable checkpoint ({reason})", "Train again.") from None

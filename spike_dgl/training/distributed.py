@@ -75,6 +75,10 @@ class Processes:
         """Return the values of all processes."""
         return [value]
 
+    def gather_to_first(self, value: Value) -> list[Value]:
+        """Return the values of all processes in the first, and nothing in the others."""
+        return [value]
+
     def on_rank_zero(self, act: Callable[[], Value]) -> Value:
         """Call `act` in the first process and return its result in all; a `SpikeError` is raised in all."""
         return act()
@@ -134,6 +138,13 @@ class TorchrunProcesses(Processes):
         with _others_may_be_lost():
             distributed.all_gather_object(values, value)
         return values
+
+    def gather_to_first(self, value: Value) -> list[Value]:
+        """Return the values of all processes in the first, exchanged as pickles."""
+        values: list[Any] | None = [None] * self.number if self.is_first else None
+        with _others_may_be_lost():
+            distributed.gather_object(value, values)
+        return values or []
 
     def on_rank_zero(self, act: Callable[[], Value]) -> Value:
         """Call `act` in the first process; the others receive its pickled result, or the message of its error."""

@@ -23,7 +23,7 @@ from spike_dgl.partitions.inference import embeddings, propagate, with_popularit
 from spike_dgl.partitions.layout import DGL_LAYOUT, GRAPH, Layout, PartInteractions
 from spike_dgl.partitions.models import build_model
 from spike_dgl.partitions.partition import partition
-from spike_dgl.partitions.report import write_run
+from spike_dgl.partitions.report import write_result, write_trained
 from spike_dgl.partitions.sampler import PartitionSampler
 from spike_dgl.partitions.tables import Own, SummedSparseAdam, Tables
 from spike_dgl.partitions.trainer import PartitionTrainer
@@ -154,7 +154,10 @@ def run_of(
     if resume:
         trainer.restore()
     trainer.fit()
-    write_run(trainer, test=True)
+    left = out.parent / "left"
+    left.mkdir(exist_ok=True)
+    write_trained(trainer, left, test=True)
+    write_result(folder, config, 1, left)
     return folder
 
 
