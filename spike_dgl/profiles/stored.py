@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -29,37 +32,38 @@ class ProfileTexts:
 
 def write_profile_texts(file: Path, dataset: Dataset, profiles: Profiles) -> None:
     """Write the texts and sources of all nodes, with their raw ids, as gzipped JSON lines."""
-    records = [
-        *_records("user", dataset.users.ids, profiles.user_texts, profiles.user_sources),
-        *_records("entity", dataset.entities.ids, profiles.entity_texts, profiles.entity_sources),
-    ]
+    records = chain(
+        _records("user", dataset.users.ids, profiles.user_texts, profiles.user_sources),
+        _records("entity", dataset.entities.ids, profiles.entity_texts, profiles.entity_sources),
+    )
     # No time and no file name in the header, so that equal texts give equal bytes. Level 9 takes six times as long.
-    with file.open("wb") as stream, gzip.GzipFile("", "wb", LEVEL, fileobj=stream, mtime=0) as packed:
-        packed.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode())
+    with (
+        file.open("wb") as stream,
+        gzip.GzipFile("", "wb", LEVEL, fileobj=stream, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as lines,
+    ):
+        lines.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 def read_profile_texts(file: Path) -> ProfileTexts:
     """Read a file of `write_profile_texts`. Raises `DataError` if it is missing or damaged."""
+    texts: dict[str, list[str]] = {"user": [], "entity": []}
+    sources: dict[str, list[str]] = {"user": [], "entity": []}
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
-            records = [json.loads(line) for line in lines]
-        sides = {
-            side: [record for record in records if record["node"] == side] for side in ("user", "entity")
-        }
-        texts = {side: tuple(record["text"] for record in found) for side, found in sides.items()}
-        sources = {
-            side: np.array([record["source"] for record in found], dtype=np.str_)
-            for side, found in sides.items()
-        }
+            for record in map(json.loads, lines):
+                texts[record["node"]].append(record["text"])
+                sources[record["node"]].append(sys.intern(record["source"]))
     except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
         raise DataError(
             file, f"cannot be read ({error})", "Train again; the file belongs to the run."
         ) from None
-    return ProfileTexts(texts["user"], texts["entity"], ProfileSources(sources["user"], sources["entity"]))
+    of_users, of_entities = (np.array(of_side, dtype=np.str_) for of_side in sources.values())
+    return ProfileTexts(tuple(texts["user"]), tuple(texts["entity"]), ProfileSources(of_users, of_entities))
 
 
-def _records(side: str, ids: Sequence[str], texts: Sequence[str], sources: Sources) -> list[dict[str, str]]:
-    return [
-        {"node": side, "id": raw, "source": str(source), "text": text}
-        for raw, text, source in zip(ids, texts, sources.tolist(), strict=True)
-    ]
+def _records(
+    side: str, ids: Sequence[str], texts: Sequence[str], sources: Sources
+) -> Iterator[dict[str, str]]:
+    for raw, text, source in zip(ids, texts, sources, strict=True):
+        yield {"node": side, "id": raw, "source": str(source), "text": text}
