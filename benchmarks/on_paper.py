@@ -15,15 +15,19 @@ import click
 from spike_dgl.markdown import markdown_table
 from spike_dgl.partitions.memory import FLOAT
 
-DIM = 64
+DIM, HOPS = 64, 2
 GRAPH_BYTES = 26
 """Bytes of the graph per edge, in memory."""
 ROWS = 55
 """Input rows of a step per interaction, where neighbourhoods do not overlap."""
-SENT_BYTES = 597
+SENT_BYTES = 595
 """Bytes sent, by both sides, per input row that is another host's."""
-SECONDS = 33e-6
+SENT_BY_INFERENCE = 285
+"""Bytes sent by inference and for the run folder, per edge from another host and hop."""
+SECONDS = 6.2e-6
 """Seconds of a trainer with one thread per input row, without sending."""
+LOADING_BYTES, PARTITION_BYTES = 670, 1170
+"""Bytes per node for loading a data set without texts, and for `partition`, beside Python, torch and DGL."""
 GB = 1e9
 
 
@@ -61,13 +65,17 @@ class Job:
             "texts": nodes * self.text_dim * FLOAT,
             "embeddings and moments": nodes * (3 * DIM + 1) * FLOAT,
             "states of inference": nodes * 3 * DIM * FLOAT,
-            "items": self.items * DIM * FLOAT,
+            "items": 2 * self.items * DIM * FLOAT,
         }
         return {purpose: size / GB for purpose, size in of_purpose.items()}
 
     def sent(self, interactions: float, hosts: int) -> float:
         """Return the GB that all hosts send for some interactions."""
         return interactions * ROWS * (1 - 1 / hosts) * SENT_BYTES / GB
+
+    def sent_by_inference(self, hosts: int) -> float:
+        """Return the GB that all hosts send for the final embeddings of all nodes."""
+        return self.edges * HOPS * (1 - 1 / hosts) * SENT_BY_INFERENCE / GB
 
     def hours(self, hosts: int) -> tuple[float, float]:
         """Return the hours of an epoch in which a trainer computes, and in which it sends."""
@@ -78,7 +86,8 @@ class Job:
     def row(self, hosts: int) -> list[str]:
         """Return the row of a table."""
         memory, (computing, sending) = self.memory(hosts), self.hours(hosts)
-        sizes = [*memory.values(), sum(memory.values()), self.sent(self.batch, hosts)]
+        sent = (self.sent(self.batch, hosts), self.sent_by_inference(hosts))
+        sizes = [*memory.values(), sum(memory.values()), *sent]
         return [str(hosts), *(f"{size:,.1f}" for size in sizes), f"{computing:,.1f}", f"{sending:,.2f}"]
 
 
@@ -98,11 +107,21 @@ class Job:
 def main(hosts: tuple[int, ...], **sizes: float) -> None:
     """Print memory of a host in GB by purpose, GB sent a step by all hosts, and hours an epoch by number of hosts."""
     job = Job(**sizes)  # type: ignore[arg-type]  # text_dim is an integer
-    header = ["hosts", *job.memory(1), "sum", "sent a step", "computing, h", "sending, h"]
+    header = [
+        "hosts",
+        *job.memory(1),
+        "sum",
+        "sent a step",
+        "sent by inference",
+        "computing, h",
+        "sending, h",
+    ]
     click.echo(markdown_table([header, *(job.row(number) for number in hosts)]))
     one = job.memory(1)
     on_device = one["embeddings and moments"] + one["texts"]
-    click.echo(f"\nembeddings, moments and texts on a single device: {on_device:,.1f} GB")
+    loading, partition = (job.nodes * size / GB for size in (LOADING_BYTES, PARTITION_BYTES))
+    click.echo(f"\npartition: {partition:,.1f} GB; the data set after training: {loading:,.1f} GB")
+    click.echo(f"embeddings, moments and texts on a single device: {on_device:,.1f} GB")
 
 
 if __name__ == "__main__":

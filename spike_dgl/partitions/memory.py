@@ -31,5 +31,6 @@ def memory_of_part(layout: Layout, part: int, files: Mapping[str, int], dim: int
         "embeddings": nodes * (3 * dim + 1) * FLOAT,
         # States of two hops, and the sum over hops.
         "inference": nodes * 3 * dim * FLOAT,
-        "items": layout.num_items * dim * FLOAT,
+        # Embeddings of all items, without and with the popularity term.
+        "items": 2 * layout.num_items * dim * FLOAT,
     }

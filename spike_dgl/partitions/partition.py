@@ -175,7 +175,7 @@ def partition(
 
 def _heterograph(dataset: Dataset, vectors: TextVectors, config: RunConfig) -> DGLGraph:
     graph = build_graph(dataset)
-    entities = None if vectors.entities is None else torch.from_numpy(vectors.entities)
+    _, entities = vectors.tensors()
     inputs = ModelInputs(graph, entity_vectors=entities, item_terms=vectors.item_terms)
     return with_text_neighbours(inputs, getattr(config.model, "similar_items", 0))
 

@@ -139,6 +139,37 @@ def test_a_damaged_or_missing_part_is_named(parts: tuple[Path, Partitioned], tmp
         result.layout.check_part(tmp_path, 1)
 
 
+def test_changed_or_missing_data_is_named_before_training(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "data")
+    config = load_config(None, [f"data.path={tmp_path / 'data'}", "profiles.source=none"])
+    layout = partition(config, tmp_path / "parts", 2, "random").layout
+    (tmp_path / "data" / "notes.txt").write_text("added later")
+    Layout.read(tmp_path / "parts").check_data()
+    file = tmp_path / "data" / "train.txt"
+    content = file.read_text()
+    file.write_text(content + "0 1\n")
+    with pytest.raises(DataError, match=r"train\.txt: has changed since the data was partitioned"):
+        layout.check_data()
+    file.unlink()
+    with pytest.raises(DataError, match=r"train\.txt: is missing, and the first host needs the data set"):
+        layout.check_data()
+
+
+def test_texts_on_the_disk_give_the_same_parts(parts: tuple[Path, Partitioned], tmp_path: Path) -> None:
+    folder, _ = parts
+    overrides = [f"data.path={folder.parent / 'data'}", "profiles.vector_dim=8", "model.fanout=[5,5]"]
+    config = load_config(None, [*overrides, "profiles.vectors_on_disk=true"])
+    partition(config, tmp_path / "out", 3)
+    for part in range(3):
+        first, second = (
+            dgl.data.utils.load_tensors(str(each / f"part{part}" / "node_feat.dgl"))
+            for each in (folder, tmp_path / "out")
+        )
+        assert torch.equal(first["_N/row"], second["_N/row"])
+        assert second["_N/text"].dtype == torch.float32
+        torch.testing.assert_close(first["_N/text"], second["_N/text"], atol=1e-3, rtol=1e-3)
+
+
 def test_the_layout_is_stored(parts: tuple[Path, Partitioned], tmp_path: Path) -> None:
     folder, result = parts
     assert Layout.read(folder).fingerprint == result.layout.fingerprint

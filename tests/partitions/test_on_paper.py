@@ -21,7 +21,10 @@ def test_the_page_has_its_table() -> None:
     shown = CliRunner().invoke(main, ["--nodes", "100e6", "--items", "40e6", "--edges", "1e9"]).output
     table, _, device = shown.partition("\n\n")
     assert table in PAGE.read_text(encoding="utf-8")
-    assert device == "embeddings, moments and texts on a single device: 77.2 GB\n"
+    assert device.splitlines() == [
+        "partition: 117.0 GB; the data set after training: 67.0 GB",
+        "embeddings, moments and texts on a single device: 77.2 GB",
+    ]
 
 
 def test_its_memory_is_that_of_a_part(tmp_path: Path) -> None:
@@ -38,9 +41,9 @@ def test_its_memory_is_that_of_a_part(tmp_path: Path) -> None:
 def test_traffic_and_hours_by_hand() -> None:
     job = Job(nodes=1, items=1, edges=1, interactions=1e6, batch=1e3, gbit=8, text_dim=0)
     assert job.sent(1e3, 1) == 0
-    assert job.sent(1e3, 2) == pytest.approx(1e3 * 55 * 597 / 2 / 1e9)
+    assert job.sent(1e3, 2) == pytest.approx(1e3 * 55 * 595 / 2 / 1e9)
+    assert job.sent_by_inference(4) == pytest.approx(2 * 0.75 * 285 / 1e9)  # two hops, one edge
     computing, sending = job.hours(2)
-    assert computing == pytest.approx(
-        55 * 33 / 2 / 3600
-    )  # a million interactions at 33 seconds a million rows
-    assert sending == pytest.approx(1e6 * 55 * 597 / 2 / 2 / 1e9 / 3600)  # 1 GB a second, half by each host
+    # A million interactions at 6.2 seconds a million rows.
+    assert computing == pytest.approx(55 * 6.2 / 2 / 3600)
+    assert sending == pytest.approx(1e6 * 55 * 595 / 2 / 2 / 1e9 / 3600)  # 1 GB a second, half by each host
