@@ -148,7 +148,7 @@ def test_two_hosts_train_and_one_resumes(namespaces: None, parts: dict[int, Path
     check_against_whole_graph(run)
     assert records(run)[-1]["loss/softmax"] < records(run)[0]["loss/softmax"]
     assert all(record["input_rows"] > record["input_rows_of_others"] > 0 for record in records(run))
-    last = torch.load(run / "checkpoints" / "epoch-6" / "shard-0-of-2.pt", weights_only=True)
+    last = torch.load(run / "checkpoints" / "epoch-6" / "shard-0-of-2-0.pt", weights_only=True)
     assert len(last["rows"]) < len(torch.load(run / "best.pt", weights_only=True)["model"]["embedding"])
     # Other parts, another number of hosts and trainers.
     options = ["--partitions", parts[1], "--trainers", 3, "--resume", run, "training.epochs=8"]
@@ -161,8 +161,8 @@ def test_two_hosts_train_and_one_resumes(namespaces: None, parts: dict[int, Path
     # Without one shard, the nodes of a host are missing.
     shutil.rmtree(run / "checkpoints" / "epoch-7")
     for epoch in (run / "checkpoints").iterdir():
-        (epoch / "shard-1-of-3.pt").unlink(missing_ok=True)
-        (epoch / "shard-1-of-2.pt").unlink(missing_ok=True)
+        (epoch / "shard-1-of-3-0.pt").unlink(missing_ok=True)
+        (epoch / "shard-1-of-2-0.pt").unlink(missing_ok=True)
     with train(*options, hosts=1) as process:
         code, output = finish(process)
     assert code == 2
