@@ -184,15 +184,11 @@ class Layout:
             if file_checksum(file) != checksum:
                 raise DataError(file, "is damaged, or belongs to another partition", AGAIN)
 
-    def check_data(self) -> None:
-        """Raise `DataError` if files of the data set are missing or have changed. Files may have been added."""
+    @property
+    def has_unchanged_data(self) -> bool:
+        """True if the data set is on this host with the files that were partitioned; reads files, but loads no data."""
         folder = folder_of(self.data["path"])
-        for name, checksum in self.data_checksums.items():
-            file, remedy = folder / name, "Restore the data on the first host, or partition it again."
-            if not file.is_file():
-                raise DataError(file, "is missing, and the first host needs the data set", remedy)
-            if file_checksum(file) != checksum:
-                raise DataError(file, "has changed since the data was partitioned", remedy)
+        return bool(self.data_checksums) and folder.is_dir() and file_checksums(folder) == self.data_checksums
 
 
 def _tuples(value: Any) -> Any:

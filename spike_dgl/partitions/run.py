@@ -123,7 +123,11 @@ def _folder_and_config(command: Command, layout: Layout) -> tuple[RunFolder, Run
         raise ConfigError(
             f"'{fixed[0]}': the parts have their data and profiles\n  Partition again with this setting."
         )
-    layout.check_data()  # now, and not after training
+    inputs = command.partitions / FIRST_HOST
+    if not layout.has_unchanged_data:
+        RunFolder.open(
+            inputs
+        ).load_dataset()  # raises now, and not after training, if the data itself has changed
     if command.resume is not None:
         folder = RunFolder.open(command.resume)
         config = config_of(folder, command.overrides)
@@ -133,7 +137,6 @@ def _folder_and_config(command: Command, layout: Layout) -> tuple[RunFolder, Run
         return folder, config
     config = _with_sections_of(layout, load_config(command.config_file, command.overrides))
     check_config(config, layout)
-    inputs = command.partitions / FIRST_HOST
     folder = new_folder(config, command.out)
     for file in inputs.iterdir():
         if file.name != "config.yaml":

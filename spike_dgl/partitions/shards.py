@@ -95,7 +95,7 @@ class Shards:
     def _covers(self, epoch: int, rows: Tensor) -> bool:
         found = torch.zeros(len(rows), dtype=torch.bool)
         for file in self._files(epoch):
-            place, own = _places(load_checkpoint(file)["rows"], rows)
+            place, own = _places(load_checkpoint(file, mapped=True)["rows"], rows)
             found[place[own]] = True
         return bool(found.all())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -139,20 +140,20 @@ def test_a_damaged_or_missing_part_is_named(parts: tuple[Path, Partitioned], tmp
         result.layout.check_part(tmp_path, 1)
 
 
-def test_changed_or_missing_data_is_named_before_training(tmp_path: Path) -> None:
-    write_tiny(tmp_path / "data")
-    config = load_config(None, [f"data.path={tmp_path / 'data'}", "profiles.source=none"])
-    layout = partition(config, tmp_path / "parts", 2, "random").layout
-    (tmp_path / "data" / "notes.txt").write_text("added later")
-    Layout.read(tmp_path / "parts").check_data()
-    file = tmp_path / "data" / "train.txt"
-    content = file.read_text()
-    file.write_text(content + "0 1\n")
-    with pytest.raises(DataError, match=r"train\.txt: has changed since the data was partitioned"):
-        layout.check_data()
-    file.unlink()
-    with pytest.raises(DataError, match=r"train\.txt: is missing, and the first host needs the data set"):
-        layout.check_data()
+def test_files_of_the_data_are_compared_without_loading_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_tiny(data)
+    layout = partition(
+        load_config(None, [f"data.path={data}", "profiles.source=none"]), tmp_path / "parts", 2, "random"
+    ).layout
+    with patch("spike_dgl.data.options.load_dataset", side_effect=AssertionError("loaded")):
+        assert Layout.read(tmp_path / "parts").has_unchanged_data
+    assert not replace(layout, data_checksums={}).has_unchanged_data, "earlier versions did not store them"
+    content = (data / "train.txt").read_text()
+    (data / "train.txt").write_text(content + "0 1\n")
+    assert not layout.has_unchanged_data
+    (data / "train.txt").unlink()
+    assert not layout.has_unchanged_data
 
 
 def test_texts_on_the_disk_give_the_same_parts(parts: tuple[Path, Partitioned], tmp_path: Path) -> None:

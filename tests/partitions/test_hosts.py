@@ -138,6 +138,34 @@ def test_settings_are_checked_before_anything_starts(
     assert message in error
 
 
+@pytest.mark.parametrize("change", ["another pair", "no file", "a note"])
+def test_changed_data_is_an_error_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    train_file = tmp_path / "data" / "train.txt"
+    write_tiny(tmp_path / "data")
+    partition(
+        load_config(None, [f"data.path={tmp_path / 'data'}", "profiles.source=none"]), tmp_path / "parts", 1
+    )
+    if change == "another pair":
+        lines = train_file.read_text().splitlines()
+        train_file.write_text("\n".join(line.rpartition(" ")[0] for line in lines))
+    elif change == "no file":
+        train_file.unlink()
+    else:
+        (tmp_path / "data" / "notes.txt").write_text("added later")
+    options = ["--partitions", tmp_path / "parts", "--out", tmp_path / "run", "model.fanout=[]"]
+    code, _, error = run_command(monkeypatch, capsys, "train", *options)
+    assert code == 2
+    expected = {
+        "another pair": "is no longer the data",
+        "no file": "no such file",
+        "a note": "Set model.fanout",
+    }
+    assert expected[change] in error
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_hosts_train_and_one_resumes(namespaces: None, parts: dict[int, Path], tmp_path: Path) -> None:
