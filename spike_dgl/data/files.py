@@ -55,6 +55,12 @@ def sha256_of(stream: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_file(file: Path) -> str:
+    """Return the SHA-256 (hex) of a file."""
+    with file.open("rb") as stream:
+        return sha256_of(stream)
+
+
 def shorten(text: str, length: int = 40) -> str:
     """Return text in quotes, shortened for an error message."""
     return repr(text if len(text) <= length else text[:length] + "...")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from spike_dgl.atomic_files import atomic_write
 from spike_dgl.data.dataset import Interactions
-from spike_dgl.data.files import sha256_of
+from spike_dgl.data.files import sha256_of_file
 from spike_dgl.data.load import folder_of
 from spike_dgl.errors import DataError
 from spike_dgl.typing import FloatArray, IndexArray
@@ -181,7 +181,7 @@ class Layout:
             file = folder / f"part{part}" / name
             if not file.is_file():
                 raise DataError(file, f"is missing, and this is host {part}, which needs part {part}", AGAIN)
-            if file_checksum(file) != checksum:
+            if sha256_of_file(file) != checksum:
                 raise DataError(file, "is damaged, or belongs to another partition", AGAIN)
 
     @property
@@ -197,13 +197,7 @@ def _tuples(value: Any) -> Any:
 
 def file_checksums(folder: Path) -> dict[str, str]:
     """Return the SHA-256 (hex) of a folder's files by name, without those of subfolders."""
-    return {file.name: file_checksum(file) for file in sorted(folder.iterdir()) if file.is_file()}
-
-
-def file_checksum(file: Path) -> str:
-    """Return the SHA-256 (hex) of a file."""
-    with file.open("rb") as stream:
-        return sha256_of(stream)
+    return {file.name: sha256_of_file(file) for file in sorted(folder.iterdir()) if file.is_file()}
 
 
 @dataclass(frozen=True)

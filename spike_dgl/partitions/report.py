@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +22,7 @@ from spike_dgl.evaluation.evaluate import relevant_pairs
 from spike_dgl.models.base import CPU, Embeddings
 from spike_dgl.partitions.inference import embeddings, scored
 from spike_dgl.partitions.ranking import Ranked, rank_own
-from spike_dgl.partitions.tables import ROWS_AT_ONCE
+from spike_dgl.partitions.tables import in_parts
 from spike_dgl.partitions.trainer import PartitionTrainer
 from spike_dgl.profiles.stored import read_profile_texts
 from spike_dgl.runs.config import RunConfig
@@ -84,10 +82,12 @@ def write_trained(trainer: PartitionTrainer, left: Path, *, test: bool) -> None:
         ranked = rank_own(final, trainer.pairs, "test", trainer.config.evaluation)
         of_all = trainer.processes.gather_to_first((trainer.own.users.start, ranked))
     if trainer.processes.is_first:
-        ids = trainer.tables.ids_of_rows()
+        rows = trainer.tables.original_rows(range(trainer.layout.num_nodes))
+        items = rows[trainer.layout.all_item_ids] - trainer.layout.num_users
         if of_all:
-            _joined(trainer, of_all).write(left)
-        _write_embeddings(trainer, final, ids)
+            _joined(of_all, rows, items).write(left)
+        ids = rows.argsort()
+        _write_embeddings(trainer, final, ids, items)
         _write_weights(trainer, ids)
     peaks = trainer.processes.gather(peak_memory_mb())  # the others keep their parts of the tables until here
     if trainer.processes.is_first:
@@ -149,31 +149,29 @@ def _chosen_weight(trainer: PartitionTrainer, own: Embeddings) -> float:
     return choice.weight
 
 
-def _joined(trainer: PartitionTrainer, of_all: list[tuple[int, Ranked]]) -> Lists:
-    """Join the lists of all processes, each with the id of its first user."""
-    items = _item_rows(trainer)
-    of_processes = [
-        trainer.tables.original_rows(torch.from_numpy(ranked.users + first)).numpy()
-        for first, ranked in of_all
-    ]
-    users = np.concatenate(of_processes)
+def _joined(of_all: list[tuple[int, Ranked]], rows: Tensor, items: Tensor) -> Lists:
+    """Join the lists of all processes.
+
+    Parameters
+    ----------
+    of_all
+        Id of each process's first user, and its lists.
+    rows
+        Row of each id in the data set.
+    items
+        Row of each item in the order of ids.
+    """
+    users = rows.numpy()[np.concatenate([ranked.users + first for first, ranked in of_all])]
     order = users.argsort()
     lists = np.concatenate([ranked.lists for _, ranked in of_all])[order]
     per_user = {
         name: np.concatenate([ranked.per_user[name] for _, ranked in of_all])[order]
         for name in of_all[0][1].per_user
     }
-    return Lists(users[order], np.where(lists < 0, lists, items[lists]), per_user)
+    return Lists(users[order], np.where(lists < 0, lists, items.numpy()[lists]), per_user)
 
 
-def _item_rows(trainer: PartitionTrainer) -> IndexArray:
-    """Return the rows of items [I] in the data set, in the order of ids."""
-    layout = trainer.layout
-    rows: IndexArray = trainer.tables.original_rows(layout.all_item_ids).numpy() - layout.num_users
-    return rows
-
-
-def _write_embeddings(trainer: PartitionTrainer, final: Embeddings, ids: Tensor) -> None:
+def _write_embeddings(trainer: PartitionTrainer, final: Embeddings, ids: Tensor, items: Tensor) -> None:
     """Write the final embeddings of all users and items, some rows at a time.
 
     Parameters
@@ -184,18 +182,23 @@ def _write_embeddings(trainer: PartitionTrainer, final: Embeddings, ids: Tensor)
         Embeddings of its own users, and of all items.
     ids
         Id of each row of the data set.
+    items
+        Row of each item in the order of ids.
     """
     layout, tables = trainer.layout, trainer.tables
     of_term = final.users[:1, tables.dim :]  # the same for all users
     width = final.items.shape[1]
     of_users = (
         torch.cat([scored(trainer.model, states), of_term.expand(len(states), -1)], dim=1)
-        for states in _in_parts(tables.states[0], ids[: layout.num_users])
+        for states in in_parts(tables.states[0], ids[: layout.num_users])
     )
-    numbers = torch.from_numpy(_item_rows(trainer).argsort())  # in the order of the data set's rows
-    users = Rows((layout.num_users, width), map(_finite, of_users))
-    items = Rows((layout.num_items, width), map(_finite, _in_parts(final.items, numbers)))
-    store_embeddings(trainer.folder, users, items, trainer.options.map_embeddings_above)
+    of_items = in_parts(final.items, items.argsort())
+    store_embeddings(
+        trainer.folder,
+        Rows((layout.num_users, width), map(_finite, of_users)),
+        Rows((layout.num_items, width), map(_finite, of_items)),
+        trainer.options.map_embeddings_above,
+    )
 
 
 def _write_weights(trainer: PartitionTrainer, ids: Tensor) -> None:
@@ -203,7 +206,7 @@ def _write_weights(trainer: PartitionTrainer, ids: Tensor) -> None:
     state = {name: parameter.detach() for name, parameter in trainer.model.parameters.items()}
     shape = (trainer.layout.num_nodes, trainer.tables.dim)
     with tempfile.NamedTemporaryFile(dir=trainer.folder.path) as file:
-        for rows in _in_parts(trainer.tables.ids.weight, ids):
+        for rows in in_parts(trainer.tables.ids.weight, ids):
             file.write(rows.numpy().data)
         file.flush()
         table = torch.from_file(file.name, shared=False, size=shape[0] * shape[1]).view(shape)
@@ -211,12 +214,6 @@ def _write_weights(trainer: PartitionTrainer, ids: Tensor) -> None:
             {"epoch": trainer.reported_epoch, "model": {"embedding": table, **state}},
             trainer.folder.file("best.pt"),
         )
-
-
-def _in_parts(table: Any, rows: Tensor) -> Iterator[Tensor]:
-    """Yield rows of a table, some at a time."""
-    for part in torch.split(rows, ROWS_AT_ONCE):
-        yield table[part]
 
 
 def _finite(rows: Tensor) -> FloatArray:

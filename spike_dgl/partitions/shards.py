@@ -123,7 +123,7 @@ def _stored(tables: Tables) -> dict[str, Any]:
 def _own_rows(tables: Tables) -> tuple[Tensor, Tensor]:
     """Return the rows in the data set of this process's nodes, ascending, and their ids."""
     nodes = tables.own.nodes
-    rows, order = torch.cat([tables.original_rows(part) for part in chunks(nodes)]).sort()
+    rows, order = tables.original_rows(nodes).sort()
     return rows, order + nodes.start
 
 

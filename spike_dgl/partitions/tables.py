@@ -114,17 +114,9 @@ class Tables:
         texts: Tensor = self.graph.ndata["text"][ids]
         return texts
 
-    def original_rows(self, ids: Tensor) -> Tensor:
+    def original_rows(self, ids: range | Tensor) -> Tensor:
         """Return the rows of nodes in the data set, 0..U+N-1, users first."""
-        rows: Tensor = self.graph.ndata["row"][ids]
-        return rows
-
-    def ids_of_rows(self) -> Tensor:
-        """Return the id of each row in the data set, [U + N]."""
-        ids = torch.empty(self.layout.num_nodes, dtype=torch.int64)
-        for part in chunks(range(self.layout.num_nodes)):
-            ids[self.original_rows(part)] = part
-        return ids
+        return fetch(self.graph.ndata["row"], ids)
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -140,5 +132,10 @@ def chunks(ids: range, size: int = ROWS_AT_ONCE) -> Iterator[Tensor]:
 
 def fetch(table: Any, ids: range | Tensor) -> Tensor:
     """Return rows of a table, in several requests if there are many."""
-    parts = chunks(ids) if isinstance(ids, range) else torch.split(ids, ROWS_AT_ONCE)
-    return torch.cat([table[part] for part in parts])
+    return torch.cat(list(in_parts(table, ids)))
+
+
+def in_parts(table: Any, ids: range | Tensor) -> Iterator[Tensor]:
+    """Yield rows of a table, at most `ROWS_AT_ONCE` at a time."""
+    for part in chunks(ids) if isinstance(ids, range) else torch.split(ids, ROWS_AT_ONCE):
+        yield table[part]

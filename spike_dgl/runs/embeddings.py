@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from spike_dgl.atomic_files import PARTIAL, atomic_write
-from spike_dgl.data.files import COPY_AGAIN, sha256_of
+from spike_dgl.data.files import COPY_AGAIN, sha256_of_file
 from spike_dgl.errors import DataError
 from spike_dgl.runs.folder import MAPPED, RunFolder
 from spike_dgl.typing import FloatArray
@@ -85,7 +85,7 @@ def store_embeddings(folder: RunFolder, users: Rows, items: Rows, map_above: flo
             file = _file(partial, name)
             with file.open("wb") as stream:
                 side.write(stream)
-            recorded[name] = {"shape": side.shape, "sha256": _checksum(file)}
+            recorded[name] = {"shape": side.shape, "sha256": sha256_of_file(file)}
         (partial / Path(MAPPED).name).write_text(json.dumps(recorded, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(folder.file(FOLDER), ignore_errors=True)
         partial.rename(folder.file(FOLDER))
@@ -116,7 +116,7 @@ def check_embeddings(folder: RunFolder) -> None:
     recorded = _manifest(folder) if folder.file(MAPPED).is_file() else {}
     for side in recorded:
         file = _file(folder.file(FOLDER), side)
-        if _checksum(file) != recorded[side]["sha256"]:
+        if sha256_of_file(file) != recorded[side]["sha256"]:
             raise DataError(file, "has another checksum than manifest.json says", COPY_AGAIN)
 
 
@@ -142,8 +142,3 @@ def _mapped(file: Path, shape: Sequence[int]) -> FloatArray:
         found = f"{array.dtype} {list(array.shape)}"
         raise DataError(file, f"has the type and shape {found}, expected float32 {shape}", COPY_AGAIN)
     return array
-
-
-def _checksum(file: Path) -> str:
-    with file.open("rb") as stream:
-        return sha256_of(stream)

@@ -144,9 +144,8 @@ class Experiment:
         metric, values = self.config.training.metric, {}
         if len(self.dataset.valid):
             model.popularity_term = terms[USUAL]
-            final = self._best_embeddings(
-                model
-            )  # once: the terms differ in the last dimension of the items only
+            # Once: the terms differ in the last dimension of the items only.
+            final = self._best_embeddings(model)
             for weight, term in terms.items():
                 items = torch.cat([final.items[:, :-1], term.items], dim=1)
                 scores = self._scores(Embeddings(final.users, items).scores)

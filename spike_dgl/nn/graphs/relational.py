@@ -102,9 +102,9 @@ class RelationalGraph:
         src, dst = (torch.empty(sum(sizes), dtype=torch.int64) for _ in range(2))
         for edge_type, size, end in zip(edge_types, sizes, accumulate(sizes), strict=True):
             if size:  # filled in place: on large graphs a list of parts would double the memory
-                ends = graph.edges(etype=edge_type, order="eid")
-                for rows, node_type, of_type in zip((src, dst), edge_type[::2], ends, strict=True):
-                    torch.add(of_type, first[node_type], out=rows[end - size : end])
+                of_type = graph.edges(etype=edge_type, order="eid")
+                torch.add(of_type[0], first[edge_type[0]], out=src[end - size : end])
+                torch.add(of_type[1], first[edge_type[2]], out=dst[end - size : end])
         relation = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes, dtype=torch.int64))
         return cls(src, dst, relation, first, num_nodes, len(edge_types))
 
